@@ -1,0 +1,134 @@
+package io.candle4j.benchmarks;
+
+import io.candle4j.BatchResult;
+import io.candle4j.CandleModel;
+import io.candle4j.CandleSession;
+import io.candle4j.GenerateOptions;
+import io.candle4j.Generation;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.IntStream;
+import org.openjdk.jmh.annotations.Benchmark;
+import org.openjdk.jmh.annotations.BenchmarkMode;
+import org.openjdk.jmh.annotations.Fork;
+import org.openjdk.jmh.annotations.Measurement;
+import org.openjdk.jmh.annotations.Mode;
+import org.openjdk.jmh.annotations.OutputTimeUnit;
+import org.openjdk.jmh.annotations.Param;
+import org.openjdk.jmh.annotations.Scope;
+import org.openjdk.jmh.annotations.Setup;
+import org.openjdk.jmh.annotations.State;
+import org.openjdk.jmh.annotations.TearDown;
+import org.openjdk.jmh.annotations.Warmup;
+
+/**
+ * Prefill, decode, parallel decode and loading: through Java, and the same without it.
+ *
+ * <p>Each pair does the same work: {@code decodeJava} and {@code decodeRust}, and so on. What Java
+ * costs is the quotient of the two.
+ */
+@State(Scope.Benchmark)
+@BenchmarkMode(Mode.AverageTime)
+@OutputTimeUnit(TimeUnit.MILLISECONDS)
+@Fork(value = 1, jvmArgsAppend = "--enable-native-access=ALL-UNNAMED")
+@Warmup(iterations = 2, time = 2)
+@Measurement(iterations = 5, time = 2)
+public class GenerateBenchmark {
+  private static final int PREFILL = 256;
+  private static final int DECODE_PROMPT = 4;
+  static final int DECODE = 64;
+  private static final int PARALLEL = 4;
+
+  /** The folder of the model. */
+  @Param("")
+  public String model;
+
+  private CandleModel loaded;
+  private CandleSession session;
+  private RustDriver rust;
+
+  /** Loads the model on both sides. */
+  @Setup
+  public void setup() {
+    loaded = CandleModel.builder().folder(Path.of(model)).load();
+    session = loaded.newSession();
+    rust = new RustDriver(model);
+  }
+
+  /** Lets go of both. */
+  @TearDown
+  public void tearDown() {
+    rust.close();
+    session.close();
+    loaded.close();
+  }
+
+  private static int[] prompt(int tokens) {
+    return IntStream.rangeClosed(1, tokens).toArray();
+  }
+
+  private static GenerateOptions options(int tokens) {
+    return GenerateOptions.greedy().toBuilder().maxTokens(tokens).ignoreEos(true).build();
+  }
+
+  /** A prompt of 256 tokens, and one new token. */
+  @Benchmark
+  public Generation prefillJava() {
+    session.reset();
+    return session.generate(prompt(PREFILL), options(1), token -> {});
+  }
+
+  /** As {@link #prefillJava}, without Java. */
+  @Benchmark
+  public void prefillRust() {
+    rust.run("generate " + PREFILL + " 1");
+  }
+
+  /** 64 new tokens, each reported to a listener. */
+  @Benchmark
+  public Generation decodeJava() {
+    session.reset();
+    return session.generate(prompt(DECODE_PROMPT), options(DECODE), token -> {});
+  }
+
+  /** As {@link #decodeJava}, without Java. */
+  @Benchmark
+  public void decodeRust() {
+    rust.run("generate " + DECODE_PROMPT + " " + DECODE);
+  }
+
+  /** As {@link #decodeRust}, without text and callback: what is left is the cost of those. */
+  @Benchmark
+  public void decodeRustTokensOnly() {
+    rust.run("tokens " + DECODE_PROMPT + " " + DECODE);
+  }
+
+  /** Four times 64 new tokens at once. */
+  @Benchmark
+  public List<BatchResult> parallelJava() {
+    return loaded.generateAll(
+        java.util.Collections.nCopies(PARALLEL, "abcd"),
+        options(DECODE).toBuilder().raw(true).build(),
+        PARALLEL,
+        null);
+  }
+
+  /** As {@link #parallelJava}, without Java. */
+  @Benchmark
+  public void parallelRust() {
+    rust.run("batch " + DECODE_PROMPT + " " + DECODE + " " + PARALLEL);
+  }
+
+  /** Loading from files that the operating system has in memory. */
+  @Benchmark
+  public void loadJava() {
+    CandleModel.builder().folder(Path.of(model)).load().close();
+  }
+
+  /** As {@link #loadJava}, without Java. */
+  @Benchmark
+  public void loadRust() {
+    rust.run("load");
+  }
+}

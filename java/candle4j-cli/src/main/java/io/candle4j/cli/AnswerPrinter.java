@@ -1,0 +1,37 @@
+package io.candle4j.cli;
+
+import io.candle4j.Generation;
+import io.candle4j.Token;
+import io.candle4j.TokenListener;
+
+/** Prints an answer while it is generated. To be closed, which ends the line that was begun. */
+final class AnswerPrinter implements TokenListener, AutoCloseable {
+  private final Sink out;
+  private int printed;
+  private boolean finished;
+
+  AnswerPrinter(Sink out) {
+    this.out = out;
+  }
+
+  @Override
+  public void onToken(Token token) {
+    out.print(Style.ANSWER, token.text());
+    printed += token.text().length();
+  }
+
+  /** Prints what is left: a stopped generation may have more text than it told of. */
+  void finish(Generation generation) {
+    out.print(Style.ANSWER, generation.text().substring(printed));
+    finished = true;
+    out.println();
+  }
+
+  @Override
+  public void close() {
+    if (!finished && printed > 0) {
+      finished = true;
+      out.println();
+    }
+  }
+}

@@ -1,0 +1,65 @@
+package io.candle4j.cli;
+
+import io.candle4j.CandleModel;
+import io.candle4j.CandleSession;
+import io.candle4j.GenerateOptions;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** A conversation. */
+@Command(
+    name = "chat",
+    description = {
+      "Talks with a model.",
+      "",
+      "Lines that begin with a slash are commands, /help lists them. A message of several lines"
+          + " stands between two lines of \"\"\", or has a backslash at the end of each line but the"
+          + " last. Ctrl-C stops an answer, Ctrl-D leaves.",
+      "",
+      "When messages are piped in, each line is one, and the answers are all that is printed."
+    })
+final class ChatCommand extends BaseCommand {
+  @Option(
+      names = "--system",
+      paramLabel = "TEXT",
+      description = "Instructions that come before the conversation.")
+  private String system;
+
+  @Option(names = "--no-history", description = "Do not keep what is typed for the next time.")
+  private boolean noHistory;
+
+  @Mixin private ModelOptions models;
+
+  @Mixin private SamplingOptions sampling;
+
+  ChatCommand(Stdio stdio, Interruption interruption) {
+    super(stdio, interruption);
+  }
+
+  @Override
+  int run() {
+    GenerateOptions options = sampling.toOptions(false);
+    try (CandleModel model = models.load(stdio(), interruption())) {
+      if (!model.info().hasChatTemplate()) {
+        throw new CommandException(
+            ExitCode.MODEL,
+            "this model has no chat template, so it cannot chat; candle generate continues texts"
+                + " with it");
+      }
+      try (CandleSession session = model.newSession();
+          ChatInput input = openInput()) {
+        stdio()
+            .note(model.info().architecture() + " on " + model.info().device() + "; /help helps");
+        new Chat(stdio(), interruption(), session, options, new Conversation(system)).run(input);
+      }
+    }
+    return interruption().isRequested() ? ExitCode.INTERRUPTED : ExitCode.OK;
+  }
+
+  private ChatInput openInput() {
+    return stdio().isInteractive()
+        ? new TerminalInput(interruption(), !noHistory)
+        : new PipedInput(stdio().in());
+  }
+}

@@ -1,0 +1,76 @@
+package io.candle4j.cli;
+
+import io.candle4j.ChatMessage;
+import java.util.ArrayList;
+import java.util.List;
+
+/** What was said, under instructions that stay when it is forgotten. */
+final class Conversation {
+  private static final String SYSTEM = "system";
+
+  private String system;
+  private final List<ChatMessage> turns = new ArrayList<>();
+
+  /**
+   * Begins.
+   *
+   * @param system the instructions, or null for none
+   */
+  Conversation(String system) {
+    this.system = system;
+  }
+
+  String system() {
+    return system;
+  }
+
+  void setSystem(String system) {
+    this.system = system;
+  }
+
+  /** Everything in order, with a further message of the user at the end. */
+  List<ChatMessage> with(String message) {
+    List<ChatMessage> all = messages();
+    all.add(ChatMessage.user(message));
+    return all;
+  }
+
+  /** Everything in order. */
+  List<ChatMessage> messages() {
+    List<ChatMessage> all = new ArrayList<>();
+    if (system != null) {
+      all.add(ChatMessage.system(system));
+    }
+    all.addAll(turns);
+    return all;
+  }
+
+  void add(String message, String answer) {
+    turns.add(ChatMessage.user(message));
+    turns.add(ChatMessage.assistant(answer));
+  }
+
+  /** Takes back the last message and its answer; null when there is none. */
+  String takeBack() {
+    int last = turns.size() - 2;
+    if (last < 0 || !turns.get(last).role().equals("user")) {
+      return null;
+    }
+    String message = turns.get(last).content();
+    turns.subList(last, turns.size()).clear();
+    return message;
+  }
+
+  /** Forgets everything but the instructions. */
+  void reset() {
+    turns.clear();
+  }
+
+  /** Becomes another conversation; instructions are a message of their own at the beginning. */
+  void replace(List<ChatMessage> messages) {
+    boolean instructed = !messages.isEmpty() && messages.getFirst().role().equals(SYSTEM);
+    system = instructed ? messages.getFirst().content() : null;
+    turns.clear();
+    turns.addAll(instructed ? messages.subList(1, messages.size()) : messages);
+  }
+}

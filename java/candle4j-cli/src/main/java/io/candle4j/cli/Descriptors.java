@@ -1,0 +1,55 @@
+package io.candle4j.cli;
+
+import java.io.Console;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Map;
+
+/**
+ * What the three standard streams are connected to. Asked without native code, which takes time.
+ */
+final class Descriptors {
+  static final int IN = 0;
+  static final int OUT = 1;
+  static final int ERR = 2;
+
+  private static final int TYPE = 0170000;
+  private static final int CHARACTER_DEVICE = 0020000;
+  private static final int FIFO = 0010000;
+  private static final int SOCKET = 0140000;
+
+  private Descriptors() {}
+
+  /** Whether a person sits at the other end. */
+  static boolean isTerminal(int descriptor) {
+    try {
+      Map<String, Object> stream = attributes(Path.of("/dev/fd/" + descriptor));
+      return type(stream) == CHARACTER_DEVICE
+          && !stream.get("rdev").equals(attributes(Path.of("/dev/null")).get("rdev"));
+    } catch (UnsupportedOperationException windows) {
+      Console console = System.console();
+      return console != null && console.isTerminal();
+    } catch (IOException e) {
+      return false;
+    }
+  }
+
+  /** Whether another program sits at the other end. */
+  static boolean isPipe(int descriptor) {
+    try {
+      int type = type(attributes(Path.of("/dev/fd/" + descriptor)));
+      return type == FIFO || type == SOCKET;
+    } catch (UnsupportedOperationException | IOException e) {
+      return false;
+    }
+  }
+
+  private static int type(Map<String, Object> attributes) {
+    return (Integer) attributes.get("mode") & TYPE;
+  }
+
+  private static Map<String, Object> attributes(Path path) throws IOException {
+    return Files.readAttributes(path, "unix:mode,rdev");
+  }
+}

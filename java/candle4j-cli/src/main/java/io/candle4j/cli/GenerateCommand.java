@@ -1,0 +1,158 @@
+package io.candle4j.cli;
+
+import io.candle4j.CandleModel;
+import io.candle4j.CandleSession;
+import io.candle4j.ChatMessage;
+import io.candle4j.GenerateOptions;
+import io.candle4j.Generation;
+import io.candle4j.ModelInfo;
+import io.candle4j.TokenListener;
+import java.math.BigInteger;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.stream.Stream;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+
+/** One prompt, one answer. */
+@Command(
+    name = "generate",
+    description = {
+      "Answers a prompt. With a chat template, the prompt becomes a user's message.",
+      "",
+      "Ctrl-C stops the answer: what there is of it is printed, and the exit code is 130."
+    })
+final class GenerateCommand extends BaseCommand {
+  @Parameters(
+      index = "0",
+      arity = "0..1",
+      paramLabel = "PROMPT",
+      description =
+          "The prompt. - reads it from standard input, as does no prompt at all when something is"
+              + " piped in; one line break at its end is left out.")
+  private String positional;
+
+  @Option(
+      names = {"-p", "--prompt"},
+      paramLabel = "TEXT",
+      description = "The prompt.")
+  private String prompt;
+
+  @Option(
+      names = "--tokens",
+      paramLabel = "1,2,3",
+      converter = TokenIds.Converter.class,
+      description = "The prompt as token ids; nothing is added to them.")
+  private TokenIds tokens;
+
+  @Option(
+      names = "--system",
+      paramLabel = "TEXT",
+      description = "Instructions that come before the prompt.")
+  private String system;
+
+  @Option(names = "--raw", description = "Take the prompt as it stands, without a chat template.")
+  private boolean raw;
+
+  @Option(names = "--json", description = "Print one JSON object when the answer is complete.")
+  private boolean json;
+
+  @Mixin private ModelOptions models;
+
+  @Mixin private SamplingOptions sampling;
+
+  GenerateCommand(Stdio stdio, Interruption interruption) {
+    super(stdio, interruption);
+  }
+
+  @Override
+  int run() {
+    if (Stream.of(positional, prompt, tokens).filter(Objects::nonNull).count() > 1) {
+      throw usage("PROMPT, --prompt and --tokens exclude each other");
+    }
+    if (system != null && (raw || tokens != null)) {
+      throw usage("--system needs a chat template, which --raw and --tokens leave out");
+    }
+    GenerateOptions options = sampling.toOptions(raw);
+    String text = tokens == null ? text() : null;
+    try (CandleModel model = models.load(stdio(), interruption());
+        CandleSession session = model.newSession()) {
+      Generation generation =
+          interruption()
+              .during(
+                  session::cancel,
+                  () ->
+                      json
+                          ? inOneObject(session, text, options, model.info())
+                          : asText(session, text, options));
+      stdio().detail(Statistics.of(generation));
+    }
+    return interruption().isRequested() ? ExitCode.INTERRUPTED : ExitCode.OK;
+  }
+
+  private String text() {
+    if (prompt != null) {
+      return prompt;
+    }
+    if (positional != null && !positional.equals("-")) {
+      return positional;
+    }
+    if (positional == null && stdio().inIsTerminal()) {
+      throw usage("a prompt is missing");
+    }
+    return StandardInput.text(stdio().in());
+  }
+
+  private Generation asText(CandleSession session, String text, GenerateOptions options) {
+    try (AnswerPrinter printer = new AnswerPrinter(stdio().out())) {
+      Generation generation = generate(session, text, options, printer);
+      printer.finish(generation);
+      return generation;
+    }
+  }
+
+  private Generation inOneObject(
+      CandleSession session, String text, GenerateOptions options, ModelInfo model) {
+    Generation generation = generate(session, text, options, null);
+    stdio().out().println(Json.line(object(generation, model)));
+    return generation;
+  }
+
+  private Generation generate(
+      CandleSession session, String text, GenerateOptions options, TokenListener listener) {
+    if (tokens != null) {
+      return session.generate(tokens.toArray(), options, listener);
+    }
+    if (system != null) {
+      return session.chat(
+          List.of(ChatMessage.system(system), ChatMessage.user(text)), options, listener);
+    }
+    return session.generate(text, options, listener);
+  }
+
+  private static Map<String, Object> object(Generation generation, ModelInfo model) {
+    Generation.Timings timings = generation.timings();
+    return Json.object(
+        "text", generation.text(),
+        "token_ids", generation.tokenIds(),
+        "prompt_tokens", generation.promptTokens(),
+        "cached_tokens", generation.cachedTokens(),
+        "finish_reason", generation.finishReason().name(),
+        "seed", new BigInteger(Long.toUnsignedString(generation.seed())),
+        "timings",
+            Json.object(
+                "load_ms", Json.rounded(model.loadMs()),
+                "prefill_ms", Json.rounded(timings.prefill().toNanos() / 1e6),
+                "decode_ms", Json.rounded(timings.decode().toNanos() / 1e6),
+                "prefill_tokens_per_second", Json.rounded(timings.prefillTokensPerSecond()),
+                "decode_tokens_per_second", Json.rounded(timings.decodeTokensPerSecond())),
+        "model",
+            Json.object(
+                "architecture", model.architecture(),
+                "device", model.device(),
+                "precision", model.precision()));
+  }
+}

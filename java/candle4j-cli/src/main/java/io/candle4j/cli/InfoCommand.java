@@ -1,0 +1,86 @@
+package io.candle4j.cli;
+
+import io.candle4j.CandleModel;
+import io.candle4j.CandleRuntime;
+import io.candle4j.ModelInfo;
+import io.candle4j.RuntimeInfo;
+import java.util.Collection;
+import java.util.Map;
+import java.util.stream.Collectors;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** Tells what there is to know about the library, the machine and a model. */
+@Command(
+    name = "info",
+    description = "Describes the native library and the machine, and with --model that model.")
+final class InfoCommand extends BaseCommand {
+  @Option(names = "--json", description = "Print one JSON object.")
+  private boolean json;
+
+  @Mixin private ModelOptions models;
+
+  InfoCommand(Stdio stdio, Interruption interruption) {
+    super(stdio, interruption);
+  }
+
+  @Override
+  int run() {
+    models.applyThreads();
+    Map<String, Object> runtime = runtime(CandleRuntime.info());
+    Map<String, Object> document = Json.object("runtime", runtime);
+    if (models.isGiven()) {
+      try (CandleModel model = models.load(stdio(), interruption())) {
+        document.put("model", model(model.info()));
+      }
+    }
+    if (json) {
+      stdio().out().println(Json.line(document));
+    } else {
+      document.values().forEach(part -> print((Map<?, ?>) part));
+    }
+    return ExitCode.OK;
+  }
+
+  private static Map<String, Object> runtime(RuntimeInfo info) {
+    return Json.object(
+        "version", info.version(),
+        "candle_version", info.candleVersion(),
+        "target", info.target(),
+        "library", info.library().toString(),
+        "threads", info.threads(),
+        "instruction_sets", info.instructionSets(),
+        "default_device", info.defaultDevice(),
+        "devices", info.devices(),
+        "java_version", Runtime.version().toString());
+  }
+
+  private static Map<String, Object> model(ModelInfo info) {
+    return Json.object(
+        "folder", info.folder(),
+        "architecture", info.architecture(),
+        "device", info.device(),
+        "precision", info.precision(),
+        "context_length", info.contextLength(),
+        "vocab_size", info.vocabSize(),
+        "layers", info.layers(),
+        "hidden_size", info.hiddenSize(),
+        "parameters", info.parameters(),
+        "eos_token_ids", info.eosTokenIds(),
+        "has_chat_template", info.hasChatTemplate(),
+        "load_ms", Json.rounded(info.loadMs()),
+        "warnings", info.warnings());
+  }
+
+  private void print(Map<?, ?> part) {
+    part.forEach((key, value) -> {
+      String shown =
+          value instanceof Collection<?> list
+              ? list.stream().map(String::valueOf).collect(Collectors.joining(", "))
+              : String.valueOf(value);
+      stdio().out().print(Style.STRONG, String.format("%-18s", key.toString().replace('_', ' ')));
+      stdio().out().println(shown);
+    });
+  }
+}

@@ -1,0 +1,122 @@
+package io.candle4j.cli;
+
+import io.candle4j.GenerateOptions;
+import java.util.List;
+import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+import picocli.CommandLine.Spec.Target;
+import picocli.CommandLine.TypeConversionException;
+
+/** How tokens are chosen. What is left out is the model's own choice. */
+final class SamplingOptions {
+  @Option(
+      names = "--max-tokens",
+      paramLabel = "N",
+      description = "The most tokens to generate; 2048 when left out.")
+  private Integer maxTokens;
+
+  @Option(
+      names = "--temperature",
+      paramLabel = "T",
+      description = "0 takes the most probable token each time, 1 draws by their probabilities.")
+  private Double temperature;
+
+  @Option(
+      names = "--top-k",
+      paramLabel = "K",
+      description = "Draw among the K most probable tokens; 0 means all.")
+  private Integer topK;
+
+  @Option(
+      names = "--top-p",
+      paramLabel = "P",
+      description = "Draw among the fewest tokens whose probabilities sum to P.")
+  private Double topP;
+
+  @Option(
+      names = "--min-p",
+      paramLabel = "P",
+      description = "Leave out tokens less probable than P times the most probable one.")
+  private Double minP;
+
+  @Option(
+      names = "--repeat-penalty",
+      paramLabel = "R",
+      description = "Make tokens that occurred less probable; 1 changes nothing.")
+  private Double repeatPenalty;
+
+  @Option(
+      names = "--repeat-window",
+      paramLabel = "N",
+      description = "How many of the last tokens the penalty counts; all when left out.")
+  private Integer repeatWindow;
+
+  @Option(
+      names = "--seed",
+      paramLabel = "S",
+      converter = Seed.class,
+      description = "Start of the random sequence, to get the same answer again.")
+  private Long seed;
+
+  @Option(
+      names = "--stop",
+      paramLabel = "STR",
+      description = "End the answer before this text; may be given several times.")
+  private List<String> stop = List.of();
+
+  @Option(names = "--ignore-eos", description = "Go on where the model wants to end.")
+  private boolean ignoreEos;
+
+  @Spec(Target.MIXEE)
+  private CommandSpec command;
+
+  /**
+   * The options for the library.
+   *
+   * @param raw whether prompts are taken as they stand
+   * @throws ParameterException that names the option whose value is out of range
+   */
+  GenerateOptions toOptions(boolean raw) {
+    GenerateOptions.Builder options = GenerateOptions.builder();
+    set("--max-tokens", maxTokens, options::maxTokens);
+    set("--temperature", temperature, options::temperature);
+    set("--top-k", topK, options::topK);
+    set("--top-p", topP, options::topP);
+    set("--min-p", minP, options::minP);
+    set("--repeat-penalty", repeatPenalty, options::repeatPenalty);
+    set("--repeat-window", repeatWindow, options::repeatWindow);
+    set("--seed", seed, options::seed);
+    set("--stop", stop, options::stop);
+    return options.ignoreEos(ignoreEos).raw(raw).build();
+  }
+
+  private <T> void set(
+      String name, T value, java.util.function.Function<T, GenerateOptions.Builder> setter) {
+    if (value == null) {
+      return;
+    }
+    try {
+      setter.apply(value);
+    } catch (IllegalArgumentException e) {
+      // The library's message begins with its own name of the option.
+      String message = e.getMessage();
+      throw new ParameterException(
+          command.commandLine(), name + message.substring(message.indexOf(':')), e);
+    }
+  }
+
+  /** A seed is an unsigned number of 64 bits. */
+  private static final class Seed implements ITypeConverter<Long> {
+    @Override
+    public Long convert(String text) {
+      try {
+        return text.startsWith("-") ? Long.parseLong(text) : Long.parseUnsignedLong(text);
+      } catch (NumberFormatException e) {
+        throw new TypeConversionException("'" + text + "' is not a whole number of 64 bits");
+      }
+    }
+  }
+}

@@ -1,0 +1,22 @@
+package io.candle4j.cli;
+
+/** How many prompts are answered at a time when nothing is said about it. */
+final class Workers {
+  private static final String VARIABLE = "CANDLE_NUM_PARALLEL";
+  private static final int DEFAULT = 4;
+
+  private Workers() {}
+
+  static int ofEnvironment() {
+    String value = System.getenv(VARIABLE);
+    if (value == null || value.isBlank()) {
+      return DEFAULT;
+    }
+    try {
+      return Integer.parseInt(value.strip());
+    } catch (NumberFormatException e) {
+      throw new CommandException(
+          ExitCode.USAGE, VARIABLE + ": expected a number, got '" + value + "'", e);
+    }
+  }
+}

@@ -1,0 +1,198 @@
+package io.candle4j.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.candle4j.CandleModel;
+import io.candle4j.CandleSession;
+import io.candle4j.ChatMessage;
+import io.candle4j.GenerateOptions;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+
+class ChatCommandTest {
+  private static Cli.Result chat(String input, String... more) {
+    List<String> args =
+        new ArrayList<>(
+            List.of(
+                "chat",
+                "--model",
+                Golden.LLAMA,
+                "--temperature",
+                "0",
+                "--max-tokens",
+                "8",
+                "--ignore-eos"));
+    args.addAll(List.of(more));
+    return new Cli().input(input).with(args.toArray(String[]::new));
+  }
+
+  /** What the library answers to these messages, each in the conversation so far. */
+  private static List<ChatMessage> talk(String system, String... messages) {
+    GenerateOptions options =
+        GenerateOptions.greedy().toBuilder().maxTokens(8).ignoreEos(true).build();
+    try (CandleModel model = CandleModel.load(Golden.LLAMA);
+        CandleSession session = model.newSession()) {
+      List<ChatMessage> all = new ArrayList<>();
+      if (system != null) {
+        all.add(ChatMessage.system(system));
+      }
+      for (String message : messages) {
+        all.add(ChatMessage.user(message));
+        session.chat(all, options, null);
+        all = session.history();
+      }
+      return all;
+    }
+  }
+
+  private static String answers(List<ChatMessage> conversation) {
+    StringBuilder answers = new StringBuilder();
+    for (ChatMessage message : conversation) {
+      if (message.role().equals("assistant")) {
+        answers.append(message.content()).append('\n');
+      }
+    }
+    return answers.toString();
+  }
+
+  @Test
+  void answersAreAllThatIsPrinted() {
+    String expected = answers(talk(null, "Hello", "And you?"));
+    assertEquals(new Cli.Result(ExitCode.OK, expected, ""), chat("Hello\n\nAnd you?"));
+    assertEquals(expected, chat("Hello\nAnd you?\n/bye\nnever read\n").out());
+  }
+
+  @Test
+  void instructionsCanBeGivenAndChanged() {
+    assertEquals(
+        answers(talk("Be a fox.", "Hello")), chat("Hello\n", "--system", "Be a fox.").out());
+    assertEquals(answers(talk("Be a fox.", "Hello")), chat("/system Be a fox.\nHello\n").out());
+    assertEquals(
+        answers(talk(null, "Hello")), chat("/system -\nHello\n", "--system", "Be a fox.").out());
+    assertEquals(
+        "Be a fox.\n(no instructions)\n",
+        chat("/system\n/system -\n/system\n", "--system", "Be a fox.").out());
+  }
+
+  @Test
+  void whatWasSaidCanBeForgotten() {
+    String once = answers(talk("Be a fox.", "Hello"));
+    String twice = answers(talk("Be a fox.", "Hello", "Hello"));
+    assertFalse(twice.equals(once + once), "the model does not look at what was said");
+    assertEquals(twice, chat("Hello\nHello\n", "--system", "Be a fox.").out());
+    assertEquals(once + once, chat("Hello\n/reset\nHello\n", "--system", "Be a fox.").out());
+  }
+
+  @Test
+  void theLastMessageCanBeAnsweredAgain() {
+    String one = answers(talk(null, "Hello"));
+    String two = answers(talk(null, "Hello", "And you?"));
+    String last = two.substring(one.length());
+    assertEquals(two + last, chat("Hello\nAnd you?\n/retry\n").out());
+    Cli.Result nothing = chat("/retry\n");
+    assertEquals(ExitCode.USAGE, nothing.code());
+    assertTrue(nothing.err().contains("no message"), nothing.err());
+  }
+
+  @Test
+  void messagesMayHaveSeveralLines() {
+    String expected = answers(talk(null, "one\ntwo\n three"));
+    assertEquals(expected, chat("\"\"\"\none\ntwo\n three\n\"\"\"\n").out());
+    assertEquals(expected, chat("\"\"\"one\ntwo\n three\"\"\"\n").out());
+    assertEquals(expected, chat("one\\\ntwo\\\n three\n").out());
+    assertEquals(answers(talk("a\nb", "Hello")), chat("/system \"\"\"a\nb\"\"\"\nHello\n").out());
+    Cli.Result cut = chat("\"\"\"\none\n");
+    assertEquals(ExitCode.USAGE, cut.code());
+    assertTrue(cut.err().contains("several lines"), cut.err());
+  }
+
+  @Test
+  void conversationsCanBeKept(@TempDir Path folder) throws IOException {
+    Path file = folder.resolve("talk.json");
+    chat("Hello\n/save " + file + "\n", "--system", "Be a fox.");
+    List<ChatMessage> said = talk("Be a fox.", "Hello");
+    JsonNode saved = JsonMapper.shared().readTree(Files.readString(file));
+    assertEquals(3, saved.size());
+    for (int i = 0; i < 3; i++) {
+      assertEquals(said.get(i).role(), saved.get(i).get("role").stringValue());
+      assertEquals(said.get(i).content(), saved.get(i).get("content").stringValue());
+    }
+    String both = answers(talk("Be a fox.", "Hello", "And you?"));
+    assertEquals(
+        both.substring(answers(said).length()), chat("/load " + file + "\nAnd you?\n").out());
+
+    Cli.Result again = chat("/save " + file + "\n");
+    assertEquals(ExitCode.USAGE, again.code());
+    assertTrue(again.err().contains("/save!"), again.err());
+    assertEquals(ExitCode.OK, chat("/save! " + file + "\n").code());
+    assertEquals("[]", Files.readString(file).replaceAll("\\s", ""));
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {"", "{}", "[1]", "[{\"role\": \"user\"}]", "[{\"role\": 1, \"content\": \"\"}]"})
+  void otherFilesAreNoConversations(String content, @TempDir Path folder) throws IOException {
+    Path file = Files.writeString(folder.resolve("file"), content);
+    Cli.Result result = chat("/load " + file + "\n");
+    assertEquals(ExitCode.USAGE, result.code());
+    assertTrue(result.err().contains("is not a JSON array of messages"), result.err());
+    assertEquals(1, result.err().lines().count(), result.err());
+  }
+
+  @Test
+  void aScriptEndsAtItsFirstFailure() {
+    for (String bad :
+        List.of(
+            "/nonsense", "/save", "/load /nowhere/at/all", "/save /nowhere/at/all", "/reset!")) {
+      Cli.Result result = chat(bad + "\nHello\n");
+      assertEquals(ExitCode.USAGE, result.code(), bad);
+      assertEquals("", result.out(), bad);
+      assertEquals(1, result.err().lines().count(), result.err());
+    }
+    Cli.Result full = chat("word ".repeat(600) + "\n");
+    assertEquals(ExitCode.USAGE, full.code());
+    assertTrue(full.err().contains("512"), full.err());
+  }
+
+  @Test
+  void helpListsTheCommands() {
+    String help = chat("/help\n").out();
+    for (String name : SlashCommand.names()) {
+      assertTrue(help.contains("  " + name), name);
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "/help,         /help,   false, ''",
+    "'/save  a b ', /save,   false, a b",
+    "/save! x,      /save!,  true,  x",
+    "/nothing,      /nothing,false, ''"
+  })
+  void linesThatAreCommands(String line, String word, boolean forced, String argument) {
+    SlashCommand.Call call = SlashCommand.parse(line).orElseThrow();
+    assertEquals(word, call.word());
+    assertEquals(forced, call.forced());
+    assertEquals(argument, call.argument());
+    assertEquals(!word.equals("/nothing"), call.command().isPresent());
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"/etc/hosts is what?", "hello", "a /help", "/2 is a half"})
+  void linesThatAreMessages(String line) {
+    assertEquals(Optional.empty(), SlashCommand.parse(line));
+  }
+}

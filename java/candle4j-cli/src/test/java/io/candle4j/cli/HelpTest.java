@@ -1,0 +1,58 @@
+package io.candle4j.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class HelpTest {
+  @Test
+  void theProgramListsItsCommands() {
+    Cli.Result help = Cli.run("--help");
+    assertEquals(ExitCode.OK, help.code());
+    for (String command :
+        new String[] {
+          "generate", "chat", "batch", "pull", "ls", "rm", "verify", "info", "score", "bench"
+        }) {
+      assertTrue(help.out().contains("\n  " + command + " "), command);
+    }
+    assertEquals(help, Cli.run());
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "generate",
+        "chat",
+        "batch",
+        "pull",
+        "ls",
+        "rm",
+        "verify",
+        "info",
+        "score",
+        "bench"
+      })
+  void eachCommandExplainsItselfAndTheExitCodes(String command) {
+    Cli.Result help = Cli.run(command, "--help");
+    assertEquals(ExitCode.OK, help.code());
+    assertEquals("", help.err());
+    assertTrue(help.out().startsWith("Usage: candle " + command), help.out());
+    for (int code : new int[] {0, 1, 2, 3, 4, 130}) {
+      assertTrue(help.out().matches("(?s).*\n +" + code + "   .*"), help.out());
+    }
+    assertFalse(help.out().contains("\033"));
+    assertEquals("candle 0.1.0\n", Cli.run(command, "--version").out());
+  }
+
+  @Test
+  void helpIsColouredOnATerminal() {
+    Cli.Result help =
+        new Cli().terminals(Descriptors.OUT).environment(Map.of("TERM", "xterm")).with("--help");
+    assertTrue(help.out().contains("\033[1mcandle"), help.out());
+  }
+}

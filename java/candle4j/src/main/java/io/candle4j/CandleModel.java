@@ -1,0 +1,272 @@
+package io.candle4j;
+
+import io.candle4j.internal.NativeModel;
+import java.lang.System.Logger;
+import java.lang.System.Logger.Level;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+
+/**
+ * A loaded model: weights, tokenizer and chat template, shared by any number of sessions.
+ *
+ * <p>Any number of threads may use one. It holds memory outside the Java heap, so close it;
+ * sessions that are still open go on, and the weights are freed with the last of them.
+ *
+ * {@snippet :
+ * try (CandleModel model = CandleModel.load("Qwen/Qwen2.5-0.5B-Instruct");
+ *     CandleSession session = model.newSession()) {
+ *   System.out.println(session.generate("Why is the sky blue?"));
+ * }
+ * }
+ */
+public final class CandleModel implements AutoCloseable {
+  private static final Logger LOGGER = System.getLogger("io.candle4j");
+
+  private final NativeModel model;
+  private final CandleTokenizer tokenizer;
+
+  private CandleModel(NativeModel model) {
+    this.model = model;
+    this.tokenizer = new CandleTokenizer(model.tokenizer());
+    for (String warning : model.describe().warnings()) {
+      LOGGER.log(Level.WARNING, warning);
+    }
+  }
+
+  /**
+   * Loads a model with default settings.
+   *
+   * @param source a Hub id such as {@code Qwen/Qwen2.5-0.5B-Instruct} (with {@code @revision}
+   *     behind it if need be), or a folder
+   * @return the model
+   * @see Builder#load()
+   */
+  public static CandleModel load(String source) {
+    return builder().source(source).load();
+  }
+
+  /**
+   * Starts from default settings.
+   *
+   * @return a builder
+   */
+  public static Builder builder() {
+    return new Builder();
+  }
+
+  /**
+   * Starts a session.
+   *
+   * @return a session with an empty KV cache
+   * @throws IllegalStateException after close
+   */
+  public CandleSession newSession() {
+    return newSession(null);
+  }
+
+  /** A session that closes {@code owned} with itself, unless that is null. */
+  CandleSession newSession(CandleModel owned) {
+    return new CandleSession(model.newSession(), owned);
+  }
+
+  /**
+   * The tokenizer. It lives as long as the model.
+   *
+   * @return the tokenizer
+   */
+  public CandleTokenizer tokenizer() {
+    return tokenizer;
+  }
+
+  /**
+   * What there is to know about the model.
+   *
+   * @return the description
+   * @throws IllegalStateException after close
+   */
+  public ModelInfo info() {
+    return model.describe();
+  }
+
+  /**
+   * Renders a conversation by the model's chat template, without generating.
+   *
+   * @param messages the messages, oldest first
+   * @param generationPrompt whether the beginning of an answer follows them
+   * @return the prompt as text
+   * @throws ChatTemplateException when the model has no template, or it cannot render these
+   */
+  public String applyChatTemplate(List<ChatMessage> messages, boolean generationPrompt) {
+    return applyChatTemplate(messages, generationPrompt, Map.of());
+  }
+
+  /**
+   * Renders a conversation by the model's chat template, without generating.
+   *
+   * @param messages the messages, oldest first
+   * @param generationPrompt whether the beginning of an answer follows them
+   * @param variables further variables that the template knows, such as {@code tools}
+   * @return the prompt as text
+   * @throws ChatTemplateException when the model has no template, or it cannot render these
+   */
+  public String applyChatTemplate(
+      List<ChatMessage> messages, boolean generationPrompt, Map<String, Object> variables) {
+    return model.renderChat(messages, generationPrompt, variables);
+  }
+
+  /**
+   * Generates for many prompts, several at a time over this one copy of the weights.
+   *
+   * @param prompts the prompts
+   * @param options how
+   * @return the results in the order of the prompts; one prompt's failure touches no other
+   */
+  public List<BatchResult> generateAll(List<String> prompts, GenerateOptions options) {
+    return model.generateAll(List.copyOf(prompts), options, null, null);
+  }
+
+  /**
+   * Generates for many prompts, several at a time over this one copy of the weights.
+   *
+   * @param prompts the prompts
+   * @param options how
+   * @param parallel how many at a time; 0 for what {@code CANDLE_NUM_PARALLEL} says, else 4
+   * @param listener told of each prompt that is done, on this thread; or null
+   * @return the results in the order of the prompts; one prompt's failure touches no other
+   */
+  public List<BatchResult> generateAll(
+      List<String> prompts, GenerateOptions options, int parallel, BatchListener listener) {
+    if (parallel < 0) {
+      throw new IllegalArgumentException("parallel: expected at least 0, got " + parallel);
+    }
+    return model.generateAll(
+        List.copyOf(prompts), options, parallel == 0 ? null : parallel, listener);
+  }
+
+  /**
+   * Ends the model. Waits for calls on it that are under way. Does nothing the second time.
+   *
+   * @throws IllegalStateException from inside a listener of one of its own calls
+   */
+  @Override
+  public void close() {
+    tokenizer.close();
+    model.close();
+  }
+
+  /** How a model is to be loaded. Not for several threads. */
+  public static final class Builder {
+    private String source;
+    private String revision;
+    private Device device = Device.AUTO;
+    private Precision precision = Precision.AUTO;
+    private Integer contextLength;
+    private ProgressListener progress;
+
+    private Builder() {}
+
+    /**
+     * Which model: a Hub id such as {@code Qwen/Qwen2.5-0.5B-Instruct}, or a folder. What exists as
+     * a folder, or begins like a path ({@code ./}, {@code /}, {@code ~/}), is a folder.
+     *
+     * @param source id or folder
+     * @return this
+     */
+    public Builder source(String source) {
+      this.source = Objects.requireNonNull(source, "source");
+      return this;
+    }
+
+    /**
+     * Which model: a folder of files as they are on the Hub.
+     *
+     * @param folder the folder
+     * @return this
+     */
+    public Builder folder(Path folder) {
+      this.source = folder.toAbsolutePath().toString();
+      return this;
+    }
+
+    /**
+     * Which branch, tag or commit of a Hub model; {@code main} when left out.
+     *
+     * @param revision the revision
+     * @return this
+     */
+    public Builder revision(String revision) {
+      this.revision = Objects.requireNonNull(revision, "revision");
+      return this;
+    }
+
+    /**
+     * Where the model runs.
+     *
+     * @param device the device
+     * @return this
+     */
+    public Builder device(Device device) {
+      this.device = Objects.requireNonNull(device, "device");
+      return this;
+    }
+
+    /**
+     * The type of its weights in memory. If F16 turns out to overflow, they are loaded again in
+     * F32, with a warning.
+     *
+     * @param precision the type
+     * @return this
+     */
+    public Builder precision(Precision precision) {
+      this.precision = Objects.requireNonNull(precision, "precision");
+      return this;
+    }
+
+    /**
+     * The longest context to make room for; the model's own limit when left out.
+     *
+     * @param contextLength tokens of prompt and answer together, at most the model's own limit
+     * @return this
+     */
+    public Builder contextLength(int contextLength) {
+      this.contextLength = contextLength;
+      return this;
+    }
+
+    /**
+     * Who is told how far a download is.
+     *
+     * @param progress the listener
+     * @return this
+     */
+    public Builder progress(ProgressListener progress) {
+      this.progress = Objects.requireNonNull(progress, "progress");
+      return this;
+    }
+
+    /**
+     * Fetches the model if it is not in the cache, and loads it. Blocks until that is done.
+     *
+     * @return the model
+     * @throws HubException when it cannot be fetched
+     * @throws InvalidModelException when its files are damaged
+     * @throws UnsupportedModelException when it would not be computed rightly
+     * @throws InsufficientMemoryException when it would not fit
+     * @throws DeviceUnavailableException when the device cannot be used
+     * @throws NativeLibraryException when there is no native library
+     */
+    public CandleModel load() {
+      Path folder = resolve();
+      return new CandleModel(NativeModel.load(folder, device, precision, contextLength));
+    }
+
+    private Path resolve() {
+      if (source == null) {
+        throw new IllegalArgumentException("source: expected a Hub id or a folder, got none");
+      }
+      return ModelSource.resolve(source, revision, progress);
+    }
+  }
+}

@@ -1,0 +1,351 @@
+package io.candle4j;
+
+import io.candle4j.internal.NativeSession;
+import io.candle4j.internal.NativeSession.Prompt;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.concurrent.CompletableFuture;
+
+/**
+ * A session: a KV cache over a model's weights, and a conversation.
+ *
+ * <p>Each {@code generate} stands for itself; {@link #chat(String)} goes on with what was said
+ * before. What a prompt has in common with the one before is not computed again.
+ *
+ * <p>A session does one thing at a time: a second call, also one from a listener, gets {@link
+ * SessionBusyException}. {@link #cancel()} and {@link #close()} are for any thread.
+ */
+public final class CandleSession implements AutoCloseable {
+  private final NativeSession session;
+  private final CandleModel owned;
+  private final List<ChatMessage> history = new ArrayList<>();
+
+  CandleSession(NativeSession session, CandleModel owned) {
+    this.session = session;
+    this.owned = owned;
+  }
+
+  /**
+   * Loads a model and opens a session on it.
+   *
+   * @param source a Hub id or a folder, as for {@link CandleModel#load}
+   * @return a session that closes its model with itself
+   */
+  public static CandleSession open(String source) {
+    return owning(CandleModel.load(source));
+  }
+
+  private static CandleSession owning(CandleModel model) {
+    try {
+      return model.newSession(model);
+    } catch (RuntimeException e) {
+      model.close();
+      throw e;
+    }
+  }
+
+  /**
+   * Answers a prompt, with the model's own sampling.
+   *
+   * @param prompt a text; one user message when the model has a chat template
+   * @return the answer
+   */
+  public Generation generate(String prompt) {
+    return generate(prompt, GenerateOptions.defaults());
+  }
+
+  /**
+   * Answers a prompt.
+   *
+   * @param prompt a text; one user message when the model has a chat template, unless {@link
+   *     GenerateOptions.Builder#raw}
+   * @param options how
+   * @return the answer
+   * @throws IllegalArgumentException for an empty prompt, or one that exceeds the context
+   * @throws NumericException when the model computes NaN or infinity
+   * @throws SessionBusyException when another call is under way
+   * @throws IllegalStateException after close
+   */
+  public Generation generate(String prompt, GenerateOptions options) {
+    return generate(prompt, options, null);
+  }
+
+  /**
+   * Answers a prompt, and tells of each token.
+   *
+   * @param prompt a text
+   * @param options how
+   * @param listener told of each token on this thread; what it throws stops the generation and
+   *     comes out of this call
+   * @return the answer
+   */
+  public Generation generate(String prompt, GenerateOptions options, TokenListener listener) {
+    return run(text(prompt, options), options, listener);
+  }
+
+  /**
+   * Continues token ids as they are; nothing is added.
+   *
+   * @param tokens the prompt's ids, at least one
+   * @param options how
+   * @return the answer
+   */
+  public Generation generate(int[] tokens, GenerateOptions options) {
+    return generate(tokens, options, null);
+  }
+
+  /**
+   * Continues token ids as they are, and tells of each token.
+   *
+   * @param tokens the prompt's ids, at least one
+   * @param options how
+   * @param listener told of each token on this thread
+   * @return the answer
+   */
+  public Generation generate(int[] tokens, GenerateOptions options, TokenListener listener) {
+    return run(tokens(tokens), options, listener);
+  }
+
+  /**
+   * Answers in the conversation of this session: adds a user message and the model's answer to
+   * {@link #history()}.
+   *
+   * @param message what the user says
+   * @return the answer
+   */
+  public Generation chat(String message) {
+    return chat(message, GenerateOptions.defaults(), null);
+  }
+
+  /**
+   * Answers in the conversation of this session.
+   *
+   * @param message what the user says
+   * @param options how
+   * @param listener told of each token on this thread, or null
+   * @return the answer; it becomes part of the history, unless it was cancelled or failed, in which
+   *     case the history stays as it was
+   */
+  public Generation chat(String message, GenerateOptions options, TokenListener listener) {
+    List<ChatMessage> messages = history();
+    messages.add(ChatMessage.user(message));
+    return chat(messages, options, listener);
+  }
+
+  /**
+   * Answers a conversation, which becomes that of this session.
+   *
+   * @param messages the messages, oldest first
+   * @return the answer
+   */
+  public Generation chat(List<ChatMessage> messages) {
+    return chat(messages, GenerateOptions.defaults(), null);
+  }
+
+  /**
+   * Answers a conversation, which becomes that of this session.
+   *
+   * @param messages the messages, oldest first
+   * @param options how
+   * @param listener told of each token on this thread, or null
+   * @return the answer; with it, the messages become the history, unless it was cancelled or failed
+   * @throws ChatTemplateException when the model has no chat template, or it cannot render these
+   */
+  public Generation chat(
+      List<ChatMessage> messages, GenerateOptions options, TokenListener listener) {
+    return chat(messages, Map.of(), options, listener);
+  }
+
+  /**
+   * Answers a conversation, which becomes that of this session.
+   *
+   * @param messages the messages, oldest first
+   * @param variables further variables that the model's chat template knows, such as {@code tools}
+   * @param options how
+   * @param listener told of each token on this thread, or null
+   * @return the answer
+   */
+  public Generation chat(
+      List<ChatMessage> messages,
+      Map<String, Object> variables,
+      GenerateOptions options,
+      TokenListener listener) {
+    List<ChatMessage> conversation = new ArrayList<>(messages);
+    Generation answer = run(Prompt.chat(conversation, variables), options, listener);
+    if (answer.finishReason() != FinishReason.CANCELLED) {
+      conversation.add(ChatMessage.assistant(answer.text()));
+      synchronized (history) {
+        history.clear();
+        history.addAll(conversation);
+      }
+    }
+    return answer;
+  }
+
+  /**
+   * The conversation so far.
+   *
+   * @return a copy
+   */
+  public List<ChatMessage> history() {
+    synchronized (history) {
+      return new ArrayList<>(history);
+    }
+  }
+
+  /**
+   * Starts anew: empties the conversation and the KV cache.
+   *
+   * @throws SessionBusyException when a call is under way
+   */
+  public void reset() {
+    session.clear();
+    synchronized (history) {
+      history.clear();
+    }
+  }
+
+  /**
+   * Answers a prompt token by token. The generation runs on a thread of its own and waits when the
+   * tokens are not taken.
+   *
+   * @param prompt a text
+   * @param options how
+   * @return the tokens; to be closed, which stops the generation
+   */
+  public TokenStream stream(String prompt, GenerateOptions options) {
+    return stream(text(prompt, options), options);
+  }
+
+  /**
+   * Continues token ids, token by token.
+   *
+   * @param tokens the prompt's ids
+   * @param options how
+   * @return the tokens; to be closed, which stops the generation
+   */
+  public TokenStream stream(int[] tokens, GenerateOptions options) {
+    return stream(tokens(tokens), options);
+  }
+
+  private TokenStream stream(Prompt prompt, GenerateOptions options) {
+    Objects.requireNonNull(options, "options");
+    long number = session.nextCall();
+    return new TokenStream(
+        listener -> session.generate(number, prompt, options, false, listener),
+        () -> cancelQuietly(number));
+  }
+
+  /**
+   * Answers a prompt on a platform thread of its own.
+   *
+   * @param prompt a text
+   * @param options how
+   * @return the answer to come; cancelling it stops the generation
+   */
+  public CompletableFuture<Generation> generateAsync(String prompt, GenerateOptions options) {
+    return generateAsync(prompt, options, null);
+  }
+
+  /**
+   * Answers a prompt on a platform thread of its own.
+   *
+   * @param prompt a text
+   * @param options how
+   * @param listener told of each token on that thread, or null
+   * @return the answer to come; cancelling it stops the generation
+   */
+  public CompletableFuture<Generation> generateAsync(
+      String prompt, GenerateOptions options, TokenListener listener) {
+    Prompt text = text(prompt, options);
+    long number = session.nextCall();
+    return Worker.start(
+        () -> session.generate(number, text, options, false, listener),
+        () -> cancelQuietly(number));
+  }
+
+  /**
+   * Computes log-probabilities of given tokens.
+   *
+   * @param tokens at least one
+   * @param top how many of the most probable tokens to list behind the last
+   * @return the score
+   */
+  public Score score(int[] tokens, int top) {
+    if (tokens.length == 0) {
+      throw new IllegalArgumentException("tokens: expected at least one");
+    }
+    if (top < 0) {
+      throw new IllegalArgumentException("top: expected at least 0, got " + top);
+    }
+    return session.score(tokens.clone(), top);
+  }
+
+  /**
+   * Prefills a prompt, so that the next generation that begins with it starts at once. Not
+   * supported yet.
+   *
+   * @param prompt a text
+   * @throws UnsupportedOperationException always, in this version
+   */
+  public void prepare(String prompt) {
+    GenerateOptions options = GenerateOptions.defaults();
+    session.generate(session.nextCall(), text(prompt, options), options, true, null);
+  }
+
+  /**
+   * Stops the call under way, if there is one: it returns soon, with what it has and {@link
+   * FinishReason#CANCELLED}. Any thread may call it, a listener too.
+   */
+  public void cancel() {
+    session.cancel();
+  }
+
+  /**
+   * Stops the call under way, waits for it, and frees the KV cache. Does nothing the second time.
+   *
+   * @throws IllegalStateException from inside a listener of a call of this session
+   */
+  @Override
+  public void close() {
+    session.close();
+    if (owned != null) {
+      owned.close();
+    }
+  }
+
+  private Generation run(Prompt prompt, GenerateOptions options, TokenListener listener) {
+    Objects.requireNonNull(options, "options");
+    return session.generate(session.nextCall(), prompt, options, false, listener);
+  }
+
+  private static Prompt text(String prompt, GenerateOptions options) {
+    if (prompt.isEmpty()) {
+      throw new IllegalArgumentException("prompt: expected a text, got an empty one");
+    }
+    return Prompt.text(prompt, options.raw());
+  }
+
+  private static Prompt tokens(int[] tokens) {
+    if (tokens.length == 0) {
+      throw new IllegalArgumentException("tokens: expected at least one");
+    }
+    for (int token : tokens) {
+      if (token < 0) {
+        throw new IllegalArgumentException("tokens: " + token + " is not a token id");
+      }
+    }
+    return Prompt.tokens(tokens);
+  }
+
+  /** A session that was closed in the meantime has stopped its calls already. */
+  private void cancelQuietly(long number) {
+    try {
+      session.cancel(number);
+    } catch (IllegalStateException closed) {
+      // Closed: nothing is under way.
+    }
+  }
+}

@@ -1,0 +1,90 @@
+package io.candle4j;
+
+import io.candle4j.internal.NativeTokenizer;
+import java.nio.file.Path;
+import java.util.Objects;
+
+/**
+ * Text to tokens and back. Any number of threads may use one.
+ *
+ * <p>That of a model lives as long as the model; one that was loaded by itself is closed by itself.
+ */
+public final class CandleTokenizer implements AutoCloseable {
+  private final NativeTokenizer tokenizer;
+
+  CandleTokenizer(NativeTokenizer tokenizer) {
+    this.tokenizer = tokenizer;
+  }
+
+  /**
+   * Reads a {@code tokenizer.json}, without any model.
+   *
+   * @param file the file
+   * @return the tokenizer
+   * @throws InvalidModelException when the file is not a tokenizer
+   * @throws java.io.UncheckedIOException when it cannot be read
+   */
+  public static CandleTokenizer load(Path file) {
+    return new CandleTokenizer(NativeTokenizer.load(file));
+  }
+
+  /**
+   * Encodes a text. Special tokens in it are taken for what they mean; nothing is added.
+   *
+   * @param text the text
+   * @return token ids
+   * @throws IllegalArgumentException when the text holds half of a surrogate pair
+   */
+  public int[] encode(String text) {
+    return encode(text, false);
+  }
+
+  /**
+   * Encodes a text. Special tokens in it are taken for what they mean.
+   *
+   * @param text the text
+   * @param addSpecial whether to add the tokens that the tokenizer puts around every text, such as
+   *     one that begins a sequence
+   * @return token ids
+   * @throws IllegalArgumentException when the text holds half of a surrogate pair
+   */
+  public int[] encode(String text, boolean addSpecial) {
+    return tokenizer.encode(Objects.requireNonNull(text, "text"), addSpecial);
+  }
+
+  /**
+   * Decodes tokens; special tokens leave no text.
+   *
+   * @param ids token ids
+   * @return the text
+   */
+  public String decode(int... ids) {
+    return decode(ids, true);
+  }
+
+  /**
+   * Decodes tokens.
+   *
+   * @param ids token ids
+   * @param skipSpecial whether special tokens leave no text
+   * @return the text
+   */
+  public String decode(int[] ids, boolean skipSpecial) {
+    return tokenizer.decode(Objects.requireNonNull(ids, "ids"), skipSpecial);
+  }
+
+  /**
+   * The number of tokens of a text, nothing added.
+   *
+   * @param text the text
+   * @return the number
+   */
+  public int count(String text) {
+    return encode(text).length;
+  }
+
+  @Override
+  public void close() {
+    tokenizer.close();
+  }
+}

@@ -1,0 +1,64 @@
+package io.candle4j;
+
+import java.time.Duration;
+import java.util.List;
+import java.util.Objects;
+
+/**
+ * The outcome of a generation.
+ *
+ * @param text the new text, without special tokens and without the stop text that ended it
+ * @param tokenIds the new tokens, an end-of-sequence token that ended them included
+ * @param finishReason why there are no more
+ * @param promptTokens tokens of the prompt
+ * @param cachedTokens how many of those were in the session's KV cache already
+ * @param seed the start of the random sequence: the same prompt, options and seed give the same
+ *     answer
+ * @param timings how long it took
+ */
+public record Generation(
+    String text,
+    List<Integer> tokenIds,
+    FinishReason finishReason,
+    int promptTokens,
+    int cachedTokens,
+    long seed,
+    Timings timings) {
+
+  /** Checks and copies the parts. */
+  public Generation {
+    Objects.requireNonNull(text, "text");
+    tokenIds = List.copyOf(tokenIds);
+    Objects.requireNonNull(finishReason, "finishReason");
+    Objects.requireNonNull(timings, "timings");
+  }
+
+  /**
+   * The number of new tokens.
+   *
+   * @return {@code tokenIds().size()}
+   */
+  public int completionTokens() {
+    return tokenIds.size();
+  }
+
+  /** The text. */
+  @Override
+  public String toString() {
+    return text;
+  }
+
+  /**
+   * How long a generation took.
+   *
+   * @param prefill from the call to the logits of the first new token
+   * @param decode from there to the end
+   * @param prefillTokensPerSecond prompt tokens that were computed, by prefill time
+   * @param decodeTokensPerSecond new tokens behind the first, by decode time; 0 when there are none
+   */
+  public record Timings(
+      Duration prefill,
+      Duration decode,
+      double prefillTokensPerSecond,
+      double decodeTokensPerSecond) {}
+}

@@ -1,0 +1,35 @@
+package io.candle4j;
+
+import java.util.List;
+
+/**
+ * What a loaded model says of itself.
+ *
+ * @param folder the folder that it was loaded from
+ * @param architecture such as {@code llama}
+ * @param device where it runs, such as {@code cpu}
+ * @param precision the type of its weights, such as {@code f32}
+ * @param contextLength tokens that prompt and answer may have together
+ * @param vocabSize token ids are below this number
+ * @param layers number of layers
+ * @param hiddenSize width of the residual stream
+ * @param parameters number of weights
+ * @param eosTokenIds any of these ends an answer
+ * @param hasChatTemplate whether it can chat
+ * @param loadMs milliseconds that loading took
+ * @param warnings what the user should know, such as a precision that had to be changed
+ */
+public record ModelInfo(
+    String folder,
+    String architecture,
+    String device,
+    String precision,
+    int contextLength,
+    int vocabSize,
+    int layers,
+    int hiddenSize,
+    long parameters,
+    List<Integer> eosTokenIds,
+    boolean hasChatTemplate,
+    double loadMs,
+    List<String> warnings) {}

@@ -1,0 +1,60 @@
+package io.candle4j;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Map;
+
+/** What a text that names a model stands for. */
+final class ModelSource {
+  private ModelSource() {}
+
+  /** The folder of a model, fetched from the Hub if it is an id. */
+  static Path resolve(String source, String revision, ProgressListener progress) {
+    if (source.isBlank()) {
+      throw new IllegalArgumentException("source: expected a Hub id or a folder, got a blank text");
+    }
+    Path path = path(source);
+    if (path != null) {
+      if (!Files.exists(path)) {
+        throw new InvalidModelException(path + ": no such folder", Map.of("file", path.toString()));
+      }
+      return path;
+    }
+    try (CandleHub hub = CandleHub.open()) {
+      Snapshot snapshot = hub.fetch(id(source, revision), progress);
+      return snapshot.gguf().orElse(snapshot.folder());
+    }
+  }
+
+  /** The id with a revision, which stands before a quantisation. */
+  private static String id(String source, String revision) {
+    if (revision == null) {
+      return source;
+    }
+    int colon = source.indexOf(':');
+    return colon < 0
+        ? source + "@" + revision
+        : source.substring(0, colon) + "@" + revision + source.substring(colon);
+  }
+
+  private static Path path(String source) {
+    if (source.startsWith("~/")) {
+      return Path.of(System.getProperty("user.home")).resolve(source.substring(2));
+    }
+    boolean looksLikePath =
+        source.startsWith("/")
+            || source.startsWith("./")
+            || source.startsWith("../")
+            || source.contains("\\")
+            || source.equals(".")
+            || source.equals("..");
+    if (looksLikePath) {
+      return Path.of(source);
+    }
+    // Not every id is a legal path everywhere: Windows has no colons in names.
+    if (source.indexOf(':') < 0 && Files.exists(Path.of(source))) {
+      return Path.of(source);
+    }
+    return null;
+  }
+}

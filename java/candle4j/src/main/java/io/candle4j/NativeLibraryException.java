@@ -1,0 +1,18 @@
+package io.candle4j;
+
+import java.util.Map;
+
+/** The native library cannot be loaded. The message says what was looked for and where. */
+public final class NativeLibraryException extends CandleException {
+  private static final long serialVersionUID = 1L;
+
+  /**
+   * Made by the library.
+   *
+   * @param message what is wrong, and what was expected
+   * @param detail the things that the message names
+   */
+  public NativeLibraryException(String message, Map<String, String> detail) {
+    super(message, detail);
+  }
+}

@@ -1,0 +1,17 @@
+package io.candle4j;
+
+/**
+ * Told how far an operation is, several times a second, on the thread that called it.
+ *
+ * <p>What a listener throws stops the operation and comes out of the call that it was given to; a
+ * download stopped so goes on from there the next time.
+ */
+@FunctionalInterface
+public interface ProgressListener {
+  /**
+   * Called with the next report.
+   *
+   * @param progress the report
+   */
+  void onProgress(Progress progress);
+}

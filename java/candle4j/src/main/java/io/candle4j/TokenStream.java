@@ -1,0 +1,239 @@
+package io.candle4j;
+
+import java.util.Iterator;
+import java.util.NoSuchElementException;
+import java.util.Objects;
+import java.util.Spliterator;
+import java.util.Spliterators;
+import java.util.concurrent.ArrayBlockingQueue;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.Flow;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.Consumer;
+import java.util.function.Function;
+import java.util.stream.Stream;
+import java.util.stream.StreamSupport;
+
+/**
+ * The tokens of one generation, one after the other: as an {@link Iterable}, as a {@link Stream},
+ * or as a {@link Flow.Publisher}. It can be read once, in one of these ways.
+ *
+ * <p>The generation runs on a thread of its own, at most a few tokens ahead of the reader. Closing
+ * the stream stops it; so does leaving it to a {@code try} block:
+ *
+ * {@snippet :
+ * try (TokenStream tokens = session.stream("Tell me a story", GenerateOptions.defaults())) {
+ *   for (Token token : tokens) {
+ *     System.out.print(token.text());
+ *   }
+ * }
+ * }
+ */
+public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>, AutoCloseable {
+  private static final int AHEAD = 64;
+
+  private final BlockingQueue<Event> queue = new ArrayBlockingQueue<>(AHEAD);
+  private final AtomicBoolean taken = new AtomicBoolean();
+  private final AtomicBoolean closed = new AtomicBoolean();
+  private final Runnable stop;
+  private final Thread producer;
+  private volatile Generation result;
+  private volatile Throwable failure;
+
+  /** What the generating thread hands over. */
+  private sealed interface Event {
+    record Next(Token token) implements Event {}
+
+    record End() implements Event {}
+  }
+
+  TokenStream(Function<TokenListener, Generation> generate, Runnable stop) {
+    this.stop = stop;
+    this.producer = Worker.thread(() -> produce(generate));
+  }
+
+  private void produce(Function<TokenListener, Generation> generate) {
+    try {
+      result = generate.apply(token -> offer(new Event.Next(token)));
+    } catch (Throwable t) {
+      failure = t;
+    } finally {
+      offer(new Event.End());
+    }
+  }
+
+  /** Waits for room, unless nobody reads any more. */
+  private void offer(Event event) {
+    try {
+      while (!closed.get() && !queue.offer(event, 100, TimeUnit.MILLISECONDS)) {
+        // Full: wait on, and look whether the reader has left.
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  /**
+   * Iterates over the tokens; the thread that asks for the next one waits for it.
+   *
+   * @return the iterator; what went wrong in the generation comes out of its methods
+   * @throws IllegalStateException the second time
+   */
+  @Override
+  public Iterator<Token> iterator() {
+    take();
+    return new Tokens();
+  }
+
+  /**
+   * The tokens as a stream. Closing it closes this.
+   *
+   * @return the stream
+   * @throws IllegalStateException when the tokens are read already
+   */
+  public Stream<Token> stream() {
+    Spliterator<Token> tokens =
+        Spliterators.spliteratorUnknownSize(
+            iterator(), Spliterator.ORDERED | Spliterator.NONNULL | Spliterator.IMMUTABLE);
+    return StreamSupport.stream(tokens, false).onClose(this::close);
+  }
+
+  /**
+   * Publishes the tokens to one subscriber, on a thread of its own, no more than it requests.
+   * Cancelling the subscription closes this.
+   */
+  @Override
+  public void subscribe(Flow.Subscriber<? super Token> subscriber) {
+    Objects.requireNonNull(subscriber, "subscriber");
+    if (!taken.compareAndSet(false, true)) {
+      subscriber.onSubscribe(new Rejected());
+      subscriber.onError(new IllegalStateException("the tokens are read already"));
+      return;
+    }
+    new TokenSubscription(new Tokens(), this::close, subscriber).start();
+  }
+
+  /**
+   * Waits for the end of the generation, reading and dropping the tokens that nobody has read.
+   *
+   * @return the outcome
+   * @throws CancellationException when the stream was closed before the end
+   */
+  public Generation result() {
+    if (taken.compareAndSet(false, true)) {
+      new Tokens().forEachRemaining(token -> {});
+    }
+    join();
+    rethrow();
+    if (result == null) {
+      throw new CancellationException("the stream was closed");
+    }
+    return result;
+  }
+
+  /** Stops the generation if it runs, and waits for it to stop. */
+  @Override
+  public void close() {
+    if (closed.compareAndSet(false, true)) {
+      stop.run();
+      queue.clear();
+    }
+    if (Thread.currentThread() != producer) {
+      join();
+    }
+  }
+
+  private void join() {
+    boolean interrupted = false;
+    while (true) {
+      try {
+        producer.join();
+        break;
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  private void take() {
+    if (!taken.compareAndSet(false, true)) {
+      throw new IllegalStateException("the tokens are read already");
+    }
+  }
+
+  private void rethrow() {
+    switch (failure) {
+      case null -> {}
+      case RuntimeException e -> throw e;
+      case Error e -> throw e;
+      case Throwable t -> throw new IllegalStateException(t);
+    }
+  }
+
+  private final class Tokens implements Iterator<Token> {
+    private Event next;
+
+    @Override
+    public boolean hasNext() {
+      if (next == null) {
+        next = await();
+      }
+      if (next instanceof Event.End) {
+        rethrow();
+        return false;
+      }
+      return true;
+    }
+
+    @Override
+    public Token next() {
+      if (!hasNext()) {
+        throw new NoSuchElementException();
+      }
+      Token token = ((Event.Next) next).token();
+      next = null;
+      return token;
+    }
+
+    @Override
+    public void forEachRemaining(Consumer<? super Token> action) {
+      while (hasNext()) {
+        action.accept(next());
+      }
+    }
+
+    private Event await() {
+      try {
+        while (!closed.get()) {
+          Event event = queue.poll(100, TimeUnit.MILLISECONDS);
+          if (event != null) {
+            return event;
+          }
+        }
+        return new Event.End();
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+        close();
+        throw new CancellationException("interrupted");
+      }
+    }
+  }
+
+  /** The subscription of a second subscriber, which never gets anything. */
+  private static final class Rejected implements Flow.Subscription {
+    @Override
+    public void request(long n) {
+      // Nothing will come.
+    }
+
+    @Override
+    public void cancel() {
+      // Nothing comes anyway.
+    }
+  }
+}

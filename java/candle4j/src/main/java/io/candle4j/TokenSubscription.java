@@ -1,0 +1,105 @@
+package io.candle4j;
+
+import java.util.Iterator;
+import java.util.concurrent.Flow;
+import java.util.concurrent.locks.Condition;
+import java.util.concurrent.locks.ReentrantLock;
+
+/** Hands tokens to one subscriber, by the rules of Reactive Streams, on a thread of its own. */
+final class TokenSubscription implements Flow.Subscription {
+  private final Iterator<Token> tokens;
+  private final Runnable close;
+  private final Flow.Subscriber<? super Token> subscriber;
+  private final ReentrantLock lock = new ReentrantLock();
+  private final Condition changed = lock.newCondition();
+  private long requested;
+  private boolean cancelled;
+  private Throwable violation;
+
+  TokenSubscription(
+      Iterator<Token> tokens, Runnable close, Flow.Subscriber<? super Token> subscriber) {
+    this.tokens = tokens;
+    this.close = close;
+    this.subscriber = subscriber;
+  }
+
+  void start() {
+    Worker.thread(this::run);
+  }
+
+  private void run() {
+    subscriber.onSubscribe(this);
+    try {
+      while (awaitDemand()) {
+        if (!tokens.hasNext()) {
+          subscriber.onComplete();
+          return;
+        }
+        subscriber.onNext(tokens.next());
+      }
+    } catch (Throwable t) {
+      if (!isCancelled()) {
+        subscriber.onError(t);
+      }
+    } finally {
+      close.run();
+    }
+  }
+
+  /** Waits until a token may be delivered; false when none may be any more. */
+  private boolean awaitDemand() throws Throwable {
+    lock.lock();
+    try {
+      while (requested == 0 && !cancelled && violation == null) {
+        changed.await();
+      }
+      if (violation != null) {
+        throw violation;
+      }
+      if (cancelled) {
+        return false;
+      }
+      if (requested != Long.MAX_VALUE) {
+        requested--;
+      }
+      return true;
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private boolean isCancelled() {
+    lock.lock();
+    try {
+      return cancelled;
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  @Override
+  public void request(long n) {
+    lock.lock();
+    try {
+      if (n <= 0) {
+        violation = new IllegalArgumentException("request: expected at least 1, got " + n);
+      } else {
+        requested = requested + n < 0 ? Long.MAX_VALUE : requested + n;
+      }
+      changed.signalAll();
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  @Override
+  public void cancel() {
+    lock.lock();
+    try {
+      cancelled = true;
+      changed.signalAll();
+    } finally {
+      lock.unlock();
+    }
+  }
+}

@@ -1,0 +1,132 @@
+package io.candle4j.internal;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.nio.channels.FileChannel;
+import java.nio.file.FileSystems;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.security.DigestInputStream;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.HexFormat;
+import java.util.Locale;
+
+/**
+ * Files that come inside jars and must lie on disk to be used: the native library and the built-in
+ * model.
+ *
+ * <p>Each lies in a per-user folder that carries its hash in its name, so versions do not meet. It
+ * is written beside its place and moved there, so nobody ever sees a part of it; it is checked
+ * before it is used again, and never deleted at exit, since other processes may use it.
+ */
+final class CacheFolder {
+  /** Where the folder lies; by default where the system keeps a user's caches. */
+  static final String PROPERTY = "candle4j.cache";
+
+  private CacheFolder() {}
+
+  /** The folder. It need not exist. */
+  static Path root() {
+    String override = System.getProperty(PROPERTY);
+    if (override != null && !override.isBlank()) {
+      return Path.of(override);
+    }
+    String system = System.getProperty("os.name").toLowerCase(Locale.ROOT);
+    Path home = Path.of(System.getProperty("user.home"));
+    if (system.startsWith("windows")) {
+      String local = System.getenv("LOCALAPPDATA");
+      return (local == null ? home.resolve("AppData").resolve("Local") : Path.of(local))
+          .resolve("candle4j");
+    }
+    if (system.startsWith("mac")) {
+      return home.resolve("Library").resolve("Caches").resolve("candle4j");
+    }
+    String xdg = System.getenv("XDG_CACHE_HOME");
+    return (xdg == null || xdg.isBlank() ? home.resolve(".cache") : Path.of(xdg))
+        .resolve("candle4j");
+  }
+
+  /** Something that can be opened again and again. */
+  interface Source {
+    InputStream open() throws IOException;
+  }
+
+  /**
+   * Makes sure that {@code target} holds what {@code source} does, whose SHA-256 is {@code hash}.
+   *
+   * @throws UncheckedIOException when it cannot be written
+   * @throws IllegalStateException when the source does not have the hash
+   */
+  static void ensure(Path target, Source source, String hash) {
+    try {
+      if (Files.isRegularFile(target) && hash(target).equals(hash)) {
+        return;
+      }
+      Path folder = target.getParent();
+      createPrivate(folder);
+      Path part = Files.createTempFile(folder, target.getFileName().toString(), ".part");
+      try {
+        MessageDigest digest = sha256();
+        try (InputStream in = new DigestInputStream(source.open(), digest)) {
+          Files.copy(in, part, StandardCopyOption.REPLACE_EXISTING);
+        }
+        String found = HexFormat.of().formatHex(digest.digest());
+        if (!found.equals(hash)) {
+          throw new IllegalStateException(
+              target.getFileName() + " has SHA-256 " + found + " instead of " + hash);
+        }
+        try (FileChannel channel = FileChannel.open(part, StandardOpenOption.WRITE)) {
+          channel.force(true);
+        }
+        move(part, target, hash);
+      } finally {
+        Files.deleteIfExists(part);
+      }
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /** Moves into place. On Windows a library that another process has loaded cannot be replaced. */
+  private static void move(Path part, Path target, String hash) throws IOException {
+    try {
+      Files.move(part, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+    } catch (IOException e) {
+      if (!(Files.isRegularFile(target) && hash(target).equals(hash))) {
+        throw e;
+      }
+    }
+  }
+
+  /** A folder that only its owner can write to, since code is loaded from it. */
+  private static void createPrivate(Path folder) throws IOException {
+    if (FileSystems.getDefault().supportedFileAttributeViews().contains("posix")) {
+      Files.createDirectories(
+          folder,
+          PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
+    } else {
+      Files.createDirectories(folder);
+    }
+  }
+
+  static String hash(Path file) throws IOException {
+    MessageDigest digest = sha256();
+    try (InputStream in = new DigestInputStream(Files.newInputStream(file), digest)) {
+      in.transferTo(java.io.OutputStream.nullOutputStream());
+    }
+    return HexFormat.of().formatHex(digest.digest());
+  }
+
+  static MessageDigest sha256() {
+    try {
+      return MessageDigest.getInstance("SHA-256");
+    } catch (NoSuchAlgorithmException e) {
+      throw new AssertionError("every JVM has SHA-256", e);
+    }
+  }
+}

@@ -1,0 +1,186 @@
+package io.candle4j.internal;
+
+import static io.candle4j.bindings.candle4j_h.*;
+
+import io.candle4j.BatchListener;
+import io.candle4j.BatchResult;
+import io.candle4j.ChatMessage;
+import io.candle4j.Device;
+import io.candle4j.GenerateOptions;
+import io.candle4j.ModelInfo;
+import io.candle4j.Precision;
+import io.candle4j.bindings.candle4j_h;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+
+/** A loaded model behind the border. */
+public final class NativeModel implements AutoCloseable {
+  private final NativeHandle handle;
+
+  private NativeModel(MemorySegment pointer) {
+    handle = new NativeHandle("model", pointer, null, candle4j_h::c4j_model_free);
+  }
+
+  record Options(String device, String precision, Integer contextLength) {}
+
+  /**
+   * Loads the model in a folder.
+   *
+   * @param folder the folder
+   * @param device where to
+   * @param precision as what
+   * @param contextLength longest context, or null for the model's own
+   * @return the model
+   */
+  public static NativeModel load(
+      Path folder, Device device, Precision precision, Integer contextLength) {
+    NativeRuntime.library();
+    byte[] path = Utf8.encode("folder", folder.toAbsolutePath().toString());
+    byte[] options =
+        Json.write(
+            new Options(
+                device.name().toLowerCase(Locale.ROOT),
+                precision.name().toLowerCase(Locale.ROOT),
+                contextLength));
+    try (Call call = new Call()) {
+      MemorySegment place = call.handlePlace();
+      call.check(
+          c4j_model_load(
+              call.bytes(path),
+              path.length,
+              call.bytes(options),
+              options.length,
+              place,
+              call.error()));
+      return new NativeModel(place.get(ValueLayout.ADDRESS, 0));
+    }
+  }
+
+  /**
+   * Describes the model.
+   *
+   * @return the description
+   */
+  public ModelInfo describe() {
+    return handle.call(model -> {
+      try (Call call = new Call()) {
+        call.check(c4j_model_describe(model, call.buffer(), call.error()));
+        return Json.read(call.text(), ModelInfo.class);
+      }
+    });
+  }
+
+  /**
+   * Renders a conversation.
+   *
+   * @param messages the messages
+   * @param generationPrompt whether the beginning of an answer follows
+   * @param variables further variables of the template
+   * @return the text
+   */
+  public String renderChat(
+      List<ChatMessage> messages, boolean generationPrompt, Map<String, Object> variables) {
+    byte[] request =
+        Json.write(new Requests.Render(Requests.messages(messages), generationPrompt, variables));
+    return handle.call(model -> {
+      try (Call call = new Call()) {
+        call.check(
+            c4j_model_render_chat(
+                model, call.bytes(request), request.length, call.buffer(), call.error()));
+        return call.text();
+      }
+    });
+  }
+
+  /**
+   * Starts a session.
+   *
+   * @return the session
+   */
+  public NativeSession newSession() {
+    return handle.call(model -> {
+      try (Call call = new Call()) {
+        MemorySegment place = call.handlePlace();
+        call.check(c4j_session_new(model, place, call.error()));
+        return new NativeSession(place.get(ValueLayout.ADDRESS, 0));
+      }
+    });
+  }
+
+  /**
+   * The model's tokenizer.
+   *
+   * @return a handle of its own
+   */
+  public NativeTokenizer tokenizer() {
+    return handle.call(model -> {
+      try (Call call = new Call()) {
+        MemorySegment place = call.handlePlace();
+        call.check(c4j_tokenizer_of(model, place, call.error()));
+        return new NativeTokenizer(place.get(ValueLayout.ADDRESS, 0));
+      }
+    });
+  }
+
+  /**
+   * Generates for many prompts.
+   *
+   * @param prompts the prompts
+   * @param options how
+   * @param parallel how many at a time, or null for the environment's number
+   * @param listener told of each that is done, or null
+   * @return the results in the order of the prompts
+   */
+  public List<BatchResult> generateAll(
+      List<String> prompts, GenerateOptions options, Integer parallel, BatchListener listener) {
+    List<Requests.Generate> requests = new ArrayList<>();
+    Requests.Options shared = Requests.options(options);
+    for (String prompt : prompts) {
+      requests.add(new Requests.Generate(0, Requests.text(prompt, options.raw()), shared, false));
+    }
+    byte[] request = Json.write(new Requests.Batch(requests, parallel));
+    return handle.call(model -> {
+      try (Call call = new Call();
+          ProgressUpcall upcall = new ProgressUpcall(json -> report(json, listener))) {
+        int status =
+            c4j_model_generate_all(
+                model,
+                call.bytes(request),
+                request.length,
+                upcall.stub(),
+                MemorySegment.NULL,
+                call.buffer(),
+                call.error());
+        upcall.rethrow();
+        call.check(status);
+        List<BatchResult> results = new ArrayList<>();
+        for (Results.Outcome outcome : Json.read(call.text(), Results.Outcome[].class)) {
+          results.add(outcome.toBatchResult());
+        }
+        return results;
+      }
+    });
+  }
+
+  private void report(String json, BatchListener listener) {
+    if (handle.isClosed()) {
+      throw new java.util.concurrent.CancellationException("the model was closed");
+    }
+    if (listener != null) {
+      Results.BatchProgress progress = Json.read(json, Results.BatchProgress.class);
+      if (progress.index() != null) {
+        listener.onDone(progress.index(), progress.done(), progress.total());
+      }
+    }
+  }
+
+  @Override
+  public void close() {
+    handle.close();
+  }
+}

@@ -1,0 +1,56 @@
+package io.candle4j.internal;
+
+import io.candle4j.bindings.c4j_progress_fn;
+import io.candle4j.bindings.candle4j_h;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.function.Consumer;
+
+/** Where native code reports progress to. As {@link TokenUpcall}, for one call. */
+final class ProgressUpcall implements c4j_progress_fn.Function, AutoCloseable {
+  private final Arena arena = Arena.ofConfined();
+  private final MemorySegment stub;
+  private final Consumer<String> listener;
+  private Throwable thrown;
+
+  /**
+   * Makes the stub.
+   *
+   * @param listener gets each report as JSON
+   */
+  ProgressUpcall(Consumer<String> listener) {
+    this.listener = listener;
+    this.stub = c4j_progress_fn.allocate(this, arena);
+  }
+
+  MemorySegment stub() {
+    return stub;
+  }
+
+  @Override
+  public int apply(MemorySegment userData, MemorySegment json, long length) {
+    try {
+      if (Thread.currentThread().isInterrupted()) {
+        return candle4j_h.C4J_STOP();
+      }
+      listener.accept(Memory.text(json, length));
+      return candle4j_h.C4J_CONTINUE();
+    } catch (Throwable t) {
+      thrown = t;
+      return candle4j_h.C4J_FAILED();
+    }
+  }
+
+  void rethrow() {
+    Throwable t = thrown;
+    thrown = null;
+    if (t != null) {
+      Throwables.sneak(t);
+    }
+  }
+
+  @Override
+  public void close() {
+    arena.close();
+  }
+}

@@ -1,0 +1,95 @@
+package io.candle4j.internal;
+
+import io.candle4j.ChatMessage;
+import io.candle4j.GenerateOptions;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/** Requests as the native side reads them. */
+final class Requests {
+  private Requests() {}
+
+  /** What to generate from, as one of the three forms. */
+  record Prompt(Text text, int[] tokens, Chat chat) {}
+
+  record Text(String text, boolean raw) {}
+
+  record Chat(List<Map<String, Object>> messages, Map<String, Object> variables) {}
+
+  record Options(
+      Integer maxTokens,
+      Double temperature,
+      Integer topK,
+      Double topP,
+      Double minP,
+      Double repeatPenalty,
+      Integer repeatWindow,
+      java.math.BigInteger seed,
+      List<String> stop,
+      boolean ignoreEos) {}
+
+  record Generate(long call, Prompt prompt, Options options, boolean prepare) {}
+
+  record Score(long call, int[] tokens, int top) {}
+
+  record Batch(List<Generate> requests, Integer parallel) {}
+
+  record Render(
+      List<Map<String, Object>> messages,
+      boolean generationPrompt,
+      Map<String, Object> variables) {}
+
+  static Prompt text(String text, boolean raw) {
+    return new Prompt(new Text(Utf8.check("prompt", text), raw), null, null);
+  }
+
+  static Prompt tokens(int[] tokens) {
+    return new Prompt(null, tokens, null);
+  }
+
+  static Prompt chat(List<ChatMessage> messages, Map<String, Object> variables) {
+    return new Prompt(null, null, new Chat(messages(messages), variables));
+  }
+
+  static Options options(GenerateOptions options) {
+    return new Options(
+        boxed(options.maxTokens()),
+        boxed(options.temperature()),
+        boxed(options.topK()),
+        boxed(options.topP()),
+        boxed(options.minP()),
+        boxed(options.repeatPenalty()),
+        boxed(options.repeatWindow()),
+        options.seed().isPresent() ? unsigned(options.seed().getAsLong()) : null,
+        options.stop(),
+        options.ignoreEos());
+  }
+
+  static List<Map<String, Object>> messages(List<ChatMessage> messages) {
+    List<Map<String, Object>> list = new ArrayList<>();
+    for (ChatMessage message : messages) {
+      Map<String, Object> keys = new LinkedHashMap<>();
+      keys.put("role", Utf8.check("role", message.role()));
+      if (message.content() != null) {
+        keys.put("content", Utf8.check("content", message.content()));
+      }
+      keys.putAll(message.more());
+      list.add(keys);
+    }
+    return list;
+  }
+
+  private static java.math.BigInteger unsigned(long value) {
+    return new java.math.BigInteger(Long.toUnsignedString(value));
+  }
+
+  private static Integer boxed(java.util.OptionalInt value) {
+    return value.isPresent() ? value.getAsInt() : null;
+  }
+
+  private static Double boxed(java.util.OptionalDouble value) {
+    return value.isPresent() ? value.getAsDouble() : null;
+  }
+}

@@ -1,0 +1,78 @@
+package io.candle4j.internal;
+
+import io.candle4j.BatchResult;
+import io.candle4j.FinishReason;
+import io.candle4j.Generation;
+import io.candle4j.Score;
+import java.math.BigInteger;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import tools.jackson.databind.JsonNode;
+
+/** Results as the native side writes them, and what they become. */
+final class Results {
+  private Results() {}
+
+  record Generated(
+      String text,
+      List<Integer> tokenIds,
+      FinishReason finishReason,
+      int promptTokens,
+      int cachedTokens,
+      BigInteger seed,
+      double prefillMs,
+      double decodeMs) {
+
+    Generation toGeneration() {
+      int computed = promptTokens - cachedTokens;
+      int decoded = tokenIds.size() - 1;
+      return new Generation(
+          text,
+          tokenIds,
+          finishReason,
+          promptTokens,
+          cachedTokens,
+          seed.longValue(),
+          new Generation.Timings(
+              duration(prefillMs),
+              duration(decodeMs),
+              rate(computed, prefillMs),
+              rate(decoded, decodeMs)));
+    }
+  }
+
+  record Scored(float[] logprobs, List<TokenLogprob> top) {
+    Score toScore() {
+      List<Score.TokenLogprob> list = new ArrayList<>();
+      for (TokenLogprob token : top) {
+        list.add(new Score.TokenLogprob(token.id, token.logprob));
+      }
+      return new Score(logprobs, list);
+    }
+  }
+
+  record TokenLogprob(int id, float logprob) {}
+
+  record Failure(int code, String message, JsonNode detail) {}
+
+  record Outcome(Generated result, Failure error) {
+    BatchResult toBatchResult() {
+      if (error != null) {
+        return new BatchResult.Failed(
+            Errors.of(error.code, error.message, error.detail.toString()));
+      }
+      return new BatchResult.Completed(result.toGeneration());
+    }
+  }
+
+  record BatchProgress(int done, int total, Integer index) {}
+
+  private static Duration duration(double milliseconds) {
+    return Duration.ofNanos(Math.round(milliseconds * 1e6));
+  }
+
+  private static double rate(int tokens, double milliseconds) {
+    return tokens <= 0 || milliseconds <= 0 ? 0 : tokens / milliseconds * 1e3;
+  }
+}

@@ -1,0 +1,13 @@
+/** Local language models in the process: Llama, Mistral and Qwen on the Rust Candle crate. */
+module io.candle4j {
+  requires io.candle4j.bindings;
+  requires tools.jackson.databind;
+
+  exports io.candle4j;
+
+  // Records that cross the border as JSON.
+  opens io.candle4j to
+      tools.jackson.databind;
+  opens io.candle4j.internal to
+      tools.jackson.databind;
+}

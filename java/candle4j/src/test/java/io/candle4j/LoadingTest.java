@@ -1,0 +1,177 @@
+package io.candle4j;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.File;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** How the native library is found, extracted, checked, overridden and missed. */
+class LoadingTest {
+  private static final String MODEL = Golden.folder("llama-plain").toString();
+  private static final String NATIVE_ACCESS = "--enable-native-access=ALL-UNNAMED";
+
+  @TempDir Path cache;
+
+  private ChildJvm child() {
+    return new ChildJvm()
+        .option(NATIVE_ACCESS, "-Dcandle4j.cache=" + cache)
+        .option("-Dcandle4j.test.models=" + Golden.folder(""));
+  }
+
+  private ChildJvm.Result probe(ChildJvm child) throws Exception {
+    return child.run("-cp", ChildJvm.classPath(), Probe.class.getName(), MODEL);
+  }
+
+  private static String[] lines(ChildJvm.Result result) {
+    assertEquals(0, result.exit(), result.err() + result.out());
+    return result.out().split("\\R");
+  }
+
+  private Path extracted() throws Exception {
+    try (Stream<Path> files = Files.walk(cache)) {
+      return files.filter(Files::isRegularFile).reduce((a, b) -> null).orElseThrow();
+    }
+  }
+
+  @Test
+  void extractedOnceCheckedAndReused() throws Exception {
+    String tokens = lines(probe(child()))[0];
+    Path library = extracted();
+    assertEquals(library.toString(), lines(probe(child()))[1]);
+    assertEquals(library, extracted());
+
+    byte[] whole = Files.readAllBytes(library);
+    // What somebody damaged is written again.
+    Files.write(library, java.util.Arrays.copyOf(whole, whole.length / 2));
+    assertEquals(tokens, lines(probe(child()))[0]);
+    assertEquals(whole.length, Files.size(library));
+  }
+
+  @Test
+  void manyProcessesExtractAtOnce() throws Exception {
+    List<Thread> threads = new ArrayList<>();
+    List<ChildJvm.Result> results = new ArrayList<>();
+    for (int i = 0; i < 4; i++) {
+      threads.add(
+          Thread.ofPlatform()
+              .start(() -> {
+                try {
+                  ChildJvm.Result result = probe(child());
+                  synchronized (results) {
+                    results.add(result);
+                  }
+                } catch (Exception e) {
+                  throw new AssertionError(e);
+                }
+              }));
+    }
+    for (Thread thread : threads) {
+      thread.join();
+    }
+    assertEquals(4, results.size());
+    for (ChildJvm.Result result : results) {
+      assertEquals(extracted().toString(), lines(result)[1]);
+    }
+  }
+
+  @Test
+  void aPropertyNamesAnotherLibrary() throws Exception {
+    lines(probe(child()));
+    Path other = Files.copy(extracted(), cache.resolve("other.so"));
+    String[] lines = lines(probe(child().option("-Dcandle4j.library=" + other)));
+    assertEquals(other.toString(), lines[1]);
+
+    ChildJvm.Result missing = probe(child().option("-Dcandle4j.library=/no/such.so"));
+    assertEquals(3, missing.exit());
+    assertTrue(missing.out().contains("/no/such.so"), missing.out());
+
+    Path text = Files.writeString(cache.resolve("text.so"), "not a library");
+    ChildJvm.Result wrong = probe(child().option("-Dcandle4j.library=" + text));
+    assertEquals(3, wrong.exit());
+    assertTrue(wrong.out().contains("cannot load " + text), wrong.out());
+  }
+
+  @Test
+  void aMissingPlatformJarIsSaidWithAllThatWasTried() throws Exception {
+    String classPath = ChildJvm.classPath(entry -> !ChildJvm.isPlatformJar(entry));
+    ChildJvm.Result result =
+        child()
+            .option("-Dos.name=Haiku", "-Dos.arch=riscv64")
+            .run("-cp", classPath, Probe.class.getName(), MODEL, "twice");
+    assertEquals(3, result.exit());
+    for (String part :
+        List.of(
+            "haiku-riscv64",
+            "candle4j.library: not set",
+            "io/candle4j/native/haiku-riscv64/libcandle4j.so: not found",
+            "io.candle4j:candle4j-native")) {
+      assertTrue(result.out().contains(part), result.out());
+    }
+  }
+
+  @Test
+  void aCacheThatCannotBeWrittenIsSaid() throws Exception {
+    Path file = Files.writeString(cache.resolve("file"), "in the way");
+    ChildJvm.Result result =
+        new ChildJvm()
+            .option(NATIVE_ACCESS, "-Dcandle4j.cache=" + file)
+            .option("-Dcandle4j.test.models=" + Golden.folder(""))
+            .run("-cp", ChildJvm.classPath(), Probe.class.getName(), MODEL);
+    assertEquals(3, result.exit());
+    assertTrue(result.out().contains(file.toString()), result.out());
+    assertTrue(result.out().contains("candle4j.cache"), result.out());
+  }
+
+  @Test
+  void theFlagThatIsMissingIsLogged() throws Exception {
+    Path logging = cache.resolve("logging.properties");
+    Files.writeString(logging, "handlers=java.util.logging.ConsoleHandler\n");
+    ChildJvm.Result result =
+        new ChildJvm()
+            .option("-Dcandle4j.cache=" + cache)
+            .option("-Dcandle4j.test.models=" + Golden.folder(""))
+            .option("-Djava.util.logging.config.file=" + logging)
+            .run("-cp", ChildJvm.classPath(), Probe.class.getName(), MODEL);
+    lines(result);
+    // The JDK itself may warn as well, in its own words.
+    List<String> ours =
+        result.err().lines().filter(line -> line.contains("candle4j calls native code")).toList();
+    assertEquals(1, ours.size(), result.err());
+    assertTrue(ours.get(0).endsWith("--enable-native-access=ALL-UNNAMED"), ours.get(0));
+  }
+
+  /** Everything as a module, the jars with files alone too. */
+  @Test
+  void onTheModulePath() throws Exception {
+    String modules =
+        ChildJvm.classPath(entry ->
+            !entry.contains("test-classes")
+                && !entry.contains("junit")
+                && !entry.contains("opentest4j")
+                && !entry.contains("apiguardian")
+                && !entry.contains("jspecify"));
+    ChildJvm.Result result =
+        new ChildJvm()
+            .option("--enable-native-access=io.candle4j,io.candle4j.bindings")
+            .option("-Dcandle4j.cache=" + cache)
+            .option("-Dcandle4j.test.models=" + Golden.folder(""))
+            .option("--module-path", modules, "--add-modules", "io.candle4j,io.candle4j.platform")
+            .option("--patch-module", "io.candle4j=" + testClasses())
+            .option("--add-reads", "io.candle4j=ALL-UNNAMED")
+            .run("-m", "io.candle4j/io.candle4j.Probe", MODEL);
+    assertTrue(lines(result)[0].startsWith("["), result.out());
+    assertFalse(result.err().contains("WARNING"), result.err());
+  }
+
+  private static String testClasses() {
+    return ChildJvm.classPath(entry -> entry.endsWith("test-classes")).split(File.pathSeparator)[0];
+  }
+}

@@ -1,0 +1,90 @@
+package io.candle4j;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.TestFactory;
+import tools.jackson.databind.JsonNode;
+
+/** Every golden checkpoint through the Java API: equal to transformers, or refused by name. */
+class OracleTest {
+  /** What Candle's own models would compute wrongly, by the key that the refusal must name. */
+  private static final Map<String, String> REFUSED =
+      Map.ofEntries(
+          Map.entry("llama-attention-bias", "attention_bias"),
+          Map.entry("llama-both-biases", "attention_bias"),
+          Map.entry("llama-mlp-bias", "mlp_bias"),
+          Map.entry("llama-head-dim", "head_dim"),
+          Map.entry("llama-gelu", "hidden_act"),
+          Map.entry("llama-rope-dynamic", "rope_type"),
+          Map.entry("llama-rope-dynamic-crossing", "rope_type"),
+          Map.entry("llama-rope-linear", "rope_type"),
+          Map.entry("llama-rope-longrope", "rope_type"),
+          Map.entry("llama-rope-longrope-crossing", "rope_type"),
+          Map.entry("llama-rope-yarn", "rope_type"),
+          Map.entry("llama-rope-yarn-attention-factor", "rope_type"),
+          Map.entry("llama-rope-yarn-mscale", "rope_type"),
+          Map.entry("mistral-rope-yarn", "rope_type"),
+          Map.entry("mistral-window", "sliding_window"),
+          Map.entry("qwen2-layer-types", "sliding_window"),
+          Map.entry("qwen2-rope-yarn", "rope_type"),
+          Map.entry("qwen2-window", "sliding_window"),
+          Map.entry("qwen3-rope-yarn", "rope_type"),
+          Map.entry("qwen3-window", "sliding_window"),
+          Map.entry("qwen3-moe-mlp-only-layers", "mlp_only_layers"),
+          Map.entry("qwen3-moe-window", "sliding_window"));
+
+  @TestFactory
+  List<DynamicTest> everyCase() {
+    return Golden.cases().stream()
+        .map(name ->
+            DynamicTest.dynamicTest(
+                name,
+                () -> {
+                  if (REFUSED.containsKey(name)) {
+                    refuses(name, REFUSED.get(name));
+                  } else {
+                    equalsTransformers(name);
+                  }
+                }))
+        .toList();
+  }
+
+  private static void refuses(String name, String key) {
+    UnsupportedModelException refusal =
+        assertThrows(UnsupportedModelException.class, () -> Golden.load(name).close());
+    assertEquals(key, refusal.detail().get("key"));
+  }
+
+  private static void equalsTransformers(String name) {
+    try (CandleModel model = Golden.load(name);
+        CandleSession session = model.newSession()) {
+      for (JsonNode sequence : Golden.expected(name).get("sequences")) {
+        int[] prompt = Golden.ids(sequence.get("prompt"));
+        Generation generation = session.generate(prompt, Golden.greedy(16));
+        assertEquals(
+            Golden.list(Golden.ids(sequence.get("greedy"))),
+            generation.tokenIds(),
+            prompt.length + " tokens");
+        assertEquals(FinishReason.LENGTH, generation.finishReason());
+        assertEquals(prompt.length, generation.promptTokens());
+
+        Score score = session.score(prompt, 5);
+        JsonNode logprobs = sequence.get("logprobs");
+        assertEquals(logprobs.size(), score.logprobs().length);
+        for (int i = 0; i < logprobs.size(); i++) {
+          assertEquals(logprobs.get(i).asDouble(), score.logprobs()[i], 1e-3);
+        }
+        JsonNode top = sequence.get("top");
+        assertEquals(top.size(), score.top().size());
+        for (int i = 0; i < top.size(); i++) {
+          assertEquals(top.get(i).get(0).asInt(), score.top().get(i).id());
+          assertEquals(top.get(i).get(1).asDouble(), score.top().get(i).logprob(), 1e-3);
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,300 @@
+package io.candle4j;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/** Generating: options, listeners that stop or throw, cancelling, limits. */
+class SessionTest {
+  private static final String CASE = "llama-plain";
+  private static CandleModel model;
+
+  @BeforeAll
+  static void load() {
+    model = Golden.load(CASE);
+  }
+
+  @AfterAll
+  static void close() {
+    model.close();
+  }
+
+  @Test
+  void listenerGetsEveryTokenAndTheirTextsJoinToTheWhole() {
+    try (CandleSession session = model.newSession()) {
+      List<Integer> ids = new ArrayList<>();
+      StringBuilder text = new StringBuilder();
+      Thread caller = Thread.currentThread();
+      Generation generation =
+          session.generate(
+              Golden.prompt(CASE),
+              Golden.greedy(16),
+              token -> {
+                assertSame(caller, Thread.currentThread());
+                ids.add(token.id());
+                text.append(token.text());
+              });
+      assertEquals(Golden.greedy(CASE), ids);
+      assertEquals(generation.tokenIds(), ids);
+      assertEquals(generation.text(), text.toString());
+      assertEquals(generation.text(), generation.toString());
+      assertEquals(16, generation.completionTokens());
+      assertTrue(generation.timings().prefill().toNanos() > 0);
+      assertTrue(generation.timings().decodeTokensPerSecond() > 0);
+    }
+  }
+
+  @Test
+  void theSameSeedGivesTheSameAnswer() {
+    try (CandleSession session = model.newSession()) {
+      GenerateOptions options =
+          GenerateOptions.builder().temperature(1).seed(-1).maxTokens(24).ignoreEos(true).build();
+      Generation first = session.generate("Tell me", options);
+      assertEquals(-1, first.seed());
+      assertEquals(first.text(), session.generate("Tell me", options).text());
+      GenerateOptions other = options.toBuilder().seed(2).build();
+      assertNotEquals(first.tokenIds(), session.generate("Tell me", other).tokenIds());
+    }
+  }
+
+  @Test
+  void samplingOptionsReachTheModel() {
+    try (CandleSession session = model.newSession()) {
+      List<Integer> greedy = Golden.greedy(CASE);
+      // With one candidate left, sampling is greedy, whichever option leaves it.
+      for (GenerateOptions.Builder one :
+          List.of(
+              GenerateOptions.builder().temperature(2).topK(1),
+              GenerateOptions.builder().temperature(2).topP(1e-9),
+              GenerateOptions.builder().temperature(2).minP(1))) {
+        GenerateOptions options = one.maxTokens(16).ignoreEos(true).build();
+        assertEquals(greedy, session.generate(Golden.prompt(CASE), options).tokenIds());
+      }
+      GenerateOptions penalised =
+          Golden.greedy(16).toBuilder().repeatPenalty(50).repeatWindow(64).build();
+      List<Integer> tokens = session.generate(Golden.prompt(CASE), penalised).tokenIds();
+      assertEquals(16, tokens.stream().distinct().count());
+    }
+  }
+
+  @Test
+  void stopTextsEndAndAreCut() {
+    try (CandleSession session = model.newSession()) {
+      Generation whole = session.generate(Golden.prompt(CASE), Golden.greedy(16));
+      String text = whole.text();
+      String stop = text.substring(text.length() / 2, text.length() / 2 + 1);
+      GenerateOptions options = Golden.greedy(16).toBuilder().stop("never", stop).build();
+      Generation cut = session.generate(Golden.prompt(CASE), options);
+      assertEquals(FinishReason.STOP_STRING, cut.finishReason());
+      assertEquals(text.substring(0, text.indexOf(stop)), cut.text());
+    }
+  }
+
+  @Test
+  void whatAListenerThrowsComesOutAsItIs() {
+    try (CandleSession session = model.newSession()) {
+      for (Throwable thrown :
+          List.of(
+              new IllegalStateException("mine"), new AssertionError("mine"), new IOException())) {
+        AtomicInteger calls = new AtomicInteger();
+        Throwable caught =
+            assertThrows(
+                Throwable.class,
+                () ->
+                    session.generate(
+                        Golden.prompt(CASE),
+                        Golden.greedy(16),
+                        token -> {
+                          if (calls.incrementAndGet() == 3) {
+                            sneak(thrown);
+                          }
+                        }));
+        assertSame(thrown, caught);
+        assertEquals(3, calls.get());
+      }
+      StackOverflowError overflow =
+          assertThrows(
+              StackOverflowError.class,
+              () ->
+                  session.generate(
+                      Golden.prompt(CASE), Golden.greedy(16), token -> recurse(token.id())));
+      assertTrue(overflow.getStackTrace().length > 0);
+      assertGolden(session);
+    }
+  }
+
+  private static int recurse(int n) {
+    return recurse(n + 1) + 1;
+  }
+
+  @SuppressWarnings("unchecked")
+  private static <T extends Throwable> void sneak(Throwable t) throws T {
+    throw (T) t;
+  }
+
+  @Test
+  void cancelFromAListenerKeepsWhatThereIs() {
+    try (CandleSession session = model.newSession()) {
+      AtomicInteger calls = new AtomicInteger();
+      Generation generation =
+          session.generate(
+              Golden.prompt(CASE),
+              Golden.greedy(16),
+              token -> {
+                if (calls.incrementAndGet() == 5) {
+                  session.cancel();
+                }
+              });
+      assertEquals(FinishReason.CANCELLED, generation.finishReason());
+      assertEquals(Golden.greedy(CASE).subList(0, 5), generation.tokenIds());
+      session.cancel(); // nothing is under way, and the next call is not hit
+      assertGolden(session);
+    }
+  }
+
+  @Test
+  void interruptingTheThreadStops() {
+    try (CandleSession session = model.newSession()) {
+      Generation generation =
+          session.generate(
+              Golden.prompt(CASE), Golden.greedy(16), token -> Thread.currentThread().interrupt());
+      assertTrue(Thread.interrupted());
+      assertEquals(FinishReason.CANCELLED, generation.finishReason());
+      assertGolden(session);
+    }
+  }
+
+  @Test
+  void aListenerCannotUseOrCloseItsOwnSession() {
+    try (CandleSession session = model.newSession()) {
+      AtomicInteger calls = new AtomicInteger();
+      session.generate(
+          Golden.prompt(CASE),
+          Golden.greedy(4),
+          token -> {
+            calls.incrementAndGet();
+            assertThrows(
+                SessionBusyException.class,
+                () -> session.generate(Golden.prompt(CASE), Golden.greedy(1)));
+            assertThrows(SessionBusyException.class, session::reset);
+            assertThrows(IllegalStateException.class, session::close);
+          });
+      assertEquals(4, calls.get());
+      assertGolden(session);
+    }
+  }
+
+  @Test
+  void aSecondThreadIsToldThatTheSessionIsBusy() throws Exception {
+    try (CandleSession session = model.newSession()) {
+      CountDownLatch inside = new CountDownLatch(1);
+      CountDownLatch leave = new CountDownLatch(1);
+      Thread first =
+          Thread.ofPlatform()
+              .start(() ->
+                  session.generate(
+                      Golden.prompt(CASE),
+                      Golden.greedy(2),
+                      token -> {
+                        inside.countDown();
+                        await(leave);
+                      }));
+      inside.await();
+      assertThrows(
+          SessionBusyException.class,
+          () -> session.generate(Golden.prompt(CASE), Golden.greedy(1)));
+      leave.countDown();
+      first.join();
+      assertGolden(session);
+    }
+  }
+
+  static void await(CountDownLatch latch) {
+    try {
+      latch.await();
+    } catch (InterruptedException e) {
+      throw new AssertionError(e);
+    }
+  }
+
+  @Test
+  void badArgumentsAreRefusedInJava() {
+    GenerateOptions.Builder options = GenerateOptions.builder();
+    assertThrows(IllegalArgumentException.class, () -> options.temperature(Double.NaN));
+    assertThrows(IllegalArgumentException.class, () -> options.temperature(-1));
+    assertThrows(IllegalArgumentException.class, () -> options.topP(-1));
+    assertThrows(IllegalArgumentException.class, () -> options.topP(0));
+    assertThrows(IllegalArgumentException.class, () -> options.topK(-1));
+    assertThrows(IllegalArgumentException.class, () -> options.minP(1.1));
+    assertThrows(IllegalArgumentException.class, () -> options.maxTokens(0));
+    assertThrows(IllegalArgumentException.class, () -> options.repeatPenalty(0));
+    assertThrows(IllegalArgumentException.class, () -> options.stop(""));
+    try (CandleSession session = model.newSession()) {
+      assertThrows(IllegalArgumentException.class, () -> session.generate(""));
+      int[] none = {};
+      int[] negative = {1, -1};
+      int[] unknown = {1, 1_000_000};
+      for (int[] tokens : List.of(none, negative, unknown)) {
+        assertThrows(
+            IllegalArgumentException.class, () -> session.generate(tokens, Golden.greedy(1)));
+        assertThrows(IllegalArgumentException.class, () -> session.score(tokens, 1));
+      }
+      ContextFullException full =
+          assertThrows(
+              ContextFullException.class, () -> session.generate(new int[600], Golden.greedy(1)));
+      assertEquals(600, full.needed());
+      assertEquals(512, full.limit());
+      assertThrows(IllegalArgumentException.class, () -> session.generate("half \ud83d"));
+      assertThrows(UnsupportedOperationException.class, () -> session.prepare("Once"));
+      assertGolden(session);
+    }
+  }
+
+  @Test
+  void contextEndsWithLength() {
+    try (CandleModel small =
+            CandleModel.builder().folder(Golden.folder(CASE)).contextLength(10).load();
+        CandleSession session = small.newSession()) {
+      Generation generation = session.generate(Golden.prompt(CASE), Golden.greedy(16));
+      assertEquals(FinishReason.LENGTH, generation.finishReason());
+      assertEquals(Golden.greedy(CASE).subList(0, 5), generation.tokenIds());
+    }
+  }
+
+  @Test
+  void promptsShareWhatTheyHaveInCommon() {
+    try (CandleSession session = model.newSession()) {
+      int[] prompt = Golden.prompt(CASE);
+      Generation first = session.generate(prompt, Golden.greedy(4));
+      int[] longer = new int[prompt.length + 4];
+      System.arraycopy(prompt, 0, longer, 0, prompt.length);
+      for (int i = 0; i < 4; i++) {
+        longer[prompt.length + i] = first.tokenIds().get(i);
+      }
+      Generation second = session.generate(longer, Golden.greedy(12));
+      assertEquals(longer.length - 1, second.cachedTokens());
+      assertEquals(Golden.greedy(CASE).subList(4, 16), second.tokenIds());
+      session.reset();
+      assertEquals(0, session.generate(longer, Golden.greedy(1)).cachedTokens());
+    }
+  }
+
+  /** The session still computes what it should. */
+  static void assertGolden(CandleSession session) {
+    Generation generation = session.generate(Golden.prompt(CASE), Golden.greedy(16));
+    assertEquals(Golden.greedy(CASE), generation.tokenIds());
+    assertFalse(generation.finishReason() == FinishReason.CANCELLED);
+  }
+}

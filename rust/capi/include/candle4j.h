@@ -1,0 +1,465 @@
+/*
+ * candle4j: Llama and Qwen models on Candle.
+ *
+ * Rules that every function keeps to, in the terms of Rust:
+ *
+ * - A handle that came from a function belongs to the caller until it goes to its `_free` function.
+ *   Functions that take `const` handles borrow them for the call (`&T`): any number of threads may
+ *   be inside such calls on one handle. `_free` takes the handle (`T`): no call may use it then.
+ *   `_free` takes NULL.
+ * - A function that can fail returns a c4j_status and takes `error` last. `error` may be NULL. On
+ *   failure `*error` is set to an error that belongs to the caller; on success it is not touched.
+ * - Results are written on success only, to `out`, which must not be NULL. A c4j_buffer that was
+ *   written belongs to the caller, who gives it to c4j_buffer_free.
+ * - Text is UTF-8, a pointer and a length in bytes, never terminated; a pointer may be NULL where
+ *   the length is 0. Input is borrowed for the call. What crosses rarely and is rich is one JSON
+ *   document; keys that are not known are refused.
+ * - Callbacks run on the thread that called the function, during the call, and must not unwind.
+ *   No other thread ever runs them.
+ * - Nothing unwinds out of any function: a panic inside becomes C4J_PANIC, and the handle that it
+ *   happened in answers C4J_POISONED from then on.
+ * - Only fixed-width types and pointers cross, so one set of bindings serves every platform.
+ */
+
+#ifndef CANDLE4J_H
+#define CANDLE4J_H
+
+/* Made by cbindgen from rust/capi. Not to be edited: change the Rust code and run scripts/generate-bindings. */
+
+#include <stdint.h>
+
+// A callback's answer: go on.
+#define C4J_CONTINUE 0
+
+// A callback's answer: stop.
+#define C4J_STOP 1
+
+// A callback's answer: it failed itself; the call ends with `C4J_CALLBACK_FAILED`.
+#define C4J_FAILED 2
+
+// Success.
+#define C4J_OK 0
+
+// An argument is outside what the function accepts.
+#define C4J_INVALID_ARGUMENT 1
+
+// A panic was caught; the handle that it happened in can only be freed.
+#define C4J_PANIC 2
+
+// The handle was damaged by an earlier panic and can only be freed.
+#define C4J_POISONED 3
+
+// Another call on the same session is under way.
+#define C4J_BUSY 4
+
+// The caller asked to stop.
+#define C4J_CANCELLED 5
+
+// A callback answered that it failed.
+#define C4J_CALLBACK_FAILED 6
+
+// Not done by this version or this build.
+#define C4J_NOT_SUPPORTED 7
+
+// Reading or writing a file failed.
+#define C4J_IO 8
+
+// The model's files contradict each other, are damaged, or lack something.
+#define C4J_INVALID_MODEL 20
+
+// The model is well formed, but would not be computed rightly.
+#define C4J_UNSUPPORTED_MODEL 21
+
+// NaN or infinity in weights or logits.
+#define C4J_NUMERIC 22
+
+// It would not fit into memory.
+#define C4J_OUT_OF_MEMORY 23
+
+// Prompt and answer exceed the context.
+#define C4J_CONTEXT_FULL 24
+
+// The device is not there, or this build cannot use it.
+#define C4J_DEVICE_UNAVAILABLE 25
+
+// The tokenizer cannot encode or decode.
+#define C4J_TOKENIZER 26
+
+// There is no chat template, or it cannot render these messages.
+#define C4J_CHAT_TEMPLATE 27
+
+// The forward pass failed.
+#define C4J_COMPUTE 28
+
+// The Hub has no such repository.
+#define C4J_MODEL_NOT_FOUND 40
+
+// The repository has no such revision.
+#define C4J_REVISION_NOT_FOUND 41
+
+// The repository lacks a file.
+#define C4J_FILE_NOT_FOUND 42
+
+// Access to the repository must be asked for first.
+#define C4J_GATED_MODEL 43
+
+// The Hub wants a token, or refuses the one it got.
+#define C4J_UNAUTHORIZED 44
+
+// The model is not in the cache, and the Hub may not be asked.
+#define C4J_MODEL_NOT_CACHED 45
+
+// Downloaded bytes do not have the promised hash or size.
+#define C4J_CHECKSUM 46
+
+// No room left where the cache lies.
+#define C4J_DISK_FULL 47
+
+// The Hub cannot be reached or does not answer rightly.
+#define C4J_HUB_UNAVAILABLE 48
+
+// The ABI that this header describes.
+#define C4J_ABI_VERSION 1
+
+// A Hub and its cache. Any thread may use it, several at once, and so may several processes.
+typedef struct c4j_hub c4j_hub;
+
+// A loaded model: weights, tokenizer and chat template. Any thread may use it, several at once.
+typedef struct c4j_model c4j_model;
+
+// A session. One call at a time runs on it; a second one gets `C4J_BUSY`, also when it is made
+// from a callback. `c4j_session_cancel` is the exception.
+typedef struct c4j_session c4j_session;
+
+// A tokenizer. Any thread may use it, several at once.
+typedef struct c4j_tokenizer c4j_tokenizer;
+
+// Bytes that a function returned: UTF-8 text (not terminated), or token ids as 32-bit unsigned
+// integers in the machine's byte order.
+//
+// The caller provides the struct, a function fills it on success, and the caller gives it to
+// `c4j_buffer_free` once. Its fields are not to be changed in between.
+typedef struct {
+    // The first byte. Not null, also when `len` is 0.
+    uint8_t *data;
+    // Number of bytes.
+    uint64_t len;
+    // For `c4j_buffer_free` only.
+    uint64_t capacity;
+} c4j_buffer;
+
+// What went wrong in a call. The caller owns it and gives it to `c4j_error_free` once.
+typedef struct {
+    // The status that the call returned.
+    int32_t code;
+    // One line for people: what is wrong, and what was expected. Never contains a secret.
+    c4j_buffer message;
+    // The things that the message names, as a JSON object.
+    c4j_buffer detail;
+} c4j_error;
+
+// The outcome of a call: `C4J_OK`, or one of the other `C4J_` codes. The numbers never change
+// their meaning.
+typedef int32_t c4j_status;
+
+// Told how far a long call is, by a JSON object of `len` bytes that is valid during the call only.
+// It also runs, several times a second, while nothing moves. Answers as `c4j_token_fn` does, and
+// runs on the thread that called the function.
+typedef int32_t (*c4j_progress_fn)(void *user_data, const uint8_t *json, uint64_t len);
+
+// Told of each generated token: `user_data` as it was given, the token's id, and the text that
+// became certain with it (UTF-8, `len` bytes, valid during the call only, often empty). Answers
+// `C4J_CONTINUE`, `C4J_STOP` or `C4J_FAILED`. It runs on the thread that called the function.
+typedef int32_t (*c4j_token_fn)(void *user_data, uint32_t id, const uint8_t *text, uint64_t len);
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// Frees the bytes of a buffer that a function filled, and empties it.
+//
+// Does nothing for null and for an emptied buffer. Any thread may call it.
+//
+// # Safety
+// `buffer` is null, or points to a buffer that a function of this library filled or that is
+// zeroed.
+void c4j_buffer_free(c4j_buffer *buffer);
+
+// Frees an error. Does nothing for null. Any thread may call it.
+//
+// # Safety
+// `error` is null, or came from a function of this library and was not freed yet.
+void c4j_error_free(c4j_error *error);
+
+// Prepares a Hub. Nothing is read or asked yet.
+//
+// The environment is read as Python's huggingface_hub reads it: `HF_ENDPOINT`, `HF_HOME`,
+// `HF_HUB_CACHE`, `HF_TOKEN`, `HF_TOKEN_PATH`, `HF_HUB_OFFLINE` and others. `options` is a JSON
+// object of what differs from that: `endpoint`, `cache`, `token`, `offline`, `concurrency`. `*out`
+// becomes a handle that the caller ends with `c4j_hub_free`.
+//
+// # Safety
+// Pointers are null or valid as the header's introduction says.
+c4j_status c4j_hub_new(const uint8_t *options,
+                       uint64_t options_len,
+                       c4j_hub **out,
+                       c4j_error **error);
+
+// Fetches what loading a model needs, from the cache or else from the Hub.
+//
+// `request` is a JSON object of `id` (`owner/name`, with `@revision` and `:QUANTISATION` behind it
+// if need be) and `update` (ask the Hub whether the revision moved on, also when the cache has
+// all). `progress` may be null. `*out` becomes a JSON object of `folder`, `commit`, `files` (each
+// `name` and `size`) and `gguf` (the file to open instead of the folder, or null).
+//
+// Blocks, but never for long without a progress callback, whose answer `C4J_STOP` ends the call as
+// `C4J_CANCELLED`; what was fetched until then is kept.
+//
+// # Safety
+// Pointers are null or valid as the header's introduction says.
+c4j_status c4j_hub_fetch(const c4j_hub *hub,
+                         const uint8_t *request,
+                         uint64_t request_len,
+                         c4j_progress_fn progress,
+                         void *user_data,
+                         c4j_buffer *out,
+                         c4j_error **error);
+
+// Lists the models in the cache: `*out` becomes a JSON array of objects of `id`, `folder`,
+// `size_on_disk`, `last_used` (seconds since 1970, or null) and `revisions` (each `commit`,
+// `refs`, `size`, `files`).
+//
+// # Safety
+// Pointers are null or valid as the header's introduction says.
+c4j_status c4j_hub_list(const c4j_hub *hub, c4j_buffer *out, c4j_error **error);
+
+// Removes a model from the cache, or one revision of it when `id` names one. `*out` becomes a JSON
+// object of `bytes` (that the disk has back), `files` and `commits`.
+//
+// # Safety
+// Pointers are null or valid as the header's introduction says.
+c4j_status c4j_hub_remove(const c4j_hub *hub,
+                          const uint8_t *id,
+                          uint64_t id_len,
+                          c4j_buffer *out,
+                          c4j_error **error);
+
+// Hashes what the cache holds of a model once more, without any request. `*out` becomes a JSON
+// object of `commit`, `intact` and `files` (each `name`, `size`, `verdict` (`intact`, `corrupt`,
+// `missing`, `unknown`), `expected` and `got`).
+//
+// # Safety
+// Pointers are null or valid as the header's introduction says.
+c4j_status c4j_hub_verify(const c4j_hub *hub,
+                          const uint8_t *id,
+                          uint64_t id_len,
+                          c4j_progress_fn progress,
+                          void *user_data,
+                          c4j_buffer *out,
+                          c4j_error **error);
+
+// Ends a Hub. Does nothing for null.
+//
+// # Safety
+// `hub` is null, or came from `c4j_hub_new`, was not freed yet, and no call uses it.
+void c4j_hub_free(c4j_hub *hub);
+
+// Loads a model from a folder of files as they are on the Hugging Face Hub.
+//
+// `folder` is its path in UTF-8. `options` is a JSON object with, all optional, `device` (`auto`,
+// `cpu`, `metal`, `cuda`), `precision` (`auto`, `f32`, `f16`, `bf16`) and `context_length`.
+// Blocks while files are read. On success `*out` is a model that the caller ends with
+// `c4j_model_free`.
+//
+// # Safety
+// Pointers are null or valid as the header's introduction says.
+c4j_status c4j_model_load(const uint8_t *folder,
+                          uint64_t folder_len,
+                          const uint8_t *options,
+                          uint64_t options_len,
+                          c4j_model **out,
+                          c4j_error **error);
+
+// Describes a model, as JSON: architecture, device, precision, context length, warnings and so on.
+//
+// # Safety
+// Pointers are null or valid as the header's introduction says.
+c4j_status c4j_model_describe(const c4j_model *model, c4j_buffer *out, c4j_error **error);
+
+// Renders a conversation by the model's chat template. `request` is a JSON object of `messages`
+// (each with `role`, `content` and whatever the template knows), `generation_prompt` and
+// `variables`; `*out` becomes the text.
+//
+// # Safety
+// Pointers are null or valid as the header's introduction says.
+c4j_status c4j_model_render_chat(const c4j_model *model,
+                                 const uint8_t *request,
+                                 uint64_t request_len,
+                                 c4j_buffer *out,
+                                 c4j_error **error);
+
+// Generates for many prompts, several at a time over one copy of the weights.
+//
+// `request` is a JSON object of `requests`, each as for `c4j_session_generate`, and `parallel`
+// (`CANDLE_NUM_PARALLEL`, else 4, when left out). `progress` may be null; it gets `done`, `total`
+// and the `index` of the prompt that was done, or null. `*out` becomes a JSON array in the order
+// of the requests: `{"result": …}` as for `c4j_session_generate`, or `{"error": {"code",
+// "message", "detail"}}`. One prompt's failure touches no other.
+//
+// # Safety
+// Pointers are null or valid as the header's introduction says.
+c4j_status c4j_model_generate_all(const c4j_model *model,
+                                  const uint8_t *request,
+                                  uint64_t request_len,
+                                  c4j_progress_fn progress,
+                                  void *user_data,
+                                  c4j_buffer *out,
+                                  c4j_error **error);
+
+// Ends a model. Sessions made from it go on: they share the weights, which are freed with the last
+// of them. Does nothing for null.
+//
+// # Safety
+// `model` is null, or came from `c4j_model_load`, was not freed yet, and no call uses it.
+void c4j_model_free(c4j_model *model);
+
+// The ABI of the loaded library. It must equal the header's `C4J_ABI_VERSION`; check it before
+// any other call.
+uint32_t c4j_abi_version(void);
+
+// How the library was built, as JSON: `abi`, `version`, `target`, `features`, and under `structs`
+// the `size`, `align` and field `offsets` of each struct of this header.
+//
+// # Safety
+// `out` and `error` are null or valid for writing.
+c4j_status c4j_build_info(c4j_buffer *out, c4j_error **error);
+
+// What the library runs on, as JSON: versions, threads, instruction sets and devices.
+//
+// The number of threads is fixed by this call if it was not before.
+//
+// # Safety
+// `out` and `error` are null or valid for writing.
+c4j_status c4j_runtime_info(c4j_buffer *out, c4j_error **error);
+
+// Fixes the number of threads of a forward pass on the CPU, before anything else was computed.
+//
+// # Safety
+// `error` is null or valid for writing.
+c4j_status c4j_runtime_set_threads(uint32_t count, c4j_error **error);
+
+// Starts a session with an empty KV cache. `*out` becomes a session that the caller ends with
+// `c4j_session_free`; the model may be freed before.
+//
+// # Safety
+// Pointers are null or valid as the header's introduction says.
+c4j_status c4j_session_new(const c4j_model *model, c4j_session **out, c4j_error **error);
+
+// Generates.
+//
+// `request` is a JSON object: `prompt` is `{"text": {"text", "raw"}}`, `{"tokens": […]}` or
+// `{"chat": {"messages": […], "variables": {…}}}`; `options` holds `max_tokens`, `temperature`,
+// `top_k`, `top_p`, `min_p`, `repeat_penalty`, `repeat_window`, `seed`, `stop` and `ignore_eos`,
+// all optional; `call` is a number by which `c4j_session_cancel` can stop it.
+//
+// `on_token` may be null. Blocks until the answer is complete, and `*out` becomes a JSON object of
+// `text`, `token_ids`, `finish_reason` (`STOP`, `LENGTH`, `STOP_STRING`, `CANCELLED`),
+// `prompt_tokens`, `cached_tokens`, `seed`, `prefill_ms` and `decode_ms`.
+//
+// # Safety
+// Pointers are null or valid as the header's introduction says.
+c4j_status c4j_session_generate(const c4j_session *session,
+                                const uint8_t *request,
+                                uint64_t request_len,
+                                c4j_token_fn on_token,
+                                void *user_data,
+                                c4j_buffer *out,
+                                c4j_error **error);
+
+// Computes log-probabilities of given tokens. `request` is a JSON object of `tokens`, `top`
+// and, to cancel it by, `call`; `*out` becomes a JSON object of `logprobs` (of each token from the second on, given those
+// before it) and `top` (objects of `id` and `logprob`: the most probable tokens behind the last,
+// best first). Natural logarithms.
+//
+// # Safety
+// Pointers are null or valid as the header's introduction says.
+c4j_status c4j_session_score(const c4j_session *session,
+                             const uint8_t *request,
+                             uint64_t request_len,
+                             c4j_buffer *out,
+                             c4j_error **error);
+
+// Empties the KV cache.
+//
+// # Safety
+// Pointers are null or valid as the header's introduction says.
+c4j_status c4j_session_clear(const c4j_session *session, c4j_error **error);
+
+// Cancels the calls whose requests carry a `call` number from 1 up to `call`, whether they run
+// already, are yet to begin, or are over. Any thread may call it, also while another is inside a
+// call on the session. The call under way ends soon, between two tokens or two pieces of its
+// prompt, with the finish reason `CANCELLED`.
+//
+// # Safety
+// Pointers are null or valid as the header's introduction says.
+c4j_status c4j_session_cancel(const c4j_session *session, uint64_t call, c4j_error **error);
+
+// Ends a session. Does nothing for null.
+//
+// # Safety
+// `session` is null, or came from `c4j_session_new`, was not freed yet, and no call uses it.
+void c4j_session_free(c4j_session *session);
+
+// The tokenizer of a model. `*out` becomes a handle that the caller ends with
+// `c4j_tokenizer_free`; the model may be freed before.
+//
+// # Safety
+// Pointers are null or valid as the header's introduction says.
+c4j_status c4j_tokenizer_of(const c4j_model *model, c4j_tokenizer **out, c4j_error **error);
+
+// Reads a tokenizer from a `tokenizer.json`, without a model. `path` is UTF-8. `*out` becomes a
+// handle that the caller ends with `c4j_tokenizer_free`.
+//
+// # Safety
+// Pointers are null or valid as the header's introduction says.
+c4j_status c4j_tokenizer_load(const uint8_t *path,
+                              uint64_t path_len,
+                              c4j_tokenizer **out,
+                              c4j_error **error);
+
+// Encodes UTF-8 text; `*out` becomes the token ids. Special tokens in the text are taken for what
+// they mean. With `add_special` other than 0, those that the tokenizer puts around every text are
+// added.
+//
+// # Safety
+// Pointers are null or valid as the header's introduction says.
+c4j_status c4j_tokenizer_encode(const c4j_tokenizer *tokenizer,
+                                const uint8_t *string,
+                                uint64_t string_len,
+                                int32_t add_special,
+                                c4j_buffer *out,
+                                c4j_error **error);
+
+// Decodes `count` token ids; `*out` becomes the text. With `skip_special` other than 0, special
+// tokens leave no text.
+//
+// # Safety
+// Pointers are null or valid as the header's introduction says.
+c4j_status c4j_tokenizer_decode(const c4j_tokenizer *tokenizer,
+                                const uint32_t *ids,
+                                uint64_t count,
+                                int32_t skip_special,
+                                c4j_buffer *out,
+                                c4j_error **error);
+
+// Ends a tokenizer handle. Does nothing for null.
+//
+// # Safety
+// `tokenizer` is null, or came from this library, was not freed yet, and no call uses it.
+void c4j_tokenizer_free(c4j_tokenizer *tokenizer);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* CANDLE4J_H */

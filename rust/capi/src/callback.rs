@@ -1,0 +1,83 @@
+//! Callbacks: the only thing that comes back up through the border by itself.
+
+use std::ffi::c_void;
+use std::ops::ControlFlow;
+
+use candle4j_engine::error::Result;
+use candle4j_engine::progress::Interrupt;
+use candle4j_engine::session::Token;
+use serde::Serialize;
+
+use crate::text::json_bytes;
+
+/// A callback's answer: go on.
+pub const C4J_CONTINUE: i32 = 0;
+/// A callback's answer: stop.
+pub const C4J_STOP: i32 = 1;
+/// A callback's answer: it failed itself; the call ends with `C4J_CALLBACK_FAILED`.
+pub const C4J_FAILED: i32 = 2;
+
+/// Told of each generated token: `user_data` as it was given, the token's id, and the text that
+/// became certain with it (UTF-8, `len` bytes, valid during the call only, often empty). Answers
+/// `C4J_CONTINUE`, `C4J_STOP` or `C4J_FAILED`. It runs on the thread that called the function.
+#[allow(non_camel_case_types)]
+pub type c4j_token_fn =
+    Option<unsafe extern "C" fn(user_data: *mut c_void, id: u32, text: *const u8, len: u64) -> i32>;
+
+/// Told how far a long call is, by a JSON object of `len` bytes that is valid during the call only.
+/// It also runs, several times a second, while nothing moves. Answers as `c4j_token_fn` does, and
+/// runs on the thread that called the function.
+#[allow(non_camel_case_types)]
+pub type c4j_progress_fn =
+    Option<unsafe extern "C" fn(user_data: *mut c_void, json: *const u8, len: u64) -> i32>;
+
+/// A token callback with its user data.
+pub(crate) struct TokenCallback {
+    pub(crate) function: c4j_token_fn,
+    pub(crate) user_data: *mut c_void,
+}
+
+impl TokenCallback {
+    pub(crate) fn call(&self, token: Token) -> ControlFlow<Interrupt> {
+        let Some(function) = self.function else {
+            return ControlFlow::Continue(());
+        };
+        // SAFETY: the caller of the ABI gave function and data for each other, and the text lives
+        // until the function returns.
+        let answer = unsafe {
+            function(
+                self.user_data,
+                token.id,
+                token.text.as_ptr(),
+                token.text.len() as u64,
+            )
+        };
+        flow(answer)
+    }
+}
+
+/// A progress callback with its user data.
+pub(crate) struct ProgressCallback {
+    pub(crate) function: c4j_progress_fn,
+    pub(crate) user_data: *mut c_void,
+}
+
+impl ProgressCallback {
+    pub(crate) fn call(&self, event: &impl Serialize) -> Result<ControlFlow<Interrupt>> {
+        let Some(function) = self.function else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        let json = json_bytes(event)?;
+        // SAFETY: as for the token callback.
+        let answer = unsafe { function(self.user_data, json.as_ptr(), json.len() as u64) };
+        Ok(flow(answer))
+    }
+}
+
+fn flow(answer: i32) -> ControlFlow<Interrupt> {
+    match answer {
+        C4J_CONTINUE => ControlFlow::Continue(()),
+        C4J_STOP => ControlFlow::Break(Interrupt::Stop),
+        _ => ControlFlow::Break(Interrupt::Failed),
+    }
+}

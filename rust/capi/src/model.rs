@@ -1,0 +1,223 @@
+//! `c4j_model`: loaded weights, shared by sessions.
+
+use std::ffi::c_void;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use candle4j_engine::chat::Message;
+use candle4j_engine::error::{Error, Result};
+use candle4j_engine::model::{LoadOptions, Model};
+use candle4j_engine::pool::{self, BatchProgress};
+use candle4j_engine::session::{GenerateRequest, Generation};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::boundary::{Out, guard};
+use crate::buffer::c4j_buffer;
+use crate::callback::{ProgressCallback, c4j_progress_fn};
+use crate::error::{c4j_error, c4j_status};
+use crate::handle::{self, Handle, borrow, give};
+use crate::text::{json, json_buffer, text};
+
+/// A loaded model: weights, tokenizer and chat template. Any thread may use it, several at once.
+#[allow(non_camel_case_types)]
+pub struct c4j_model {
+    pub(crate) model: Arc<Model>,
+    poisoned: AtomicBool,
+}
+
+impl Handle for c4j_model {
+    const NAME: &'static str = "model";
+
+    fn poisoned(&self) -> &AtomicBool {
+        &self.poisoned
+    }
+}
+
+/// Loads a model from a folder of files as they are on the Hugging Face Hub.
+///
+/// `folder` is its path in UTF-8. `options` is a JSON object with, all optional, `device` (`auto`,
+/// `cpu`, `metal`, `cuda`), `precision` (`auto`, `f32`, `f16`, `bf16`) and `context_length`.
+/// Blocks while files are read. On success `*out` is a model that the caller ends with
+/// `c4j_model_free`.
+///
+/// # Safety
+/// Pointers are null or valid as the header's introduction says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn c4j_model_load(
+    folder: *const u8,
+    folder_len: u64,
+    options: *const u8,
+    options_len: u64,
+    out: *mut *mut c4j_model,
+    error: *mut *mut c4j_error,
+) -> c4j_status {
+    // SAFETY: as the caller promises.
+    unsafe {
+        guard(error, || {
+            let out = Out::new("out", out)?;
+            let folder = text("folder", folder, folder_len)?;
+            let options: LoadOptions = json("options", options, options_len)?;
+            let model = Arc::new(Model::load(Path::new(folder), &options)?);
+            out.write(give(c4j_model {
+                model,
+                poisoned: AtomicBool::new(false),
+            }));
+            Ok(())
+        })
+    }
+}
+
+/// Describes a model, as JSON: architecture, device, precision, context length, warnings and so on.
+///
+/// # Safety
+/// Pointers are null or valid as the header's introduction says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn c4j_model_describe(
+    model: *const c4j_model,
+    out: *mut c4j_buffer,
+    error: *mut *mut c4j_error,
+) -> c4j_status {
+    // SAFETY: as the caller promises.
+    unsafe {
+        guard(error, || {
+            let out = Out::new("out", out)?;
+            out.write(json_buffer(&borrow(model)?.model.info())?);
+            Ok(())
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RenderRequest {
+    messages: Vec<Message>,
+    #[serde(default)]
+    generation_prompt: bool,
+    #[serde(default)]
+    variables: Map<String, Value>,
+}
+
+/// Renders a conversation by the model's chat template. `request` is a JSON object of `messages`
+/// (each with `role`, `content` and whatever the template knows), `generation_prompt` and
+/// `variables`; `*out` becomes the text.
+///
+/// # Safety
+/// Pointers are null or valid as the header's introduction says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn c4j_model_render_chat(
+    model: *const c4j_model,
+    request: *const u8,
+    request_len: u64,
+    out: *mut c4j_buffer,
+    error: *mut *mut c4j_error,
+) -> c4j_status {
+    // SAFETY: as the caller promises.
+    unsafe {
+        guard(error, || {
+            let out = Out::new("out", out)?;
+            let model = borrow(model)?;
+            let request: RenderRequest = json("request", request, request_len)?;
+            let text = model.model.chat_template()?.render(
+                &request.messages,
+                request.generation_prompt,
+                &request.variables,
+            )?;
+            out.write(c4j_buffer::new(text.into_bytes()));
+            Ok(())
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BatchRequest {
+    requests: Vec<GenerateRequest>,
+    #[serde(default)]
+    parallel: Option<usize>,
+}
+
+/// Generates for many prompts, several at a time over one copy of the weights.
+///
+/// `request` is a JSON object of `requests`, each as for `c4j_session_generate`, and `parallel`
+/// (`CANDLE_NUM_PARALLEL`, else 4, when left out). `progress` may be null; it gets `done`, `total`
+/// and the `index` of the prompt that was done, or null. `*out` becomes a JSON array in the order
+/// of the requests: `{"result": …}` as for `c4j_session_generate`, or `{"error": {"code",
+/// "message", "detail"}}`. One prompt's failure touches no other.
+///
+/// # Safety
+/// Pointers are null or valid as the header's introduction says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn c4j_model_generate_all(
+    model: *const c4j_model,
+    request: *const u8,
+    request_len: u64,
+    progress: c4j_progress_fn,
+    user_data: *mut c_void,
+    out: *mut c4j_buffer,
+    error: *mut *mut c4j_error,
+) -> c4j_status {
+    // SAFETY: as the caller promises.
+    unsafe {
+        guard(error, || {
+            let out = Out::new("out", out)?;
+            let model = borrow(model)?;
+            let batch: BatchRequest = json("request", request, request_len)?;
+            let parallel = match batch.parallel {
+                Some(0) => return Err(Error::argument("parallel", "expected at least 1, got 0")),
+                Some(n) => n,
+                None => pool::default_workers()?,
+            };
+            let callback = ProgressCallback {
+                function: progress,
+                user_data,
+            };
+            let mut failure = None;
+            let results = pool::generate_all(
+                &model.model,
+                &batch.requests,
+                parallel,
+                &mut |event: BatchProgress| {
+                    let answer = callback.call(&json!({
+                        "done": event.done,
+                        "total": event.total,
+                        "index": event.index,
+                    }));
+                    answer.unwrap_or_else(|e| {
+                        failure = Some(e);
+                        std::ops::ControlFlow::Break(candle4j_engine::progress::Interrupt::Failed)
+                    })
+                },
+            );
+            if let Some(failure) = failure {
+                return Err(failure);
+            }
+            let results: Vec<Value> = results?.iter().map(outcome).collect();
+            out.write(json_buffer(&results)?);
+            Ok(())
+        })
+    }
+}
+
+fn outcome(result: &Result<Generation>) -> Value {
+    match result {
+        Ok(generation) => json!({ "result": generation }),
+        Err(error) => json!({ "error": {
+            "code": error.code() as i32,
+            "message": error.to_string(),
+            "detail": error.detail(),
+        }}),
+    }
+}
+
+/// Ends a model. Sessions made from it go on: they share the weights, which are freed with the last
+/// of them. Does nothing for null.
+///
+/// # Safety
+/// `model` is null, or came from `c4j_model_load`, was not freed yet, and no call uses it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn c4j_model_free(model: *mut c4j_model) {
+    // SAFETY: as the caller promises.
+    unsafe { handle::free(model) }
+}

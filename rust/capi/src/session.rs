@@ -1,0 +1,210 @@
+//! `c4j_session`: one sequence's KV cache.
+
+use std::ffi::c_void;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, MutexGuard, TryLockError};
+
+use candle4j_engine::error::{Error, Result};
+use candle4j_engine::generate::Cancel;
+use candle4j_engine::session::{GenerateRequest, Session};
+use serde::Deserialize;
+
+use crate::boundary::{Out, guard};
+use crate::buffer::c4j_buffer;
+use crate::callback::{TokenCallback, c4j_token_fn};
+use crate::error::{c4j_error, c4j_status};
+use crate::handle::{self, Handle, borrow, give, poisoning};
+use crate::model::c4j_model;
+use crate::text::{json, json_buffer};
+
+/// A session. One call at a time runs on it; a second one gets `C4J_BUSY`, also when it is made
+/// from a callback. `c4j_session_cancel` is the exception.
+#[allow(non_camel_case_types)]
+pub struct c4j_session {
+    session: Mutex<Session>,
+    cancel: Cancel,
+    poisoned: AtomicBool,
+}
+
+impl Handle for c4j_session {
+    const NAME: &'static str = "session";
+
+    fn poisoned(&self) -> &AtomicBool {
+        &self.poisoned
+    }
+}
+
+impl c4j_session {
+    fn lock(&self) -> Result<MutexGuard<'_, Session>> {
+        match self.session.try_lock() {
+            Ok(session) => Ok(session),
+            Err(TryLockError::WouldBlock) => Err(Error::Busy(Self::NAME)),
+            Err(TryLockError::Poisoned(_)) => Err(Error::Poisoned(Self::NAME)),
+        }
+    }
+}
+
+/// Starts a session with an empty KV cache. `*out` becomes a session that the caller ends with
+/// `c4j_session_free`; the model may be freed before.
+///
+/// # Safety
+/// Pointers are null or valid as the header's introduction says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn c4j_session_new(
+    model: *const c4j_model,
+    out: *mut *mut c4j_session,
+    error: *mut *mut c4j_error,
+) -> c4j_status {
+    // SAFETY: as the caller promises.
+    unsafe {
+        guard(error, || {
+            let out = Out::new("out", out)?;
+            let session = Session::new(borrow(model)?.model.clone());
+            out.write(give(c4j_session {
+                cancel: session.cancel(),
+                session: Mutex::new(session),
+                poisoned: AtomicBool::new(false),
+            }));
+            Ok(())
+        })
+    }
+}
+
+/// Generates.
+///
+/// `request` is a JSON object: `prompt` is `{"text": {"text", "raw"}}`, `{"tokens": […]}` or
+/// `{"chat": {"messages": […], "variables": {…}}}`; `options` holds `max_tokens`, `temperature`,
+/// `top_k`, `top_p`, `min_p`, `repeat_penalty`, `repeat_window`, `seed`, `stop` and `ignore_eos`,
+/// all optional; `call` is a number by which `c4j_session_cancel` can stop it.
+///
+/// `on_token` may be null. Blocks until the answer is complete, and `*out` becomes a JSON object of
+/// `text`, `token_ids`, `finish_reason` (`STOP`, `LENGTH`, `STOP_STRING`, `CANCELLED`),
+/// `prompt_tokens`, `cached_tokens`, `seed`, `prefill_ms` and `decode_ms`.
+///
+/// # Safety
+/// Pointers are null or valid as the header's introduction says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn c4j_session_generate(
+    session: *const c4j_session,
+    request: *const u8,
+    request_len: u64,
+    on_token: c4j_token_fn,
+    user_data: *mut c_void,
+    out: *mut c4j_buffer,
+    error: *mut *mut c4j_error,
+) -> c4j_status {
+    // SAFETY: as the caller promises.
+    unsafe {
+        guard(error, || {
+            let out = Out::new("out", out)?;
+            let handle = borrow(session)?;
+            let request: GenerateRequest = json("request", request, request_len)?;
+            let callback = TokenCallback {
+                function: on_token,
+                user_data,
+            };
+            let generation = poisoning(handle, || {
+                handle
+                    .lock()?
+                    .generate(&request, &mut |token| callback.call(token))
+            })?;
+            out.write(json_buffer(&generation)?);
+            Ok(())
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ScoreRequest {
+    #[serde(default)]
+    call: u64,
+    tokens: Vec<u32>,
+    #[serde(default)]
+    top: usize,
+}
+
+/// Computes log-probabilities of given tokens. `request` is a JSON object of `tokens`, `top`
+/// and, to cancel it by, `call`; `*out` becomes a JSON object of `logprobs` (of each token from the second on, given those
+/// before it) and `top` (objects of `id` and `logprob`: the most probable tokens behind the last,
+/// best first). Natural logarithms.
+///
+/// # Safety
+/// Pointers are null or valid as the header's introduction says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn c4j_session_score(
+    session: *const c4j_session,
+    request: *const u8,
+    request_len: u64,
+    out: *mut c4j_buffer,
+    error: *mut *mut c4j_error,
+) -> c4j_status {
+    // SAFETY: as the caller promises.
+    unsafe {
+        guard(error, || {
+            let out = Out::new("out", out)?;
+            let handle = borrow(session)?;
+            let request: ScoreRequest = json("request", request, request_len)?;
+            let score = poisoning(handle, || {
+                handle
+                    .lock()?
+                    .score(request.call, &request.tokens, request.top)
+            })?;
+            out.write(json_buffer(&score)?);
+            Ok(())
+        })
+    }
+}
+
+/// Empties the KV cache.
+///
+/// # Safety
+/// Pointers are null or valid as the header's introduction says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn c4j_session_clear(
+    session: *const c4j_session,
+    error: *mut *mut c4j_error,
+) -> c4j_status {
+    // SAFETY: as the caller promises.
+    unsafe {
+        guard(error, || {
+            let handle = borrow(session)?;
+            poisoning(handle, || {
+                handle.lock()?.clear();
+                Ok(())
+            })
+        })
+    }
+}
+
+/// Cancels the calls whose requests carry a `call` number from 1 up to `call`, whether they run
+/// already, are yet to begin, or are over. Any thread may call it, also while another is inside a
+/// call on the session. The call under way ends soon, between two tokens or two pieces of its
+/// prompt, with the finish reason `CANCELLED`.
+///
+/// # Safety
+/// Pointers are null or valid as the header's introduction says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn c4j_session_cancel(
+    session: *const c4j_session,
+    call: u64,
+    error: *mut *mut c4j_error,
+) -> c4j_status {
+    // SAFETY: as the caller promises.
+    unsafe {
+        guard(error, || {
+            borrow(session)?.cancel.cancel(call);
+            Ok(())
+        })
+    }
+}
+
+/// Ends a session. Does nothing for null.
+///
+/// # Safety
+/// `session` is null, or came from `c4j_session_new`, was not freed yet, and no call uses it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn c4j_session_free(session: *mut c4j_session) {
+    // SAFETY: as the caller promises.
+    unsafe { handle::free(session) }
+}

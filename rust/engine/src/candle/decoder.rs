@@ -1,0 +1,108 @@
+//! One of Candle's models behind the engine's own trait.
+
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Tensor};
+
+use super::{CandleForward, var_builder};
+use crate::error::{Error, Result};
+use crate::model::architecture::Architecture;
+use crate::model::decoder_config::DecoderConfig;
+use crate::model::weights::Weights;
+use crate::model::{CandleModel, ModelLimits};
+
+/// One of Candle's models with a KV cache of its own.
+pub(crate) struct CandleDecoder {
+    model: Box<dyn CandleForward>,
+    limits: Arc<ModelLimits>,
+    device: Device,
+    position: usize,
+}
+
+impl CandleDecoder {
+    /// Loads the weights in `dtype`, after having made sure that all tensors are there and that
+    /// Candle computes `config` rightly.
+    pub(crate) fn load(
+        architecture: &Architecture,
+        config: &DecoderConfig,
+        weights: &Arc<Weights>,
+        limits: Arc<ModelLimits>,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        let config = DecoderConfig {
+            max_position_embeddings: limits.context_length,
+            ..config.clone()
+        };
+        for (name, shape) in config.tensors() {
+            weights.expect(&name, &shape)?;
+        }
+        (architecture.check_candle)(&config)?;
+        let (builder, failure) = var_builder(weights.clone(), &config, dtype, device);
+        let model = (architecture.build_candle)(&config, builder).map_err(|error| {
+            let remembered = failure
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner())
+                .take();
+            remembered.unwrap_or_else(|| candle_error(&error))
+        })?;
+        Ok(Self {
+            model,
+            limits,
+            device: device.clone(),
+            position: 0,
+        })
+    }
+}
+
+impl CandleModel for CandleDecoder {
+    fn limits(&self) -> &ModelLimits {
+        &self.limits
+    }
+
+    fn position(&self) -> usize {
+        self.position
+    }
+
+    fn truncate(&mut self, position: usize) {
+        if position < self.position {
+            // Candle's caches cannot be cut, only emptied.
+            self.model.clear();
+            self.position = 0;
+        }
+    }
+
+    fn forward(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
+        self.limits.check(self.position, tokens)?;
+        let logits = Tensor::new(tokens, &self.device)
+            .and_then(|ids| ids.unsqueeze(0))
+            .and_then(|ids| self.model.forward(&ids, self.position))
+            .and_then(|logits| logits.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>());
+        match logits {
+            Ok(logits) => {
+                self.position += tokens.len();
+                Ok(logits)
+            }
+            Err(error) => {
+                // Some layers may have taken the tokens into their caches and others not.
+                self.model.clear();
+                self.position = 0;
+                Err(candle_error(&error))
+            }
+        }
+    }
+
+    fn fork(&self) -> Box<dyn CandleModel> {
+        Box::new(Self {
+            model: self.model.fork(),
+            limits: self.limits.clone(),
+            device: self.device.clone(),
+            position: 0,
+        })
+    }
+}
+
+/// What Candle could not compute. It should not happen after the checks above.
+fn candle_error(error: &candle_core::Error) -> Error {
+    Error::Compute(error.to_string())
+}

@@ -1,0 +1,46 @@
+//! What Candle's models would compute wrongly, refused by name.
+
+use std::fmt::Display;
+
+use crate::error::{Error, Result};
+use crate::model::decoder_config::DecoderConfig;
+use crate::model::rope::RopeScaling;
+
+/// An error that names a key of the configuration and its value.
+pub(crate) fn refuse(key: &str, value: impl Display, reason: &str) -> Error {
+    Error::UnsupportedModel {
+        key: key.into(),
+        value: value.to_string(),
+        reason: format!("{reason} (engine candle)"),
+    }
+}
+
+/// Refuses windows that some position of the context would feel: Candle applies them in the first
+/// prefill only, and off by one.
+pub(crate) fn refuse_window(config: &DecoderConfig) -> Result<()> {
+    let felt = config
+        .layers
+        .iter()
+        .filter_map(|layer| layer.window)
+        .find(|window| *window < config.max_position_embeddings);
+    match felt {
+        None => Ok(()),
+        Some(window) => Err(refuse(
+            "sliding_window",
+            window,
+            "Candle's model does not apply a sliding window over the KV cache",
+        )),
+    }
+}
+
+/// Refuses every change of the rotary frequencies.
+pub(crate) fn refuse_rope_scaling(config: &DecoderConfig) -> Result<()> {
+    match &config.rope.scaling {
+        RopeScaling::None => Ok(()),
+        other => Err(refuse(
+            "rope_type",
+            other.name(),
+            "Candle's model would ignore this scaling",
+        )),
+    }
+}

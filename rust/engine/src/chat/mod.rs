@@ -1,0 +1,8 @@
+//! Chat: messages rendered by the model's own template.
+
+mod encode;
+mod template;
+
+pub use template::{ChatTemplate, Message};
+
+pub(crate) use encode::encode_chat;

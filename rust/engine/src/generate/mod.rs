@@ -1,0 +1,193 @@
+//! Generation over token ids: prefill, then one token after the other.
+
+mod detokenizer;
+mod options;
+mod sampler;
+mod stop;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+pub(crate) use detokenizer::Detokenizer;
+pub use options::{DEFAULT_MAX_TOKENS, GenerateOptions, ProposedSampling, Sampling};
+pub use sampler::Sampler;
+pub(crate) use sampler::check_finite;
+pub(crate) use stop::StopTexts;
+
+use crate::error::{Error, Result};
+use crate::model::CandleModel;
+
+/// Why a generation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum FinishReason {
+    /// The model said that it is done, by an end-of-sequence token.
+    Stop,
+    /// The token limit or the end of the context was reached.
+    Length,
+    /// One of the stop texts occurred.
+    StopString,
+    /// Somebody asked to stop.
+    Cancelled,
+}
+
+/// One token as it is generated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// The token.
+    pub id: u32,
+    /// Set when no token follows, whatever the callback answers.
+    pub finish: Option<FinishReason>,
+}
+
+/// Called with each token; a break ends the generation for the reason given.
+pub type OnToken<'a> = dyn FnMut(Step) -> ControlFlow<FinishReason> + 'a;
+
+/// What a generation over token ids produced.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Generated {
+    /// The new tokens, an end-of-sequence token that ended them included.
+    pub tokens: Vec<u32>,
+    /// Why there are no more.
+    pub finish: FinishReason,
+    /// Time from the call to the logits of the first new token.
+    pub prefill: Duration,
+    /// Time from there to the end.
+    pub decode: Duration,
+}
+
+/// Tokens of a prompt that go through the model at once. A cancel is heeded between two such
+/// pieces, and the working memory of a prefill is bounded.
+const PREFILL_CHUNK: usize = 512;
+
+/// A request to stop, which any thread may make.
+///
+/// Calls are numbered by the caller. Cancelling a number cancels that call and all before it, also
+/// when the request comes before the call began or after it ended, so that a late request never
+/// hits the call that follows.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel {
+    cancelled_up_to: Arc<AtomicU64>,
+}
+
+impl Cancel {
+    /// Cancels all calls with numbers up to `call`.
+    pub fn cancel(&self, call: u64) {
+        self.cancelled_up_to.fetch_max(call, Ordering::Relaxed);
+    }
+
+    /// Whether the call of this number (counted from 1) was cancelled.
+    pub fn is_cancelled(&self, call: u64) -> bool {
+        call != 0 && self.cancelled_up_to.load(Ordering::Relaxed) >= call
+    }
+}
+
+/// Runs a generation with a sampler of its own and no way to cancel it but the callback.
+/// `prompt` is the whole sequence: the tokens that the model has in its cache already, and at least
+/// one more.
+pub fn generate<M: CandleModel + ?Sized>(
+    model: &mut M,
+    prompt: &[u32],
+    sampling: &Sampling,
+    on_token: Option<&mut OnToken>,
+) -> Result<Generated> {
+    let mut nothing = |_: Step| ControlFlow::Continue(());
+    let on_token: &mut OnToken = match on_token {
+        Some(on_token) => on_token,
+        None => &mut nothing,
+    };
+    generate_with(
+        model,
+        prompt,
+        sampling,
+        &mut Sampler::new(sampling),
+        &|| false,
+        on_token,
+    )
+}
+
+/// Runs a generation. `sampler` keeps its state, so that an interrupted generation can be taken up.
+pub(crate) fn generate_with<M: CandleModel + ?Sized>(
+    model: &mut M,
+    prompt: &[u32],
+    sampling: &Sampling,
+    sampler: &mut Sampler,
+    cancelled: &dyn Fn() -> bool,
+    on_token: &mut OnToken,
+) -> Result<Generated> {
+    let start = Instant::now();
+    let limits = model.limits().clone();
+    let cached = model.position();
+    if prompt.len() <= cached {
+        return Err(Error::argument(
+            "prompt",
+            "expected at least one token behind those in the cache",
+        ));
+    }
+    limits.check(0, prompt)?;
+    let room = limits.context_length - prompt.len();
+    if room == 0 {
+        return Err(Error::ContextFull {
+            needed: prompt.len() + 1,
+            limit: limits.context_length,
+        });
+    }
+    let mut generated = Generated {
+        tokens: Vec::new(),
+        finish: FinishReason::Cancelled,
+        prefill: Duration::ZERO,
+        decode: Duration::ZERO,
+    };
+    let Some(mut logits) = prefill(model, &prompt[cached..], cancelled)? else {
+        generated.prefill = start.elapsed();
+        return Ok(generated);
+    };
+    generated.prefill = start.elapsed();
+
+    let limit = sampling.max_tokens.min(room);
+    let mut context = prompt.to_vec();
+    generated.finish = loop {
+        if cancelled() {
+            break FinishReason::Cancelled;
+        }
+        let id = sampler.next(&mut logits, &context)?;
+        context.push(id);
+        generated.tokens.push(id);
+        let finish = if !sampling.ignore_eos && limits.eos_ids.contains(&id) {
+            Some(FinishReason::Stop)
+        } else if generated.tokens.len() >= limit {
+            Some(FinishReason::Length)
+        } else {
+            None
+        };
+        if let ControlFlow::Break(reason) = on_token(Step { id, finish }) {
+            break reason;
+        }
+        if let Some(reason) = finish {
+            break reason;
+        }
+        logits = model.forward(&[id])?;
+    };
+    generated.decode = start.elapsed() - generated.prefill;
+    Ok(generated)
+}
+
+/// Feeds the prompt in pieces; `None` when it was cancelled in between.
+fn prefill<M: CandleModel + ?Sized>(
+    model: &mut M,
+    tokens: &[u32],
+    cancelled: &dyn Fn() -> bool,
+) -> Result<Option<Vec<f32>>> {
+    let mut logits = Vec::new();
+    for chunk in tokens.chunks(PREFILL_CHUNK) {
+        if cancelled() {
+            return Ok(None);
+        }
+        logits = model.forward(chunk)?;
+    }
+    Ok(Some(logits))
+}

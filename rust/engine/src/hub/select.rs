@@ -1,0 +1,465 @@
+//! Which files of a repository are needed.
+//!
+//! A model is its configuration, its tokenizer and one set of weights. Repositories hold the same
+//! weights several times over, in other formats and precisions, and those would be gigabytes for
+//! nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+use super::id::ModelId;
+use super::names;
+use crate::error::{Error, Result};
+
+/// The configuration.
+pub(super) const CONFIG: &str = "config.json";
+
+/// Weights in one file.
+pub(super) const SINGLE: &str = "model.safetensors";
+
+/// The list of shards, where weights are in several files.
+pub(super) const INDEX: &str = "model.safetensors.index.json";
+
+/// What a model may have beside its weights.
+pub(super) const COMPANIONS: [&str; 6] = [
+    CONFIG,
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "chat_template.json",
+];
+
+/// Most shards that an index may name. The largest models have a few hundred.
+const MOST_SHARDS: usize = 10_000;
+
+/// Quantisations that are taken when none is asked for, the better compromise first.
+const PREFERRED: [&str; 2] = ["Q4_K_M", "Q8_0"];
+
+/// The files that are needed, as far as the list of files tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Needed {
+    /// Everything but the weights.
+    pub(super) companions: Vec<String>,
+    /// The weights.
+    pub(super) weights: Weights,
+}
+
+/// Where the weights are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Weights {
+    /// In one file of this name.
+    Single(String),
+    /// In the shards that the index names.
+    Sharded,
+    /// In GGUF files, of which the first is to be opened.
+    Gguf(Vec<String>),
+}
+
+/// Decides which of `listing` are needed for `id`.
+pub(super) fn select(id: &ModelId, listing: &BTreeSet<String>) -> Result<Needed> {
+    let companions: Vec<String> = COMPANIONS
+        .iter()
+        .filter(|name| listing.contains(**name))
+        .map(|name| (*name).to_owned())
+        .collect();
+    let weights = match id.quantisation() {
+        Some(quantisation) => Weights::Gguf(gguf_with(id, listing, quantisation)?),
+        None if listing.contains(INDEX) => Weights::Sharded,
+        None if listing.contains(SINGLE) => Weights::Single(SINGLE.to_owned()),
+        None => match preferred_gguf(id, listing)? {
+            Some(files) => Weights::Gguf(files),
+            None => {
+                return Err(missing(
+                    id,
+                    format!("{SINGLE}, {INDEX} or *.gguf (no weights that can be used)"),
+                ));
+            }
+        },
+    };
+    if !matches!(weights, Weights::Gguf(_)) && !listing.contains(CONFIG) {
+        return Err(missing(id, CONFIG.to_owned()));
+    }
+    Ok(Needed {
+        companions,
+        weights,
+    })
+}
+
+/// The shards that an index names, each once and in order.
+pub(super) fn shards(index: &[u8]) -> Result<Vec<String>> {
+    #[derive(Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let refuse = |reason: String| Error::InvalidFile {
+        file: INDEX.to_owned(),
+        reason,
+    };
+    let index: Index = serde_json::from_slice(index).map_err(|error| refuse(error.to_string()))?;
+    let shards: BTreeSet<String> = index.weight_map.into_values().collect();
+    if shards.is_empty() || shards.len() > MOST_SHARDS {
+        return Err(refuse(format!("weight_map names {} files", shards.len())));
+    }
+    for shard in &shards {
+        if let Err(flaw) = names::check(shard) {
+            return Err(refuse(format!(
+                "weight_map names '{}', which {}",
+                names::shown(shard),
+                flaw.reason()
+            )));
+        }
+        if !shard.ends_with(".safetensors") {
+            return Err(refuse(format!(
+                "weight_map names '{}', which is no safetensors file",
+                names::shown(shard)
+            )));
+        }
+    }
+    Ok(shards.into_iter().collect())
+}
+
+/// Whether a file of a listing can matter to [`select`], so that only those need be remembered.
+pub(super) fn matters(name: &str) -> bool {
+    COMPANIONS.contains(&name) || name == SINGLE || name == INDEX || is_gguf(name)
+}
+
+/// One model in GGUF form: a file, or several into which it was split.
+struct Gguf {
+    /// The name without ending and part number.
+    stem: String,
+    files: Vec<String>,
+    /// How many files there should be.
+    parts: usize,
+}
+
+fn gguf_with(id: &ModelId, listing: &BTreeSet<String>, quantisation: &str) -> Result<Vec<String>> {
+    let models = gguf_models(listing);
+    let mut fitting = models
+        .iter()
+        .filter(|model| has_quantisation(&model.stem, quantisation));
+    match (fitting.next(), fitting.next()) {
+        (Some(model), None) => complete(id, model),
+        (None, _) => Err(missing(
+            id,
+            format!("*{quantisation}*.gguf{}", choices(&models)),
+        )),
+        (Some(_), Some(_)) => Err(Error::argument(
+            "model",
+            format!(
+                "'{}' has several files for {quantisation}{}",
+                id.repository(),
+                choices(&models)
+            ),
+        )),
+    }
+}
+
+fn preferred_gguf(id: &ModelId, listing: &BTreeSet<String>) -> Result<Option<Vec<String>>> {
+    let models = gguf_models(listing);
+    for quantisation in PREFERRED {
+        let mut fitting = models
+            .iter()
+            .filter(|model| has_quantisation(&model.stem, quantisation));
+        if let (Some(model), None) = (fitting.next(), fitting.next()) {
+            return complete(id, model).map(Some);
+        }
+    }
+    match models.as_slice() {
+        [] => Ok(None),
+        [model] => complete(id, model).map(Some),
+        _ => Err(Error::argument(
+            "model",
+            format!(
+                "'{0}' has several quantisations{1}; name one as {0}:NAME",
+                id.repository(),
+                choices(&models)
+            ),
+        )),
+    }
+}
+
+fn complete(id: &ModelId, model: &Gguf) -> Result<Vec<String>> {
+    if model.files.len() != model.parts {
+        return Err(missing(
+            id,
+            format!(
+                "all {} parts of {} (there are {})",
+                model.parts,
+                names::shown(&model.stem),
+                model.files.len()
+            ),
+        ));
+    }
+    Ok(model.files.clone())
+}
+
+/// What there is to choose from, to follow a message.
+fn choices(models: &[Gguf]) -> String {
+    const MOST: usize = 40;
+    if models.is_empty() {
+        return " (there are no GGUF files)".to_owned();
+    }
+    let mut names: Vec<String> = models
+        .iter()
+        .take(MOST)
+        .map(|model| match quantisation_of(&model.stem) {
+            Some(quantisation) => quantisation.to_owned(),
+            None => names::shown(&model.stem),
+        })
+        .collect();
+    names.dedup();
+    let more = if models.len() > MOST { ", …" } else { "" };
+    format!(" (there are {}{more})", names.join(", "))
+}
+
+fn is_gguf(name: &str) -> bool {
+    let ending = name.len().checked_sub(".gguf".len());
+    ending
+        .and_then(|at| name.get(at..))
+        .is_some_and(|ending| ending.eq_ignore_ascii_case(".gguf"))
+}
+
+fn gguf_models(listing: &BTreeSet<String>) -> Vec<Gguf> {
+    let mut models: BTreeMap<(String, usize), Vec<String>> = BTreeMap::new();
+    for name in listing.iter().filter(|name| is_gguf(name)) {
+        let file = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
+        // Projectors of vision models and importance matrices are no language models.
+        if file.starts_with("mmproj") || file.contains("imatrix") {
+            continue;
+        }
+        let stem = &name[..name.len() - ".gguf".len()];
+        let (stem, parts) = split_stem(stem).unwrap_or((stem, 1));
+        models
+            .entry((stem.to_owned(), parts))
+            .or_default()
+            .push(name.clone());
+    }
+    models
+        .into_iter()
+        .map(|((stem, parts), files)| Gguf { stem, files, parts })
+        .collect()
+}
+
+/// Takes `-00001-of-00003` off: what is before it, and how many parts there are.
+fn split_stem(stem: &str) -> Option<(&str, usize)> {
+    let (rest, of) = stem.rsplit_once("-of-")?;
+    let (rest, part) = rest.rsplit_once('-')?;
+    let is_number = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(part) || !is_number(of) {
+        return None;
+    }
+    Some((rest, of.parse().ok()?))
+}
+
+/// Whether a file's name says that it has this quantisation, as one whole word in any case.
+fn has_quantisation(stem: &str, quantisation: &str) -> bool {
+    let stem = stem.to_ascii_lowercase();
+    let wanted = quantisation.to_ascii_lowercase();
+    stem.match_indices(&wanted).any(|(at, _)| {
+        let before = stem[..at].chars().next_back();
+        let after = stem[at + wanted.len()..].chars().next();
+        let begins = match before {
+            None | Some('-' | '.' | '/' | ' ') => true,
+            // An underscore is also part of names such as Q4_K_M, whose end is no name by itself.
+            Some('_') => looks_like_quantisation(&wanted),
+            Some(_) => false,
+        };
+        begins && matches!(after, None | Some('-' | '.' | '/' | ' '))
+    })
+}
+
+/// The word in a file's name that is a quantisation: the last one, or else the folder's name.
+fn quantisation_of(stem: &str) -> Option<&str> {
+    stem.rsplit(['-', '.', '/', ' '])
+        .find(|word| looks_like_quantisation(&word.to_ascii_lowercase()))
+}
+
+/// Whether a word in lower case is made as the names of quantisations are: letters of the kind, then
+/// the number of bits.
+fn looks_like_quantisation(word: &str) -> bool {
+    ["ud-q", "ud-iq", "mxfp", "bf", "fp", "tq", "iq", "q", "f"]
+        .iter()
+        .filter_map(|kind| word.strip_prefix(kind))
+        .any(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+fn missing(id: &ModelId, file: String) -> Error {
+    Error::FileNotFound {
+        id: id.repository().to_owned(),
+        file,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Code;
+
+    fn listing(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn selected(id: &str, names: &[&str]) -> Result<Needed> {
+        select(&id.parse().unwrap(), &listing(names))
+    }
+
+    fn gguf(id: &str, names: &[&str]) -> Vec<String> {
+        match selected(id, names).unwrap().weights {
+            Weights::Gguf(files) => files,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn one_file_and_its_companions() {
+        let needed = selected(
+            "a/b",
+            &[
+                ".gitattributes",
+                "README.md",
+                "chat_template.jinja",
+                "config.json",
+                "consolidated.safetensors",
+                "generation_config.json",
+                "model.fp16.safetensors",
+                "model.onnx",
+                "model.safetensors",
+                "onnx/model.onnx",
+                "original/consolidated.00.pth",
+                "pytorch_model.bin",
+                "special_tokens_map.json",
+                "tokenizer.json",
+                "tokenizer_config.json",
+            ],
+        )
+        .unwrap();
+        assert_eq!(needed.weights, Weights::Single("model.safetensors".into()));
+        assert_eq!(
+            needed.companions,
+            [
+                "config.json",
+                "generation_config.json",
+                "tokenizer.json",
+                "tokenizer_config.json",
+                "chat_template.jinja",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_index_comes_first() {
+        let names = [
+            "config.json",
+            "model-00001-of-00002.safetensors",
+            "model.safetensors.index.json",
+        ];
+        assert_eq!(selected("a/b", &names).unwrap().weights, Weights::Sharded);
+    }
+
+    #[test]
+    fn nothing_to_use() {
+        let error = selected("a/b", &["config.json", "pytorch_model.bin"]).unwrap_err();
+        assert_eq!(error.code(), Code::FileNotFound);
+        assert!(error.to_string().contains("model.safetensors"), "{error}");
+        let error = selected("a/b", &["model.safetensors"]).unwrap_err();
+        assert!(error.to_string().contains("config.json"), "{error}");
+        // Another precision alone is not taken for the plain one.
+        assert!(selected("a/b", &["config.json", "model.fp16.safetensors"]).is_err());
+    }
+
+    #[test]
+    fn shards_of_an_index() {
+        let index = br#"{"metadata": {}, "weight_map": {"b": "two.safetensors",
+            "a": "one.safetensors", "c": "two.safetensors"}}"#;
+        assert_eq!(
+            shards(index).unwrap(),
+            ["one.safetensors", "two.safetensors"]
+        );
+        for (index, reason) in [
+            (r#"{"weight_map": {}}"#, "names 0 files"),
+            (r#"{}"#, "weight_map"),
+            (r#"{"weight_map": {"a": 1}}"#, "invalid type"),
+            ("not json", "expected"),
+            (r#"{"weight_map": {"a": "../x.safetensors"}}"#, "'..'"),
+            (r#"{"weight_map": {"a": "/x.safetensors"}}"#, "absolute"),
+            (r#"{"weight_map": {"a": "..\\x.safetensors"}}"#, "backslash"),
+            (r#"{"weight_map": {"a": "C:x.safetensors"}}"#, "drive"),
+            (
+                r#"{"weight_map": {"a": "\\\\s\\x.safetensors"}}"#,
+                "backslash",
+            ),
+            (r#"{"weight_map": {"a": "a\u0000.safetensors"}}"#, "control"),
+            (r#"{"weight_map": {"a": "model.bin"}}"#, "no safetensors"),
+        ] {
+            let error = shards(index.as_bytes()).unwrap_err();
+            assert_eq!(error.code(), Code::InvalidModel);
+            assert!(error.to_string().contains(reason), "{index}: {error}");
+        }
+    }
+
+    #[test]
+    fn one_gguf_by_its_quantisation() {
+        let names = [
+            "README.md",
+            "config.json",
+            "mmproj-model-f16.gguf",
+            "qwen2.5-0.5b-instruct-fp16.gguf",
+            "qwen2.5-0.5b-instruct-q4_k_m.gguf",
+            "qwen2.5-0.5b-instruct-q4_k.gguf",
+            "qwen2.5-0.5b-instruct-q8_0.gguf",
+        ];
+        assert_eq!(gguf("a/b:Q4_K_M", &names), [names[4]]);
+        assert_eq!(gguf("a/b:q4_k", &names), [names[5]]);
+        assert_eq!(gguf("a/b:FP16", &names), [names[3]]);
+        assert_eq!(gguf("a/b", &names), [names[4]]);
+        assert_eq!(gguf("a/b", &names[..4]), [names[3]]);
+        let error = selected("a/b:Q5_K_M", &names).unwrap_err();
+        assert_eq!(error.code(), Code::FileNotFound);
+        assert!(error.to_string().contains("q4_k_m, q8_0"), "{error}");
+        assert!(selected("a/b:K_M", &names).is_err());
+        assert!(selected("a/b:Q4", &names).is_err());
+    }
+
+    #[test]
+    fn quantisations_in_other_places() {
+        assert_eq!(
+            gguf("a/b:q4_0", &["ggml_model_q4_0.gguf", "x.Q4_K.gguf"]),
+            ["ggml_model_q4_0.gguf"]
+        );
+        assert_eq!(
+            gguf("a/b:F16", &["BF16/m.gguf", "F16/m.gguf"]),
+            ["F16/m.gguf"]
+        );
+        assert_eq!(
+            gguf("a/b:UD-Q4_K_XL", &["m-UD-Q4_K_XL.gguf", "m-Q4_K_M.gguf"]),
+            ["m-UD-Q4_K_XL.gguf"]
+        );
+        assert_eq!(gguf("a/b", &["only.GGUF"]), ["only.GGUF"]);
+        // With safetensors there as well, a quantisation asks for GGUF.
+        let both = ["config.json", "model.safetensors", "m-Q8_0.gguf"];
+        assert_eq!(gguf("a/b:Q8_0", &both), ["m-Q8_0.gguf"]);
+        assert_eq!(
+            selected("a/b", &both).unwrap().weights,
+            Weights::Single(SINGLE.into())
+        );
+    }
+
+    #[test]
+    fn split_gguf() {
+        let names = [
+            "Q8_0/m-Q8_0-00001-of-00002.gguf",
+            "Q8_0/m-Q8_0-00002-of-00002.gguf",
+            "m-Q5_K_M-00001-of-00002.gguf",
+            "m-Q2_K.gguf",
+        ];
+        assert_eq!(gguf("a/b:q8_0", &names), names[..2]);
+        assert_eq!(gguf("a/b", &names), names[..2]);
+        let error = selected("a/b:Q5_K_M", &names).unwrap_err();
+        assert!(error.to_string().contains("all 2 parts"), "{error}");
+        let error = selected("a/b", &names[2..]).unwrap_err();
+        assert_eq!(error.code(), Code::InvalidArgument);
+        assert!(error.to_string().contains("Q2_K, Q5_K_M"), "{error}");
+    }
+}

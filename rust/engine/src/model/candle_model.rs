@@ -1,0 +1,86 @@
+//! What every engine offers: a decoder with a KV cache of its own over shared weights.
+
+use crate::error::{Error, Result};
+use crate::generate::{self, Generated, OnToken, Sampling};
+
+/// The numbers of a model that its callers must keep to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelLimits {
+    /// Tokens that prompt and answer may have together.
+    pub context_length: usize,
+    /// Token ids are below this number.
+    pub vocab_size: usize,
+    /// Any of these ends an answer.
+    pub eos_ids: Vec<u32>,
+}
+
+impl ModelLimits {
+    /// Refuses tokens that the vocabulary or the context do not hold.
+    pub fn check(&self, position: usize, tokens: &[u32]) -> Result<()> {
+        if let Some(id) = tokens.iter().find(|&&id| id as usize >= self.vocab_size) {
+            return Err(Error::argument(
+                "tokens",
+                format!(
+                    "token id {id} is not in the vocabulary of {}",
+                    self.vocab_size
+                ),
+            ));
+        }
+        let needed = position.saturating_add(tokens.len());
+        if needed > self.context_length {
+            return Err(Error::ContextFull {
+                needed,
+                limit: self.context_length,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A decoder-only language model with the KV cache of one sequence.
+///
+/// It is used by one thread at a time. [`CandleModel::fork`] makes another sequence over the same
+/// weights.
+pub trait CandleModel: Send {
+    /// Context length, vocabulary and end-of-sequence ids.
+    fn limits(&self) -> &ModelLimits;
+
+    /// Tokens in the cache.
+    fn position(&self) -> usize;
+
+    /// Forgets all but the first `position` tokens. An engine whose cache cannot be cut forgets
+    /// them all, so ask [`CandleModel::position`] what is left.
+    fn truncate(&mut self, position: usize);
+
+    /// Appends `tokens` (at least one) to the cache and returns the logits of what follows them,
+    /// one a token id. After an error the cache is empty.
+    fn forward(&mut self, tokens: &[u32]) -> Result<Vec<f32>>;
+
+    /// Calls `visit` with the logits that follow each of `tokens` in turn.
+    fn forward_each(
+        &mut self,
+        tokens: &[u32],
+        visit: &mut dyn FnMut(usize, &[f32]) -> Result<()>,
+    ) -> Result<()> {
+        for (index, token) in tokens.iter().enumerate() {
+            let logits = self.forward(std::slice::from_ref(token))?;
+            visit(index, &logits)?;
+        }
+        Ok(())
+    }
+
+    /// Another sequence over the same weights, with an empty cache.
+    fn fork(&self) -> Box<dyn CandleModel>;
+
+    /// Generates over token ids: `prompt` is appended to the cache, then one token after the other
+    /// is sampled, reported and appended, until a limit of `sampling` or an end-of-sequence id is
+    /// reached. Text is not involved; sessions add it.
+    fn generate(
+        &mut self,
+        prompt: &[u32],
+        sampling: &Sampling,
+        on_token: Option<&mut OnToken>,
+    ) -> Result<Generated> {
+        generate::generate(self, prompt, sampling, on_token)
+    }
+}

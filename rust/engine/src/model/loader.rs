@@ -1,0 +1,350 @@
+//! Loading a model from its folder.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use candle_core::{DType, Device};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::architecture::Architecture;
+use super::config_file::ConfigFile;
+use super::decoder_config::{DecoderConfig, EMBEDDING, HEAD};
+use super::generation_config;
+use super::weights::Weights;
+use super::{CandleModel, ModelLimits};
+use crate::candle::CandleDecoder;
+use crate::chat::ChatTemplate;
+use crate::device::{DeviceKind, Precision, device_name, precision_name};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::generate::{ProposedSampling, check_finite};
+use crate::memory;
+use crate::runtime;
+use crate::tokenizer::Tokenizer;
+
+/// How a model is to be loaded.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LoadOptions {
+    /// Where it runs.
+    pub device: DeviceKind,
+    /// The type of its weights there.
+    pub precision: Precision,
+    /// The longest context to make room for; the model's own limit when left out.
+    pub context_length: Option<usize>,
+}
+
+/// What a loaded model says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ModelInfo {
+    /// The folder that it came from.
+    pub folder: PathBuf,
+    /// Such as `llama`.
+    pub architecture: &'static str,
+    /// Where it runs.
+    pub device: &'static str,
+    /// The type of its weights.
+    pub precision: &'static str,
+    /// Tokens that prompt and answer may have together.
+    pub context_length: usize,
+    /// Token ids are below this number.
+    pub vocab_size: usize,
+    /// Number of layers.
+    pub layers: usize,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Number of weights.
+    pub parameters: u64,
+    /// Any of these ends an answer.
+    pub eos_token_ids: Vec<u32>,
+    /// Whether it can chat.
+    pub has_chat_template: bool,
+    /// How long loading took.
+    pub load_ms: f64,
+    /// What the user should know, such as a precision that had to be changed.
+    pub warnings: Vec<String>,
+}
+
+/// A loaded model: weights, tokenizer and chat template, shared by any number of sessions.
+pub struct Model {
+    folder: PathBuf,
+    architecture: &'static Architecture,
+    config: DecoderConfig,
+    weights: Arc<Weights>,
+    device: Device,
+    limits: Arc<ModelLimits>,
+    tokenizer: Arc<Tokenizer>,
+    template: Option<ChatTemplate>,
+    proposed: ProposedSampling,
+    load_time: Duration,
+    loaded: Mutex<Loaded>,
+}
+
+/// The weights in memory. They change once, when half precision turns out not to do.
+struct Loaded {
+    model: Box<dyn CandleModel>,
+    dtype: DType,
+    warnings: Vec<String>,
+}
+
+/// Longest context that tables of rotary angles are made for unless the caller asks for more. It
+/// keeps a damaged `max_position_embeddings` from becoming a huge allocation.
+const CONTEXT_LIMIT: usize = 1 << 18;
+
+impl Model {
+    /// Loads the model in `folder`: `config.json`, `tokenizer.json` and safetensors weights, and
+    /// where they are there `generation_config.json` and the chat template.
+    pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self> {
+        let start = Instant::now();
+        runtime::start();
+        let config_json = read_json(folder, "config.json")?.ok_or_else(|| Error::InvalidFile {
+            file: folder.join("config.json").display().to_string(),
+            reason: "no such file".into(),
+        })?;
+        let generation_json = read_json(folder, "generation_config.json")?;
+        let architecture = Architecture::of("config.json", &config_json)?;
+        let mut config = describe(architecture, &config_json)?;
+        let mut weights = Weights::open(folder)?;
+        weights.split_experts()?;
+        if config.tie_word_embeddings {
+            config.tie_word_embeddings = weights.ties_embeddings(EMBEDDING, HEAD)?;
+        }
+        let weights = Arc::new(weights);
+        let eos_ids = generation_config::eos_ids(&config_json, generation_json.as_ref())?;
+        let proposed = match &generation_json {
+            Some(keys) => generation_config::proposed_sampling(keys)?,
+            None => ProposedSampling::default(),
+        };
+        let tokenizer = Arc::new(Tokenizer::open(&folder.join("tokenizer.json"))?);
+        let template = ChatTemplate::open(folder)?;
+        let limits = Arc::new(ModelLimits {
+            context_length: context_length(&config, options)?,
+            vocab_size: config.vocab_size,
+            eos_ids,
+        });
+        let device = options.device.open()?;
+        let loaded = Loaded::first(
+            architecture,
+            &config,
+            &weights,
+            &limits,
+            options.precision.resolve(&device),
+            &device,
+        )?;
+        Ok(Self {
+            folder: folder.to_path_buf(),
+            architecture,
+            config,
+            weights,
+            device,
+            limits,
+            tokenizer,
+            template,
+            proposed,
+            load_time: start.elapsed(),
+            loaded: Mutex::new(loaded),
+        })
+    }
+
+    /// What there is to know about this model.
+    pub fn info(&self) -> ModelInfo {
+        let loaded = self.loaded();
+        ModelInfo {
+            folder: self.folder.clone(),
+            architecture: self.config.architecture,
+            device: device_name(&self.device),
+            precision: precision_name(loaded.dtype),
+            context_length: self.limits.context_length,
+            vocab_size: self.config.vocab_size,
+            layers: self.config.layers.len(),
+            hidden_size: self.config.hidden_size,
+            parameters: self
+                .config
+                .tensors()
+                .map(|(_, shape)| shape.iter().product::<usize>() as u64)
+                .sum(),
+            eos_token_ids: self.limits.eos_ids.clone(),
+            has_chat_template: self.template.is_some(),
+            load_ms: self.load_time.as_secs_f64() * 1e3,
+            warnings: loaded.warnings.clone(),
+        }
+    }
+
+    /// The description that was read from `config.json`.
+    pub fn config(&self) -> &DecoderConfig {
+        &self.config
+    }
+
+    /// Context length, vocabulary and end-of-sequence ids.
+    pub fn limits(&self) -> &ModelLimits {
+        &self.limits
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Arc<Tokenizer> {
+        &self.tokenizer
+    }
+
+    /// The chat template.
+    ///
+    /// # Errors
+    /// [`Error::ChatTemplate`] when the model has none.
+    pub fn chat_template(&self) -> Result<&ChatTemplate> {
+        self.template.as_ref().ok_or_else(|| {
+            Error::ChatTemplate("the model has none; give the prompt as raw text instead".into())
+        })
+    }
+
+    /// Whether the model has a chat template.
+    pub fn can_chat(&self) -> bool {
+        self.template.is_some()
+    }
+
+    /// Sampling that the model's own file proposes.
+    pub fn proposed_sampling(&self) -> &ProposedSampling {
+        &self.proposed
+    }
+
+    /// A new sequence with an empty KV cache.
+    pub fn new_sequence(&self) -> Box<dyn CandleModel> {
+        self.loaded().model.fork()
+    }
+
+    /// Loads the weights again in F32 after `error`, when they are in F16 and the error can come
+    /// from that; answers with a new sequence over them. Sequences made before keep the old ones.
+    pub(crate) fn retry_in_f32(&self, error: Error) -> Result<Box<dyn CandleModel>> {
+        let mut loaded = self.loaded();
+        match loaded.dtype {
+            DType::F16 if may_come_from_f16(&error) => {
+                let mut retried = Loaded::load(
+                    self.architecture,
+                    &self.config,
+                    &self.weights,
+                    &self.limits,
+                    DType::F32,
+                    &self.device,
+                )?;
+                retried.warnings.push(f16_warning(&error));
+                *loaded = retried;
+                Ok(loaded.model.fork())
+            }
+            _ => Err(error),
+        }
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, Loaded> {
+        // The lock is held by code that replaces the value as a whole, so it is never half done.
+        self.loaded
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Loaded {
+    /// Loads in the type asked for, and in F32 when F16 fails at once.
+    fn first(
+        architecture: &'static Architecture,
+        config: &DecoderConfig,
+        weights: &Arc<Weights>,
+        limits: &Arc<ModelLimits>,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        if dtype != DType::F32 && !architecture.candle_half_precision {
+            let mut loaded = Self::load(architecture, config, weights, limits, DType::F32, device)?;
+            loaded.warnings.push(format!(
+                "{} runs in f32 instead of {}: in half precision, Candle's model of this \
+                 architecture is inexact",
+                architecture.name,
+                precision_name(dtype)
+            ));
+            return Ok(loaded);
+        }
+        let loaded = Self::load(architecture, config, weights, limits, dtype, device);
+        if dtype != DType::F16 {
+            return loaded;
+        }
+        let failure = match loaded {
+            Ok(mut loaded) => match loaded.probe() {
+                Ok(()) => return Ok(loaded),
+                Err(error) => error,
+            },
+            Err(error) if may_come_from_f16(&error) => error,
+            Err(error) => return Err(error),
+        };
+        let mut loaded = Self::load(architecture, config, weights, limits, DType::F32, device)?;
+        loaded.warnings.push(f16_warning(&failure));
+        Ok(loaded)
+    }
+
+    fn load(
+        architecture: &'static Architecture,
+        config: &DecoderConfig,
+        weights: &Arc<Weights>,
+        limits: &Arc<ModelLimits>,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        if device.is_cpu() {
+            let elements: u64 = weights
+                .iter()
+                .map(|(_, entry)| (entry.byte_len() / entry.dtype.size_in_bytes()) as u64)
+                .sum();
+            memory::ensure("the model", elements * dtype.size_in_bytes() as u64)?;
+        }
+        let model =
+            CandleDecoder::load(architecture, config, weights, limits.clone(), dtype, device)?;
+        Ok(Self {
+            model: Box::new(model),
+            dtype,
+            warnings: Vec::new(),
+        })
+    }
+
+    /// One forward pass, to see whether the numbers stay finite.
+    fn probe(&mut self) -> Result<()> {
+        let logits = self.model.forward(&[0])?;
+        self.model.truncate(0);
+        check_finite(&logits)
+    }
+}
+
+fn may_come_from_f16(error: &Error) -> bool {
+    matches!(error, Error::Numeric { .. } | Error::Compute(_))
+}
+
+fn f16_warning(error: &Error) -> String {
+    format!("f16 failed ({error}), so the weights were loaded again in f32")
+}
+
+fn describe(architecture: &Architecture, keys: &Map<String, Value>) -> Result<DecoderConfig> {
+    let file = ConfigFile::new("config.json", keys);
+    let config = (architecture.describe)(&file)?;
+    file.finish()?;
+    Ok(config)
+}
+
+fn context_length(config: &DecoderConfig, options: &LoadOptions) -> Result<usize> {
+    match options.context_length {
+        None => Ok(config.reach().min(CONTEXT_LIMIT)),
+        Some(n) if (1..=config.reach()).contains(&n) => Ok(n),
+        Some(n) => Err(Error::argument(
+            "context_length",
+            format!("expected 1 to the model's {}, got {n}", config.reach()),
+        )),
+    }
+}
+
+fn read_json(folder: &Path, name: &str) -> Result<Option<Map<String, Value>>> {
+    let Some(bytes) = files::read_if_present(&folder.join(name))? else {
+        return Ok(None);
+    };
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|e| Error::InvalidFile {
+            file: name.into(),
+            reason: e.to_string(),
+        })
+}

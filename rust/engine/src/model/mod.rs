@@ -1,0 +1,20 @@
+//! Models: from a folder of files to something that generates.
+
+pub mod architecture;
+mod candle_model;
+pub mod config_file;
+pub mod decoder_config;
+mod generation_config;
+mod loader;
+pub mod rope;
+mod shape;
+pub mod weights;
+
+mod llama;
+mod mistral;
+mod qwen2;
+mod qwen3;
+mod qwen3_moe;
+
+pub use candle_model::{CandleModel, ModelLimits};
+pub use loader::{LoadOptions, Model, ModelInfo};

@@ -1,0 +1,144 @@
+//! Threads and the machine's abilities.
+
+use std::sync::OnceLock;
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+
+/// What the library runs on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RuntimeInfo {
+    /// Version of the library.
+    pub version: &'static str,
+    /// Version of Candle.
+    pub candle: &'static str,
+    /// The platform that it was built for.
+    pub target: String,
+    /// Threads that a forward pass uses on the CPU.
+    pub threads: usize,
+    /// Instruction sets beyond the platform's baseline that are used.
+    pub instruction_sets: Vec<&'static str>,
+    /// The device that `auto` means.
+    pub default_device: &'static str,
+    /// Devices that this build can use.
+    pub devices: Vec<&'static str>,
+}
+
+/// Names that threads are counted under, in Candle and in the libraries below it.
+const THREAD_VARIABLES: [&str; 2] = ["CANDLE_NUM_THREADS", "RAYON_NUM_THREADS"];
+
+static THREADS: OnceLock<usize> = OnceLock::new();
+
+/// The number of threads that a forward pass uses: what [`set_threads`] said, else
+/// `CANDLE_NUM_THREADS`, else `RAYON_NUM_THREADS`, else the processors that this process may use
+/// (its affinity and its control group's quota counted).
+pub fn threads() -> usize {
+    *THREADS.get_or_init(|| {
+        THREAD_VARIABLES
+            .iter()
+            .find_map(|name| std::env::var(name).ok()?.parse().ok().filter(|n| *n > 0))
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()))
+    })
+}
+
+/// Fixes the number of threads. It counts from the first use on and cannot be changed after.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] for 0, and when another number is in use already.
+pub fn set_threads(count: usize) -> Result<()> {
+    if count == 0 || count > 4096 {
+        return Err(Error::argument(
+            "threads",
+            format!("expected 1 to 4096, got {count}"),
+        ));
+    }
+    let used = *THREADS.get_or_init(|| count);
+    if used == count {
+        Ok(())
+    } else {
+        Err(Error::argument(
+            "threads",
+            format!("{used} threads are in use already; the number is fixed at the first use"),
+        ))
+    }
+}
+
+/// Starts the thread pools with [`threads`] threads. Every way into a model comes through here.
+pub(crate) fn start() {
+    static STARTED: OnceLock<()> = OnceLock::new();
+    STARTED.get_or_init(|| {
+        // Fails only when the program that this library is part of made the pool already, which is
+        // then its choice.
+        let _ = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads())
+            .thread_name(|index| format!("candle4j-{index}"))
+            .build_global();
+    });
+}
+
+/// Describes library and machine.
+pub fn info() -> RuntimeInfo {
+    let mut devices = vec!["cpu"];
+    if cfg!(feature = "metal") {
+        devices.push("metal");
+    }
+    if cfg!(feature = "cuda") {
+        devices.push("cuda");
+    }
+    RuntimeInfo {
+        version: env!("CARGO_PKG_VERSION"),
+        candle: "0.11.1",
+        target: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
+        threads: threads(),
+        instruction_sets: instruction_sets(),
+        default_device: if cfg!(all(target_os = "macos", feature = "metal")) {
+            "metal"
+        } else {
+            "cpu"
+        },
+        devices,
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn instruction_sets() -> Vec<&'static str> {
+    let mut sets = Vec::new();
+    macro_rules! detect {
+        ($($name:tt),*) => {
+            $(if std::arch::is_x86_feature_detected!($name) {
+                sets.push($name);
+            })*
+        };
+    }
+    detect!(
+        "avx",
+        "avx2",
+        "fma",
+        "f16c",
+        "avx512f",
+        "avx512bw",
+        "avx512vnni",
+        "avx512bf16"
+    );
+    sets
+}
+
+#[cfg(target_arch = "aarch64")]
+fn instruction_sets() -> Vec<&'static str> {
+    let mut sets = Vec::new();
+    macro_rules! detect {
+        ($($name:tt),*) => {
+            $(if std::arch::is_aarch64_feature_detected!($name) {
+                sets.push($name);
+            })*
+        };
+    }
+    detect!("neon", "fp16", "dotprod", "i8mm", "bf16");
+    sets
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn instruction_sets() -> Vec<&'static str> {
+    Vec::new()
+}

@@ -1,0 +1,435 @@
+//! Sessions: one conversation's KV cache, and text around the generation over tokens.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::chat::{Message, encode_chat};
+use crate::error::{Error, Result};
+use crate::generate::{
+    Cancel, Detokenizer, FinishReason, GenerateOptions, Generated, Sampler, Sampling, Step,
+    StopTexts, generate_with,
+};
+use crate::model::{CandleModel, Model};
+use crate::progress::Interrupt;
+
+/// What to generate from.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum Prompt {
+    /// A text. It becomes one user message when the model has a chat template, unless `raw`.
+    Text {
+        /// The text.
+        text: String,
+        /// Take it as it stands.
+        #[serde(default)]
+        raw: bool,
+    },
+    /// Token ids as they are; nothing is added.
+    Tokens(Vec<u32>),
+    /// A conversation, rendered by the model's chat template.
+    Chat {
+        /// The messages, oldest first.
+        messages: Vec<Message>,
+        /// Further variables of the template.
+        #[serde(default)]
+        variables: Map<String, Value>,
+    },
+}
+
+/// One call.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenerateRequest {
+    /// Number of the call, to cancel it by; 0 for one that is not cancelled.
+    #[serde(default)]
+    pub call: u64,
+    /// What to generate from.
+    pub prompt: Prompt,
+    /// How.
+    #[serde(default)]
+    pub options: GenerateOptions,
+    /// Prefill only, so that a later call starts from there. Not supported yet.
+    #[serde(default)]
+    pub prepare: bool,
+}
+
+/// A token and the text that became certain with it, empty while a character or a possible stop
+/// text is unfinished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Token<'a> {
+    /// The token.
+    pub id: u32,
+    /// The new text.
+    pub text: &'a str,
+}
+
+/// Called with each token on the thread that called the session.
+pub type TokenListener<'a> = dyn FnMut(Token) -> ControlFlow<Interrupt> + 'a;
+
+/// The outcome of a call.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Generation {
+    /// The new text, without special tokens and without the stop text that ended it.
+    pub text: String,
+    /// The new tokens, an end-of-sequence token that ended them included.
+    pub token_ids: Vec<u32>,
+    /// Why there are no more.
+    pub finish_reason: FinishReason,
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// How many of them were in the KV cache already.
+    pub cached_tokens: usize,
+    /// The random sequence's start, for repeating a sampled answer.
+    pub seed: u64,
+    /// Milliseconds from the call to the first new token's logits.
+    pub prefill_ms: f64,
+    /// Milliseconds from there to the end.
+    pub decode_ms: f64,
+}
+
+/// Log-probabilities of given tokens.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Score {
+    /// Natural logarithm of each token's probability given all before it, from the second on.
+    pub logprobs: Vec<f32>,
+    /// The most probable tokens behind the last one, best first.
+    pub top: Vec<TokenLogprob>,
+}
+
+/// A token and its log-probability.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct TokenLogprob {
+    /// The token.
+    pub id: u32,
+    /// Natural logarithm of its probability.
+    pub logprob: f32,
+}
+
+/// A sequence of calls that share a KV cache. One call at a time; [`Session::cancel`] is for other
+/// threads.
+pub struct Session {
+    model: Arc<Model>,
+    sequence: Box<dyn CandleModel>,
+    /// The tokens whose keys and values are in the cache.
+    cached: Vec<u32>,
+    cancel: Cancel,
+}
+
+impl Session {
+    /// A session with an empty cache.
+    pub fn new(model: Arc<Model>) -> Self {
+        Self::with_cancel(model, Cancel::default())
+    }
+
+    /// A session whose calls are cancelled through `cancel`, which others may share.
+    pub(crate) fn with_cancel(model: Arc<Model>, cancel: Cancel) -> Self {
+        let sequence = model.new_sequence();
+        Self {
+            model,
+            sequence,
+            cached: Vec::new(),
+            cancel,
+        }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// The handle by which other threads cancel calls of this session.
+    pub fn cancel(&self) -> Cancel {
+        self.cancel.clone()
+    }
+
+    /// Generates. Tokens that the prompt shares with the cache are not computed again.
+    pub fn generate(
+        &mut self,
+        request: &GenerateRequest,
+        listener: &mut TokenListener,
+    ) -> Result<Generation> {
+        if request.prepare {
+            return Err(Error::NotSupported(
+                "prepare mode is not supported yet".into(),
+            ));
+        }
+        let sampling = request.options.resolve(self.model.proposed_sampling())?;
+        let prompt = self.encode(&request.prompt)?;
+        self.model.limits().check(0, &prompt)?;
+        let reused = self.reuse(&prompt);
+        let mut run = Run::new(&self.model, &sampling, listener);
+        let outcome = run.complete(&mut self.sequence, &prompt, &self.cancel, request.call);
+        let Run {
+            text,
+            tokens,
+            interrupt,
+            sampler: _,
+            ..
+        } = run;
+        self.remember(&prompt, &tokens);
+        let generated = outcome?;
+        if interrupt == Some(Interrupt::Failed) {
+            return Err(Error::CallbackFailed);
+        }
+        Ok(Generation {
+            text,
+            token_ids: tokens,
+            finish_reason: generated.finish,
+            prompt_tokens: prompt.len(),
+            cached_tokens: reused,
+            seed: sampling.seed,
+            prefill_ms: generated.prefill.as_secs_f64() * 1e3,
+            decode_ms: generated.decode.as_secs_f64() * 1e3,
+        })
+    }
+
+    /// Log-probabilities of `tokens`, and the `top` most probable that follow them. Cancelling the
+    /// number `call` ends it as [`Error::Cancelled`].
+    pub fn score(&mut self, call: u64, tokens: &[u32], top: usize) -> Result<Score> {
+        if tokens.is_empty() {
+            return Err(Error::argument("tokens", "expected at least one token"));
+        }
+        self.model.limits().check(0, tokens)?;
+        self.clear();
+        let mut score = Score {
+            logprobs: Vec::with_capacity(tokens.len() - 1),
+            top: Vec::new(),
+        };
+        let cancel = &self.cancel;
+        self.sequence.forward_each(tokens, &mut |index, logits| {
+            if cancel.is_cancelled(call) {
+                return Err(Error::Cancelled);
+            }
+            crate::generate::check_finite(logits)?;
+            let total = log_sum_exp(logits);
+            match tokens.get(index + 1) {
+                Some(next) => score.logprobs.push(logits[*next as usize] - total),
+                None => score.top = most_probable(logits, total, top),
+            }
+            Ok(())
+        })?;
+        self.remember(tokens, &[]);
+        Ok(score)
+    }
+
+    /// Empties the cache.
+    pub fn clear(&mut self) {
+        self.sequence.truncate(0);
+        self.cached.clear();
+    }
+
+    /// The prompt's tokens, as the model sees them.
+    pub fn encode(&self, prompt: &Prompt) -> Result<Vec<u32>> {
+        let tokens = match prompt {
+            Prompt::Tokens(ids) => ids.clone(),
+            Prompt::Text { text, raw } if *raw || !self.model.can_chat() => {
+                self.model.tokenizer().encode(text, true)?
+            }
+            Prompt::Text { text, .. } => {
+                let message = Message {
+                    role: "user".into(),
+                    content: Some(text.clone()),
+                    more: Map::new(),
+                };
+                self.encode_chat(&[message], &Map::new())?
+            }
+            Prompt::Chat {
+                messages,
+                variables,
+            } => self.encode_chat(messages, variables)?,
+        };
+        if tokens.is_empty() {
+            return Err(Error::argument("prompt", "expected at least one token"));
+        }
+        Ok(tokens)
+    }
+
+    fn encode_chat(
+        &self,
+        messages: &[Message],
+        variables: &Map<String, Value>,
+    ) -> Result<Vec<u32>> {
+        let template = self.model.chat_template()?;
+        encode_chat(template, self.model.tokenizer(), messages, variables)
+    }
+
+    /// Cuts the cache back to what it shares with `prompt`, leaving at least one token to compute;
+    /// answers with how many tokens stay.
+    fn reuse(&mut self, prompt: &[u32]) -> usize {
+        let shared = self
+            .cached
+            .iter()
+            .zip(prompt)
+            .take_while(|(a, b)| a == b)
+            .count()
+            .min(prompt.len() - 1);
+        self.sequence.truncate(shared);
+        let kept = self.sequence.position();
+        self.cached.truncate(kept);
+        kept
+    }
+
+    /// Notes what is in the cache now: the beginning of prompt and answer that was computed.
+    fn remember(&mut self, prompt: &[u32], generated: &[u32]) {
+        let position = self.sequence.position();
+        self.cached.clear();
+        self.cached
+            .extend(prompt.iter().chain(generated).take(position));
+    }
+}
+
+/// One generation under way: tokens become text, and text is watched for stops.
+struct Run<'a, 'b> {
+    model: &'a Model,
+    sampling: &'a Sampling,
+    sampler: Sampler,
+    detokenizer: Detokenizer<'a>,
+    stops: StopTexts,
+    listener: &'a mut TokenListener<'b>,
+    text: String,
+    tokens: Vec<u32>,
+    interrupt: Option<Interrupt>,
+    failure: Option<Error>,
+}
+
+impl<'a, 'b> Run<'a, 'b> {
+    fn new(model: &'a Model, sampling: &'a Sampling, listener: &'a mut TokenListener<'b>) -> Self {
+        Self {
+            model,
+            sampling,
+            sampler: Sampler::new(sampling),
+            detokenizer: Detokenizer::new(model.tokenizer()),
+            stops: StopTexts::new(&sampling.stop),
+            listener,
+            text: String::new(),
+            tokens: Vec::new(),
+            interrupt: None,
+            failure: None,
+        }
+    }
+
+    /// Generates to the end. When half precision fails on the way, the weights are loaded again in
+    /// F32 and the generation goes on from the tokens it has.
+    fn complete(
+        &mut self,
+        sequence: &mut Box<dyn CandleModel>,
+        prompt: &[u32],
+        cancel: &Cancel,
+        call: u64,
+    ) -> Result<Generated> {
+        match self.generate(sequence.as_mut(), prompt, cancel, call) {
+            Err(error) if self.failure.is_none() => {
+                *sequence = self.model.retry_in_f32(error)?;
+                let mut so_far = prompt.to_vec();
+                so_far.extend(&self.tokens);
+                self.generate(sequence.as_mut(), &so_far, cancel, call)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn generate(
+        &mut self,
+        sequence: &mut dyn CandleModel,
+        prompt: &[u32],
+        cancel: &Cancel,
+        call: u64,
+    ) -> Result<Generated> {
+        // The sampler moves into the loop's reach and back, since the callback needs the rest.
+        let mut sampler = std::mem::replace(&mut self.sampler, Sampler::new(self.sampling));
+        let limited = Sampling {
+            max_tokens: self.sampling.max_tokens - self.tokens.len(),
+            ..self.sampling.clone()
+        };
+        let outcome = generate_with(
+            sequence,
+            prompt,
+            &limited,
+            &mut sampler,
+            &|| cancel.is_cancelled(call),
+            &mut |step| self.take(step),
+        );
+        self.sampler = sampler;
+        if let Some(error) = self.failure.take() {
+            return Err(error);
+        }
+        let generated = outcome?;
+        if generated.finish == FinishReason::Cancelled {
+            // Nobody listens any more, but the text should be that of the tokens.
+            let rest = self.detokenizer.finish()?;
+            let (passed, _) = self.stops.push(&rest);
+            self.text.push_str(&passed);
+            self.text.push_str(&self.stops.finish());
+        }
+        Ok(generated)
+    }
+
+    fn take(&mut self, step: Step) -> ControlFlow<FinishReason> {
+        self.tokens.push(step.id);
+        let (mut piece, mut found) = match self.detokenizer.push(step.id) {
+            Ok(text) => self.stops.push(&text),
+            Err(error) => return self.fail(error),
+        };
+        if step.finish.is_some() && !found {
+            match self.detokenizer.finish() {
+                Ok(text) => {
+                    let (passed, now_found) = self.stops.push(&text);
+                    piece.push_str(&passed);
+                    found = now_found;
+                }
+                Err(error) => return self.fail(error),
+            }
+            if !found {
+                piece.push_str(&self.stops.finish());
+            }
+        }
+        self.text.push_str(&piece);
+        let token = Token {
+            id: step.id,
+            text: &piece,
+        };
+        if let ControlFlow::Break(interrupt) = (self.listener)(token) {
+            self.interrupt = Some(interrupt);
+            return ControlFlow::Break(FinishReason::Cancelled);
+        }
+        if found {
+            return ControlFlow::Break(FinishReason::StopString);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn fail(&mut self, error: Error) -> ControlFlow<FinishReason> {
+        self.failure = Some(error);
+        ControlFlow::Break(FinishReason::Cancelled)
+    }
+}
+
+/// ln Σ exp, without overflow.
+fn log_sum_exp(logits: &[f32]) -> f32 {
+    let best = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|l| f64::from(l - best).exp()).sum();
+    best + sum.ln() as f32
+}
+
+fn most_probable(logits: &[f32], total: f32, count: usize) -> Vec<TokenLogprob> {
+    let mut ids: Vec<u32> = (0..logits.len() as u32).collect();
+    let best_first = |a: &u32, b: &u32| {
+        logits[*b as usize]
+            .total_cmp(&logits[*a as usize])
+            .then(a.cmp(b))
+    };
+    if count < ids.len() {
+        ids.select_nth_unstable_by(count, best_first);
+        ids.truncate(count);
+    }
+    ids.sort_unstable_by(best_first);
+    ids.into_iter()
+        .map(|id| TokenLogprob {
+            id,
+            logprob: logits[id as usize] - total,
+        })
+        .collect()
+}

@@ -1,0 +1,81 @@
+//! Golden checkpoints changed in one place, in a temporary folder.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use candle4j_engine::error::Error;
+use candle4j_engine::model::{LoadOptions, Model};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde_json::{Map, Value};
+use tempfile::TempDir;
+
+use crate::golden::models;
+
+pub struct Checkpoint {
+    pub folder: TempDir,
+}
+
+impl Checkpoint {
+    /// A copy of a golden checkpoint.
+    pub fn copy(case: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        for entry in std::fs::read_dir(models().join(case)).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+        }
+        Self { folder }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Changes keys of a JSON file; null removes a key.
+    pub fn edit(&self, file: &str, change: impl FnOnce(&mut Map<String, Value>)) {
+        let path = self.path().join(file);
+        let mut keys: Map<String, Value> =
+            serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        change(&mut keys);
+        std::fs::write(path, serde_json::to_vec(&keys).unwrap()).unwrap();
+    }
+
+    /// Changes the tensors of `model.safetensors`: `(shape, values)` by name.
+    pub fn edit_weights(&self, change: impl FnOnce(&mut HashMap<String, (Vec<usize>, Vec<f32>)>)) {
+        let path = self.path().join("model.safetensors");
+        let bytes = std::fs::read(&path).unwrap();
+        let mut tensors = HashMap::new();
+        for (name, view) in SafeTensors::deserialize(&bytes).unwrap().tensors() {
+            assert_eq!(view.dtype(), Dtype::F32);
+            let values = view
+                .data()
+                .chunks_exact(4)
+                .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+                .collect();
+            tensors.insert(name, (view.shape().to_vec(), values));
+        }
+        change(&mut tensors);
+        let raw: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
+            .into_iter()
+            .map(|(name, (shape, values))| {
+                let bytes = values.iter().flat_map(|v: &f32| v.to_le_bytes()).collect();
+                (name, shape, bytes)
+            })
+            .collect();
+        let views: Vec<(&str, TensorView)> = raw
+            .iter()
+            .map(|(name, shape, bytes)| {
+                let view = TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap();
+                (name.as_str(), view)
+            })
+            .collect();
+        safetensors::serialize_to_file(views, None, &path).unwrap();
+    }
+
+    pub fn load(&self) -> Result<Model, Error> {
+        self.load_with(&LoadOptions::default())
+    }
+
+    pub fn load_with(&self, options: &LoadOptions) -> Result<Model, Error> {
+        Model::load(self.path(), options)
+    }
+}

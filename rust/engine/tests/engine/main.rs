@@ -1,0 +1,10 @@
+//! The engine on real checkpoints. One binary, so that Candle is linked once.
+
+mod batch;
+mod checkpoint;
+mod golden;
+mod malformed;
+mod oracle;
+mod precision;
+mod sessions;
+mod texts;

@@ -1,0 +1,80 @@
+//! Every golden checkpoint: the same tokens and log-probabilities as transformers, or a refusal
+//! that names the key.
+
+use std::sync::Arc;
+
+use candle4j_engine::error::Error;
+use candle4j_engine::model::{LoadOptions, Model};
+use candle4j_engine::session::Session;
+
+use crate::golden::{cases, expected, generate, models, tokens};
+
+/// What Candle's own models would compute wrongly, by the key that the refusal must name.
+const REFUSED: &[(&str, &str)] = &[
+    ("llama-attention-bias", "attention_bias"),
+    ("llama-both-biases", "attention_bias"),
+    ("llama-mlp-bias", "mlp_bias"),
+    ("llama-head-dim", "head_dim"),
+    ("llama-gelu", "hidden_act"),
+    ("llama-rope-dynamic", "rope_type"),
+    ("llama-rope-dynamic-crossing", "rope_type"),
+    ("llama-rope-linear", "rope_type"),
+    ("llama-rope-longrope", "rope_type"),
+    ("llama-rope-longrope-crossing", "rope_type"),
+    ("llama-rope-yarn", "rope_type"),
+    ("llama-rope-yarn-attention-factor", "rope_type"),
+    ("llama-rope-yarn-mscale", "rope_type"),
+    ("mistral-rope-yarn", "rope_type"),
+    ("mistral-window", "sliding_window"),
+    ("qwen2-layer-types", "sliding_window"),
+    ("qwen2-rope-yarn", "rope_type"),
+    ("qwen2-window", "sliding_window"),
+    ("qwen3-rope-yarn", "rope_type"),
+    ("qwen3-window", "sliding_window"),
+    ("qwen3-moe-mlp-only-layers", "mlp_only_layers"),
+    ("qwen3-moe-window", "sliding_window"),
+];
+
+#[test]
+fn candle_engine_equals_transformers_or_refuses_by_name() {
+    let mut equal = 0;
+    for case in cases() {
+        let loaded = Model::load(&models().join(&case), &LoadOptions::default());
+        let refusal = REFUSED.iter().find(|(name, _)| *name == case);
+        match (loaded, refusal) {
+            (Ok(model), None) => {
+                compare(&case, Arc::new(model));
+                equal += 1;
+            }
+            (Err(Error::UnsupportedModel { key, .. }), Some((_, expected))) => {
+                assert_eq!(&key, expected, "{case}");
+            }
+            (Ok(_), Some(_)) => panic!("{case} should have been refused"),
+            (Err(error), _) => panic!("{case}: {error}"),
+        }
+    }
+    assert_eq!(equal, cases().len() - REFUSED.len());
+}
+
+fn compare(case: &str, model: Arc<Model>) {
+    let mut session = Session::new(model);
+    for sequence in &expected(case).sequences {
+        let n = sequence.prompt.len();
+        let generation = generate(&mut session, &tokens(&sequence.prompt, 16));
+        assert_eq!(generation.token_ids, sequence.greedy, "{case}, {n} tokens");
+        let score = session.score(0, &sequence.prompt, 5).unwrap();
+        assert_eq!(score.logprobs.len(), n - 1);
+        for (index, (ours, theirs)) in score.logprobs.iter().zip(&sequence.logprobs).enumerate() {
+            assert!(
+                (ours - theirs).abs() < 1e-3,
+                "{case}, {n} tokens, token {}: {ours} for {theirs}",
+                index + 1
+            );
+        }
+        assert_eq!(score.top.len(), sequence.top.len());
+        for (ours, (id, logprob)) in score.top.iter().zip(&sequence.top) {
+            assert_eq!(ours.id, *id, "{case}, {n} tokens");
+            assert!((ours.logprob - logprob).abs() < 1e-3, "{case}, {n} tokens");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Half precision: used where it is exact enough, left where it overflows.
+
+use std::sync::Arc;
+
+use candle4j_engine::device::Precision;
+use candle4j_engine::error::Error;
+use candle4j_engine::model::LoadOptions;
+use candle4j_engine::session::Session;
+
+use crate::checkpoint::Checkpoint;
+use crate::golden::{expected, generate, tokens};
+
+fn in_f16() -> LoadOptions {
+    LoadOptions {
+        precision: Precision::F16,
+        ..Default::default()
+    }
+}
+
+#[test]
+fn f16_runs_in_f16_where_it_can() {
+    let model = Checkpoint::copy("llama-plain")
+        .load_with(&in_f16())
+        .unwrap();
+    let info = model.info();
+    assert_eq!(info.precision, "f16");
+    assert!(info.warnings.is_empty(), "{:?}", info.warnings);
+}
+
+/// A feed-forward block whose product exceeds 65504 for every token.
+#[test]
+fn f16_that_overflows_at_once_is_loaded_in_f32_with_a_warning() {
+    let checkpoint = Checkpoint::copy("llama-plain");
+    checkpoint.edit_weights(|tensors| {
+        for name in ["gate_proj", "up_proj"] {
+            let tensor = format!("model.layers.0.mlp.{name}.weight");
+            tensors
+                .get_mut(&tensor)
+                .unwrap()
+                .1
+                .iter_mut()
+                .for_each(|v| *v *= 3000.0);
+        }
+    });
+    let prompt = &expected("llama-plain").sequences[0].prompt;
+    let f16 = Arc::new(checkpoint.load_with(&in_f16()).unwrap());
+    assert_eq!(f16.info().precision, "f32");
+    assert_eq!(f16.info().warnings.len(), 1);
+    assert!(f16.info().warnings[0].contains("f16 failed"));
+    let f32 = Arc::new(checkpoint.load().unwrap());
+    assert_eq!(
+        generate(&mut Session::new(f16), &tokens(prompt, 16)).token_ids,
+        generate(&mut Session::new(f32), &tokens(prompt, 16)).token_ids
+    );
+}
+
+/// Only one token's embedding has anything in dimension 0, and only dimension 0 overflows, so
+/// everything is well until that token comes.
+fn overflows_at(token: usize) -> Checkpoint {
+    let checkpoint = Checkpoint::copy("llama-plain");
+    checkpoint.edit_weights(|tensors| {
+        for (name, (shape, values)) in tensors.iter_mut() {
+            let columns = *shape.last().unwrap();
+            if name == "model.embed_tokens.weight" {
+                for (row, chunk) in values.chunks_mut(columns).enumerate() {
+                    chunk[0] = if row == token { 10.0 } else { 0.0 };
+                }
+            } else if name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight") {
+                values[..columns].fill(0.0);
+            } else if name.ends_with("gate_proj.weight") || name.ends_with("up_proj.weight") {
+                values.chunks_mut(columns).for_each(|row| row[0] = 400.0);
+            }
+        }
+    });
+    checkpoint
+}
+
+#[test]
+fn f16_that_overflows_later_goes_on_in_f32() {
+    let checkpoint = overflows_at(300);
+    let f16 = Arc::new(checkpoint.load_with(&in_f16()).unwrap());
+    assert_eq!(f16.info().precision, "f16");
+    let f32 = Arc::new(checkpoint.load().unwrap());
+    let prompt = [5, 6, 300, 7];
+    let retried = generate(&mut Session::new(f16.clone()), &tokens(&prompt, 16));
+    let expected = generate(&mut Session::new(f32), &tokens(&prompt, 16));
+    assert_eq!(retried.token_ids, expected.token_ids);
+    assert_eq!(f16.info().precision, "f32");
+    assert!(f16.info().warnings[0].contains("f16 failed"));
+}
+
+/// Candle's Qwen2 computes rotary angles, and its Qwen3-MoE the router, in the weights' type.
+#[test]
+fn architectures_that_are_inexact_in_half_precision_run_in_f32() {
+    for case in ["qwen2-plain", "qwen3-moe-plain"] {
+        for precision in [Precision::F16, Precision::Bf16] {
+            let options = LoadOptions {
+                precision,
+                ..Default::default()
+            };
+            let model = Arc::new(Checkpoint::copy(case).load_with(&options).unwrap());
+            assert_eq!(model.info().precision, "f32");
+            assert_eq!(model.info().warnings.len(), 1);
+            let sequence = &expected(case).sequences[1];
+            let generation = generate(&mut Session::new(model), &tokens(&sequence.prompt, 16));
+            assert_eq!(generation.token_ids, sequence.greedy);
+        }
+    }
+}
+
+#[test]
+fn weights_that_are_not_numbers_are_a_numeric_error_in_every_type() {
+    for bad in [f32::NAN, f32::INFINITY] {
+        let checkpoint = Checkpoint::copy("llama-plain");
+        checkpoint.edit_weights(|tensors| {
+            tensors.get_mut("model.norm.weight").unwrap().1[3] = bad;
+        });
+        for precision in [Precision::F32, Precision::F16] {
+            let options = LoadOptions {
+                precision,
+                ..Default::default()
+            };
+            let model = Arc::new(checkpoint.load_with(&options).unwrap());
+            let error = Session::new(model)
+                .generate(&tokens(&[1, 2, 3], 4), &mut |_| {
+                    std::ops::ControlFlow::Continue(())
+                })
+                .unwrap_err();
+            assert!(matches!(error, Error::Numeric { .. }), "{error}");
+        }
+    }
+}
