@@ -264,17 +264,17 @@ c4j_status c4j_hub_verify(const c4j_hub *hub,
 // `hub` is null, or came from `c4j_hub_new`, was not freed yet, and no call uses it.
 void c4j_hub_free(c4j_hub *hub);
 
-// Loads a model from a folder of files as they are on the Hugging Face Hub.
+// Loads a model from a folder of files as they are on the Hugging Face Hub, or from a GGUF file.
 //
-// `folder` is its path in UTF-8. `options` is a JSON object with, all optional, `device` (`auto`,
+// `path` is its path in UTF-8. `options` is a JSON object with, all optional, `device` (`auto`,
 // `cpu`, `metal`, `cuda`), `precision` (`auto`, `f32`, `f16`, `bf16`) and `context_length`.
 // Blocks while files are read. On success `*out` is a model that the caller ends with
 // `c4j_model_free`.
 //
 // # Safety
 // Pointers are null or valid as the header's introduction says.
-c4j_status c4j_model_load(const uint8_t *folder,
-                          uint64_t folder_len,
+c4j_status c4j_model_load(const uint8_t *path,
+                          uint64_t path_len,
                           const uint8_t *options,
                           uint64_t options_len,
                           c4j_model **out,

@@ -35,9 +35,9 @@ impl Handle for c4j_model {
     }
 }
 
-/// Loads a model from a folder of files as they are on the Hugging Face Hub.
+/// Loads a model from a folder of files as they are on the Hugging Face Hub, or from a GGUF file.
 ///
-/// `folder` is its path in UTF-8. `options` is a JSON object with, all optional, `device` (`auto`,
+/// `path` is its path in UTF-8. `options` is a JSON object with, all optional, `device` (`auto`,
 /// `cpu`, `metal`, `cuda`), `precision` (`auto`, `f32`, `f16`, `bf16`) and `context_length`.
 /// Blocks while files are read. On success `*out` is a model that the caller ends with
 /// `c4j_model_free`.
@@ -46,8 +46,8 @@ impl Handle for c4j_model {
 /// Pointers are null or valid as the header's introduction says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn c4j_model_load(
-    folder: *const u8,
-    folder_len: u64,
+    path: *const u8,
+    path_len: u64,
     options: *const u8,
     options_len: u64,
     out: *mut *mut c4j_model,
@@ -57,9 +57,9 @@ pub unsafe extern "C" fn c4j_model_load(
     unsafe {
         guard(error, || {
             let out = Out::new("out", out)?;
-            let folder = text("folder", folder, folder_len)?;
+            let path = text("path", path, path_len)?;
             let options: LoadOptions = json("options", options, options_len)?;
-            let model = Arc::new(Model::load(Path::new(folder), &options)?);
+            let model = Arc::new(Model::load(Path::new(path), &options)?);
             out.write(give(c4j_model {
                 model,
                 poisoned: AtomicBool::new(false),

@@ -10,6 +10,7 @@ pub mod device;
 pub mod error;
 mod files;
 pub mod generate;
+mod gguf;
 pub mod hub;
 pub mod memory;
 pub mod model;

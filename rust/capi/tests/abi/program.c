@@ -105,13 +105,13 @@ int main(int argc, char **argv) {
     c4j_model *model = NULL;
     const uint64_t folder_len = strlen(argv[1]);
     expect(c4j_model_load(NULL, 3, bytes("{}"), 2, &model, &error), &error, C4J_INVALID_ARGUMENT,
-           "folder");
+           "path");
     expect(c4j_model_load(bytes("\xff"), 1, bytes("{}"), 2, &model, &error), &error,
            C4J_INVALID_ARGUMENT, "UTF-8");
     expect(c4j_model_load(bytes(argv[1]), folder_len, bytes("{\"colour\":1}"), 12, &model, &error),
            &error, C4J_INVALID_ARGUMENT, "colour");
     expect(c4j_model_load(bytes(argv[1]), UINT64_MAX, bytes("{}"), 2, &model, &error), &error,
-           C4J_INVALID_ARGUMENT, "folder");
+           C4J_INVALID_ARGUMENT, "path");
     expect(c4j_model_load(bytes("/no/such"), 8, bytes("{}"), 2, &model, &error), &error,
            C4J_INVALID_MODEL, "/no/such");
     expect(c4j_model_load(bytes(argv[1]), folder_len, bytes("{\"device\":\"cuda\"}"), 17, &model,

@@ -46,12 +46,21 @@ impl CandleDecoder {
                 .take();
             remembered.unwrap_or_else(|| candle_error(&error))
         })?;
-        Ok(Self {
+        Ok(Self::new(model, limits, device))
+    }
+
+    /// A sequence with an empty cache over weights that are loaded.
+    pub(crate) fn new(
+        model: Box<dyn CandleForward>,
+        limits: Arc<ModelLimits>,
+        device: &Device,
+    ) -> Self {
+        Self {
             model,
             limits,
             device: device.clone(),
             position: 0,
-        })
+        }
     }
 }
 
@@ -103,6 +112,6 @@ impl CandleModel for CandleDecoder {
 }
 
 /// What Candle could not compute. It should not happen after the checks above.
-fn candle_error(error: &candle_core::Error) -> Error {
+pub(crate) fn candle_error(error: &candle_core::Error) -> Error {
     Error::Compute(error.to_string())
 }

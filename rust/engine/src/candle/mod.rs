@@ -11,7 +11,7 @@ mod weights;
 
 use candle_core::Tensor;
 
-pub(crate) use decoder::CandleDecoder;
+pub(crate) use decoder::{CandleDecoder, candle_error};
 pub(crate) use refusals::{refuse, refuse_rope_scaling, refuse_window};
 pub(crate) use weights::var_builder;
 

@@ -110,6 +110,14 @@ impl<'a> ConfigFile<'a> {
         }
     }
 
+    /// A view of keys that stand behind `prefix` in their file.
+    pub fn inside(file: &'a str, prefix: &str, keys: &'a Map<String, Value>) -> Self {
+        Self {
+            prefix: prefix.into(),
+            ..Self::new(file, keys)
+        }
+    }
+
     /// Whether it has no keys at all.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()

@@ -12,6 +12,9 @@ pub const EMBEDDING: &str = "model.embed_tokens.weight";
 /// Name of the output projection's tensor.
 pub const HEAD: &str = "lm_head.weight";
 
+/// More layers than any model has; what exceeds it is a damaged file.
+pub const LAYER_LIMIT: usize = 4096;
+
 /// The description of one model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecoderConfig {

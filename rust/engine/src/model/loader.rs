@@ -1,4 +1,4 @@
-//! Loading a model from its folder.
+//! Loading a model from its folder, or from one GGUF file.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,12 +14,13 @@ use super::decoder_config::{DecoderConfig, EMBEDDING, HEAD};
 use super::generation_config;
 use super::weights::Weights;
 use super::{CandleModel, ModelLimits};
-use crate::candle::CandleDecoder;
+use crate::candle::{CandleDecoder, CandleForward};
 use crate::chat::ChatTemplate;
 use crate::device::{DeviceKind, Precision, device_name, precision_name};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::generate::{ProposedSampling, check_finite};
+use crate::gguf::{GgufModel, GgufWeights};
 use crate::memory;
 use crate::runtime;
 use crate::tokenizer::Tokenizer;
@@ -39,8 +40,8 @@ pub struct LoadOptions {
 /// What a loaded model says of itself.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ModelInfo {
-    /// The folder that it came from.
-    pub folder: PathBuf,
+    /// The folder or the file that it came from.
+    pub path: PathBuf,
     /// Such as `llama`.
     pub architecture: &'static str,
     /// Where it runs.
@@ -69,10 +70,9 @@ pub struct ModelInfo {
 
 /// A loaded model: weights, tokenizer and chat template, shared by any number of sessions.
 pub struct Model {
-    folder: PathBuf,
-    architecture: &'static Architecture,
+    path: PathBuf,
     config: DecoderConfig,
-    weights: Arc<Weights>,
+    source: Source,
     device: Device,
     limits: Arc<ModelLimits>,
     tokenizer: Arc<Tokenizer>,
@@ -82,10 +82,31 @@ pub struct Model {
     loaded: Mutex<Loaded>,
 }
 
+/// Everything that a model's files say, its weights still on disk.
+struct Files {
+    config: DecoderConfig,
+    source: Source,
+    eos_ids: Vec<u32>,
+    proposed: ProposedSampling,
+    tokenizer: Tokenizer,
+    template: Option<ChatTemplate>,
+}
+
+/// Where the weights come from.
+enum Source {
+    /// Safetensors, which are converted to the type asked for.
+    Folder {
+        architecture: &'static Architecture,
+        weights: Arc<Weights>,
+    },
+    /// Blocks of numbers, each tensor in a type of its own.
+    Gguf(GgufWeights),
+}
+
 /// The weights in memory. They change once, when half precision turns out not to do.
 struct Loaded {
     model: Box<dyn CandleModel>,
-    dtype: DType,
+    precision: &'static str,
     warnings: Vec<String>,
 }
 
@@ -94,55 +115,36 @@ struct Loaded {
 const CONTEXT_LIMIT: usize = 1 << 18;
 
 impl Model {
-    /// Loads the model in `folder`: `config.json`, `tokenizer.json` and safetensors weights, and
-    /// where they are there `generation_config.json` and the chat template.
-    pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self> {
+    /// Loads the model in `path`: a folder with `config.json`, `tokenizer.json` and safetensors
+    /// weights, and where they are there `generation_config.json` and the chat template; or a GGUF
+    /// file, which holds all of that.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::InvalidFile`], [`Error::InvalidConfig`] and [`Error::InvalidTensor`]
+    /// for what is missing or damaged, [`Error::UnsupportedModel`] for what would not be computed
+    /// rightly, [`Error::OutOfMemory`] and [`Error::DeviceUnavailable`].
+    pub fn load(path: &Path, options: &LoadOptions) -> Result<Self> {
         let start = Instant::now();
         runtime::start();
-        let config_json = read_json(folder, "config.json")?.ok_or_else(|| Error::InvalidFile {
-            file: folder.join("config.json").display().to_string(),
-            reason: "no such file".into(),
-        })?;
-        let generation_json = read_json(folder, "generation_config.json")?;
-        let architecture = Architecture::of("config.json", &config_json)?;
-        let mut config = describe(architecture, &config_json)?;
-        let mut weights = Weights::open(folder)?;
-        weights.split_experts()?;
-        if config.tie_word_embeddings {
-            config.tie_word_embeddings = weights.ties_embeddings(EMBEDDING, HEAD)?;
-        }
-        let weights = Arc::new(weights);
-        let eos_ids = generation_config::eos_ids(&config_json, generation_json.as_ref())?;
-        let proposed = match &generation_json {
-            Some(keys) => generation_config::proposed_sampling(keys)?,
-            None => ProposedSampling::default(),
-        };
-        let tokenizer = Arc::new(Tokenizer::open(&folder.join("tokenizer.json"))?);
-        let template = ChatTemplate::open(folder)?;
+        let files = Files::open(path)?;
         let limits = Arc::new(ModelLimits {
-            context_length: context_length(&config, options)?,
-            vocab_size: config.vocab_size,
-            eos_ids,
+            context_length: context_length(&files.config, options)?,
+            vocab_size: files.config.vocab_size,
+            eos_ids: files.eos_ids,
         });
         let device = options.device.open()?;
-        let loaded = Loaded::first(
-            architecture,
-            &config,
-            &weights,
-            &limits,
-            options.precision.resolve(&device),
-            &device,
-        )?;
+        let loaded = files
+            .source
+            .first_load(&files.config, &limits, options.precision, &device)?;
         Ok(Self {
-            folder: folder.to_path_buf(),
-            architecture,
-            config,
-            weights,
+            path: path.to_path_buf(),
+            config: files.config,
+            source: files.source,
             device,
             limits,
-            tokenizer,
-            template,
-            proposed,
+            tokenizer: Arc::new(files.tokenizer),
+            template: files.template,
+            proposed: files.proposed,
             load_time: start.elapsed(),
             loaded: Mutex::new(loaded),
         })
@@ -152,10 +154,10 @@ impl Model {
     pub fn info(&self) -> ModelInfo {
         let loaded = self.loaded();
         ModelInfo {
-            folder: self.folder.clone(),
+            path: self.path.clone(),
             architecture: self.config.architecture,
             device: device_name(&self.device),
-            precision: precision_name(loaded.dtype),
+            precision: loaded.precision,
             context_length: self.limits.context_length,
             vocab_size: self.config.vocab_size,
             layers: self.config.layers.len(),
@@ -216,12 +218,15 @@ impl Model {
     /// from that; answers with a new sequence over them. Sequences made before keep the old ones.
     pub(crate) fn retry_in_f32(&self, error: Error) -> Result<Box<dyn CandleModel>> {
         let mut loaded = self.loaded();
-        match loaded.dtype {
-            DType::F16 if may_come_from_f16(&error) => {
-                let mut retried = Loaded::load(
-                    self.architecture,
+        match &self.source {
+            Source::Folder {
+                architecture,
+                weights,
+            } if loaded.is_f16() && may_come_from_f16(&error) => {
+                let mut retried = load_folder(
+                    architecture,
                     &self.config,
-                    &self.weights,
+                    weights,
                     &self.limits,
                     DType::F32,
                     &self.device,
@@ -242,18 +247,78 @@ impl Model {
     }
 }
 
-impl Loaded {
-    /// Loads in the type asked for, and in F32 when F16 fails at once.
-    fn first(
-        architecture: &'static Architecture,
+impl Files {
+    fn open(path: &Path) -> Result<Self> {
+        if path.is_file() {
+            Self::open_gguf(path)
+        } else {
+            Self::open_folder(path)
+        }
+    }
+
+    fn open_gguf(path: &Path) -> Result<Self> {
+        let model = GgufModel::open(path)?;
+        Ok(Self {
+            config: model.config,
+            source: Source::Gguf(model.weights),
+            eos_ids: model.eos_ids,
+            proposed: ProposedSampling::default(),
+            tokenizer: model.tokenizer,
+            template: model.template,
+        })
+    }
+
+    fn open_folder(folder: &Path) -> Result<Self> {
+        let config_json = read_json(folder, "config.json")?.ok_or_else(|| Error::InvalidFile {
+            file: folder.join("config.json").display().to_string(),
+            reason: "no such file".into(),
+        })?;
+        let generation_json = read_json(folder, "generation_config.json")?;
+        let architecture = Architecture::of("config.json", &config_json)?;
+        let mut config = describe(architecture, &config_json)?;
+        let mut weights = Weights::open(folder)?;
+        weights.split_experts()?;
+        if config.tie_word_embeddings {
+            config.tie_word_embeddings = weights.ties_embeddings(EMBEDDING, HEAD)?;
+        }
+        let proposed = match &generation_json {
+            Some(keys) => generation_config::proposed_sampling(keys)?,
+            None => ProposedSampling::default(),
+        };
+        Ok(Self {
+            config,
+            source: Source::Folder {
+                architecture,
+                weights: Arc::new(weights),
+            },
+            eos_ids: generation_config::eos_ids(&config_json, generation_json.as_ref())?,
+            proposed,
+            tokenizer: Tokenizer::open(&folder.join("tokenizer.json"))?,
+            template: ChatTemplate::open(folder)?,
+        })
+    }
+}
+
+impl Source {
+    /// Loads in the precision asked for, and in F32 when F16 fails at once.
+    fn first_load(
+        &self,
         config: &DecoderConfig,
-        weights: &Arc<Weights>,
         limits: &Arc<ModelLimits>,
-        dtype: DType,
+        precision: Precision,
         device: &Device,
-    ) -> Result<Self> {
+    ) -> Result<Loaded> {
+        let (architecture, weights) = match self {
+            Source::Folder {
+                architecture,
+                weights,
+            } => (*architecture, weights),
+            Source::Gguf(weights) => return load_gguf(weights, config, limits, precision, device),
+        };
+        let load = |dtype| load_folder(architecture, config, weights, limits, dtype, device);
+        let dtype = precision.resolve(device);
         if dtype != DType::F32 && !architecture.candle_half_precision {
-            let mut loaded = Self::load(architecture, config, weights, limits, DType::F32, device)?;
+            let mut loaded = load(DType::F32)?;
             loaded.warnings.push(format!(
                 "{} runs in f32 instead of {}: in half precision, Candle's model of this \
                  architecture is inexact",
@@ -262,7 +327,7 @@ impl Loaded {
             ));
             return Ok(loaded);
         }
-        let loaded = Self::load(architecture, config, weights, limits, dtype, device);
+        let loaded = load(dtype);
         if dtype != DType::F16 {
             return loaded;
         }
@@ -274,33 +339,62 @@ impl Loaded {
             Err(error) if may_come_from_f16(&error) => error,
             Err(error) => return Err(error),
         };
-        let mut loaded = Self::load(architecture, config, weights, limits, DType::F32, device)?;
+        let mut loaded = load(DType::F32)?;
         loaded.warnings.push(f16_warning(&failure));
         Ok(loaded)
     }
+}
 
-    fn load(
-        architecture: &'static Architecture,
-        config: &DecoderConfig,
-        weights: &Arc<Weights>,
-        limits: &Arc<ModelLimits>,
-        dtype: DType,
-        device: &Device,
-    ) -> Result<Self> {
-        if device.is_cpu() {
-            let elements: u64 = weights
-                .iter()
-                .map(|(_, entry)| (entry.byte_len() / entry.dtype.size_in_bytes()) as u64)
-                .sum();
-            memory::ensure("the model", elements * dtype.size_in_bytes() as u64)?;
-        }
-        let model =
-            CandleDecoder::load(architecture, config, weights, limits.clone(), dtype, device)?;
-        Ok(Self {
-            model: Box::new(model),
-            dtype,
-            warnings: Vec::new(),
-        })
+fn load_folder(
+    architecture: &Architecture,
+    config: &DecoderConfig,
+    weights: &Arc<Weights>,
+    limits: &Arc<ModelLimits>,
+    dtype: DType,
+    device: &Device,
+) -> Result<Loaded> {
+    if device.is_cpu() {
+        let elements: u64 = weights
+            .iter()
+            .map(|(_, entry)| (entry.byte_len() / entry.dtype.size_in_bytes()) as u64)
+            .sum();
+        memory::ensure("the model", elements * dtype.size_in_bytes() as u64)?;
+    }
+    let model = CandleDecoder::load(architecture, config, weights, limits.clone(), dtype, device)?;
+    Ok(Loaded {
+        model: Box::new(model),
+        precision: precision_name(dtype),
+        warnings: Vec::new(),
+    })
+}
+
+fn load_gguf(
+    weights: &GgufWeights,
+    config: &DecoderConfig,
+    limits: &Arc<ModelLimits>,
+    precision: Precision,
+    device: &Device,
+) -> Result<Loaded> {
+    if precision != Precision::Auto {
+        return Err(Error::argument(
+            "precision",
+            "expected auto: the weights of a GGUF file keep the types that they have there",
+        ));
+    }
+    if device.is_cpu() {
+        memory::ensure("the model", weights.byte_len(device))?;
+    }
+    let model: Box<dyn CandleForward> = weights.load(config, device)?;
+    Ok(Loaded {
+        model: Box::new(CandleDecoder::new(model, limits.clone(), device)),
+        precision: weights.precision(device),
+        warnings: Vec::new(),
+    })
+}
+
+impl Loaded {
+    fn is_f16(&self) -> bool {
+        self.precision == precision_name(DType::F16)
     }
 
     /// One forward pass, to see whether the numbers stay finite.

@@ -1,12 +1,9 @@
 //! The keys that all architectures share, read with each one's defaults.
 
 use super::config_file::ConfigFile;
-use super::decoder_config::{Activation, DecoderConfig, LayerConfig};
+use super::decoder_config::{Activation, DecoderConfig, LAYER_LIMIT, LayerConfig};
 use super::rope::Rope;
 use crate::error::Result;
-
-/// More layers than any model has; what exceeds it is a damaged file.
-const LAYER_LIMIT: usize = 4096;
 
 /// More positions than any model reaches.
 const POSITION_LIMIT: usize = 1 << 27;

@@ -2,6 +2,8 @@
 
 mod batch;
 mod checkpoint;
+mod gguf;
+mod gguf_file;
 mod golden;
 mod malformed;
 mod oracle;

@@ -51,7 +51,7 @@ public class GenerateBenchmark {
   /** Loads the model on both sides. */
   @Setup
   public void setup() {
-    loaded = CandleModel.builder().folder(Path.of(model)).load();
+    loaded = CandleModel.builder().path(Path.of(model)).load();
     session = loaded.newSession();
     rust = new RustDriver(model);
   }
@@ -123,7 +123,7 @@ public class GenerateBenchmark {
   /** Loading from files that the operating system has in memory. */
   @Benchmark
   public void loadJava() {
-    CandleModel.builder().folder(Path.of(model)).load().close();
+    CandleModel.builder().path(Path.of(model)).load().close();
   }
 
   /** As {@link #loadJava}, without Java. */

@@ -53,7 +53,7 @@ public class c4j_error {
         return code$LAYOUT;
     }
 
-    private static final long code$OFFSET = 0;
+    private static final long code$OFFSET = $LAYOUT.byteOffset(groupElement("code"));
 
     /**
      * Offset for field:
@@ -97,7 +97,7 @@ public class c4j_error {
         return message$LAYOUT;
     }
 
-    private static final long message$OFFSET = 8;
+    private static final long message$OFFSET = $LAYOUT.byteOffset(groupElement("message"));
 
     /**
      * Offset for field:
@@ -141,7 +141,7 @@ public class c4j_error {
         return detail$LAYOUT;
     }
 
-    private static final long detail$OFFSET = 32;
+    private static final long detail$OFFSET = $LAYOUT.byteOffset(groupElement("detail"));
 
     /**
      * Offset for field:
@@ -202,7 +202,7 @@ public class c4j_error {
     }
 
     /**
-     * Reinterprets {@code addr} using target {@code arena} and {@code cleanupAction) (if any).
+     * Reinterprets {@code addr} using target {@code arena} and {@code cleanupAction} (if any).
      * The returned segment has size {@code layout().byteSize()}
      */
     public static MemorySegment reinterpret(MemorySegment addr, Arena arena, Consumer<MemorySegment> cleanup) {
@@ -210,7 +210,7 @@ public class c4j_error {
     }
 
     /**
-     * Reinterprets {@code addr} using target {@code arena} and {@code cleanupAction) (if any).
+     * Reinterprets {@code addr} using target {@code arena} and {@code cleanupAction} (if any).
      * The returned segment has size {@code elementCount * layout().byteSize()}
      */
     public static MemorySegment reinterpret(MemorySegment addr, long elementCount, Arena arena, Consumer<MemorySegment> cleanup) {

@@ -41,6 +41,20 @@ public class candle4j_h {
         }
     }
 
+    static MemoryLayout align(MemoryLayout layout, long align) {
+        return switch (layout) {
+            case PaddingLayout p -> p;
+            case ValueLayout v -> v.withByteAlignment(align);
+            case GroupLayout g -> {
+                MemoryLayout[] alignedMembers = g.memberLayouts().stream()
+                        .map(m -> align(m, align)).toArray(MemoryLayout[]::new);
+                yield g instanceof StructLayout ?
+                        MemoryLayout.structLayout(alignedMembers) : MemoryLayout.unionLayout(alignedMembers);
+            }
+            case SequenceLayout s -> MemoryLayout.sequenceLayout(s.elementCount(), align(s.elementLayout(), align));
+        };
+    }
+
     static final SymbolLookup SYMBOL_LOOKUP = SymbolLookup.loaderLookup()
             .or(Linker.nativeLinker().defaultLookup());
 
@@ -345,9 +359,9 @@ public class candle4j_h {
             candle4j_h.C_POINTER
         );
 
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(
-                    candle4j_h.findOrThrow("c4j_buffer_free"),
-                    DESC);
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_buffer_free");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
     }
 
     /**
@@ -369,6 +383,17 @@ public class candle4j_h {
     public static MethodHandle c4j_buffer_free$handle() {
         return c4j_buffer_free.HANDLE;
     }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * void c4j_buffer_free(c4j_buffer *buffer)
+     * }
+     */
+    public static MemorySegment c4j_buffer_free$address() {
+        return c4j_buffer_free.ADDR;
+    }
+
     /**
      * {@snippet lang=c :
      * void c4j_buffer_free(c4j_buffer *buffer)
@@ -391,9 +416,9 @@ public class candle4j_h {
             candle4j_h.C_POINTER
         );
 
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(
-                    candle4j_h.findOrThrow("c4j_error_free"),
-                    DESC);
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_error_free");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
     }
 
     /**
@@ -415,6 +440,17 @@ public class candle4j_h {
     public static MethodHandle c4j_error_free$handle() {
         return c4j_error_free.HANDLE;
     }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * void c4j_error_free(c4j_error *error)
+     * }
+     */
+    public static MemorySegment c4j_error_free$address() {
+        return c4j_error_free.ADDR;
+    }
+
     /**
      * {@snippet lang=c :
      * void c4j_error_free(c4j_error *error)
@@ -441,9 +477,9 @@ public class candle4j_h {
             candle4j_h.C_POINTER
         );
 
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(
-                    candle4j_h.findOrThrow("c4j_hub_new"),
-                    DESC);
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_hub_new");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
     }
 
     /**
@@ -465,6 +501,17 @@ public class candle4j_h {
     public static MethodHandle c4j_hub_new$handle() {
         return c4j_hub_new.HANDLE;
     }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_hub_new(const uint8_t *options, uint64_t options_len, c4j_hub **out, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_hub_new$address() {
+        return c4j_hub_new.ADDR;
+    }
+
     /**
      * {@snippet lang=c :
      * c4j_status c4j_hub_new(const uint8_t *options, uint64_t options_len, c4j_hub **out, c4j_error **error)
@@ -494,9 +541,9 @@ public class candle4j_h {
             candle4j_h.C_POINTER
         );
 
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(
-                    candle4j_h.findOrThrow("c4j_hub_fetch"),
-                    DESC);
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_hub_fetch");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
     }
 
     /**
@@ -518,6 +565,17 @@ public class candle4j_h {
     public static MethodHandle c4j_hub_fetch$handle() {
         return c4j_hub_fetch.HANDLE;
     }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_hub_fetch(const c4j_hub *hub, const uint8_t *request, uint64_t request_len, c4j_progress_fn progress, void *user_data, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_hub_fetch$address() {
+        return c4j_hub_fetch.ADDR;
+    }
+
     /**
      * {@snippet lang=c :
      * c4j_status c4j_hub_fetch(const c4j_hub *hub, const uint8_t *request, uint64_t request_len, c4j_progress_fn progress, void *user_data, c4j_buffer *out, c4j_error **error)
@@ -543,9 +601,9 @@ public class candle4j_h {
             candle4j_h.C_POINTER
         );
 
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(
-                    candle4j_h.findOrThrow("c4j_hub_list"),
-                    DESC);
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_hub_list");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
     }
 
     /**
@@ -567,6 +625,17 @@ public class candle4j_h {
     public static MethodHandle c4j_hub_list$handle() {
         return c4j_hub_list.HANDLE;
     }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_hub_list(const c4j_hub *hub, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_hub_list$address() {
+        return c4j_hub_list.ADDR;
+    }
+
     /**
      * {@snippet lang=c :
      * c4j_status c4j_hub_list(const c4j_hub *hub, c4j_buffer *out, c4j_error **error)
@@ -594,9 +663,9 @@ public class candle4j_h {
             candle4j_h.C_POINTER
         );
 
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(
-                    candle4j_h.findOrThrow("c4j_hub_remove"),
-                    DESC);
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_hub_remove");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
     }
 
     /**
@@ -618,6 +687,17 @@ public class candle4j_h {
     public static MethodHandle c4j_hub_remove$handle() {
         return c4j_hub_remove.HANDLE;
     }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_hub_remove(const c4j_hub *hub, const uint8_t *id, uint64_t id_len, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_hub_remove$address() {
+        return c4j_hub_remove.ADDR;
+    }
+
     /**
      * {@snippet lang=c :
      * c4j_status c4j_hub_remove(const c4j_hub *hub, const uint8_t *id, uint64_t id_len, c4j_buffer *out, c4j_error **error)
@@ -647,9 +727,9 @@ public class candle4j_h {
             candle4j_h.C_POINTER
         );
 
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(
-                    candle4j_h.findOrThrow("c4j_hub_verify"),
-                    DESC);
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_hub_verify");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
     }
 
     /**
@@ -671,6 +751,17 @@ public class candle4j_h {
     public static MethodHandle c4j_hub_verify$handle() {
         return c4j_hub_verify.HANDLE;
     }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_hub_verify(const c4j_hub *hub, const uint8_t *id, uint64_t id_len, c4j_progress_fn progress, void *user_data, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_hub_verify$address() {
+        return c4j_hub_verify.ADDR;
+    }
+
     /**
      * {@snippet lang=c :
      * c4j_status c4j_hub_verify(const c4j_hub *hub, const uint8_t *id, uint64_t id_len, c4j_progress_fn progress, void *user_data, c4j_buffer *out, c4j_error **error)
@@ -693,9 +784,9 @@ public class candle4j_h {
             candle4j_h.C_POINTER
         );
 
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(
-                    candle4j_h.findOrThrow("c4j_hub_free"),
-                    DESC);
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_hub_free");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
     }
 
     /**
@@ -717,6 +808,17 @@ public class candle4j_h {
     public static MethodHandle c4j_hub_free$handle() {
         return c4j_hub_free.HANDLE;
     }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * void c4j_hub_free(c4j_hub *hub)
+     * }
+     */
+    public static MemorySegment c4j_hub_free$address() {
+        return c4j_hub_free.ADDR;
+    }
+
     /**
      * {@snippet lang=c :
      * void c4j_hub_free(c4j_hub *hub)
@@ -745,15 +847,15 @@ public class candle4j_h {
             candle4j_h.C_POINTER
         );
 
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(
-                    candle4j_h.findOrThrow("c4j_model_load"),
-                    DESC);
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_model_load");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
     }
 
     /**
      * Function descriptor for:
      * {@snippet lang=c :
-     * c4j_status c4j_model_load(const uint8_t *folder, uint64_t folder_len, const uint8_t *options, uint64_t options_len, c4j_model **out, c4j_error **error)
+     * c4j_status c4j_model_load(const uint8_t *path, uint64_t path_len, const uint8_t *options, uint64_t options_len, c4j_model **out, c4j_error **error)
      * }
      */
     public static FunctionDescriptor c4j_model_load$descriptor() {
@@ -763,24 +865,35 @@ public class candle4j_h {
     /**
      * Downcall method handle for:
      * {@snippet lang=c :
-     * c4j_status c4j_model_load(const uint8_t *folder, uint64_t folder_len, const uint8_t *options, uint64_t options_len, c4j_model **out, c4j_error **error)
+     * c4j_status c4j_model_load(const uint8_t *path, uint64_t path_len, const uint8_t *options, uint64_t options_len, c4j_model **out, c4j_error **error)
      * }
      */
     public static MethodHandle c4j_model_load$handle() {
         return c4j_model_load.HANDLE;
     }
+
     /**
+     * Address for:
      * {@snippet lang=c :
-     * c4j_status c4j_model_load(const uint8_t *folder, uint64_t folder_len, const uint8_t *options, uint64_t options_len, c4j_model **out, c4j_error **error)
+     * c4j_status c4j_model_load(const uint8_t *path, uint64_t path_len, const uint8_t *options, uint64_t options_len, c4j_model **out, c4j_error **error)
      * }
      */
-    public static int c4j_model_load(MemorySegment folder, long folder_len, MemorySegment options, long options_len, MemorySegment out, MemorySegment error) {
+    public static MemorySegment c4j_model_load$address() {
+        return c4j_model_load.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * c4j_status c4j_model_load(const uint8_t *path, uint64_t path_len, const uint8_t *options, uint64_t options_len, c4j_model **out, c4j_error **error)
+     * }
+     */
+    public static int c4j_model_load(MemorySegment path, long path_len, MemorySegment options, long options_len, MemorySegment out, MemorySegment error) {
         var mh$ = c4j_model_load.HANDLE;
         try {
             if (TRACE_DOWNCALLS) {
-                traceDowncall("c4j_model_load", folder, folder_len, options, options_len, out, error);
+                traceDowncall("c4j_model_load", path, path_len, options, options_len, out, error);
             }
-            return (int)mh$.invokeExact(folder, folder_len, options, options_len, out, error);
+            return (int)mh$.invokeExact(path, path_len, options, options_len, out, error);
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -794,9 +907,9 @@ public class candle4j_h {
             candle4j_h.C_POINTER
         );
 
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(
-                    candle4j_h.findOrThrow("c4j_model_describe"),
-                    DESC);
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_model_describe");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
     }
 
     /**
@@ -818,6 +931,17 @@ public class candle4j_h {
     public static MethodHandle c4j_model_describe$handle() {
         return c4j_model_describe.HANDLE;
     }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_model_describe(const c4j_model *model, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_model_describe$address() {
+        return c4j_model_describe.ADDR;
+    }
+
     /**
      * {@snippet lang=c :
      * c4j_status c4j_model_describe(const c4j_model *model, c4j_buffer *out, c4j_error **error)
@@ -845,9 +969,9 @@ public class candle4j_h {
             candle4j_h.C_POINTER
         );
 
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(
-                    candle4j_h.findOrThrow("c4j_model_render_chat"),
-                    DESC);
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_model_render_chat");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
     }
 
     /**
@@ -869,6 +993,17 @@ public class candle4j_h {
     public static MethodHandle c4j_model_render_chat$handle() {
         return c4j_model_render_chat.HANDLE;
     }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_model_render_chat(const c4j_model *model, const uint8_t *request, uint64_t request_len, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_model_render_chat$address() {
+        return c4j_model_render_chat.ADDR;
+    }
+
     /**
      * {@snippet lang=c :
      * c4j_status c4j_model_render_chat(const c4j_model *model, const uint8_t *request, uint64_t request_len, c4j_buffer *out, c4j_error **error)
@@ -898,9 +1033,9 @@ public class candle4j_h {
             candle4j_h.C_POINTER
         );
 
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(
-                    candle4j_h.findOrThrow("c4j_model_generate_all"),
-                    DESC);
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_model_generate_all");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
     }
 
     /**
@@ -922,6 +1057,17 @@ public class candle4j_h {
     public static MethodHandle c4j_model_generate_all$handle() {
         return c4j_model_generate_all.HANDLE;
     }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_model_generate_all(const c4j_model *model, const uint8_t *request, uint64_t request_len, c4j_progress_fn progress, void *user_data, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_model_generate_all$address() {
+        return c4j_model_generate_all.ADDR;
+    }
+
     /**
      * {@snippet lang=c :
      * c4j_status c4j_model_generate_all(const c4j_model *model, const uint8_t *request, uint64_t request_len, c4j_progress_fn progress, void *user_data, c4j_buffer *out, c4j_error **error)
@@ -944,9 +1090,9 @@ public class candle4j_h {
             candle4j_h.C_POINTER
         );
 
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(
-                    candle4j_h.findOrThrow("c4j_model_free"),
-                    DESC);
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_model_free");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
     }
 
     /**
@@ -968,6 +1114,17 @@ public class candle4j_h {
     public static MethodHandle c4j_model_free$handle() {
         return c4j_model_free.HANDLE;
     }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * void c4j_model_free(c4j_model *model)
+     * }
+     */
+    public static MemorySegment c4j_model_free$address() {
+        return c4j_model_free.ADDR;
+    }
+
     /**
      * {@snippet lang=c :
      * void c4j_model_free(c4j_model *model)
@@ -989,9 +1146,9 @@ public class candle4j_h {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             candle4j_h.C_INT    );
 
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(
-                    candle4j_h.findOrThrow("c4j_abi_version"),
-                    DESC);
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_abi_version");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
     }
 
     /**
@@ -1013,6 +1170,17 @@ public class candle4j_h {
     public static MethodHandle c4j_abi_version$handle() {
         return c4j_abi_version.HANDLE;
     }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * uint32_t c4j_abi_version()
+     * }
+     */
+    public static MemorySegment c4j_abi_version$address() {
+        return c4j_abi_version.ADDR;
+    }
+
     /**
      * {@snippet lang=c :
      * uint32_t c4j_abi_version()
@@ -1037,9 +1205,9 @@ public class candle4j_h {
             candle4j_h.C_POINTER
         );
 
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(
-                    candle4j_h.findOrThrow("c4j_build_info"),
-                    DESC);
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_build_info");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
     }
 
     /**
@@ -1061,6 +1229,17 @@ public class candle4j_h {
     public static MethodHandle c4j_build_info$handle() {
         return c4j_build_info.HANDLE;
     }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_build_info(c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_build_info$address() {
+        return c4j_build_info.ADDR;
+    }
+
     /**
      * {@snippet lang=c :
      * c4j_status c4j_build_info(c4j_buffer *out, c4j_error **error)
@@ -1085,9 +1264,9 @@ public class candle4j_h {
             candle4j_h.C_POINTER
         );
 
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(
-                    candle4j_h.findOrThrow("c4j_runtime_info"),
-                    DESC);
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_runtime_info");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
     }
 
     /**
@@ -1109,6 +1288,17 @@ public class candle4j_h {
     public static MethodHandle c4j_runtime_info$handle() {
         return c4j_runtime_info.HANDLE;
     }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_runtime_info(c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_runtime_info$address() {
+        return c4j_runtime_info.ADDR;
+    }
+
     /**
      * {@snippet lang=c :
      * c4j_status c4j_runtime_info(c4j_buffer *out, c4j_error **error)
@@ -1133,9 +1323,9 @@ public class candle4j_h {
             candle4j_h.C_POINTER
         );
 
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(
-                    candle4j_h.findOrThrow("c4j_runtime_set_threads"),
-                    DESC);
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_runtime_set_threads");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
     }
 
     /**
@@ -1157,6 +1347,17 @@ public class candle4j_h {
     public static MethodHandle c4j_runtime_set_threads$handle() {
         return c4j_runtime_set_threads.HANDLE;
     }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_runtime_set_threads(uint32_t count, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_runtime_set_threads$address() {
+        return c4j_runtime_set_threads.ADDR;
+    }
+
     /**
      * {@snippet lang=c :
      * c4j_status c4j_runtime_set_threads(uint32_t count, c4j_error **error)
@@ -1182,9 +1383,9 @@ public class candle4j_h {
             candle4j_h.C_POINTER
         );
 
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(
-                    candle4j_h.findOrThrow("c4j_session_new"),
-                    DESC);
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_session_new");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
     }
 
     /**
@@ -1206,6 +1407,17 @@ public class candle4j_h {
     public static MethodHandle c4j_session_new$handle() {
         return c4j_session_new.HANDLE;
     }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_session_new(const c4j_model *model, c4j_session **out, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_session_new$address() {
+        return c4j_session_new.ADDR;
+    }
+
     /**
      * {@snippet lang=c :
      * c4j_status c4j_session_new(const c4j_model *model, c4j_session **out, c4j_error **error)
@@ -1235,9 +1447,9 @@ public class candle4j_h {
             candle4j_h.C_POINTER
         );
 
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(
-                    candle4j_h.findOrThrow("c4j_session_generate"),
-                    DESC);
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_session_generate");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
     }
 
     /**
@@ -1259,6 +1471,17 @@ public class candle4j_h {
     public static MethodHandle c4j_session_generate$handle() {
         return c4j_session_generate.HANDLE;
     }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_session_generate(const c4j_session *session, const uint8_t *request, uint64_t request_len, c4j_token_fn on_token, void *user_data, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_session_generate$address() {
+        return c4j_session_generate.ADDR;
+    }
+
     /**
      * {@snippet lang=c :
      * c4j_status c4j_session_generate(const c4j_session *session, const uint8_t *request, uint64_t request_len, c4j_token_fn on_token, void *user_data, c4j_buffer *out, c4j_error **error)
@@ -1286,9 +1509,9 @@ public class candle4j_h {
             candle4j_h.C_POINTER
         );
 
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(
-                    candle4j_h.findOrThrow("c4j_session_score"),
-                    DESC);
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_session_score");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
     }
 
     /**
@@ -1310,6 +1533,17 @@ public class candle4j_h {
     public static MethodHandle c4j_session_score$handle() {
         return c4j_session_score.HANDLE;
     }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_session_score(const c4j_session *session, const uint8_t *request, uint64_t request_len, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_session_score$address() {
+        return c4j_session_score.ADDR;
+    }
+
     /**
      * {@snippet lang=c :
      * c4j_status c4j_session_score(const c4j_session *session, const uint8_t *request, uint64_t request_len, c4j_buffer *out, c4j_error **error)
@@ -1334,9 +1568,9 @@ public class candle4j_h {
             candle4j_h.C_POINTER
         );
 
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(
-                    candle4j_h.findOrThrow("c4j_session_clear"),
-                    DESC);
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_session_clear");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
     }
 
     /**
@@ -1358,6 +1592,17 @@ public class candle4j_h {
     public static MethodHandle c4j_session_clear$handle() {
         return c4j_session_clear.HANDLE;
     }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_session_clear(const c4j_session *session, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_session_clear$address() {
+        return c4j_session_clear.ADDR;
+    }
+
     /**
      * {@snippet lang=c :
      * c4j_status c4j_session_clear(const c4j_session *session, c4j_error **error)
@@ -1383,9 +1628,9 @@ public class candle4j_h {
             candle4j_h.C_POINTER
         );
 
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(
-                    candle4j_h.findOrThrow("c4j_session_cancel"),
-                    DESC);
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_session_cancel");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
     }
 
     /**
@@ -1407,6 +1652,17 @@ public class candle4j_h {
     public static MethodHandle c4j_session_cancel$handle() {
         return c4j_session_cancel.HANDLE;
     }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_session_cancel(const c4j_session *session, uint64_t call, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_session_cancel$address() {
+        return c4j_session_cancel.ADDR;
+    }
+
     /**
      * {@snippet lang=c :
      * c4j_status c4j_session_cancel(const c4j_session *session, uint64_t call, c4j_error **error)
@@ -1429,9 +1685,9 @@ public class candle4j_h {
             candle4j_h.C_POINTER
         );
 
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(
-                    candle4j_h.findOrThrow("c4j_session_free"),
-                    DESC);
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_session_free");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
     }
 
     /**
@@ -1453,6 +1709,17 @@ public class candle4j_h {
     public static MethodHandle c4j_session_free$handle() {
         return c4j_session_free.HANDLE;
     }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * void c4j_session_free(c4j_session *session)
+     * }
+     */
+    public static MemorySegment c4j_session_free$address() {
+        return c4j_session_free.ADDR;
+    }
+
     /**
      * {@snippet lang=c :
      * void c4j_session_free(c4j_session *session)
@@ -1478,9 +1745,9 @@ public class candle4j_h {
             candle4j_h.C_POINTER
         );
 
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(
-                    candle4j_h.findOrThrow("c4j_tokenizer_of"),
-                    DESC);
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_tokenizer_of");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
     }
 
     /**
@@ -1502,6 +1769,17 @@ public class candle4j_h {
     public static MethodHandle c4j_tokenizer_of$handle() {
         return c4j_tokenizer_of.HANDLE;
     }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_tokenizer_of(const c4j_model *model, c4j_tokenizer **out, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_tokenizer_of$address() {
+        return c4j_tokenizer_of.ADDR;
+    }
+
     /**
      * {@snippet lang=c :
      * c4j_status c4j_tokenizer_of(const c4j_model *model, c4j_tokenizer **out, c4j_error **error)
@@ -1528,9 +1806,9 @@ public class candle4j_h {
             candle4j_h.C_POINTER
         );
 
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(
-                    candle4j_h.findOrThrow("c4j_tokenizer_load"),
-                    DESC);
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_tokenizer_load");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
     }
 
     /**
@@ -1552,6 +1830,17 @@ public class candle4j_h {
     public static MethodHandle c4j_tokenizer_load$handle() {
         return c4j_tokenizer_load.HANDLE;
     }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_tokenizer_load(const uint8_t *path, uint64_t path_len, c4j_tokenizer **out, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_tokenizer_load$address() {
+        return c4j_tokenizer_load.ADDR;
+    }
+
     /**
      * {@snippet lang=c :
      * c4j_status c4j_tokenizer_load(const uint8_t *path, uint64_t path_len, c4j_tokenizer **out, c4j_error **error)
@@ -1580,9 +1869,9 @@ public class candle4j_h {
             candle4j_h.C_POINTER
         );
 
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(
-                    candle4j_h.findOrThrow("c4j_tokenizer_encode"),
-                    DESC);
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_tokenizer_encode");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
     }
 
     /**
@@ -1604,6 +1893,17 @@ public class candle4j_h {
     public static MethodHandle c4j_tokenizer_encode$handle() {
         return c4j_tokenizer_encode.HANDLE;
     }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_tokenizer_encode(const c4j_tokenizer *tokenizer, const uint8_t *string, uint64_t string_len, int32_t add_special, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_tokenizer_encode$address() {
+        return c4j_tokenizer_encode.ADDR;
+    }
+
     /**
      * {@snippet lang=c :
      * c4j_status c4j_tokenizer_encode(const c4j_tokenizer *tokenizer, const uint8_t *string, uint64_t string_len, int32_t add_special, c4j_buffer *out, c4j_error **error)
@@ -1632,9 +1932,9 @@ public class candle4j_h {
             candle4j_h.C_POINTER
         );
 
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(
-                    candle4j_h.findOrThrow("c4j_tokenizer_decode"),
-                    DESC);
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_tokenizer_decode");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
     }
 
     /**
@@ -1656,6 +1956,17 @@ public class candle4j_h {
     public static MethodHandle c4j_tokenizer_decode$handle() {
         return c4j_tokenizer_decode.HANDLE;
     }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_tokenizer_decode(const c4j_tokenizer *tokenizer, const uint32_t *ids, uint64_t count, int32_t skip_special, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_tokenizer_decode$address() {
+        return c4j_tokenizer_decode.ADDR;
+    }
+
     /**
      * {@snippet lang=c :
      * c4j_status c4j_tokenizer_decode(const c4j_tokenizer *tokenizer, const uint32_t *ids, uint64_t count, int32_t skip_special, c4j_buffer *out, c4j_error **error)
@@ -1678,9 +1989,9 @@ public class candle4j_h {
             candle4j_h.C_POINTER
         );
 
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(
-                    candle4j_h.findOrThrow("c4j_tokenizer_free"),
-                    DESC);
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_tokenizer_free");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
     }
 
     /**
@@ -1702,6 +2013,17 @@ public class candle4j_h {
     public static MethodHandle c4j_tokenizer_free$handle() {
         return c4j_tokenizer_free.HANDLE;
     }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * void c4j_tokenizer_free(c4j_tokenizer *tokenizer)
+     * }
+     */
+    public static MemorySegment c4j_tokenizer_free$address() {
+        return c4j_tokenizer_free.ADDR;
+    }
+
     /**
      * {@snippet lang=c :
      * void c4j_tokenizer_free(c4j_tokenizer *tokenizer)

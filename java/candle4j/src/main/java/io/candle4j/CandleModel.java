@@ -22,6 +22,13 @@ import java.util.Objects;
  * }
  */
 public final class CandleModel implements AutoCloseable {
+  /**
+   * The alias of the small chat model that comes as the Maven artifact {@code
+   * candle4j-model-smollm2}: SmolLM2-135M-Instruct. It needs no download, and is what sessions and
+   * the command line use when nothing else is named.
+   */
+  public static final String BUILT_IN = "smollm2";
+
   private static final Logger LOGGER = System.getLogger("io.candle4j");
 
   private final NativeModel model;
@@ -38,8 +45,8 @@ public final class CandleModel implements AutoCloseable {
   /**
    * Loads a model with default settings.
    *
-   * @param source a Hub id such as {@code Qwen/Qwen2.5-0.5B-Instruct} (with {@code @revision}
-   *     behind it if need be), or a folder
+   * @param source the alias {@value #BUILT_IN}, a Hub id such as {@code Qwen/Qwen2.5-0.5B-Instruct}
+   *     (with {@code @revision} behind it if need be), a folder, or a GGUF file
    * @return the model
    * @see Builder#load()
    */
@@ -48,7 +55,7 @@ public final class CandleModel implements AutoCloseable {
   }
 
   /**
-   * Starts from default settings.
+   * Starts from default settings, and the built-in model.
    *
    * @return a builder
    */
@@ -158,7 +165,7 @@ public final class CandleModel implements AutoCloseable {
 
   /** How a model is to be loaded. Not for several threads. */
   public static final class Builder {
-    private String source;
+    private String source = BUILT_IN;
     private String revision;
     private Device device = Device.AUTO;
     private Precision precision = Precision.AUTO;
@@ -168,10 +175,11 @@ public final class CandleModel implements AutoCloseable {
     private Builder() {}
 
     /**
-     * Which model: a Hub id such as {@code Qwen/Qwen2.5-0.5B-Instruct}, or a folder. What exists as
-     * a folder, or begins like a path ({@code ./}, {@code /}, {@code ~/}), is a folder.
+     * Which model: the alias of one that comes as a jar, such as {@value #BUILT_IN}; a Hub id such
+     * as {@code Qwen/Qwen2.5-0.5B-Instruct}; or a folder or a GGUF file. What exists as a path, or
+     * begins like one ({@code ./}, {@code /}, {@code ~/}), is a path.
      *
-     * @param source id or folder
+     * @param source alias, id or path
      * @return this
      */
     public Builder source(String source) {
@@ -180,13 +188,13 @@ public final class CandleModel implements AutoCloseable {
     }
 
     /**
-     * Which model: a folder of files as they are on the Hub.
+     * Which model: a folder of files as they are on the Hub, or a GGUF file.
      *
-     * @param folder the folder
+     * @param path the folder or the file
      * @return this
      */
-    public Builder folder(Path folder) {
-      this.source = folder.toAbsolutePath().toString();
+    public Builder path(Path path) {
+      this.source = path.toAbsolutePath().toString();
       return this;
     }
 
@@ -247,7 +255,8 @@ public final class CandleModel implements AutoCloseable {
     }
 
     /**
-     * Fetches the model if it is not in the cache, and loads it. Blocks until that is done.
+     * Unpacks or fetches the model if it is not in the cache, and loads it. Blocks until that is
+     * done.
      *
      * @return the model
      * @throws HubException when it cannot be fetched
@@ -258,14 +267,11 @@ public final class CandleModel implements AutoCloseable {
      * @throws NativeLibraryException when there is no native library
      */
     public CandleModel load() {
-      Path folder = resolve();
-      return new CandleModel(NativeModel.load(folder, device, precision, contextLength));
+      Path path = resolve();
+      return new CandleModel(NativeModel.load(path, device, precision, contextLength));
     }
 
     private Path resolve() {
-      if (source == null) {
-        throw new IllegalArgumentException("source: expected a Hub id or a folder, got none");
-      }
       return ModelSource.resolve(source, revision, progress);
     }
   }

@@ -28,9 +28,18 @@ public final class CandleSession implements AutoCloseable {
   }
 
   /**
+   * Opens a session on the built-in model, {@link CandleModel#BUILT_IN}.
+   *
+   * @return a session that closes its model with itself
+   */
+  public static CandleSession open() {
+    return open(CandleModel.BUILT_IN);
+  }
+
+  /**
    * Loads a model and opens a session on it.
    *
-   * @param source a Hub id or a folder, as for {@link CandleModel#load}
+   * @param source an alias, a Hub id or a path, as for {@link CandleModel#load}
    * @return a session that closes its model with itself
    */
   public static CandleSession open(String source) {

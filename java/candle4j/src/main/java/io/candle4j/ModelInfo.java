@@ -5,7 +5,7 @@ import java.util.List;
 /**
  * What a loaded model says of itself.
  *
- * @param folder the folder that it was loaded from
+ * @param path the folder or the file that it was loaded from
  * @param architecture such as {@code llama}
  * @param device where it runs, such as {@code cpu}
  * @param precision the type of its weights, such as {@code f32}
@@ -20,7 +20,7 @@ import java.util.List;
  * @param warnings what the user should know, such as a precision that had to be changed
  */
 public record ModelInfo(
-    String folder,
+    String path,
     String architecture,
     String device,
     String precision,

@@ -1,5 +1,6 @@
 package io.candle4j;
 
+import io.candle4j.internal.BuiltInModel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
@@ -8,17 +9,31 @@ import java.util.Map;
 final class ModelSource {
   private ModelSource() {}
 
-  /** The folder of a model, fetched from the Hub if it is an id. */
+  /** The folder or the file of a model, fetched from the Hub if it is an id. */
   static Path resolve(String source, String revision, ProgressListener progress) {
     if (source.isBlank()) {
-      throw new IllegalArgumentException("source: expected a Hub id or a folder, got a blank text");
+      throw new IllegalArgumentException(
+          "source: expected an alias, a Hub id, a folder or a GGUF file, got a blank text");
     }
     Path path = path(source);
     if (path != null) {
       if (!Files.exists(path)) {
-        throw new InvalidModelException(path + ": no such folder", Map.of("file", path.toString()));
+        throw new InvalidModelException(
+            path + ": no such file or folder", Map.of("file", path.toString()));
       }
       return path;
+    }
+    Path builtIn = BuiltInModel.find(source);
+    if (builtIn != null) {
+      return builtIn;
+    }
+    if (source.equals(CandleModel.BUILT_IN)) {
+      throw new ModelNotFoundException(
+          source
+              + ": the built-in model is not there; add the dependency"
+              + " io.candle4j:candle4j-model-smollm2, and on the module path"
+              + " --add-modules io.candle4j.model.smollm2",
+          Map.of("model", source));
     }
     try (CandleHub hub = CandleHub.open()) {
       Snapshot snapshot = hub.fetch(id(source, revision), progress);

@@ -33,7 +33,7 @@ final class Golden {
   }
 
   static CandleModel load(String name) {
-    return CandleModel.builder().folder(folder(name)).load();
+    return CandleModel.builder().path(folder(name)).load();
   }
 
   static JsonNode expected(String name) {

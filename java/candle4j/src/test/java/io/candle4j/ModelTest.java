@@ -87,7 +87,7 @@ class ModelTest {
   }
 
   private void load() {
-    CandleModel.builder().folder(folder).load().close();
+    CandleModel.builder().path(folder).load().close();
   }
 
   @Test
@@ -98,7 +98,7 @@ class ModelTest {
               DeviceUnavailableException.class,
               () ->
                   CandleModel.builder()
-                      .folder(Golden.folder("llama-plain"))
+                      .path(Golden.folder("llama-plain"))
                       .device(device)
                       .load()
                       .close());
@@ -112,7 +112,7 @@ class ModelTest {
   void halfPrecisionIsUsedWhereItIsExactEnough() {
     try (CandleModel half =
             CandleModel.builder()
-                .folder(Golden.folder("llama-plain"))
+                .path(Golden.folder("llama-plain"))
                 .precision(Precision.F16)
                 .load();
         CandleSession session = half.newSession()) {

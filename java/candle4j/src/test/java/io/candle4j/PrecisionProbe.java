@@ -13,7 +13,7 @@ public final class PrecisionProbe {
    */
   public static void main(String[] args) {
     try (CandleModel model =
-        CandleModel.builder().folder(Path.of(args[0])).precision(Precision.F16).load()) {
+        CandleModel.builder().path(Path.of(args[0])).precision(Precision.F16).load()) {
       System.out.println(model.info().precision());
     }
   }

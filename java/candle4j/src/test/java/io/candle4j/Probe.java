@@ -20,7 +20,7 @@ public final class Probe {
         // The run below says it again.
       }
     }
-    try (CandleModel model = CandleModel.builder().folder(Path.of(args[0])).load();
+    try (CandleModel model = CandleModel.builder().path(Path.of(args[0])).load();
         CandleSession session = model.newSession()) {
       int[] prompt = {1, 2, 3};
       System.out.println(session.generate(prompt, Golden.greedy(8)).tokenIds());

@@ -265,7 +265,7 @@ class SessionTest {
   @Test
   void contextEndsWithLength() {
     try (CandleModel small =
-            CandleModel.builder().folder(Golden.folder(CASE)).contextLength(10).load();
+            CandleModel.builder().path(Golden.folder(CASE)).contextLength(10).load();
         CandleSession session = small.newSession()) {
       Generation generation = session.generate(Golden.prompt(CASE), Golden.greedy(16));
       assertEquals(FinishReason.LENGTH, generation.finishReason());

@@ -58,7 +58,7 @@ final class InfoCommand extends BaseCommand {
 
   private static Map<String, Object> model(ModelInfo info) {
     return Json.object(
-        "folder", info.folder(),
+        "path", info.path(),
         "architecture", info.architecture(),
         "device", info.device(),
         "precision", info.precision(),

@@ -15,10 +15,11 @@ import picocli.CommandLine.Spec.Target;
 final class ModelOptions {
   @Option(
       names = {"-m", "--model"},
-      paramLabel = "ID|DIR",
+      paramLabel = "ALIAS|ID|DIR|FILE",
       description =
           "An id on the Hugging Face Hub such as Qwen/Qwen2.5-0.5B-Instruct, fetched when it is not"
-              + " cached, or a folder. The small built-in model when left out.")
+              + " cached; a folder or a GGUF file; or an alias. The small built-in model, smollm2,"
+              + " when left out.")
   private String source;
 
   @Option(

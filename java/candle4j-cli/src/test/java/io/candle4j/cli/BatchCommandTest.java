@@ -209,7 +209,15 @@ class BatchCommandTest {
     String in = input.toString();
     String out = output.toString();
     assertFailure(
-        3, "no such folder", "batch", "--model", "/nowhere", "--input", in, "--output", out);
+        3,
+        "no such file or folder",
+        "batch",
+        "--model",
+        "/nowhere",
+        "--input",
+        in,
+        "--output",
+        out);
     assertFailure(2, "no such file", batch("--input", in + ".not", "--output", out));
     assertFailure(2, "is a folder", batch("--input", folder.toString(), "--output", out));
     assertFailure(2, "same file", batch("--input", in, "--output", in));

@@ -56,7 +56,7 @@ class ExitCodeTest {
         failing(2, "--parallel", "bench", "--parallel", "1,0"),
         failing(2, "context of 512", "bench", "--model", llama, "--prompt-tokens", "500"),
         failing(2, "ID", "pull"),
-        failing(3, "no such folder", "generate", "x", "--model", "/nowhere/at/all"),
+        failing(3, "no such file or folder", "generate", "x", "--model", "/nowhere/at/all"),
         failing(3, "device cuda", "generate", "x", "--model", llama, "--device", "cuda"),
         failing(
             3, "hidden_act", "generate", "x", "--model", Golden.folder("llama-gelu").toString()),
@@ -93,7 +93,7 @@ class ExitCodeTest {
   void whereItCameFromOnRequest() {
     Cli.Result result = Cli.run("generate", "x", "--model", "/nowhere/at/all", "--verbose");
     assertEquals(3, result.code());
-    assertTrue(result.err().lines().findFirst().orElseThrow().endsWith("no such folder"));
+    assertTrue(result.err().lines().findFirst().orElseThrow().endsWith("no such file or folder"));
     assertTrue(result.err().contains("InvalidModelException"), result.err());
     assertTrue(result.err().contains("\tat io.candle4j"), result.err());
   }
@@ -117,6 +117,6 @@ class ExitCodeTest {
             .terminals(Descriptors.ERR)
             .environment(Map.of("TERM", "xterm", "NO_COLOR", "1"))
             .with("generate", "x", "--model", "/nowhere/\033[2Ja\nb");
-    assertEquals("candle: /nowhere/\uFFFD[2Ja b: no such folder\n", result.err());
+    assertEquals("candle: /nowhere/\uFFFD[2Ja b: no such file or folder\n", result.err());
   }
 }

@@ -92,6 +92,36 @@ final class CacheFolder {
     }
   }
 
+  /**
+   * As {@link #ensure}, but for large files: once the hash was seen to be right, size and time of
+   * the last change tell whether the file is still the same.
+   */
+  static void ensureOnce(Path target, Source source, String hash) {
+    try {
+      Path stamp = target.resolveSibling(target.getFileName() + ".checked");
+      if (Files.isRegularFile(target)
+          && Files.isRegularFile(stamp)
+          && Files.readString(stamp).equals(stamp(target, hash))) {
+        return;
+      }
+      ensure(target, source, hash);
+      Path part = Files.createTempFile(stamp.getParent(), "stamp", ".part");
+      try {
+        Files.writeString(part, stamp(target, hash));
+        Files.move(
+            part, stamp, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+      } finally {
+        Files.deleteIfExists(part);
+      }
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  private static String stamp(Path file, String hash) throws IOException {
+    return hash + " " + Files.size(file) + " " + Files.getLastModifiedTime(file).toMillis();
+  }
+
   /** Moves into place. On Windows a library that another process has loaded cannot be replaced. */
   private static void move(Path part, Path target, String hash) throws IOException {
     try {

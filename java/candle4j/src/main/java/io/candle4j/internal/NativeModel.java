@@ -29,18 +29,18 @@ public final class NativeModel implements AutoCloseable {
   record Options(String device, String precision, Integer contextLength) {}
 
   /**
-   * Loads the model in a folder.
+   * Loads the model in a folder or a GGUF file.
    *
-   * @param folder the folder
+   * @param source the folder or the file
    * @param device where to
    * @param precision as what
    * @param contextLength longest context, or null for the model's own
    * @return the model
    */
   public static NativeModel load(
-      Path folder, Device device, Precision precision, Integer contextLength) {
+      Path source, Device device, Precision precision, Integer contextLength) {
     NativeRuntime.library();
-    byte[] path = Utf8.encode("folder", folder.toAbsolutePath().toString());
+    byte[] path = Utf8.encode("path", source.toAbsolutePath().toString());
     byte[] options =
         Json.write(
             new Options(

@@ -1,0 +1,61 @@
+package io.candle4j.internal;
+
+import io.candle4j.InvalidModelException;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.net.URL;
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.Properties;
+
+/**
+ * Models that come as Maven artifacts.
+ *
+ * <p>Such a jar has {@code META-INF/candle4j/models/ALIAS.properties}, which names the model's file
+ * beside it and that file's SHA-256. A folder of that name is no package, so it is found on the
+ * class path and on the module path alike.
+ */
+public final class BuiltInModel {
+  private static final String FOLDER = "META-INF/candle4j/models/";
+
+  private BuiltInModel() {}
+
+  /**
+   * Finds a model by its alias, and unpacks it to the cache folder if it is not there yet.
+   *
+   * @param alias such as {@code smollm2}
+   * @return the model's file; null when no jar has a model of that alias
+   * @throws InvalidModelException when the jar is damaged
+   * @throws UncheckedIOException when the cache folder cannot be written
+   */
+  public static Path find(String alias) {
+    // Nothing else is looked for inside jars, whatever somebody types.
+    URL description =
+        alias.matches("[a-z0-9-]+") ? Resources.find(FOLDER + alias + ".properties") : null;
+    if (description == null) {
+      return null;
+    }
+    Properties properties = new Properties();
+    try (InputStream in = description.openStream()) {
+      properties.load(in);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+    String name = properties.getProperty("file", "");
+    String hash = properties.getProperty("sha256", "");
+    URL file = name.isEmpty() ? null : Resources.find(FOLDER + name);
+    if (file == null || !hash.matches("[0-9a-f]{64}")) {
+      throw new InvalidModelException(
+          description + ": expected a file beside it and its sha256",
+          Map.of("file", description.toString()));
+    }
+    Path target = CacheFolder.root().resolve("models").resolve(hash.substring(0, 16)).resolve(name);
+    try {
+      CacheFolder.ensureOnce(target, file::openStream, hash);
+    } catch (IllegalStateException e) {
+      throw new InvalidModelException(e.getMessage(), Map.of("file", file.toString()));
+    }
+    return target;
+  }
+}

@@ -1,0 +1,323 @@
+//! The file itself: its metadata and the places of its tensors.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::io::BufReader;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use candle_core::quantized::GgmlDType;
+use candle_core::quantized::gguf_file::{Content, Value, VersionedMagic};
+use serde_json::Map;
+
+use crate::error::{Error, Result};
+use crate::files;
+use crate::model::decoder_config::DecoderConfig;
+
+/// One tensor as the file describes it.
+#[derive(Debug, Clone)]
+pub(crate) struct GgufTensor {
+    /// Its name.
+    pub name: String,
+    /// Dimensions, outermost first.
+    pub shape: Vec<usize>,
+    /// Type of its blocks.
+    pub dtype: GgmlDType,
+    /// First byte, counted from the start of the file.
+    pub offset: u64,
+    /// Size in the file.
+    pub bytes: u64,
+}
+
+/// An opened GGUF file whose tensors all lie inside it.
+pub(crate) struct GgufFile {
+    path: PathBuf,
+    file: File,
+    magic: VersionedMagic,
+    metadata: HashMap<String, Value>,
+    tensors: BTreeMap<String, GgufTensor>,
+}
+
+impl GgufFile {
+    /// Opens a file and reads its metadata.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(|e| Error::io(path, &e))?;
+        let size = file.metadata().map_err(|e| Error::io(path, &e))?.len();
+        let invalid = |reason: String| Error::InvalidFile {
+            file: files::name(path),
+            reason,
+        };
+        // Candle divides by an alignment that the file chooses.
+        let read = catch_unwind(AssertUnwindSafe(|| {
+            Content::read(&mut BufReader::with_capacity(1 << 20, &file))
+        }));
+        let content = match read {
+            Ok(Ok(content)) => content,
+            Ok(Err(error)) => {
+                return Err(invalid(format!("not a readable GGUF file: {error}")));
+            }
+            Err(_) => return Err(invalid("not a readable GGUF file".into())),
+        };
+        let mut tensors = BTreeMap::new();
+        for (name, info) in content.tensor_infos {
+            let shape = info.shape.dims().to_vec();
+            let dtype = info.ggml_dtype;
+            let outside = |got: String| Error::InvalidTensor {
+                tensor: name.clone(),
+                expected: format!("whole rows of {} inside the file", dtype_name(dtype)),
+                got,
+            };
+            let row = shape.last().copied().unwrap_or(1);
+            let elements = shape.iter().try_fold(1u64, |n, d| n.checked_mul(*d as u64));
+            let bytes = elements
+                .filter(|_| row.is_multiple_of(dtype.block_size()))
+                .map(|n| n / dtype.block_size() as u64)
+                .and_then(|blocks| blocks.checked_mul(dtype.type_size() as u64))
+                .ok_or_else(|| outside(format!("shape {shape:?}")))?;
+            let offset = content.tensor_data_offset.checked_add(info.offset);
+            let end = offset.and_then(|offset| offset.checked_add(bytes));
+            match (offset, end) {
+                (Some(offset), Some(end)) if end <= size => {
+                    let tensor = GgufTensor {
+                        name: name.clone(),
+                        shape,
+                        dtype,
+                        offset,
+                        bytes,
+                    };
+                    tensors.insert(name, tensor);
+                }
+                _ => {
+                    return Err(outside(format!(
+                        "{bytes} bytes at {}, and the file has {size}; it was cut short",
+                        info.offset
+                    )));
+                }
+            }
+        }
+        Ok(Self {
+            path: path.to_path_buf(),
+            file,
+            magic: content.magic,
+            metadata: content.metadata,
+            tensors,
+        })
+    }
+
+    /// The file's name, for messages.
+    pub(crate) fn name(&self) -> String {
+        files::name(&self.path)
+    }
+
+    /// Where the file lies.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The open file.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The version of the format.
+    pub(crate) fn magic(&self) -> VersionedMagic {
+        self.magic
+    }
+
+    /// Forgets the metadata.
+    pub(crate) fn drop_metadata(&mut self) {
+        self.metadata = HashMap::new();
+    }
+
+    /// The tensors, by name.
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = &GgufTensor> {
+        self.tensors.values()
+    }
+
+    /// The tensor of a name that must be there.
+    pub(crate) fn tensor(&self, name: &str) -> Result<&GgufTensor> {
+        self.tensors.get(name).ok_or_else(|| Error::InvalidTensor {
+            tensor: name.into(),
+            expected: "a tensor of that name".into(),
+            got: "none".into(),
+        })
+    }
+
+    /// Whether there is a tensor of that name.
+    pub(crate) fn has_tensor(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// Makes sure that the tensors of `config` are there in their shapes, and no others, since
+    /// Candle would not use them.
+    pub(crate) fn check_tensors(&self, config: &DecoderConfig) -> Result<()> {
+        let mut expected = HashSet::new();
+        for (name, shape) in config.tensors() {
+            let name = gguf_name(&name);
+            let tensor = self.tensor(&name)?;
+            if tensor.shape != shape {
+                return Err(Error::InvalidTensor {
+                    tensor: name,
+                    expected: format!("shape {shape:?}"),
+                    got: format!("shape {:?}", tensor.shape),
+                });
+            }
+            expected.insert(name);
+        }
+        match self
+            .tensors()
+            .find(|tensor| !expected.contains(&tensor.name))
+        {
+            None => Ok(()),
+            Some(tensor) => Err(Error::UnsupportedModel {
+                key: tensor.name.clone(),
+                value: format!("a tensor of shape {:?}", tensor.shape),
+                reason: "Candle's model would pass over it".into(),
+            }),
+        }
+    }
+
+    /// A value of the metadata.
+    pub(crate) fn value(&self, key: &str) -> Option<&Value> {
+        self.metadata.get(key)
+    }
+
+    /// The values whose keys begin with `prefix`, which is cut off, as JSON.
+    pub(crate) fn section(&self, prefix: &str) -> Map<String, serde_json::Value> {
+        self.metadata
+            .iter()
+            .filter_map(|(key, value)| Some((key.strip_prefix(prefix)?.to_owned(), json(value))))
+            .collect()
+    }
+
+    /// A text that may be missing.
+    pub(crate) fn text(&self, key: &str) -> Result<Option<&str>> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(self.invalid(key, "expected a text")),
+        }
+    }
+
+    /// A text that must be there.
+    pub(crate) fn required_text(&self, key: &str) -> Result<&str> {
+        self.text(key)?
+            .ok_or_else(|| self.invalid(key, "this key is needed"))
+    }
+
+    /// A truth value that may be missing.
+    pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            Some(_) => Err(self.invalid(key, "expected true or false")),
+        }
+    }
+
+    /// A token id that may be missing.
+    pub(crate) fn id(&self, key: &str) -> Result<Option<u32>> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(value) => json(value)
+                .as_u64()
+                .and_then(|id| u32::try_from(id).ok())
+                .map(Some)
+                .ok_or_else(|| self.invalid(key, "expected a token id")),
+        }
+    }
+
+    /// A list of texts that must be there.
+    pub(crate) fn required_texts(&self, key: &str) -> Result<Vec<&str>> {
+        let invalid = || self.invalid(key, "expected a list of texts");
+        let Some(Value::Array(list)) = self.value(key) else {
+            return Err(invalid());
+        };
+        list.iter()
+            .map(|value| match value {
+                Value::String(text) => Ok(text.as_str()),
+                _ => Err(invalid()),
+            })
+            .collect()
+    }
+
+    /// An error about a value of the metadata.
+    pub(crate) fn invalid(&self, key: &str, reason: impl Into<String>) -> Error {
+        let value = match self.value(key) {
+            None => "(missing)".into(),
+            Some(Value::Array(list)) => format!("(a list of {})", list.len()),
+            Some(value) => json(value).to_string().chars().take(200).collect(),
+        };
+        Error::InvalidConfig {
+            file: self.name(),
+            key: key.into(),
+            value,
+            reason: reason.into(),
+        }
+    }
+}
+
+/// What GGUF calls a tensor that is `name` on the Hub.
+pub(crate) fn gguf_name(name: &str) -> String {
+    const PARTS: [(&str, &str); 13] = [
+        ("model.embed_tokens.", "token_embd."),
+        ("model.norm.", "output_norm."),
+        ("lm_head.", "output."),
+        ("model.layers.", "blk."),
+        ("self_attn.q_proj.", "attn_q."),
+        ("self_attn.k_proj.", "attn_k."),
+        ("self_attn.v_proj.", "attn_v."),
+        ("self_attn.o_proj.", "attn_output."),
+        ("mlp.gate_proj.", "ffn_gate."),
+        ("mlp.up_proj.", "ffn_up."),
+        ("mlp.down_proj.", "ffn_down."),
+        ("post_attention_layernorm.", "ffn_norm."),
+        ("input_layernorm.", "attn_norm."),
+    ];
+    PARTS
+        .iter()
+        .fold(name.to_owned(), |name, (hub, gguf)| name.replace(hub, gguf))
+}
+
+/// The name of a type of blocks, as it stands in results.
+pub(crate) fn dtype_name(dtype: GgmlDType) -> &'static str {
+    match dtype {
+        GgmlDType::F32 => "f32",
+        GgmlDType::F16 => "f16",
+        GgmlDType::BF16 => "bf16",
+        GgmlDType::Q4_0 => "q4_0",
+        GgmlDType::Q4_1 => "q4_1",
+        GgmlDType::Q5_0 => "q5_0",
+        GgmlDType::Q5_1 => "q5_1",
+        GgmlDType::Q8_0 => "q8_0",
+        GgmlDType::Q8_1 => "q8_1",
+        GgmlDType::Q2K => "q2_k",
+        GgmlDType::Q3K => "q3_k",
+        GgmlDType::Q4K => "q4_k",
+        GgmlDType::Q5K => "q5_k",
+        GgmlDType::Q6K => "q6_k",
+        GgmlDType::Q8K => "q8_k",
+    }
+}
+
+fn json(value: &Value) -> serde_json::Value {
+    match value {
+        Value::U8(n) => (*n).into(),
+        Value::I8(n) => (*n).into(),
+        Value::U16(n) => (*n).into(),
+        Value::I16(n) => (*n).into(),
+        Value::U32(n) => (*n).into(),
+        Value::I32(n) => (*n).into(),
+        Value::U64(n) => (*n).into(),
+        Value::I64(n) => (*n).into(),
+        Value::F32(x) => number(f64::from(*x)),
+        Value::F64(x) => number(*x),
+        Value::Bool(flag) => (*flag).into(),
+        Value::String(text) => text.as_str().into(),
+        Value::Array(list) => list.iter().map(json).collect(),
+    }
+}
+
+/// JSON has no NaN and no infinity, and null would be taken for a missing key.
+fn number(x: f64) -> serde_json::Value {
+    serde_json::Number::from_f64(x).map_or_else(|| x.to_string().into(), Into::into)
+}

@@ -1,0 +1,264 @@
+//! The tokenizer and the chat template, put together from a GGUF file's metadata.
+//!
+//! The metadata hold what `tokenizer.json` holds, but only a name for how text is cut into words
+//! (`tokenizer.ggml.pre`). What each name means is the published tokenizer of the models that it
+//! stands for. A name that is not known is refused: the wrong cut gives other tokens.
+
+use serde_json::{Map, Value, json};
+
+use super::file::GgufFile;
+use crate::chat::ChatTemplate;
+use crate::error::{Error, Result};
+use crate::tokenizer::Tokenizer;
+
+const PRE: &str = "tokenizer.ggml.pre";
+const TOKENS: &str = "tokenizer.ggml.tokens";
+
+/// How text becomes words, under one name.
+struct Cut {
+    names: &'static [&'static str],
+    /// What happens to characters first.
+    normalizer: fn() -> Value,
+    /// How words are told apart.
+    splits: fn() -> Vec<Value>,
+    /// Whether a word that is a token is taken whole, however its merges would go.
+    ignore_merges: bool,
+    /// Whether texts begin with a beginning-of-sequence token when the file does not say.
+    add_bos: bool,
+}
+
+const CUTS: &[Cut] = &[
+    Cut {
+        names: &["gpt2", "gpt-2"],
+        normalizer: || Value::Null,
+        splits: || vec![byte_level(true)],
+        ignore_merges: false,
+        add_bos: false,
+    },
+    // As gpt2, with every numeric character (½ and ① too) a word of its own.
+    Cut {
+        names: &["smollm"],
+        normalizer: || Value::Null,
+        splits: || {
+            vec![
+                json!({"type": "Digits", "individual_digits": true}),
+                byte_level(true),
+            ]
+        },
+        ignore_merges: false,
+        add_bos: false,
+    },
+    Cut {
+        names: &["llama-bpe", "llama3", "llama-v3"],
+        normalizer: || Value::Null,
+        splits: || vec![split(r"\p{N}{1,3}"), byte_level(false)],
+        ignore_merges: true,
+        add_bos: true,
+    },
+    Cut {
+        names: &["qwen2"],
+        normalizer: || json!({"type": "NFC"}),
+        splits: || vec![split(r"\p{N}"), byte_level(false)],
+        ignore_merges: false,
+        add_bos: false,
+    },
+];
+
+fn byte_level(use_regex: bool) -> Value {
+    json!({
+        "type": "ByteLevel",
+        "add_prefix_space": false,
+        "trim_offsets": true,
+        "use_regex": use_regex,
+    })
+}
+
+/// Contractions, words with one sign in front, numbers as `number` says, signs, and white space.
+fn split(number: &str) -> Value {
+    let pattern = [
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
+        r"[^\r\n\p{L}\p{N}]?\p{L}+",
+        number,
+        r" ?[^\s\p{L}\p{N}]+[\r\n]*",
+        r"\s*[\r\n]+",
+        r"\s+(?!\S)",
+        r"\s+",
+    ]
+    .join("|");
+    json!({
+        "type": "Split",
+        "pattern": {"Regex": pattern},
+        "behavior": "Isolated",
+        "invert": false,
+    })
+}
+
+/// The tokenizer that the metadata describe.
+pub(super) fn tokenizer(file: &GgufFile) -> Result<Tokenizer> {
+    let unsupported = |key: &str, value: &str, reason: &str| Error::UnsupportedModel {
+        key: key.into(),
+        value: value.into(),
+        reason: reason.into(),
+    };
+    let model = file.required_text("tokenizer.ggml.model")?;
+    if model != "gpt2" {
+        return Err(unsupported(
+            "tokenizer.ggml.model",
+            model,
+            "of GGUF files, only byte-level BPE tokenizers (gpt2) are read",
+        ));
+    }
+    let pre = file.required_text(PRE)?;
+    let cut = CUTS
+        .iter()
+        .find(|cut| cut.names.contains(&pre))
+        .ok_or_else(|| unsupported(PRE, pre, "how this tokenizer cuts words is not known"))?;
+    if file.flag("tokenizer.ggml.add_space_prefix")? == Some(true) {
+        return Err(unsupported(
+            "tokenizer.ggml.add_space_prefix",
+            "true",
+            "byte-level tokenizers put no space in front",
+        ));
+    }
+
+    let tokens = file.required_texts(TOKENS)?;
+    let mut vocab = Map::with_capacity(tokens.len());
+    for (id, token) in tokens.iter().enumerate() {
+        if vocab.insert((*token).into(), id.into()).is_some() {
+            return Err(file.invalid(TOKENS, format!("{token:?} occurs twice")));
+        }
+    }
+    let merges = file
+        .required_texts("tokenizer.ggml.merges")?
+        .into_iter()
+        .map(|merge| {
+            merge
+                .split_once(' ')
+                .map(|(a, b)| json!([a, b]))
+                .ok_or_else(|| {
+                    file.invalid(
+                        "tokenizer.ggml.merges",
+                        format!("expected two parts with a space between, got {merge:?}"),
+                    )
+                })
+        })
+        .collect::<Result<Vec<Value>>>()?;
+    let document = json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": added_tokens(file, &tokens)?,
+        "normalizer": (cut.normalizer)(),
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": (cut.splits)()},
+        "post_processor": post_processor(file, &tokens, cut)?,
+        "decoder": byte_level(true),
+        "model": {
+            "type": "BPE",
+            "dropout": null,
+            "unk_token": null,
+            "continuing_subword_prefix": null,
+            "end_of_word_suffix": null,
+            "fuse_unk": false,
+            "byte_fallback": false,
+            "ignore_merges": cut.ignore_merges,
+            "vocab": vocab,
+            "merges": merges,
+        },
+    });
+    let text = serde_json::to_vec(&document).map_err(|e| Error::Tokenizer(e.to_string()))?;
+    Tokenizer::from_json(&file.name(), &text)
+}
+
+/// Tokens that are found in a text as they are: control tokens, and those that users defined.
+fn added_tokens(file: &GgufFile, tokens: &[&str]) -> Result<Vec<Value>> {
+    const KEY: &str = "tokenizer.ggml.token_type";
+    const CONTROL: u64 = 3;
+    const USER_DEFINED: u64 = 4;
+    let types = file.section("tokenizer.ggml.token_type");
+    let Some(Value::Array(types)) = types.get("") else {
+        return Err(file.invalid(KEY, "expected a list of numbers"));
+    };
+    if types.len() != tokens.len() {
+        return Err(file.invalid(
+            KEY,
+            format!("expected one for each of {} tokens", tokens.len()),
+        ));
+    }
+    Ok(tokens
+        .iter()
+        .zip(types)
+        .enumerate()
+        .filter_map(|(id, (token, kind))| {
+            let kind = kind.as_u64()?;
+            matches!(kind, CONTROL | USER_DEFINED).then(|| {
+                json!({
+                    "id": id,
+                    "content": token,
+                    "single_word": false,
+                    "lstrip": false,
+                    "rstrip": false,
+                    "normalized": false,
+                    "special": kind == CONTROL,
+                })
+            })
+        })
+        .collect())
+}
+
+/// Puts the beginning-of-sequence token in front of texts, where the model wants it.
+fn post_processor(file: &GgufFile, tokens: &[&str], cut: &Cut) -> Result<Value> {
+    const BOS: &str = "tokenizer.ggml.bos_token_id";
+    if !file
+        .flag("tokenizer.ggml.add_bos_token")?
+        .unwrap_or(cut.add_bos)
+    {
+        return Ok(byte_level(true));
+    }
+    let id = file
+        .id(BOS)?
+        .ok_or_else(|| file.invalid(BOS, "add_bos_token needs it"))?;
+    let token = tokens
+        .get(id as usize)
+        .ok_or_else(|| file.invalid(BOS, format!("there are {} tokens", tokens.len())))?;
+    let part = |name: &str| json!({"Sequence": {"id": name, "type_id": 0}});
+    let bos = json!({"SpecialToken": {"id": token, "type_id": 0}});
+    Ok(json!({
+        "type": "TemplateProcessing",
+        "single": [bos.clone(), part("A")],
+        "pair": [bos.clone(), part("A"), bos, part("B")],
+        "special_tokens": {(*token): {"id": token, "ids": [id], "tokens": [token]}},
+    }))
+}
+
+/// The ids that end an answer: the end of the sequence, of a turn, and of a message.
+pub(super) fn eos_ids(file: &GgufFile) -> Result<Vec<u32>> {
+    let mut ids = Vec::new();
+    for name in ["eos", "eot", "eom"] {
+        ids.extend(file.id(&format!("tokenizer.ggml.{name}_token_id"))?);
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
+}
+
+/// The chat template, and the special tokens that it can name.
+pub(super) fn template(file: &GgufFile) -> Result<Option<ChatTemplate>> {
+    let Some(source) = file.text("tokenizer.chat_template")? else {
+        return Ok(None);
+    };
+    let tokens = file.required_texts(TOKENS)?;
+    let mut variables = Map::new();
+    for (variable, name) in [
+        ("bos_token", "bos"),
+        ("eos_token", "eos"),
+        ("unk_token", "unknown"),
+        ("pad_token", "padding"),
+    ] {
+        if let Some(id) = file.id(&format!("tokenizer.ggml.{name}_token_id"))?
+            && let Some(token) = tokens.get(id as usize)
+        {
+            variables.insert(variable.into(), (*token).into());
+        }
+    }
+    ChatTemplate::parse(source.to_owned(), variables).map(Some)
+}

@@ -1,0 +1,252 @@
+//! Models in GGUF files: the same answers as transformers, or an error that names the thing.
+
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use candle_core::quantized::GgmlDType;
+use candle_core::quantized::gguf_file::Value;
+use candle4j_engine::error::{Code, Error};
+use candle4j_engine::model::{LoadOptions, Model};
+use candle4j_engine::session::Session;
+use serde_json::Map;
+
+use crate::gguf_file::GgufFile;
+use crate::golden::{expected, generate, tokens};
+
+#[test]
+fn a_file_of_floats_equals_transformers() {
+    for case in ["llama-plain", "llama-gqa", "llama-tied", "llama-theta"] {
+        let model = GgufFile::of(case, GgmlDType::F32).load().unwrap();
+        assert_eq!(model.info().precision, "f32");
+        let mut session = Session::new(Arc::new(model));
+        for sequence in &expected(case).sequences {
+            let n = sequence.prompt.len();
+            let generation = generate(&mut session, &tokens(&sequence.prompt, 16));
+            assert_eq!(generation.token_ids, sequence.greedy, "{case}, {n} tokens");
+            let score = session.score(0, &sequence.prompt, 5).unwrap();
+            for (ours, theirs) in score.logprobs.iter().zip(&sequence.logprobs) {
+                assert!(
+                    (ours - theirs).abs() < 1e-3,
+                    "{case}, {n}: {ours} for {theirs}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn tokenizer_template_and_ends_come_from_the_file() {
+    let model = GgufFile::of("llama-gqa", GgmlDType::F32).load().unwrap();
+    let expected = expected("llama-gqa");
+    for text in &expected.text {
+        let tokenizer = model.tokenizer();
+        assert_eq!(tokenizer.encode(&text.text, false).unwrap(), text.ids);
+        assert_eq!(
+            tokenizer.encode(&text.text, true).unwrap(),
+            text.ids_with_special
+        );
+        assert_eq!(
+            tokenizer.decode(&text.ids_with_special, true).unwrap(),
+            text.decoded_skip_special
+        );
+    }
+    assert!(!expected.chat.is_empty());
+    for chat in &expected.chat {
+        let template = model.chat_template().unwrap();
+        assert_eq!(
+            template.render(&chat.messages, true, &Map::new()).unwrap(),
+            chat.with_generation_prompt
+        );
+    }
+    assert_eq!(model.limits().eos_ids, [377]);
+    assert_eq!(model.limits().context_length, 512);
+}
+
+#[test]
+fn types_that_candle_computes_slowly_are_loaded_as_q8_0() {
+    for dtype in [GgmlDType::Q4_1, GgmlDType::Q5_0, GgmlDType::Q5_1] {
+        let packed = GgufFile::of("llama-gqa", dtype);
+        let mut converted = GgufFile::of("llama-gqa", dtype);
+        converted.requantize(GgmlDType::Q8_0);
+        let (packed, converted) = (packed.load().unwrap(), converted.load().unwrap());
+        assert_eq!(packed.info().precision, "q8_0");
+        let prompt = &expected("llama-gqa").sequences[1].prompt;
+        let score = |model| Session::new(Arc::new(model)).score(0, prompt, 5).unwrap();
+        assert_eq!(score(packed), score(converted), "{dtype:?}");
+    }
+    let kept = GgufFile::of("llama-gqa", GgmlDType::Q8_0).load().unwrap();
+    assert_eq!(kept.info().precision, "q8_0");
+}
+
+#[test]
+fn sequences_over_one_file_are_independent() {
+    let model = Arc::new(GgufFile::of("llama-gqa", GgmlDType::F32).load().unwrap());
+    let sequences = &expected("llama-gqa").sequences;
+    let mut sessions: Vec<Session> = (0..2).map(|_| Session::new(model.clone())).collect();
+    for _ in 0..2 {
+        for (session, sequence) in sessions.iter_mut().zip(&sequences[1..]) {
+            let generation = generate(session, &tokens(&sequence.prompt, 16));
+            assert_eq!(generation.token_ids, sequence.greedy);
+        }
+    }
+}
+
+/// The error of loading a file after `damage`.
+fn error_of(damage: impl FnOnce(&mut GgufFile)) -> Error {
+    let mut file = GgufFile::of("llama-gqa", GgmlDType::F32);
+    damage(&mut file);
+    match file.load() {
+        Ok(_) => panic!("a damaged file was loaded"),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn what_candle_would_compute_wrongly_is_refused_by_name() {
+    let text = |text: &str| Value::String(text.into());
+    for (key, value) in [
+        ("general.architecture", text("gemma3")),
+        ("llama.expert_count", Value::U32(8)),
+        ("llama.rope.scaling.type", text("yarn")),
+        ("llama.rope.scaling.factor", Value::F32(4.0)),
+        ("llama.rope.dimension_count", Value::U32(4)),
+        ("llama.attention.key_length", Value::U32(64)),
+        ("llama.attention.sliding_window", Value::U32(16)),
+        ("tokenizer.ggml.model", text("llama")),
+        ("tokenizer.ggml.pre", text("tekken")),
+    ] {
+        let error = error_of(|file| file.set(key, value));
+        assert!(
+            matches!(&error, Error::UnsupportedModel { key: k, .. } if k == key),
+            "{key}: {error}"
+        );
+    }
+    for name in ["rope_freqs.weight", "blk.0.attn_q.bias"] {
+        let error = error_of(|file| {
+            let tensor = Tensor::ones(4, candle_core::DType::F32, &candle_core::Device::Cpu);
+            file.tensors
+                .push((name.into(), tensor.unwrap(), GgmlDType::F32));
+        });
+        assert!(
+            matches!(&error, Error::UnsupportedModel { key, .. } if key == name),
+            "{name}: {error}"
+        );
+    }
+}
+
+#[test]
+fn impossible_values_are_refused_by_name() {
+    for (key, value) in [
+        ("llama.attention.head_count", Value::U32(0)),
+        ("llama.attention.head_count_kv", Value::U32(3)),
+        ("llama.attention.head_count", Value::U32(6)),
+        ("llama.block_count", Value::U32(u32::MAX)),
+        ("llama.context_length", Value::I32(-1)),
+        ("llama.rope.freq_base", Value::F32(f32::NAN)),
+        (
+            "llama.attention.layer_norm_rms_epsilon",
+            Value::String("small".into()),
+        ),
+        (
+            "tokenizer.ggml.merges",
+            Value::Array(vec![Value::String("ab".into())]),
+        ),
+        ("tokenizer.ggml.tokens", Value::Array(vec![Value::U32(1)])),
+        (
+            "tokenizer.ggml.token_type",
+            Value::Array(vec![Value::I32(1)]),
+        ),
+        ("tokenizer.ggml.bos_token_id", Value::U32(100_000)),
+        ("tokenizer.ggml.eos_token_id", Value::F32(0.5)),
+    ] {
+        let error = error_of(|file| file.set(key, value));
+        assert!(
+            matches!(&error, Error::InvalidConfig { key: k, file, .. } if k == key && file == "tiny.gguf"),
+            "{key}: {error}"
+        );
+    }
+    for key in [
+        "llama.embedding_length",
+        "llama.block_count",
+        "tokenizer.ggml.tokens",
+        "tokenizer.ggml.model",
+        "general.architecture",
+    ] {
+        let error = error_of(|file| file.remove(key));
+        assert_eq!(error.code(), Code::InvalidModel, "{key}: {error}");
+        assert!(error.to_string().contains(key), "{key}: {error}");
+    }
+    // Candle divides by it.
+    let alignment = error_of(|file| file.set("general.alignment", Value::U32(0)));
+    assert_eq!(alignment.code(), Code::InvalidModel, "{alignment}");
+    let merge = error_of(|file| {
+        let pair = Value::String("nowhere nothing".into());
+        file.set("tokenizer.ggml.merges", Value::Array(vec![pair]));
+    });
+    assert_eq!(merge.code(), Code::InvalidModel, "{merge}");
+}
+
+#[test]
+fn tensors_missing_or_misshapen_are_named() {
+    const NAME: &str = "blk.1.ffn_up.weight";
+    let missing = error_of(|file| file.tensors.retain(|(name, ..)| name != NAME));
+    assert!(
+        matches!(&missing, Error::InvalidTensor { tensor, .. } if tensor == NAME),
+        "{missing}"
+    );
+    let misshapen = error_of(|file| {
+        let (_, tensor, _) = file.tensors.iter_mut().find(|(n, ..)| n == NAME).unwrap();
+        *tensor = tensor.t().unwrap().contiguous().unwrap();
+    });
+    assert!(
+        matches!(&misshapen, Error::InvalidTensor { tensor, expected, got }
+            if tensor == NAME && expected == "shape [64, 32]" && got == "shape [32, 64]"),
+        "{misshapen}"
+    );
+}
+
+#[test]
+fn a_file_cut_short_anywhere_is_an_error() {
+    let file = GgufFile::of("llama-gqa", GgmlDType::Q4_1);
+    let bytes = file.bytes();
+    let ends = (0..64)
+        .chain((64..bytes.len()).step_by(bytes.len() / 97))
+        .chain([bytes.len() - 33]);
+    for end in ends {
+        let error = file.load_bytes(&bytes[..end]).err();
+        let error = error.unwrap_or_else(|| panic!("cut to {end} of {} bytes", bytes.len()));
+        assert_eq!(error.code(), Code::InvalidModel, "{end}: {error}");
+    }
+    let text = file
+        .load_bytes(b"this is a text and no model")
+        .err()
+        .unwrap();
+    assert!(
+        text.to_string()
+            .contains("tiny.gguf: not a readable GGUF file"),
+        "{text}"
+    );
+    let missing = Model::load("/no/such/file.gguf".as_ref(), &LoadOptions::default());
+    assert!(
+        missing
+            .err()
+            .unwrap()
+            .to_string()
+            .contains("/no/such/file.gguf")
+    );
+}
+
+#[test]
+fn changed_bytes_never_panic() {
+    let file = GgufFile::of("llama-gqa", GgmlDType::Q8_0);
+    let bytes = file.bytes();
+    let metadata_end = bytes.len() / 3;
+    for index in (4..metadata_end).step_by(7) {
+        let mut changed = bytes.clone();
+        changed[index] ^= 0xff;
+        // Some changes mean another legal model; those that do not must be errors.
+        if let Ok(model) = file.load_bytes(&changed) {
+            let _ = Session::new(Arc::new(model)).score(0, &[1, 2, 3], 1);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Tiny GGUF files, made from golden checkpoints.
+
+use std::path::PathBuf;
+
+use candle_core::quantized::gguf_file::{self, Value};
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{Device, Tensor};
+use candle4j_engine::error::Error;
+use candle4j_engine::model::{LoadOptions, Model};
+use serde_json::Value as Json;
+use tempfile::TempDir;
+
+use crate::golden::models;
+
+/// What a file will hold; tests change it before it is written.
+pub struct GgufFile {
+    pub metadata: Vec<(String, Value)>,
+    pub tensors: Vec<(String, Tensor, GgmlDType)>,
+    folder: TempDir,
+}
+
+fn json(case: &str, file: &str) -> Json {
+    serde_json::from_slice(&std::fs::read(models().join(case).join(file)).unwrap()).unwrap()
+}
+
+fn count(value: &Json) -> Value {
+    Value::U32(value.as_u64().unwrap() as u32)
+}
+
+fn texts(list: Vec<String>) -> Value {
+    Value::Array(list.into_iter().map(Value::String).collect())
+}
+
+impl GgufFile {
+    /// A Llama's checkpoint, with its matrices as `dtype`.
+    pub fn of(case: &str, dtype: GgmlDType) -> Self {
+        let config = json(case, "config.json");
+        let mut file = Self {
+            metadata: Vec::new(),
+            tensors: Vec::new(),
+            folder: TempDir::new().unwrap(),
+        };
+        file.set("general.architecture", Value::String("llama".into()));
+        for (key, name) in [
+            ("context_length", "max_position_embeddings"),
+            ("embedding_length", "hidden_size"),
+            ("block_count", "num_hidden_layers"),
+            ("feed_forward_length", "intermediate_size"),
+            ("attention.head_count", "num_attention_heads"),
+            ("attention.head_count_kv", "num_key_value_heads"),
+            ("rope.dimension_count", "head_dim"),
+            ("vocab_size", "vocab_size"),
+        ] {
+            file.set(&format!("llama.{key}"), count(&config[name]));
+        }
+        let theta = config["rope_parameters"]["rope_theta"].as_f64().unwrap();
+        file.set("llama.rope.freq_base", Value::F32(theta as f32));
+        let epsilon = config["rms_norm_eps"].as_f64().unwrap();
+        file.set(
+            "llama.attention.layer_norm_rms_epsilon",
+            Value::F32(epsilon as f32),
+        );
+        file.add_tokenizer(case);
+        file.add_tensors(case, &config, dtype);
+        file
+    }
+
+    fn add_tokenizer(&mut self, case: &str) {
+        let tokenizer = json(case, "tokenizer.json");
+        let vocab = tokenizer["model"]["vocab"].as_object().unwrap();
+        let added = tokenizer["added_tokens"].as_array().unwrap();
+        let mut tokens = vec![String::new(); vocab.len() + added.len()];
+        let mut types = vec![Value::I32(1); tokens.len()];
+        for (token, id) in vocab {
+            tokens[id.as_u64().unwrap() as usize] = token.clone();
+        }
+        for token in added {
+            let id = token["id"].as_u64().unwrap() as usize;
+            tokens[id] = token["content"].as_str().unwrap().into();
+            types[id] = Value::I32(if token["special"] == true { 3 } else { 4 });
+        }
+        let merges = tokenizer["model"]["merges"].as_array().unwrap();
+        let merges = merges
+            .iter()
+            .map(|pair| {
+                format!(
+                    "{} {}",
+                    pair[0].as_str().unwrap(),
+                    pair[1].as_str().unwrap()
+                )
+            })
+            .collect();
+        self.set("tokenizer.ggml.model", Value::String("gpt2".into()));
+        self.set("tokenizer.ggml.pre", Value::String("llama-bpe".into()));
+        self.set("tokenizer.ggml.tokens", texts(tokens));
+        self.set("tokenizer.ggml.token_type", Value::Array(types));
+        self.set("tokenizer.ggml.merges", texts(merges));
+        let config = json(case, "config.json");
+        self.set(
+            "tokenizer.ggml.bos_token_id",
+            count(&config["bos_token_id"]),
+        );
+        self.set(
+            "tokenizer.ggml.eos_token_id",
+            count(&config["eos_token_id"]),
+        );
+        let config = json(case, "tokenizer_config.json");
+        let template = config["chat_template"].as_str().unwrap();
+        self.set("tokenizer.chat_template", Value::String(template.into()));
+    }
+
+    fn add_tensors(&mut self, case: &str, config: &Json, dtype: GgmlDType) {
+        let size = |name: &str| config[name].as_u64().unwrap() as usize;
+        let path = models().join(case).join("model.safetensors");
+        let tensors = candle_core::safetensors::load(path, &Device::Cpu).unwrap();
+        for (name, tensor) in tensors {
+            let name = name
+                .replace("model.embed_tokens", "token_embd")
+                .replace("model.norm", "output_norm")
+                .replace("lm_head", "output")
+                .replace("model.layers", "blk")
+                .replace("self_attn.o_proj", "attn_output")
+                .replace("self_attn.q_proj", "attn_q")
+                .replace("self_attn.k_proj", "attn_k")
+                .replace("self_attn.v_proj", "attn_v")
+                .replace("mlp.gate_proj", "ffn_gate")
+                .replace("mlp.up_proj", "ffn_up")
+                .replace("mlp.down_proj", "ffn_down")
+                .replace("post_attention_layernorm", "ffn_norm")
+                .replace("input_layernorm", "attn_norm");
+            let tensor = match name.rsplit('.').nth(1).unwrap() {
+                "attn_q" => interleave(&tensor, size("num_attention_heads")),
+                "attn_k" => interleave(&tensor, size("num_key_value_heads")),
+                _ => tensor,
+            };
+            let dtype = if tensor.rank() == 1 {
+                GgmlDType::F32
+            } else {
+                dtype
+            };
+            self.tensors.push((name, tensor, dtype));
+        }
+    }
+
+    /// Sets a key, or replaces it.
+    pub fn set(&mut self, key: &str, value: Value) {
+        self.remove(key);
+        self.metadata.push((key.into(), value));
+    }
+
+    pub fn remove(&mut self, key: &str) {
+        self.metadata.retain(|(known, _)| known != key);
+    }
+
+    /// Every matrix as its type holds it, in another type.
+    pub fn requantize(&mut self, to: GgmlDType) {
+        for (_, tensor, dtype) in &mut self.tensors {
+            if tensor.rank() > 1 {
+                let packed = QTensor::quantize(tensor, *dtype).unwrap();
+                *tensor = packed.dequantize(&Device::Cpu).unwrap();
+                *dtype = to;
+            }
+        }
+    }
+
+    /// The bytes of the file.
+    pub fn bytes(&self) -> Vec<u8> {
+        let tensors: Vec<(&str, QTensor)> = self
+            .tensors
+            .iter()
+            .map(|(name, tensor, dtype)| {
+                (name.as_str(), QTensor::quantize(tensor, *dtype).unwrap())
+            })
+            .collect();
+        let tensors: Vec<(&str, &QTensor)> = tensors.iter().map(|(n, t)| (*n, t)).collect();
+        let metadata: Vec<(&str, &Value)> =
+            self.metadata.iter().map(|(k, v)| (k.as_str(), v)).collect();
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        gguf_file::write(&mut bytes, &metadata, &tensors).unwrap();
+        bytes.into_inner()
+    }
+
+    fn write(&self, bytes: &[u8]) -> PathBuf {
+        let path = self.folder.path().join("tiny.gguf");
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    pub fn load(&self) -> Result<Model, Error> {
+        self.load_bytes(&self.bytes())
+    }
+
+    pub fn load_bytes(&self, bytes: &[u8]) -> Result<Model, Error> {
+        Model::load(&self.write(bytes), &LoadOptions::default())
+    }
+}
+
+/// The rows of each head in the order of GGUF's Llamas: first and second half take turns.
+fn interleave(tensor: &Tensor, heads: usize) -> Tensor {
+    let (rows, columns) = tensor.dims2().unwrap();
+    tensor
+        .reshape((heads, 2, rows / heads / 2, columns))
+        .and_then(|t| t.transpose(1, 2)?.contiguous()?.reshape((rows, columns)))
+        .unwrap()
+}
