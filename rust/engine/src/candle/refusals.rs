@@ -11,7 +11,7 @@ pub(crate) fn refuse(key: &str, value: impl Display, reason: &str) -> Error {
     Error::UnsupportedModel {
         key: key.into(),
         value: value.to_string(),
-        reason: format!("{reason} (engine candle)"),
+        reason: reason.into(),
     }
 }
 

@@ -7,7 +7,7 @@ use candle_core::{Device, Tensor};
 use candle_transformers::models::quantized_llama::{MAX_SEQ_LEN, ModelWeights};
 
 use super::file::GgufFile;
-use super::requantize::LoadedView;
+use super::loaded_view::LoadedView;
 use crate::candle::{CandleForward, candle_error};
 use crate::error::{Error, Result};
 use crate::model::config_file::ConfigFile;

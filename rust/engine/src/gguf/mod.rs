@@ -6,7 +6,7 @@
 
 mod file;
 mod llama;
-mod requantize;
+mod loaded_view;
 mod tokenizer;
 
 use std::path::Path;
@@ -15,6 +15,7 @@ use candle_core::Device;
 
 pub(crate) use file::GgufFile;
 
+use self::loaded_view::LoadedView;
 use crate::candle::CandleForward;
 use crate::chat::ChatTemplate;
 use crate::error::{Error, Result};
@@ -77,15 +78,12 @@ impl GgufModel {
 impl GgufWeights {
     /// Bytes that the weights take in memory on `device`.
     pub(crate) fn byte_len(&self, device: &Device) -> u64 {
-        self.file
-            .tensors()
-            .map(|tensor| requantize::loaded_len(tensor, device))
-            .sum()
+        LoadedView::new(&self.file, device).byte_len()
     }
 
     /// The type that most of the weights have on `device`, by its lower-case name.
     pub(crate) fn precision(&self, device: &Device) -> &'static str {
-        file::dtype_name(requantize::prevailing(self.file.tensors(), device))
+        file::dtype_name(LoadedView::new(&self.file, device).prevailing_type())
     }
 
     /// Reads the weights.

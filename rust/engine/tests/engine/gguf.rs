@@ -79,6 +79,28 @@ fn types_that_candle_computes_slowly_are_loaded_as_q8_0() {
 }
 
 #[test]
+fn wide_feed_forward_blocks_are_computed_as_precisely_as_narrow_ones() {
+    for dtype in [GgmlDType::Q8_0, GgmlDType::Q4_1] {
+        let narrow = GgufFile::of("llama-gqa", dtype);
+        let mut wide = GgufFile::of("llama-gqa", dtype);
+        // A width at which the first layers are loaded with a block of zeros more.
+        wide.widen_feed_forward(256);
+        let prompt = &expected("llama-gqa").sequences[2].prompt;
+        let score = |file: GgufFile| {
+            let model = Arc::new(file.load().unwrap());
+            Session::new(model).score(0, prompt, 5).unwrap()
+        };
+        let (narrow, wide) = (score(narrow), score(wide));
+        for (ours, theirs) in wide.logprobs.iter().zip(&narrow.logprobs) {
+            assert!(
+                (ours - theirs).abs() < 0.5,
+                "{dtype:?}: {ours} for {theirs}"
+            );
+        }
+    }
+}
+
+#[test]
 fn sequences_over_one_file_are_independent() {
     let model = Arc::new(GgufFile::of("llama-gqa", GgmlDType::F32).load().unwrap());
     let sequences = &expected("llama-gqa").sequences;

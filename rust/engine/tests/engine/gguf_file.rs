@@ -163,6 +163,20 @@ impl GgufFile {
         }
     }
 
+    /// Makes the feed-forward blocks `width` wide; what is new is zero and changes nothing.
+    pub fn widen_feed_forward(&mut self, width: u32) {
+        self.set("llama.feed_forward_length", Value::U32(width));
+        for (name, tensor, _) in &mut self.tensors {
+            let dimension = match name.rsplit('.').nth(1).unwrap() {
+                "ffn_gate" | "ffn_up" => 0,
+                "ffn_down" => 1,
+                _ => continue,
+            };
+            let missing = width as usize - tensor.dim(dimension).unwrap();
+            *tensor = tensor.pad_with_zeros(dimension, 0, missing).unwrap();
+        }
+    }
+
     /// The bytes of the file.
     pub fn bytes(&self) -> Vec<u8> {
         let tensors: Vec<(&str, QTensor)> = self
