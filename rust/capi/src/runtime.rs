@@ -1,5 +1,7 @@
 //! Version, build and machine.
 
+use std::sync::Once;
+
 use candle4j_engine::error::Error;
 use candle4j_engine::runtime;
 use serde_json::{Map, Value, json};
@@ -84,6 +86,19 @@ pub unsafe extern "C" fn c4j_runtime_set_threads(
             runtime::set_threads(count)
         })
     }
+}
+
+/// Tells Candle the number of threads, once, before the first model is loaded.
+pub(crate) fn announce_threads() {
+    static ANNOUNCED: Once = Once::new();
+    ANNOUNCED.call_once(|| {
+        if let Some(count) = runtime::candle_threads() {
+            // SAFETY: changing the environment is undefined while another thread reads it through C.
+            // The JVM has copied its own before any library is loaded, Rust's readers share a lock
+            // with this, and it happens once, only where Candle would take the wrong number.
+            unsafe { std::env::set_var("CANDLE_NUM_THREADS", count.to_string()) };
+        }
+    });
 }
 
 fn features() -> Vec<&'static str> {

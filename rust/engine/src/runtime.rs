@@ -42,6 +42,19 @@ pub fn threads() -> usize {
     })
 }
 
+/// The number of threads that Candle must be told in `CANDLE_NUM_THREADS` before it computes anything;
+/// `None` when it comes to [`threads`] by itself.
+///
+/// Candle counts the machine's cores and knows neither a process's affinity nor a container's quota,
+/// and there is no other way to tell it.
+pub fn candle_threads() -> Option<usize> {
+    let own = std::env::var(THREAD_VARIABLES[0])
+        .ok()
+        .and_then(|text| text.parse().ok().filter(|n| *n > 0))
+        .unwrap_or_else(candle_core::utils::get_num_threads);
+    Some(threads()).filter(|count| *count != own)
+}
+
 /// Fixes the number of threads. It counts from the first use on and cannot be changed after.
 ///
 /// # Errors

@@ -15,6 +15,7 @@ import java.util.function.Predicate;
 /** Another JVM, for what depends on how one is started or might end one. */
 final class ChildJvm {
   private final List<String> options = new ArrayList<>();
+  private final List<String> prefix = new ArrayList<>();
   private final Map<String, String> environment = new java.util.HashMap<>();
 
   /** What a child printed, and how it ended. */
@@ -48,11 +49,17 @@ final class ChildJvm {
     return this;
   }
 
+  /** Lets it run on these processors only; on Linux. */
+  ChildJvm onProcessors(String list) {
+    prefix.addAll(List.of("taskset", "--cpu-list", list));
+    return this;
+  }
+
   Result run(String... command) throws IOException, InterruptedException {
     Path out = Files.createTempFile("child", ".out");
     Path err = Files.createTempFile("child", ".err");
     try {
-      List<String> line = new ArrayList<>();
+      List<String> line = new ArrayList<>(prefix);
       line.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
       line.addAll(options);
       line.addAll(List.of(command));

@@ -34,6 +34,8 @@ import picocli.CommandLine.Spec;
       "130:interrupted by Ctrl-C (143: by SIGTERM)"
     })
 final class CandleCommand implements Runnable {
+  private static final String COMPLETION = "completion";
+
   private static final Map<String, BiFunction<Stdio, Interruption, BaseCommand>> COMMANDS =
       new LinkedHashMap<>();
 
@@ -48,6 +50,7 @@ final class CandleCommand implements Runnable {
     COMMANDS.put("info", InfoCommand::new);
     COMMANDS.put("score", ScoreCommand::new);
     COMMANDS.put("bench", BenchCommand::new);
+    COMMANDS.put(COMPLETION, CompletionCommand::new);
   }
 
   @Spec private CommandSpec spec;
@@ -82,10 +85,13 @@ final class CandleCommand implements Runnable {
     return line;
   }
 
-  /** The command that is called. All of them, which takes its time, when that is not clear. */
+  /**
+   * The command that is called. All of them, which takes its time, when that is not clear, or when
+   * it is about all.
+   */
   private static List<BaseCommand> commands(Stdio stdio, Interruption interruption, String[] args) {
     BiFunction<Stdio, Interruption, BaseCommand> called =
-        args.length == 0 ? null : COMMANDS.get(args[0]);
+        args.length == 0 || args[0].equals(COMPLETION) ? null : COMMANDS.get(args[0]);
     Collection<BiFunction<Stdio, Interruption, BaseCommand>> makers =
         called == null ? COMMANDS.values() : List.of(called);
     return makers.stream().map(maker -> maker.apply(stdio, interruption)).toList();

@@ -16,7 +16,17 @@ class HelpTest {
     assertEquals(ExitCode.OK, help.code());
     for (String command :
         new String[] {
-          "generate", "chat", "batch", "pull", "ls", "rm", "verify", "info", "score", "bench"
+          "generate",
+          "chat",
+          "batch",
+          "pull",
+          "ls",
+          "rm",
+          "verify",
+          "info",
+          "score",
+          "bench",
+          "completion"
         }) {
       assertTrue(help.out().contains("\n  " + command + " "), command);
     }
@@ -35,7 +45,8 @@ class HelpTest {
         "verify",
         "info",
         "score",
-        "bench"
+        "bench",
+        "completion"
       })
   void eachCommandExplainsItselfAndTheExitCodes(String command) {
     Cli.Result help = Cli.run(command, "--help");
@@ -47,6 +58,22 @@ class HelpTest {
     }
     assertFalse(help.out().contains("\033"));
     assertEquals("candle 0.1.0\n", Cli.run(command, "--version").out());
+  }
+
+  @Test
+  void completionKnowsCommandsAndOptions() throws Exception {
+    Cli.Result script = Cli.run("completion");
+    assertEquals(ExitCode.OK, script.code());
+    for (String word : new String[] {"generate", "score", "--max-tokens", "--repeat-penalty"}) {
+      assertTrue(script.out().contains(word), word);
+    }
+    java.nio.file.Path file = java.nio.file.Files.createTempFile("completion", ".sh");
+    try {
+      java.nio.file.Files.writeString(file, script.out());
+      assertEquals(0, new ProcessBuilder("bash", "-n", file.toString()).start().waitFor());
+    } finally {
+      java.nio.file.Files.delete(file);
+    }
   }
 
   @Test

@@ -184,12 +184,13 @@ final class Jar {
     command.add("-jar");
     command.add(System.getProperty("candle4j.test.jar"));
     command.addAll(List.of(args));
+    if (resetsSignals()) {
+      // Whoever started the tests in the background made them, and all they start, deaf to Ctrl-C.
+      command.addAll(0, List.of("env", "--default-signal=INT"));
+    }
     if (onTerminal) {
       String line = String.join(" ", command.stream().map(word -> "'" + word + "'").toList());
       command = List.of("script", "--quiet", "--return", "--command", line, "/dev/null");
-    } else if (resetsSignals()) {
-      // Whoever started the tests in the background made them, and all they start, deaf to Ctrl-C.
-      command.addAll(0, List.of("env", "--default-signal=INT"));
     }
     ProcessBuilder builder = new ProcessBuilder(command);
     builder

@@ -4,6 +4,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledIf;
@@ -12,6 +14,9 @@ import org.junit.jupiter.api.io.TempDir;
 /** What a person sees on a terminal. */
 @EnabledIf(value = "io.candle4j.cli.Jar#hasTerminals", disabledReason = "no command script")
 class TerminalJarTest {
+  private static final String CTRL_C = "\003";
+  private static final String CTRL_D = "\004";
+
   @TempDir private Path folder;
 
   private Jar onTerminal() {
@@ -65,5 +70,35 @@ class TerminalJarTest {
       Cli.Result removed = yes.awaitOut("[y/N] ").type("y\n").result();
       assertTrue(removed.out().contains("reclaimed"), removed.out());
     }
+  }
+
+  @Test
+  void ctrlCStopsAnAnswerAndNotTheChat() throws IOException {
+    String endless = Golden.endless(folder.resolve("endless"));
+    Jar.Running chat =
+        onTerminal()
+            .start(
+                "chat",
+                "--model",
+                endless,
+                "--temperature",
+                "0",
+                "--max-tokens",
+                "100000",
+                "--ignore-eos");
+    chat.awaitOut(">>> ").type("Hello\r").awaitOut("\033[36m").type(CTRL_C);
+    // Ctrl-C takes with it what was typed ahead, so each step waits for the prompt. The second one
+    // stands behind the answer, and the terminal is as before.
+    chat.awaitOut("\033[0m\r\n").awaitOut(">>> ").type("/system\r").awaitOut("(no instructions)");
+    chat.awaitOut(">>> ").type("half a line" + CTRL_C).awaitOut(">>> ").type(CTRL_C);
+    chat.awaitOut("(Ctrl-D or /bye leaves)").awaitOut(">>> ");
+    chat.type("/nonsense\r").awaitOut("there is no command /nonsense").awaitOut(">>> ");
+    chat.type("\"\"\"\r").awaitOut("... ").type("/help\"\"\"\r").awaitOut("\033[36m");
+    chat.type(CTRL_C).awaitOut("\033[0m\r\n").awaitOut(">>> ");
+    chat.type("/he\t\r").awaitOut("/retry").type(CTRL_D);
+    Cli.Result result = chat.result();
+    assertEquals(ExitCode.OK, result.code(), result.out());
+    String history = Files.readString(folder.resolve("state/candle4j/chat_history"));
+    assertTrue(history.contains(":Hello\n"), history);
   }
 }
