@@ -16,7 +16,11 @@ public record Score(float[] logprobs, List<TokenLogprob> top) {
     top = List.copyOf(top);
   }
 
-  /** A copy. */
+  /**
+   * The natural logarithm of each token's probability given all before it, from the second on.
+   *
+   * @return a copy
+   */
   @Override
   public float[] logprobs() {
     return logprobs.clone();
