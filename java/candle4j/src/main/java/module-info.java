@@ -1,6 +1,10 @@
+import org.jspecify.annotations.NullMarked;
+
 /** Local language models in the process: Llama, Mistral and Qwen on the Rust Candle crate. */
+@NullMarked
 module io.candle4j {
   requires io.candle4j.bindings;
+  requires static transitive org.jspecify;
   requires tools.jackson.databind;
 
   exports io.candle4j;

@@ -4,6 +4,7 @@ import io.candle4j.internal.NativeHub;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The Hugging Face Hub, and the cache of what was fetched from it: the same cache that Python's
@@ -71,7 +72,7 @@ public final class CandleHub implements AutoCloseable {
    * @throws HubUnavailableException when the Hub does not answer rightly in time
    * @throws java.util.concurrent.CancellationException when this thread is interrupted
    */
-  public Snapshot fetch(String id, ProgressListener listener) {
+  public Snapshot fetch(String id, @Nullable ProgressListener listener) {
     return hub.fetch(Objects.requireNonNull(id, "id"), false, listener);
   }
 
@@ -83,7 +84,7 @@ public final class CandleHub implements AutoCloseable {
    * @param listener told how far it is, or null
    * @return where it lies
    */
-  public Snapshot pull(String id, ProgressListener listener) {
+  public Snapshot pull(String id, @Nullable ProgressListener listener) {
     return hub.fetch(Objects.requireNonNull(id, "id"), true, listener);
   }
 
@@ -116,7 +117,7 @@ public final class CandleHub implements AutoCloseable {
    * @return what was found
    * @throws ModelNotCachedException when nothing of it is there
    */
-  public VerifiedModel verify(String id, ProgressListener listener) {
+  public VerifiedModel verify(String id, @Nullable ProgressListener listener) {
     return hub.verify(Objects.requireNonNull(id, "id"), listener);
   }
 
@@ -128,11 +129,11 @@ public final class CandleHub implements AutoCloseable {
 
   /** What differs from the environment's settings. Not for several threads. */
   public static final class Builder {
-    private String endpoint;
-    private String cache;
-    private String token;
-    private Boolean offline;
-    private Integer concurrency;
+    private @Nullable String endpoint;
+    private @Nullable String cache;
+    private @Nullable String token;
+    private @Nullable Boolean offline;
+    private @Nullable Integer concurrency;
 
     private Builder() {}
 

@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A loaded model: weights, tokenizer and chat template, shared by any number of sessions.
@@ -74,7 +75,7 @@ public final class CandleModel implements AutoCloseable {
   }
 
   /** A session that closes {@code owned} with itself, unless that is null. */
-  CandleSession newSession(CandleModel owned) {
+  CandleSession newSession(@Nullable CandleModel owned) {
     return new CandleSession(model.newSession(), owned);
   }
 
@@ -144,7 +145,10 @@ public final class CandleModel implements AutoCloseable {
    * @return the results in the order of the prompts; one prompt's failure touches no other
    */
   public List<BatchResult> generateAll(
-      List<String> prompts, GenerateOptions options, int parallel, BatchListener listener) {
+      List<String> prompts,
+      GenerateOptions options,
+      int parallel,
+      @Nullable BatchListener listener) {
     if (parallel < 0) {
       throw new IllegalArgumentException("parallel: expected at least 0, got " + parallel);
     }
@@ -166,11 +170,11 @@ public final class CandleModel implements AutoCloseable {
   /** How a model is to be loaded. Not for several threads. */
   public static final class Builder {
     private String source = BUILT_IN;
-    private String revision;
+    private @Nullable String revision;
     private Device device = Device.AUTO;
     private Precision precision = Precision.AUTO;
-    private Integer contextLength;
-    private ProgressListener progress;
+    private @Nullable Integer contextLength;
+    private @Nullable ProgressListener progress;
 
     private Builder() {}
 

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A session: a KV cache over a model's weights, and a conversation.
@@ -19,10 +20,10 @@ import java.util.concurrent.CompletableFuture;
  */
 public final class CandleSession implements AutoCloseable {
   private final NativeSession session;
-  private final CandleModel owned;
+  private final @Nullable CandleModel owned;
   private final List<ChatMessage> history = new ArrayList<>();
 
-  CandleSession(NativeSession session, CandleModel owned) {
+  CandleSession(NativeSession session, @Nullable CandleModel owned) {
     this.session = session;
     this.owned = owned;
   }
@@ -90,7 +91,8 @@ public final class CandleSession implements AutoCloseable {
    *     comes out of this call
    * @return the answer
    */
-  public Generation generate(String prompt, GenerateOptions options, TokenListener listener) {
+  public Generation generate(
+      String prompt, GenerateOptions options, @Nullable TokenListener listener) {
     return run(text(prompt, options), options, listener);
   }
 
@@ -113,7 +115,8 @@ public final class CandleSession implements AutoCloseable {
    * @param listener told of each token on this thread
    * @return the answer
    */
-  public Generation generate(int[] tokens, GenerateOptions options, TokenListener listener) {
+  public Generation generate(
+      int[] tokens, GenerateOptions options, @Nullable TokenListener listener) {
     return run(tokens(tokens), options, listener);
   }
 
@@ -137,7 +140,8 @@ public final class CandleSession implements AutoCloseable {
    * @return the answer; it becomes part of the history, unless it was cancelled or failed, in which
    *     case the history stays as it was
    */
-  public Generation chat(String message, GenerateOptions options, TokenListener listener) {
+  public Generation chat(
+      String message, GenerateOptions options, @Nullable TokenListener listener) {
     List<ChatMessage> messages = history();
     messages.add(ChatMessage.user(message));
     return chat(messages, options, listener);
@@ -163,7 +167,7 @@ public final class CandleSession implements AutoCloseable {
    * @throws ChatTemplateException when the model has no chat template, or it cannot render these
    */
   public Generation chat(
-      List<ChatMessage> messages, GenerateOptions options, TokenListener listener) {
+      List<ChatMessage> messages, GenerateOptions options, @Nullable TokenListener listener) {
     return chat(messages, Map.of(), options, listener);
   }
 
@@ -180,7 +184,7 @@ public final class CandleSession implements AutoCloseable {
       List<ChatMessage> messages,
       Map<String, Object> variables,
       GenerateOptions options,
-      TokenListener listener) {
+      @Nullable TokenListener listener) {
     List<ChatMessage> conversation = new ArrayList<>(messages);
     Generation answer = run(Prompt.chat(conversation, variables), options, listener);
     if (answer.finishReason() != FinishReason.CANCELLED) {
@@ -267,7 +271,7 @@ public final class CandleSession implements AutoCloseable {
    * @return the answer to come; cancelling it stops the generation
    */
   public CompletableFuture<Generation> generateAsync(
-      String prompt, GenerateOptions options, TokenListener listener) {
+      String prompt, GenerateOptions options, @Nullable TokenListener listener) {
     Prompt text = text(prompt, options);
     long number = session.nextCall();
     return Worker.start(
@@ -325,7 +329,7 @@ public final class CandleSession implements AutoCloseable {
     }
   }
 
-  private Generation run(Prompt prompt, GenerateOptions options, TokenListener listener) {
+  private Generation run(Prompt prompt, GenerateOptions options, @Nullable TokenListener listener) {
     Objects.requireNonNull(options, "options");
     return session.generate(session.nextCall(), prompt, options, false, listener);
   }

@@ -3,6 +3,7 @@ package io.candle4j;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 
 /**
  * One message of a conversation.
@@ -12,7 +13,7 @@ import java.util.Objects;
  * @param more further keys for the model's chat template, such as {@code tool_calls} or {@code
  *     name}; values are those that JSON has
  */
-public record ChatMessage(String role, String content, Map<String, Object> more) {
+public record ChatMessage(String role, @Nullable String content, Map<String, Object> more) {
 
   /**
    * Checks and copies the parts.

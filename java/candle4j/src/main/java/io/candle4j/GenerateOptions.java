@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
+import org.jspecify.annotations.Nullable;
 
 /**
  * How to generate. What is left out is taken from the model's own {@code generation_config.json},
@@ -156,24 +157,24 @@ public final class GenerateOptions {
     return values.raw;
   }
 
-  private static OptionalInt optional(Integer value) {
+  private static OptionalInt optional(@Nullable Integer value) {
     return value == null ? OptionalInt.empty() : OptionalInt.of(value);
   }
 
-  private static OptionalDouble optional(Double value) {
+  private static OptionalDouble optional(@Nullable Double value) {
     return value == null ? OptionalDouble.empty() : OptionalDouble.of(value);
   }
 
   /** Collects options. Not for several threads. */
   public static final class Builder {
-    private Integer maxTokens;
-    private Double temperature;
-    private Integer topK;
-    private Double topP;
-    private Double minP;
-    private Double repeatPenalty;
-    private Integer repeatWindow;
-    private Long seed;
+    private @Nullable Integer maxTokens;
+    private @Nullable Double temperature;
+    private @Nullable Integer topK;
+    private @Nullable Double topP;
+    private @Nullable Double minP;
+    private @Nullable Double repeatPenalty;
+    private @Nullable Integer repeatWindow;
+    private @Nullable Long seed;
     private List<String> stop = List.of();
     private boolean ignoreEos;
     private boolean raw;

@@ -4,13 +4,15 @@ import io.candle4j.internal.BuiltInModel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /** What a text that names a model stands for. */
 final class ModelSource {
   private ModelSource() {}
 
   /** The folder or the file of a model, fetched from the Hub if it is an id. */
-  static Path resolve(String source, String revision, ProgressListener progress) {
+  static Path resolve(
+      String source, @Nullable String revision, @Nullable ProgressListener progress) {
     if (source.isBlank()) {
       throw new IllegalArgumentException(
           "source: expected an alias, a Hub id, a folder or a GGUF file, got a blank text");
@@ -42,7 +44,7 @@ final class ModelSource {
   }
 
   /** The id with a revision, which stands before a quantisation. */
-  private static String id(String source, String revision) {
+  private static String id(String source, @Nullable String revision) {
     if (revision == null) {
       return source;
     }
@@ -52,7 +54,7 @@ final class ModelSource {
         : source.substring(0, colon) + "@" + revision + source.substring(colon);
   }
 
-  private static Path path(String source) {
+  private static @Nullable Path path(String source) {
     if (source.startsWith("~/")) {
       return Path.of(System.getProperty("user.home")).resolve(source.substring(2));
     }

@@ -15,6 +15,7 @@ import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The tokens of one generation, one after the other: as an {@link Iterable}, as a {@link Stream},
@@ -39,8 +40,8 @@ public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>
   private final AtomicBoolean closed = new AtomicBoolean();
   private final Runnable stop;
   private final Thread producer;
-  private volatile Generation result;
-  private volatile Throwable failure;
+  private volatile @Nullable Generation result;
+  private volatile @Nullable Throwable failure;
 
   /** What the generating thread hands over. */
   private sealed interface Event {
@@ -127,10 +128,11 @@ public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>
     }
     join();
     rethrow();
-    if (result == null) {
+    Generation generation = result;
+    if (generation == null) {
       throw new CancellationException("the stream was closed");
     }
-    return result;
+    return generation;
   }
 
   /** Stops the generation if it runs, and waits for it to stop. */
@@ -176,7 +178,7 @@ public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>
   }
 
   private final class Tokens implements Iterator<Token> {
-    private Event next;
+    private @Nullable Event next;
 
     @Override
     public boolean hasNext() {
@@ -192,10 +194,9 @@ public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>
 
     @Override
     public Token next() {
-      if (!hasNext()) {
+      if (!hasNext() || !(next instanceof Event.Next(Token token))) {
         throw new NoSuchElementException();
       }
-      Token token = ((Event.Next) next).token();
       next = null;
       return token;
     }

@@ -4,6 +4,7 @@ import java.util.Iterator;
 import java.util.concurrent.Flow;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
+import org.jspecify.annotations.Nullable;
 
 /** Hands tokens to one subscriber, by the rules of Reactive Streams, on a thread of its own. */
 final class TokenSubscription implements Flow.Subscription {
@@ -14,7 +15,7 @@ final class TokenSubscription implements Flow.Subscription {
   private final Condition changed = lock.newCondition();
   private long requested;
   private boolean cancelled;
-  private Throwable violation;
+  private @Nullable Throwable violation;
 
   TokenSubscription(
       Iterator<Token> tokens, Runnable close, Flow.Subscriber<? super Token> subscriber) {

@@ -8,6 +8,7 @@ import java.net.URL;
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.Properties;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Models that come as Maven artifacts.
@@ -29,7 +30,7 @@ public final class BuiltInModel {
    * @throws InvalidModelException when the jar is damaged
    * @throws UncheckedIOException when the cache folder cannot be written
    */
-  public static Path find(String alias) {
+  public static @Nullable Path find(String alias) {
     // Nothing else is looked for inside jars, whatever somebody types.
     URL description =
         alias.matches("[a-z0-9-]+") ? Resources.find(FOLDER + alias + ".properties") : null;
@@ -54,7 +55,8 @@ public final class BuiltInModel {
     try {
       CacheFolder.ensureOnce(target, file::openStream, hash);
     } catch (IllegalStateException e) {
-      throw new InvalidModelException(e.getMessage(), Map.of("file", file.toString()));
+      throw new InvalidModelException(
+          file + ": " + e.getMessage(), Map.of("file", file.toString()));
     }
     return target;
   }

@@ -15,6 +15,7 @@ import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
 import java.util.Locale;
+import java.util.Objects;
 
 /**
  * Files that come inside jars and must lie on disk to be used: the native library and the built-in
@@ -67,7 +68,7 @@ final class CacheFolder {
       if (Files.isRegularFile(target) && hash(target).equals(hash)) {
         return;
       }
-      Path folder = target.getParent();
+      Path folder = Objects.requireNonNull(target.getParent(), "a file in a folder");
       createPrivate(folder);
       Path part = Files.createTempFile(folder, target.getFileName().toString(), ".part");
       try {

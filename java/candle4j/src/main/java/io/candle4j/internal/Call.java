@@ -6,6 +6,8 @@ import io.candle4j.bindings.candle4j_h;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The arguments and results of one downcall, in memory that ends with it.
@@ -16,7 +18,7 @@ import java.lang.foreign.ValueLayout;
 final class Call implements AutoCloseable {
   private final Arena arena = Arena.ofConfined();
   private final MemorySegment error = arena.allocate(ValueLayout.ADDRESS);
-  private MemorySegment buffer;
+  private @Nullable MemorySegment buffer;
 
   /** Where the function writes its error. */
   MemorySegment error() {
@@ -71,13 +73,18 @@ final class Call implements AutoCloseable {
 
   /** The text that the function returned. */
   String text() {
-    return text(buffer);
+    return text(filled());
   }
 
   /** The token ids that the function returned. */
   int[] ids() {
-    return Memory.at(c4j_buffer.data(buffer), c4j_buffer.len(buffer))
+    MemorySegment filled = filled();
+    return Memory.at(c4j_buffer.data(filled), c4j_buffer.len(filled))
         .toArray(ValueLayout.JAVA_INT_UNALIGNED);
+  }
+
+  private MemorySegment filled() {
+    return Objects.requireNonNull(buffer, "a buffer was given to the function");
   }
 
   private static String text(MemorySegment buffer) {

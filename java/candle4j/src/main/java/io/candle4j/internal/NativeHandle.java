@@ -11,6 +11,7 @@ import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
 import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A pointer to something native, and the rule that nobody uses it once it is freed.
@@ -40,7 +41,8 @@ class NativeHandle implements AutoCloseable {
    * @param arena memory that lives as long as it; closed after it is freed
    * @param free frees the pointer
    */
-  NativeHandle(String name, MemorySegment pointer, Arena arena, Consumer<MemorySegment> free) {
+  NativeHandle(
+      String name, MemorySegment pointer, @Nullable Arena arena, Consumer<MemorySegment> free) {
     this.name = name;
     this.resource = new Resource(name, pointer, arena, free);
     this.cleanable = CLEANER.register(this, resource);
@@ -51,7 +53,7 @@ class NativeHandle implements AutoCloseable {
    *
    * @throws IllegalStateException after close
    */
-  <T> T call(Function<MemorySegment, T> downcall) {
+  <T extends @Nullable Object> T call(Function<MemorySegment, T> downcall) {
     enter();
     try {
       return downcall.apply(resource.pointer);
@@ -140,11 +142,12 @@ class NativeHandle implements AutoCloseable {
   private static final class Resource implements Runnable {
     private final String name;
     private final MemorySegment pointer;
-    private final Arena arena;
+    private final @Nullable Arena arena;
     private final Consumer<MemorySegment> free;
     private volatile boolean expected;
 
-    Resource(String name, MemorySegment pointer, Arena arena, Consumer<MemorySegment> free) {
+    Resource(
+        String name, MemorySegment pointer, @Nullable Arena arena, Consumer<MemorySegment> free) {
       this.name = name;
       this.pointer = pointer;
       this.arena = arena;

@@ -19,6 +19,7 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.concurrent.CancellationException;
+import org.jspecify.annotations.Nullable;
 
 /** A Hub behind the border. Any thread may use it. */
 public final class NativeHub implements AutoCloseable {
@@ -30,7 +31,11 @@ public final class NativeHub implements AutoCloseable {
 
   /** What differs from the environment's settings; null leaves a setting as it is there. */
   public record Options(
-      String endpoint, String cache, String token, Boolean offline, Integer concurrency) {}
+      @Nullable String endpoint,
+      @Nullable String cache,
+      @Nullable String token,
+      @Nullable Boolean offline,
+      @Nullable Integer concurrency) {}
 
   record FetchRequest(String id, boolean update) {}
 
@@ -38,9 +43,9 @@ public final class NativeHub implements AutoCloseable {
       String phase,
       String file,
       long bytes,
-      Long total,
+      @Nullable Long total,
       long overallBytes,
-      Long overallTotal,
+      @Nullable Long overallTotal,
       int filesDone,
       int filesTotal) {
 
@@ -56,23 +61,28 @@ public final class NativeHub implements AutoCloseable {
           filesTotal);
     }
 
-    private static OptionalLong optional(Long value) {
+    private static OptionalLong optional(@Nullable Long value) {
       return value == null ? OptionalLong.empty() : OptionalLong.of(value);
     }
   }
 
   record File(String name, long size) {}
 
-  record Fetched(String folder, String commit, List<File> files, String gguf) {}
+  record Fetched(String folder, String commit, List<File> files, @Nullable String gguf) {}
 
   record Revision(String commit, List<String> refs, long size, List<File> files) {}
 
   record Listed(
-      String id, String folder, long sizeOnDisk, Long lastUsed, List<Revision> revisions) {}
+      String id,
+      String folder,
+      long sizeOnDisk,
+      @Nullable Long lastUsed,
+      List<Revision> revisions) {}
 
   record Removed(long bytes, int files, List<String> commits) {}
 
-  record VerifiedFile(String name, long size, String verdict, String expected, String got) {}
+  record VerifiedFile(
+      String name, long size, String verdict, @Nullable String expected, @Nullable String got) {}
 
   record Verified(String commit, boolean intact, List<VerifiedFile> files) {}
 
@@ -100,7 +110,7 @@ public final class NativeHub implements AutoCloseable {
    * @param listener told how far it is, or null
    * @return where it lies
    */
-  public Snapshot fetch(String id, boolean update, ProgressListener listener) {
+  public Snapshot fetch(String id, boolean update, @Nullable ProgressListener listener) {
     byte[] request = Json.write(new FetchRequest(Utf8.check("id", id), update));
     return handle.call(hub -> {
       try (Call call = new Call();
@@ -177,7 +187,7 @@ public final class NativeHub implements AutoCloseable {
    * @param listener told how far it is, or null
    * @return what was found
    */
-  public VerifiedModel verify(String id, ProgressListener listener) {
+  public VerifiedModel verify(String id, @Nullable ProgressListener listener) {
     byte[] bytes = Utf8.encode("id", id);
     return handle.call(hub -> {
       try (Call call = new Call();
@@ -209,7 +219,7 @@ public final class NativeHub implements AutoCloseable {
     });
   }
 
-  private void report(String json, ProgressListener listener) {
+  private void report(String json, @Nullable ProgressListener listener) {
     if (handle.isClosed()) {
       throw new CancellationException("the hub was closed");
     }

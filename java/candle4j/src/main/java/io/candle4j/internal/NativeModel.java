@@ -17,6 +17,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /** A loaded model behind the border. */
 public final class NativeModel implements AutoCloseable {
@@ -26,7 +27,7 @@ public final class NativeModel implements AutoCloseable {
     handle = new NativeHandle("model", pointer, null, candle4j_h::c4j_model_free);
   }
 
-  record Options(String device, String precision, Integer contextLength) {}
+  record Options(String device, String precision, @Nullable Integer contextLength) {}
 
   /**
    * Loads the model in a folder or a GGUF file.
@@ -38,7 +39,7 @@ public final class NativeModel implements AutoCloseable {
    * @return the model
    */
   public static NativeModel load(
-      Path source, Device device, Precision precision, Integer contextLength) {
+      Path source, Device device, Precision precision, @Nullable Integer contextLength) {
     NativeRuntime.library();
     byte[] path = Utf8.encode("path", source.toAbsolutePath().toString());
     byte[] options =
@@ -137,7 +138,10 @@ public final class NativeModel implements AutoCloseable {
    * @return the results in the order of the prompts
    */
   public List<BatchResult> generateAll(
-      List<String> prompts, GenerateOptions options, Integer parallel, BatchListener listener) {
+      List<String> prompts,
+      GenerateOptions options,
+      @Nullable Integer parallel,
+      @Nullable BatchListener listener) {
     List<Requests.Generate> requests = new ArrayList<>();
     Requests.Options shared = Requests.options(options);
     for (String prompt : prompts) {
@@ -167,7 +171,7 @@ public final class NativeModel implements AutoCloseable {
     });
   }
 
-  private void report(String json, BatchListener listener) {
+  private void report(String json, @Nullable BatchListener listener) {
     if (handle.isClosed()) {
       throw new java.util.concurrent.CancellationException("the model was closed");
     }

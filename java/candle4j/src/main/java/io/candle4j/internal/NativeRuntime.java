@@ -13,7 +13,11 @@ public final class NativeRuntime {
   private static final Logger LOGGER = System.getLogger("io.candle4j");
 
   /** Exactly one of the two is set. */
-  private record Outcome(Path library, NativeLibraryException failure) {}
+  private sealed interface Outcome {
+    record Loaded(Path library) implements Outcome {}
+
+    record Failed(String message, Map<String, String> detail) implements Outcome {}
+  }
 
   // What an initialiser throws is wrapped the first time and hidden the second, so it is kept.
   private static final Outcome OUTCOME = load();
@@ -30,9 +34,9 @@ public final class NativeRuntime {
             library + " has ABI " + abi + ", expected " + candle4j_h.C4J_ABI_VERSION(),
             Map.of("file", library.toString()));
       }
-      return new Outcome(library, null);
+      return new Outcome.Loaded(library);
     } catch (NativeLibraryException e) {
-      return new Outcome(null, e);
+      return new Outcome.Failed(String.valueOf(e.getMessage()), e.detail());
     }
   }
 
@@ -43,10 +47,11 @@ public final class NativeRuntime {
    * @throws NativeLibraryException when there is no library, every time
    */
   public static Path library() {
-    if (OUTCOME.failure != null) {
-      throw new NativeLibraryException(OUTCOME.failure.getMessage(), OUTCOME.failure.detail());
-    }
-    return OUTCOME.library;
+    return switch (OUTCOME) {
+      case Outcome.Loaded loaded -> loaded.library();
+      case Outcome.Failed failed ->
+          throw new NativeLibraryException(failed.message(), failed.detail());
+    };
   }
 
   /** What the library says of itself and of the machine. */

@@ -15,14 +15,17 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReference;
+import org.jspecify.annotations.Nullable;
 
 /** A session behind the border. One call at a time; cancelling is for any thread. */
 public final class NativeSession implements AutoCloseable {
   private final NativeHandle handle;
   private final TokenUpcall upcall;
   private final AtomicLong numbers = new AtomicLong();
-  private final AtomicReference<Long> running = new AtomicReference<>();
+  private final AtomicReference<@Nullable Long> running = new AtomicReference<>();
 
+  // The arena is closed by the handle.
+  @SuppressWarnings("MustBeClosedChecker")
   NativeSession(MemorySegment pointer) {
     Arena arena = Arena.ofShared();
     upcall = new TokenUpcall(arena);
@@ -100,7 +103,7 @@ public final class NativeSession implements AutoCloseable {
       Prompt prompt,
       GenerateOptions options,
       boolean prepare,
-      TokenListener listener) {
+      @Nullable TokenListener listener) {
     byte[] request =
         Json.write(
             new Requests.Generate(number, prompt.prompt, Requests.options(options), prepare));
@@ -187,7 +190,8 @@ public final class NativeSession implements AutoCloseable {
     }
   }
 
-  private <T> T exclusively(long number, java.util.function.Function<MemorySegment, T> downcall) {
+  private <T extends @Nullable Object> T exclusively(
+      long number, java.util.function.Function<MemorySegment, T> downcall) {
     return handle.call(session -> {
       if (!running.compareAndSet(null, number)) {
         throw new SessionBusyException("another call on this session is under way", Map.of());

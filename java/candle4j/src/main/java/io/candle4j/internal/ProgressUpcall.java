@@ -5,13 +5,14 @@ import io.candle4j.bindings.candle4j_h;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 
 /** Where native code reports progress to. As {@link TokenUpcall}, for one call. */
 final class ProgressUpcall implements c4j_progress_fn.Function, AutoCloseable {
   private final Arena arena = Arena.ofConfined();
   private final MemorySegment stub;
   private final Consumer<String> listener;
-  private Throwable thrown;
+  private @Nullable Throwable thrown;
 
   /**
    * Makes the stub.

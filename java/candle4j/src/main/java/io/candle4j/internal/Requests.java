@@ -2,31 +2,33 @@ package io.candle4j.internal;
 
 import io.candle4j.ChatMessage;
 import io.candle4j.GenerateOptions;
+import java.math.BigInteger;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /** Requests as the native side reads them. */
 final class Requests {
   private Requests() {}
 
   /** What to generate from, as one of the three forms. */
-  record Prompt(Text text, int[] tokens, Chat chat) {}
+  record Prompt(@Nullable Text text, int @Nullable [] tokens, @Nullable Chat chat) {}
 
   record Text(String text, boolean raw) {}
 
   record Chat(List<Map<String, Object>> messages, Map<String, Object> variables) {}
 
   record Options(
-      Integer maxTokens,
-      Double temperature,
-      Integer topK,
-      Double topP,
-      Double minP,
-      Double repeatPenalty,
-      Integer repeatWindow,
-      java.math.BigInteger seed,
+      @Nullable Integer maxTokens,
+      @Nullable Double temperature,
+      @Nullable Integer topK,
+      @Nullable Double topP,
+      @Nullable Double minP,
+      @Nullable Double repeatPenalty,
+      @Nullable Integer repeatWindow,
+      @Nullable BigInteger seed,
       List<String> stop,
       boolean ignoreEos) {}
 
@@ -34,7 +36,7 @@ final class Requests {
 
   record Score(long call, int[] tokens, int top) {}
 
-  record Batch(List<Generate> requests, Integer parallel) {}
+  record Batch(List<Generate> requests, @Nullable Integer parallel) {}
 
   record Render(
       List<Map<String, Object>> messages,
@@ -81,15 +83,15 @@ final class Requests {
     return list;
   }
 
-  private static java.math.BigInteger unsigned(long value) {
-    return new java.math.BigInteger(Long.toUnsignedString(value));
+  private static BigInteger unsigned(long value) {
+    return new BigInteger(Long.toUnsignedString(value));
   }
 
-  private static Integer boxed(java.util.OptionalInt value) {
+  private static @Nullable Integer boxed(java.util.OptionalInt value) {
     return value.isPresent() ? value.getAsInt() : null;
   }
 
-  private static Double boxed(java.util.OptionalDouble value) {
+  private static @Nullable Double boxed(java.util.OptionalDouble value) {
     return value.isPresent() ? value.getAsDouble() : null;
   }
 }

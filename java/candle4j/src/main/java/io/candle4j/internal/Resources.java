@@ -1,6 +1,7 @@
 package io.candle4j.internal;
 
 import java.net.URL;
+import org.jspecify.annotations.Nullable;
 
 /** Files inside jars that hold nothing else. */
 final class Resources {
@@ -12,7 +13,7 @@ final class Resources {
    * @param name its path
    * @return where it is, or null
    */
-  static URL find(String name) {
+  static @Nullable URL find(String name) {
     ClassLoader own = Resources.class.getClassLoader();
     URL found = own == null ? ClassLoader.getSystemResource(name) : own.getResource(name);
     ClassLoader context = Thread.currentThread().getContextClassLoader();

@@ -8,6 +8,8 @@ import java.math.BigInteger;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
 
 /** Results as the native side writes them, and what they become. */
@@ -56,17 +58,18 @@ final class Results {
 
   record Failure(int code, String message, JsonNode detail) {}
 
-  record Outcome(Generated result, Failure error) {
+  record Outcome(@Nullable Generated result, @Nullable Failure error) {
     BatchResult toBatchResult() {
-      if (error != null) {
-        return new BatchResult.Failed(
-            Errors.of(error.code, error.message, error.detail.toString()));
+      if (result != null) {
+        return new BatchResult.Completed(result.toGeneration());
       }
-      return new BatchResult.Completed(result.toGeneration());
+      Failure failure = Objects.requireNonNull(error, "either a result or an error");
+      return new BatchResult.Failed(
+          Errors.of(failure.code, failure.message, failure.detail.toString()));
     }
   }
 
-  record BatchProgress(int done, int total, Integer index) {}
+  record BatchProgress(int done, int total, @Nullable Integer index) {}
 
   private static Duration duration(double milliseconds) {
     return Duration.ofNanos(Math.round(milliseconds * 1e6));

@@ -6,6 +6,7 @@ import io.candle4j.bindings.c4j_token_fn;
 import io.candle4j.bindings.candle4j_h;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Where native code reports tokens to: one stub a session, made once.
@@ -16,8 +17,8 @@ import java.lang.foreign.MemorySegment;
  */
 final class TokenUpcall implements c4j_token_fn.Function {
   private final MemorySegment stub;
-  private TokenListener listener;
-  private Throwable thrown;
+  private @Nullable TokenListener listener;
+  private @Nullable Throwable thrown;
 
   TokenUpcall(Arena arena) {
     stub = c4j_token_fn.allocate(this, arena);
@@ -29,7 +30,7 @@ final class TokenUpcall implements c4j_token_fn.Function {
   }
 
   /** Sets the listener of the next call; null for none. */
-  void arm(TokenListener listener) {
+  void arm(@Nullable TokenListener listener) {
     this.listener = listener;
     this.thrown = null;
   }
