@@ -1,4 +1,4 @@
-"""Decoding and prefill beside llama.cpp: `llama_cpp.py CANDLE MODEL.gguf [ROUNDS]`.
+"""Decoding and prefill beside llama.cpp: `beside_llama_cpp.py CANDLE MODEL.gguf [ROUNDS]`.
 
 CANDLE is the command `candle`. Both sides get the same file, the same prompt and two threads, in turn, so that
 whatever else the machine does meets both. Prints medians of tokens a second, and their quotient.
