@@ -37,9 +37,14 @@ pub fn threads() -> usize {
     *THREADS.get_or_init(|| {
         THREAD_VARIABLES
             .iter()
-            .find_map(|name| std::env::var(name).ok()?.parse().ok().filter(|n| *n > 0))
+            .find_map(|name| from_environment(name))
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()))
     })
+}
+
+/// A number of threads that an environment variable names; what is no such number is passed over.
+fn from_environment(name: &str) -> Option<usize> {
+    std::env::var(name).ok()?.parse().ok().filter(|n| *n > 0)
 }
 
 /// The number of threads that Candle must be told in `CANDLE_NUM_THREADS` before it computes anything;
@@ -48,10 +53,8 @@ pub fn threads() -> usize {
 /// Candle counts the machine's cores and knows neither a process's affinity nor a container's quota,
 /// and there is no other way to tell it.
 pub fn candle_threads() -> Option<usize> {
-    let own = std::env::var(THREAD_VARIABLES[0])
-        .ok()
-        .and_then(|text| text.parse().ok().filter(|n| *n > 0))
-        .unwrap_or_else(candle_core::utils::get_num_threads);
+    let own =
+        from_environment(THREAD_VARIABLES[0]).unwrap_or_else(candle_core::utils::get_num_threads);
     Some(threads()).filter(|count| *count != own)
 }
 

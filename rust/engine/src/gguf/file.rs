@@ -240,6 +240,17 @@ impl GgufFile {
             .collect()
     }
 
+    /// A list of whole numbers that must be there.
+    pub(crate) fn required_numbers(&self, key: &str) -> Result<Vec<u64>> {
+        let invalid = || self.invalid(key, "expected a list of whole numbers");
+        let Some(Value::Array(list)) = self.value(key) else {
+            return Err(invalid());
+        };
+        list.iter()
+            .map(|value| json(value).as_u64().ok_or_else(invalid))
+            .collect()
+    }
+
     /// An error about a value of the metadata.
     pub(crate) fn invalid(&self, key: &str, reason: impl Into<String>) -> Error {
         let value = match self.value(key) {

@@ -125,7 +125,7 @@ impl<'a> LoadedView<'a> {
 }
 
 /// The type that a tensor gets in memory. Candle multiplies by Q4_1, Q5_0 and Q5_1 one number after
-/// the other on the CPU; as Q8_0, which loses next to nothing of them, it is three times as fast.
+/// the other on the CPU; Q8_0 has a kernel of vector instructions and loses next to nothing of them.
 fn loaded_type(dtype: GgmlDType, device: &Device) -> GgmlDType {
     match dtype {
         GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1 if device.is_cpu() => GgmlDType::Q8_0,

@@ -58,20 +58,18 @@ impl GgufModel {
         }
         let config = llama::describe(&file)?;
         file.check_tensors(&config)?;
-        let model = Self {
+        let eos_ids = tokenizer::eos_ids(&file)?;
+        let tokenizer = tokenizer::tokenizer(&file)?;
+        let template = tokenizer::template(&file)?;
+        // Vocabulary and merges are megabytes that nobody needs any more.
+        file.drop_metadata();
+        Ok(Self {
             config,
-            eos_ids: tokenizer::eos_ids(&file)?,
-            tokenizer: tokenizer::tokenizer(&file)?,
-            template: tokenizer::template(&file)?,
-            weights: GgufWeights {
-                file: {
-                    // Vocabulary and merges are megabytes that nobody needs any more.
-                    file.drop_metadata();
-                    file
-                },
-            },
-        };
-        Ok(model)
+            eos_ids,
+            tokenizer,
+            template,
+            weights: GgufWeights { file },
+        })
     }
 }
 

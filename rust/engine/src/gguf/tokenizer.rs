@@ -174,10 +174,7 @@ fn added_tokens(file: &GgufFile, tokens: &[&str]) -> Result<Vec<Value>> {
     const KEY: &str = "tokenizer.ggml.token_type";
     const CONTROL: u64 = 3;
     const USER_DEFINED: u64 = 4;
-    let types = file.section("tokenizer.ggml.token_type");
-    let Some(Value::Array(types)) = types.get("") else {
-        return Err(file.invalid(KEY, "expected a list of numbers"));
-    };
+    let types = file.required_numbers(KEY)?;
     if types.len() != tokens.len() {
         return Err(file.invalid(
             KEY,
@@ -186,20 +183,18 @@ fn added_tokens(file: &GgufFile, tokens: &[&str]) -> Result<Vec<Value>> {
     }
     Ok(tokens
         .iter()
-        .zip(types)
+        .zip(&types)
         .enumerate()
-        .filter_map(|(id, (token, kind))| {
-            let kind = kind.as_u64()?;
-            matches!(kind, CONTROL | USER_DEFINED).then(|| {
-                json!({
-                    "id": id,
-                    "content": token,
-                    "single_word": false,
-                    "lstrip": false,
-                    "rstrip": false,
-                    "normalized": false,
-                    "special": kind == CONTROL,
-                })
+        .filter(|(_, (_, kind))| matches!(**kind, CONTROL | USER_DEFINED))
+        .map(|(id, (token, kind))| {
+            json!({
+                "id": id,
+                "content": token,
+                "single_word": false,
+                "lstrip": false,
+                "rstrip": false,
+                "normalized": false,
+                "special": *kind == CONTROL,
             })
         })
         .collect())

@@ -46,6 +46,10 @@ abstract class BaseCommand implements Callable<Integer> {
     return interruption;
   }
 
+  final CommandSpec spec() {
+    return spec;
+  }
+
   /** The failure that a wrong combination of arguments is. */
   final ParameterException usage(String message) {
     return new ParameterException(spec.commandLine(), message);

@@ -4,18 +4,17 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
+import org.junit.jupiter.params.provider.FieldSource;
 
 class HelpTest {
-  @Test
-  void theProgramListsItsCommands() {
-    Cli.Result help = Cli.run("--help");
-    assertEquals(ExitCode.OK, help.code());
-    for (String command :
-        new String[] {
+  private static final List<String> COMMANDS =
+      List.of(
           "generate",
           "chat",
           "batch",
@@ -26,28 +25,20 @@ class HelpTest {
           "info",
           "score",
           "bench",
-          "completion"
-        }) {
+          "completion");
+
+  @Test
+  void theProgramListsItsCommands() {
+    Cli.Result help = Cli.run("--help");
+    assertEquals(ExitCode.OK, help.code());
+    for (String command : COMMANDS) {
       assertTrue(help.out().contains("\n  " + command + " "), command);
     }
     assertEquals(help, Cli.run());
   }
 
   @ParameterizedTest
-  @ValueSource(
-      strings = {
-        "generate",
-        "chat",
-        "batch",
-        "pull",
-        "ls",
-        "rm",
-        "verify",
-        "info",
-        "score",
-        "bench",
-        "completion"
-      })
+  @FieldSource("COMMANDS")
   void eachCommandExplainsItselfAndTheExitCodes(String command) {
     Cli.Result help = Cli.run(command, "--help");
     assertEquals(ExitCode.OK, help.code());
@@ -67,12 +58,12 @@ class HelpTest {
     for (String word : new String[] {"generate", "score", "--max-tokens", "--repeat-penalty"}) {
       assertTrue(script.out().contains(word), word);
     }
-    java.nio.file.Path file = java.nio.file.Files.createTempFile("completion", ".sh");
+    Path file = Files.createTempFile("completion", ".sh");
     try {
-      java.nio.file.Files.writeString(file, script.out());
+      Files.writeString(file, script.out());
       assertEquals(0, new ProcessBuilder("bash", "-n", file.toString()).start().waitFor());
     } finally {
-      java.nio.file.Files.delete(file);
+      Files.delete(file);
     }
   }
 
