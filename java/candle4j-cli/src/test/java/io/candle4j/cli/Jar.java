@@ -190,6 +190,9 @@ final class Jar {
     }
     if (onTerminal) {
       String line = String.join(" ", command.stream().map(word -> "'" + word + "'").toList());
+      // A shell that stayed between would die of the Ctrl-C that a test types, and its status be
+      // what comes back.
+      line = "exec " + line;
       command = List.of("script", "--quiet", "--return", "--command", line, "/dev/null");
     }
     ProcessBuilder builder = new ProcessBuilder(command);
