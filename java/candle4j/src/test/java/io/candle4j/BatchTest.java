@@ -4,14 +4,20 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 
 /** Many prompts at once. */
 class BatchTest {
+  private static final int PROMPTS = 40;
+  private static final int TOO_LONG = 17;
   private static final GenerateOptions OPTIONS = Golden.greedy(8).toBuilder().raw(true).build();
 
   @Test
@@ -19,8 +25,9 @@ class BatchTest {
     try (CandleModel model = Golden.load("llama-gqa");
         CandleSession session = model.newSession()) {
       List<String> prompts = new ArrayList<>();
-      for (int i = 0; i < 10; i++) {
-        prompts.add(i == 4 ? "too long ".repeat(2000) : "Prompt number " + i);
+      for (int i = 0; i < PROMPTS; i++) {
+        prompts.add(
+            i == TOO_LONG ? "too long ".repeat(2000) : "word ".repeat(i % 7) + "number " + i);
       }
       List<Integer> done = new ArrayList<>();
       Thread caller = Thread.currentThread();
@@ -28,17 +35,18 @@ class BatchTest {
           model.generateAll(
               prompts,
               OPTIONS,
-              3,
+              4,
               (index, count, total) -> {
                 assertSame(caller, Thread.currentThread());
-                assertEquals(10, total);
+                assertEquals(PROMPTS, total);
                 done.add(index);
                 assertEquals(done.size(), count);
               });
-      assertEquals(10, results.size());
-      for (int i = 0; i < 10; i++) {
-        if (i == 4) {
-          BatchResult.Failed failed = assertInstanceOf(BatchResult.Failed.class, results.get(4));
+      assertEquals(PROMPTS, results.size());
+      for (int i = 0; i < PROMPTS; i++) {
+        if (i == TOO_LONG) {
+          BatchResult.Failed failed =
+              assertInstanceOf(BatchResult.Failed.class, results.get(TOO_LONG));
           assertInstanceOf(ContextFullException.class, failed.cause());
           assertThrows(ContextFullException.class, failed::orElseThrow);
         } else {
@@ -47,7 +55,22 @@ class BatchTest {
               results.get(i).orElseThrow().tokenIds());
         }
       }
-      assertEquals(IntStream.range(0, 10).boxed().toList(), done.stream().sorted().toList());
+      assertEquals(IntStream.range(0, PROMPTS).boxed().toList(), done.stream().sorted().toList());
+    }
+  }
+
+  @Test
+  @EnabledOnOs(value = OS.LINUX, disabledReason = "only Linux tells the resident size this way")
+  void workersShareOneCopyOfTheWeights() throws Exception {
+    try (CandleModel model = CandleModel.load(CandleModel.BUILT_IN)) {
+      GenerateOptions options = Golden.greedy(2);
+      long weights = model.info().parameters();
+      model.generateAll(List.of("One"), options, 1, null);
+      long before = Resident.bytes();
+      model.generateAll(Collections.nCopies(4, "One"), options, 4, null);
+      long growth = Resident.bytes() - before;
+      // Each parameter takes a byte and more; what grows is the workers' caches.
+      assertTrue(growth < weights / 2, growth + " bytes for 3 more workers, weights " + weights);
     }
   }
 
@@ -60,7 +83,7 @@ class BatchTest {
               RuntimeException.class,
               () ->
                   model.generateAll(
-                      java.util.Collections.nCopies(50, "Again"),
+                      Collections.nCopies(50, "Again"),
                       OPTIONS,
                       2,
                       (index, done, total) -> {

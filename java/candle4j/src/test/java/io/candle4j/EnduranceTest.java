@@ -3,9 +3,6 @@ package io.candle4j;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledOnOs;
 import org.junit.jupiter.api.condition.OS;
@@ -22,9 +19,9 @@ class EnduranceTest {
     try (CandleModel model = Golden.load(MODEL)) {
       int[] prompt = Golden.prompt(MODEL);
       run(model, prompt, 200);
-      long before = resident();
+      long before = Resident.bytes();
       run(model, prompt, SESSIONS);
-      long growth = resident() - before;
+      long growth = Resident.bytes() - before;
       assertTrue(growth < GROWTH_LIMIT, "grew by " + growth + " bytes");
       try (CandleSession session = model.newSession()) {
         assertEquals(
@@ -62,13 +59,5 @@ class EnduranceTest {
     assertTrue(
         generation.finishReason() == FinishReason.CANCELLED
             || generation.finishReason() == FinishReason.LENGTH);
-  }
-
-  private static long resident() throws IOException {
-    return Files.readAllLines(Path.of("/proc/self/status")).stream()
-        .filter(line -> line.startsWith("VmRSS:"))
-        .map(line -> Long.parseLong(line.replaceAll("\\D", "")) << 10)
-        .findFirst()
-        .orElseThrow();
   }
 }

@@ -9,6 +9,7 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -46,7 +47,7 @@ final class BatchCommand extends BaseCommand {
       names = "--parallel",
       paramLabel = "N",
       description = "How many prompts at a time. CANDLE_NUM_PARALLEL, else 4.")
-  private Integer parallel;
+  private @Nullable Integer parallel;
 
   @Option(names = "--resume", description = "Go on with a run that was interrupted.")
   private boolean resume;
@@ -55,7 +56,7 @@ final class BatchCommand extends BaseCommand {
       names = "--system",
       paramLabel = "TEXT",
       description = "Instructions that come before each prompt.")
-  private String system;
+  private @Nullable String system;
 
   @Option(names = "--raw", description = "Take prompts as they stand, without a chat template.")
   private boolean raw;

@@ -8,6 +8,7 @@ import java.io.UncheckedIOException;
 import java.nio.charset.CharacterCodingException;
 import java.util.HashMap;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.DeserializationFeature;
 import tools.jackson.databind.JsonNode;
@@ -64,7 +65,7 @@ final class BatchInput {
    * @return the next item that is to be answered, or null at the end
    * @throws UncheckedIOException when the input cannot be read
    */
-  BatchItem next() {
+  @Nullable BatchItem next() {
     while (true) {
       BatchItem item;
       try {
@@ -86,7 +87,7 @@ final class BatchInput {
   }
 
   /** An item, or null for a blank line. */
-  private BatchItem parse(byte[] bytes) {
+  private @Nullable BatchItem parse(byte[] bytes) {
     try {
       String text = StandardInput.decode(bytes);
       if (line == 1 && text.startsWith("\uFEFF")) {
@@ -136,7 +137,7 @@ final class BatchInput {
   /**
    * The next line without its end, null behind the last; of one that is too long only the start.
    */
-  private byte[] readLine() throws IOException {
+  private byte @Nullable [] readLine() throws IOException {
     ByteArrayOutputStream bytes = new ByteArrayOutputStream();
     int b = in.read();
     if (b < 0) {

@@ -1,6 +1,7 @@
 package io.candle4j.cli;
 
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
 
 /**
@@ -11,7 +12,7 @@ import tools.jackson.databind.JsonNode;
  * @param prompt the prompt, or null when the line has none that could be answered
  * @param error what is wrong with the line, or null
  */
-record BatchItem(long index, JsonNode id, String prompt, String error) {
+record BatchItem(long index, JsonNode id, @Nullable String prompt, @Nullable String error) {
 
   /** The line of the output for an answer. */
   Map<String, Object> answered(String text, String finishReason) {

@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.HashMap;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.JsonNode;
 
@@ -47,7 +48,7 @@ final class BatchResume {
   }
 
   /** The id of a line that has an answer; null for failures, and for a line that was cut. */
-  private static String idOfAnswer(String line) {
+  private static @Nullable String idOfAnswer(String line) {
     try {
       JsonNode document = BatchInput.MAPPER.readTree(line);
       return document.has("id") && document.has("text") ? document.get("id").toString() : null;

@@ -13,6 +13,8 @@ import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
+import tools.jackson.databind.node.LongNode;
 
 /**
  * The work of a batch: one thread reads prompts, some answer them, each with a session of its own.
@@ -23,10 +25,10 @@ import java.util.concurrent.TimeUnit;
 final class BatchRun {
   private static final int WINDOW = 1024;
   private static final long AGAIN_MILLIS = 50;
-  private static final BatchItem END = new BatchItem(-1, null, null, null);
+  private static final BatchItem END = new BatchItem(-1, LongNode.valueOf(-1), null, null);
 
   private final CandleModel model;
-  private final String system;
+  private final @Nullable String system;
   private final GenerateOptions options;
   private final int workers;
   private final BatchOutput output;
@@ -38,14 +40,14 @@ final class BatchRun {
   private final CountDownLatch ended;
   private final List<CandleSession> sessions = new ArrayList<>();
   private boolean stopped;
-  private Throwable failure;
+  private @Nullable Throwable failure;
 
   /** How many prompts were answered, and how many could not be. */
   record Outcome(long answered, long failed) {}
 
   BatchRun(
       CandleModel model,
-      String system,
+      @Nullable String system,
       GenerateOptions options,
       int workers,
       BatchOutput output,
@@ -129,21 +131,19 @@ final class BatchRun {
     try {
       session = newSession();
       for (BatchItem item; !isStopped() && (item = queue.take()) != END; ) {
-        Generation answer = null;
-        String failure = null;
+        Generation answer;
         try {
           answer = generate(session, item.prompt());
-        } catch (IllegalArgumentException e) {
-          failure = Failures.message(e);
         } catch (RuntimeException e) {
-          failure = Failures.message(e);
-          // The session may have suffered.
-          close(session);
-          session = newSession();
+          if (!(e instanceof IllegalArgumentException)) {
+            // The session may have suffered.
+            close(session);
+            session = newSession();
+          }
+          fail(item, Failures.message(e));
+          continue;
         }
-        if (failure != null) {
-          fail(item, failure);
-        } else if (answer.finishReason() != FinishReason.CANCELLED) {
+        if (answer.finishReason() != FinishReason.CANCELLED) {
           put(item, Json.line(item.answered(answer.text(), answer.finishReason().name())));
           progress.answered(answer.completionTokens());
         }
@@ -158,7 +158,7 @@ final class BatchRun {
     }
   }
 
-  private Generation generate(CandleSession session, String prompt) {
+  private Generation generate(CandleSession session, @Nullable String prompt) {
     return system == null
         ? session.generate(prompt, options)
         : session.chat(
@@ -192,7 +192,7 @@ final class BatchRun {
     return session;
   }
 
-  private void close(CandleSession session) {
+  private void close(@Nullable CandleSession session) {
     if (session == null) {
       return;
     }

@@ -3,6 +3,7 @@ package io.candle4j.cli;
 import io.candle4j.CandleModel;
 import io.candle4j.CandleSession;
 import io.candle4j.GenerateOptions;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -24,7 +25,7 @@ final class ChatCommand extends BaseCommand {
       names = "--system",
       paramLabel = "TEXT",
       description = "Instructions that come before the conversation.")
-  private String system;
+  private @Nullable String system;
 
   @Option(names = "--no-history", description = "Do not keep what is typed for the next time.")
   private boolean noHistory;

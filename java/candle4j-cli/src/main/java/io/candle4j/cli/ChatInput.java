@@ -1,5 +1,7 @@
 package io.candle4j.cli;
 
+import org.jspecify.annotations.Nullable;
+
 /** Where a conversation's messages come from. */
 interface ChatInput extends AutoCloseable {
   /**
@@ -7,7 +9,7 @@ interface ChatInput extends AutoCloseable {
    *
    * @return it, or null when there are no more
    */
-  String next();
+  @Nullable String next();
 
   /** Called around an answer, during which nothing is read. */
   default void answering(boolean begun) {}

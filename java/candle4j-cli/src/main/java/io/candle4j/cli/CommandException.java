@@ -1,5 +1,7 @@
 package io.candle4j.cli;
 
+import org.jspecify.annotations.Nullable;
+
 /** A failure that a command found itself, with the exit code for it. */
 final class CommandException extends RuntimeException {
   private static final long serialVersionUID = 1L;
@@ -10,7 +12,7 @@ final class CommandException extends RuntimeException {
     this(code, message, null);
   }
 
-  CommandException(int code, String message, Throwable cause) {
+  CommandException(int code, String message, @Nullable Throwable cause) {
     super(message, cause);
     this.code = code;
   }

@@ -3,12 +3,13 @@ package io.candle4j.cli;
 import io.candle4j.ChatMessage;
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /** What was said, under instructions that stay when it is forgotten. */
 final class Conversation {
   private static final String SYSTEM = "system";
 
-  private String system;
+  private @Nullable String system;
   private final List<ChatMessage> turns = new ArrayList<>();
 
   /**
@@ -16,15 +17,15 @@ final class Conversation {
    *
    * @param system the instructions, or null for none
    */
-  Conversation(String system) {
+  Conversation(@Nullable String system) {
     this.system = system;
   }
 
-  String system() {
+  @Nullable String system() {
     return system;
   }
 
-  void setSystem(String system) {
+  void setSystem(@Nullable String system) {
     this.system = system;
   }
 
@@ -51,7 +52,7 @@ final class Conversation {
   }
 
   /** Takes back the last message and its answer; null when there is none. */
-  String takeBack() {
+  @Nullable String takeBack() {
     int last = turns.size() - 2;
     if (last < 0 || !turns.get(last).role().equals("user")) {
       return null;

@@ -5,6 +5,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
+import java.util.Objects;
 
 /**
  * What the three standard streams are connected to. Asked without native code, which takes time.
@@ -26,7 +27,7 @@ final class Descriptors {
     try {
       Map<String, Object> stream = attributes(Path.of("/dev/fd/" + descriptor));
       return type(stream) == CHARACTER_DEVICE
-          && !stream.get("rdev").equals(attributes(Path.of("/dev/null")).get("rdev"));
+          && !Objects.equals(stream.get("rdev"), attributes(Path.of("/dev/null")).get("rdev"));
     } catch (UnsupportedOperationException windows) {
       Console console = System.console();
       return console != null && console.isTerminal();
@@ -46,7 +47,7 @@ final class Descriptors {
   }
 
   private static int type(Map<String, Object> attributes) {
-    return (Integer) attributes.get("mode") & TYPE;
+    return (Integer) Objects.requireNonNull(attributes.get("mode")) & TYPE;
   }
 
   private static Map<String, Object> attributes(Path path) throws IOException {

@@ -11,6 +11,7 @@ import io.candle4j.UnsupportedModelException;
 import java.io.UncheckedIOException;
 import java.util.List;
 import java.util.Locale;
+import java.util.Objects;
 import java.util.concurrent.CancellationException;
 import picocli.CommandLine;
 import picocli.CommandLine.IExecutionExceptionHandler;
@@ -56,7 +57,7 @@ final class Failures implements IExecutionExceptionHandler, IParameterExceptionH
           + unmatched.getUnmatched().getFirst()
           + (similar.isEmpty() ? "" : "; did you mean " + String.join(" or ", similar) + "?");
     }
-    String message = e.getMessage();
+    String message = Objects.requireNonNull(e.getMessage());
     // The parser's own messages are sentences.
     return message.matches("[A-Z][a-z].*")
         ? message.substring(0, 1).toLowerCase(Locale.ROOT) + message.substring(1)
@@ -78,8 +79,8 @@ final class Failures implements IExecutionExceptionHandler, IParameterExceptionH
 
   /** What a failure says, for one that has no words of its own the name of its class. */
   static String message(Throwable t) {
-    String message =
-        t instanceof UncheckedIOException io ? io.getCause().getMessage() : t.getMessage();
+    Throwable told = t instanceof UncheckedIOException && t.getCause() != null ? t.getCause() : t;
+    String message = told.getMessage();
     return message == null || message.isBlank() ? t.getClass().getSimpleName() : message;
   }
 

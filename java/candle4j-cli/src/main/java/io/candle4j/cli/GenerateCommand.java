@@ -12,6 +12,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -33,26 +34,26 @@ final class GenerateCommand extends BaseCommand {
       description =
           "The prompt. - reads it from standard input, as does no prompt at all when something is"
               + " piped in; one line break at its end is left out.")
-  private String positional;
+  private @Nullable String positional;
 
   @Option(
       names = {"-p", "--prompt"},
       paramLabel = "TEXT",
       description = "The prompt.")
-  private String prompt;
+  private @Nullable String prompt;
 
   @Option(
       names = "--tokens",
       paramLabel = "1,2,3",
       converter = TokenIds.Converter.class,
       description = "The prompt as token ids; nothing is added to them.")
-  private TokenIds tokens;
+  private @Nullable TokenIds tokens;
 
   @Option(
       names = "--system",
       paramLabel = "TEXT",
       description = "Instructions that come before the prompt.")
-  private String system;
+  private @Nullable String system;
 
   @Option(names = "--raw", description = "Take the prompt as it stands, without a chat template.")
   private boolean raw;
@@ -106,7 +107,7 @@ final class GenerateCommand extends BaseCommand {
     return StandardInput.text(stdio().in());
   }
 
-  private Generation asText(CandleSession session, String text, GenerateOptions options) {
+  private Generation asText(CandleSession session, @Nullable String text, GenerateOptions options) {
     try (AnswerPrinter printer = new AnswerPrinter(stdio().out())) {
       Generation generation = generate(session, text, options, printer);
       printer.finish(generation);
@@ -115,17 +116,21 @@ final class GenerateCommand extends BaseCommand {
   }
 
   private Generation inOneObject(
-      CandleSession session, String text, GenerateOptions options, ModelInfo model) {
+      CandleSession session, @Nullable String text, GenerateOptions options, ModelInfo model) {
     Generation generation = generate(session, text, options, null);
     stdio().out().println(Json.line(object(generation, model)));
     return generation;
   }
 
   private Generation generate(
-      CandleSession session, String text, GenerateOptions options, TokenListener listener) {
+      CandleSession session,
+      @Nullable String text,
+      GenerateOptions options,
+      @Nullable TokenListener listener) {
     if (tokens != null) {
       return session.generate(tokens.toArray(), options, listener);
     }
+    Objects.requireNonNull(text);
     if (system != null) {
       return session.chat(
           List.of(ChatMessage.system(system), ChatMessage.user(text)), options, listener);

@@ -1,5 +1,6 @@
 package io.candle4j.cli;
 
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -14,13 +15,13 @@ final class HubId {
       paramLabel = "ID",
       description =
           "The model, such as Qwen/Qwen2.5-0.5B-Instruct, with @REVISION behind it if need be.")
-  private String id;
+  private String id = ""; // picocli asks for it
 
   @Option(
       names = "--revision",
       paramLabel = "REV",
       description = "Branch, tag or commit, instead of @REVISION.")
-  private String revision;
+  private @Nullable String revision;
 
   @Spec(Target.MIXEE)
   private CommandSpec command;

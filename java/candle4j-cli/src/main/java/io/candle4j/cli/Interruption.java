@@ -6,6 +6,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Supplier;
 import org.jline.utils.Signals;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What Ctrl-C and SIGTERM do.
@@ -25,7 +26,7 @@ final class Interruption {
 
   private final CountDownLatch finished = new CountDownLatch(1);
   private volatile boolean requested;
-  private Work work;
+  private @Nullable Work work;
 
   /** Something that can be stopped. */
   private record Work(Runnable stop, Duration patience, CountDownLatch ended) {}

@@ -2,6 +2,7 @@ package io.candle4j.cli;
 
 import java.util.LinkedHashMap;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.json.JsonMapper;
 
 /** Output as JSON, one document a line. */
@@ -13,7 +14,7 @@ final class Json {
    *
    * @param keysAndValues keys and values by turns
    */
-  static Map<String, Object> object(Object... keysAndValues) {
+  static Map<String, Object> object(@Nullable Object... keysAndValues) {
     Map<String, Object> object = new LinkedHashMap<>();
     for (int i = 0; i < keysAndValues.length; i += 2) {
       object.put((String) keysAndValues[i], keysAndValues[i + 1]);

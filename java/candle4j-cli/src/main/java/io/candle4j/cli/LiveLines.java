@@ -10,7 +10,7 @@ import java.util.List;
  */
 final class LiveLines {
   /** Lines that nobody sees. */
-  static final LiveLines NONE = new LiveLines(null, false);
+  static final LiveLines NONE = new LiveLines(Sink.NOWHERE, false);
 
   private final Sink sink;
   private final boolean enabled;

@@ -5,6 +5,8 @@ import io.candle4j.CandleRuntime;
 import io.candle4j.Device;
 import io.candle4j.Precision;
 import java.io.UncheckedIOException;
+import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -20,37 +22,37 @@ final class ModelOptions {
           "An id on the Hugging Face Hub such as Qwen/Qwen2.5-0.5B-Instruct, fetched when it is not"
               + " cached; a folder or a GGUF file; or an alias. The small built-in model, smollm2,"
               + " when left out.")
-  private String source;
+  private @Nullable String source;
 
   @Option(
       names = "--revision",
       paramLabel = "REV",
       description = "Branch, tag or commit of a Hub model; main when left out.")
-  private String revision;
+  private @Nullable String revision;
 
   @Option(
       names = "--device",
       paramLabel = "D",
       description = "One of auto, cpu, metal, cuda. auto is Metal on macOS, else the CPU.")
-  private Device device;
+  private @Nullable Device device;
 
   @Option(
       names = "--precision",
       paramLabel = "P",
       description = "One of auto, f32, f16, bf16: the type of the weights in memory.")
-  private Precision precision;
+  private @Nullable Precision precision;
 
   @Option(
       names = "--context",
       paramLabel = "N",
       description = "Tokens that prompt and answer may have together; at most the model's limit.")
-  private Integer context;
+  private @Nullable Integer context;
 
   @Option(
       names = "--threads",
       paramLabel = "N",
       description = "Threads for the CPU's work. CANDLE_NUM_THREADS, else all processors.")
-  private Integer threads;
+  private @Nullable Integer threads;
 
   @Spec(Target.MIXEE)
   private CommandSpec command;
@@ -66,7 +68,7 @@ final class ModelOptions {
       try {
         CandleRuntime.setThreads(threads);
       } catch (IllegalArgumentException e) {
-        String message = e.getMessage();
+        String message = Objects.requireNonNull(e.getMessage());
         throw new ParameterException(
             command.commandLine(), "--threads" + message.substring(message.indexOf(':')), e);
       }

@@ -7,6 +7,7 @@ import java.io.InputStreamReader;
 import java.io.UncheckedIOException;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
+import org.jspecify.annotations.Nullable;
 
 /** Messages that another program sends. */
 final class PipedInput implements ChatInput {
@@ -18,7 +19,7 @@ final class PipedInput implements ChatInput {
   }
 
   @Override
-  public String next() {
+  public @Nullable String next() {
     try {
       String text = reader.readLine();
       while (text != null && MultiLine.goesOn(text)) {

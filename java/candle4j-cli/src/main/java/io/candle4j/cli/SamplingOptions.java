@@ -2,6 +2,8 @@ package io.candle4j.cli;
 
 import io.candle4j.GenerateOptions;
 import java.util.List;
+import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -16,50 +18,50 @@ final class SamplingOptions {
       names = "--max-tokens",
       paramLabel = "N",
       description = "The most tokens to generate; 2048 when left out.")
-  private Integer maxTokens;
+  private @Nullable Integer maxTokens;
 
   @Option(
       names = "--temperature",
       paramLabel = "T",
       description = "0 takes the most probable token each time, 1 draws by their probabilities.")
-  private Double temperature;
+  private @Nullable Double temperature;
 
   @Option(
       names = "--top-k",
       paramLabel = "K",
       description = "Draw among the K most probable tokens; 0 means all.")
-  private Integer topK;
+  private @Nullable Integer topK;
 
   @Option(
       names = "--top-p",
       paramLabel = "P",
       description = "Draw among the fewest tokens whose probabilities sum to P.")
-  private Double topP;
+  private @Nullable Double topP;
 
   @Option(
       names = "--min-p",
       paramLabel = "P",
       description = "Leave out tokens less probable than P times the most probable one.")
-  private Double minP;
+  private @Nullable Double minP;
 
   @Option(
       names = "--repeat-penalty",
       paramLabel = "R",
       description = "Make tokens that occurred less probable; 1 changes nothing.")
-  private Double repeatPenalty;
+  private @Nullable Double repeatPenalty;
 
   @Option(
       names = "--repeat-window",
       paramLabel = "N",
       description = "How many of the last tokens the penalty counts; all when left out.")
-  private Integer repeatWindow;
+  private @Nullable Integer repeatWindow;
 
   @Option(
       names = "--seed",
       paramLabel = "S",
       converter = Seed.class,
       description = "Start of the random sequence, to get the same answer again.")
-  private Long seed;
+  private @Nullable Long seed;
 
   @Option(
       names = "--stop",
@@ -94,15 +96,17 @@ final class SamplingOptions {
   }
 
   private <T> void set(
-      String name, T value, java.util.function.Function<T, GenerateOptions.Builder> setter) {
+      String name,
+      @Nullable T value,
+      java.util.function.Function<T, GenerateOptions.Builder> setter) {
     if (value == null) {
       return;
     }
     try {
-      setter.apply(value);
+      var unused = setter.apply(value);
     } catch (IllegalArgumentException e) {
       // The library's message begins with its own name of the option.
-      String message = e.getMessage();
+      String message = Objects.requireNonNull(e.getMessage());
       throw new ParameterException(
           command.commandLine(), name + message.substring(message.indexOf(':')), e);
     }

@@ -7,6 +7,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -24,13 +25,13 @@ final class ScoreCommand extends BaseCommand {
       paramLabel = "1,2,3",
       converter = TokenIds.Converter.class,
       description = "The tokens; nothing is added to them.")
-  private TokenIds tokens;
+  private @Nullable TokenIds tokens;
 
   @Option(
       names = "--text",
       paramLabel = "TEXT",
       description = "A text instead, in the tokens that the model would read it as.")
-  private String text;
+  private @Nullable String text;
 
   @Option(
       names = "--top",

@@ -6,6 +6,7 @@ import java.io.PrintWriter;
 import java.io.UncheckedIOException;
 import java.io.Writer;
 import java.nio.charset.Charset;
+import java.nio.charset.StandardCharsets;
 import java.util.Locale;
 
 /**
@@ -16,6 +17,11 @@ import java.util.Locale;
  * a file is called, must not steer it.
  */
 final class Sink {
+  /** Where nobody reads. */
+  static final Sink NOWHERE =
+      new Sink(
+          OutputStream.nullOutputStream(), StandardCharsets.UTF_8, Descriptors.ERR, false, false);
+
   private final OutputStream stream;
   private final Charset charset;
   private final int descriptor;

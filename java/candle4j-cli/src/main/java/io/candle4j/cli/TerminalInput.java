@@ -18,6 +18,7 @@ import org.jline.terminal.TerminalBuilder;
 import org.jline.utils.AttributedString;
 import org.jline.utils.AttributedStyle;
 import org.jline.utils.Signals;
+import org.jspecify.annotations.Nullable;
 
 /** Messages that a person types, with line editing and history. */
 final class TerminalInput implements ChatInput {
@@ -88,7 +89,7 @@ final class TerminalInput implements ChatInput {
   }
 
   @Override
-  public String next() {
+  public @Nullable String next() {
     while (true) {
       try {
         return reader.readLine(prompt);

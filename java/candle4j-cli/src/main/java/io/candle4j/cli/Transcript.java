@@ -9,6 +9,7 @@ import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
@@ -71,7 +72,7 @@ final class Transcript {
     }
   }
 
-  private static CommandException notOne(Path file, Exception cause) {
+  private static CommandException notOne(Path file, @Nullable Exception cause) {
     return new CommandException(
         ExitCode.USAGE, file + " is not a JSON array of messages with role and content", cause);
   }
