@@ -266,8 +266,9 @@ void c4j_hub_free(c4j_hub *hub);
 
 // Loads a model from a folder of files as they are on the Hugging Face Hub, or from a GGUF file.
 //
-// `path` is its path in UTF-8. `options` is a JSON object with, all optional, `device` (`auto`,
-// `cpu`, `metal`, `cuda`), `precision` (`auto`, `f32`, `f16`, `bf16`) and `context_length`.
+// `path` is its path in UTF-8. `options` is a JSON object with, all optional, `engine` (`auto`,
+// `candle`, `fused`), `device` (`auto`, `cpu`, `metal`, `cuda`), `precision` (`auto`, `f32`, `f16`,
+// `bf16`) and `context_length`.
 // Blocks while files are read. On success `*out` is a model that the caller ends with
 // `c4j_model_free`.
 //
@@ -280,11 +281,13 @@ c4j_status c4j_model_load(const uint8_t *path,
                           c4j_model **out,
                           c4j_error **error);
 
-// Describes a model, as JSON: architecture, device, precision, context length, warnings and so on.
+// Describes a model, as JSON: architecture, engine, device, precision, context length, warnings and so on.
 //
 // # Safety
 // Pointers are null or valid as the header's introduction says.
-c4j_status c4j_model_describe(const c4j_model *model, c4j_buffer *out, c4j_error **error);
+c4j_status c4j_model_describe(const c4j_model *model,
+                              c4j_buffer *out,
+                              c4j_error **error);
 
 // Renders a conversation by the model's chat template. `request` is a JSON object of `messages`
 // (each with `role`, `content` and whatever the template knows), `generation_prompt` and

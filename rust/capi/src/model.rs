@@ -38,8 +38,9 @@ impl Handle for c4j_model {
 
 /// Loads a model from a folder of files as they are on the Hugging Face Hub, or from a GGUF file.
 ///
-/// `path` is its path in UTF-8. `options` is a JSON object with, all optional, `device` (`auto`,
-/// `cpu`, `metal`, `cuda`), `precision` (`auto`, `f32`, `f16`, `bf16`) and `context_length`.
+/// `path` is its path in UTF-8. `options` is a JSON object with, all optional, `engine` (`auto`,
+/// `candle`, `fused`), `device` (`auto`, `cpu`, `metal`, `cuda`), `precision` (`auto`, `f32`, `f16`,
+/// `bf16`) and `context_length`.
 /// Blocks while files are read. On success `*out` is a model that the caller ends with
 /// `c4j_model_free`.
 ///
@@ -71,7 +72,7 @@ pub unsafe extern "C" fn c4j_model_load(
     }
 }
 
-/// Describes a model, as JSON: architecture, device, precision, context length, warnings and so on.
+/// Describes a model, as JSON: architecture, engine, device, precision, context length, warnings and so on.
 ///
 /// # Safety
 /// Pointers are null or valid as the header's introduction says.

@@ -9,6 +9,7 @@ pub mod chat;
 pub mod device;
 pub mod error;
 mod files;
+mod fused;
 pub mod generate;
 mod gguf;
 pub mod hub;

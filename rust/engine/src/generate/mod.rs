@@ -142,6 +142,7 @@ pub(crate) fn generate_with<M: CandleModel + ?Sized>(
         prefill: Duration::ZERO,
         decode: Duration::ZERO,
     };
+    model.expect_length(prompt.len());
     let Some(mut logits) = prefill(model, &prompt[cached..], cancelled)? else {
         generated.prefill = start.elapsed();
         return Ok(generated);

@@ -52,6 +52,10 @@ pub trait CandleModel: Send {
     /// them all, so ask [`CandleModel::position`] what is left.
     fn truncate(&mut self, position: usize);
 
+    /// Says how many tokens the sequence will have once the prompt that follows is in the cache.
+    /// Some rotary embeddings depend on it, and a prompt may come in several pieces.
+    fn expect_length(&mut self, _length: usize) {}
+
     /// Appends `tokens` (at least one) to the cache and returns the logits of what follows them,
     /// one a token id. After an error the cache is empty.
     fn forward(&mut self, tokens: &[u32]) -> Result<Vec<f32>>;

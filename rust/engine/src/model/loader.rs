@@ -13,12 +13,13 @@ use super::config_file::ConfigFile;
 use super::decoder_config::{DecoderConfig, EMBEDDING, HEAD};
 use super::generation_config;
 use super::weights::Weights;
-use super::{CandleModel, ModelLimits};
+use super::{CandleModel, Engine, ModelLimits};
 use crate::candle::{CandleDecoder, CandleForward};
 use crate::chat::ChatTemplate;
 use crate::device::{DeviceKind, Precision, device_name, precision_name};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::fused::{Decoder, FolderSource, FusedSequence};
 use crate::generate::{ProposedSampling, check_finite};
 use crate::gguf::{GgufModel, GgufWeights};
 use crate::memory;
@@ -29,6 +30,8 @@ use crate::tokenizer::Tokenizer;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LoadOptions {
+    /// Which implementation runs.
+    pub engine: Engine,
     /// Where it runs.
     pub device: DeviceKind,
     /// The type of its weights there.
@@ -44,6 +47,8 @@ pub struct ModelInfo {
     pub path: PathBuf,
     /// Such as `llama`.
     pub architecture: &'static str,
+    /// Which implementation runs, such as `fused`.
+    pub engine: &'static str,
     /// Where it runs.
     pub device: &'static str,
     /// The type of its weights.
@@ -106,6 +111,9 @@ enum Source {
 /// The weights in memory. They change once, when half precision turns out not to do.
 struct Loaded {
     model: Box<dyn CandleModel>,
+    engine: Engine,
+    /// The type of the weights, where it is one that was chosen.
+    dtype: Option<DType>,
     precision: &'static str,
     warnings: Vec<String>,
 }
@@ -135,7 +143,7 @@ impl Model {
         let device = options.device.open()?;
         let loaded = files
             .source
-            .first_load(&files.config, &limits, options.precision, &device)?;
+            .first_load(&files.config, &limits, options, &device)?;
         Ok(Self {
             path: path.to_path_buf(),
             config: files.config,
@@ -156,6 +164,7 @@ impl Model {
         ModelInfo {
             path: self.path.clone(),
             architecture: self.config.architecture,
+            engine: loaded.engine.name(),
             device: device_name(&self.device),
             precision: loaded.precision,
             context_length: self.limits.context_length,
@@ -228,6 +237,7 @@ impl Model {
                     &self.config,
                     weights,
                     &self.limits,
+                    loaded.engine,
                     DType::F32,
                     &self.device,
                 )?;
@@ -305,19 +315,21 @@ impl Source {
         &self,
         config: &DecoderConfig,
         limits: &Arc<ModelLimits>,
-        precision: Precision,
+        options: &LoadOptions,
         device: &Device,
     ) -> Result<Loaded> {
+        let engine = options.engine.resolve(device);
         let (architecture, weights) = match self {
             Source::Folder {
                 architecture,
                 weights,
             } => (*architecture, weights),
-            Source::Gguf(weights) => return load_gguf(weights, config, limits, precision, device),
+            Source::Gguf(weights) => return load_gguf(weights, config, limits, options, device),
         };
-        let load = |dtype| load_folder(architecture, config, weights, limits, dtype, device);
-        let dtype = precision.resolve(device);
-        if dtype != DType::F32 && !architecture.candle_half_precision {
+        let load =
+            |dtype| load_folder(architecture, config, weights, limits, engine, dtype, device);
+        let dtype = options.precision.resolve(device);
+        if dtype != DType::F32 && engine == Engine::Candle && !architecture.candle_half_precision {
             let mut loaded = load(DType::F32)?;
             loaded.warnings.push(format!(
                 "{} runs in f32 instead of {}: in half precision, Candle's model of this \
@@ -350,6 +362,7 @@ fn load_folder(
     config: &DecoderConfig,
     weights: &Arc<Weights>,
     limits: &Arc<ModelLimits>,
+    engine: Engine,
     dtype: DType,
     device: &Device,
 ) -> Result<Loaded> {
@@ -360,9 +373,29 @@ fn load_folder(
             .sum();
         memory::ensure("the model", elements * dtype.size_in_bytes() as u64)?;
     }
-    let model = CandleDecoder::load(architecture, config, weights, limits.clone(), dtype, device)?;
+    let model: Box<dyn CandleModel> = match engine {
+        Engine::Candle => Box::new(CandleDecoder::load(
+            architecture,
+            config,
+            weights,
+            limits.clone(),
+            dtype,
+            device,
+        )?),
+        _ => {
+            let source = FolderSource {
+                weights: weights.clone(),
+                dtype,
+                device: device.clone(),
+            };
+            let decoder = Arc::new(Decoder::load(config, &source)?);
+            Box::new(FusedSequence::new(decoder, limits.clone()))
+        }
+    };
     Ok(Loaded {
-        model: Box::new(model),
+        model,
+        engine,
+        dtype: Some(dtype),
         precision: precision_name(dtype),
         warnings: Vec::new(),
     })
@@ -372,10 +405,10 @@ fn load_gguf(
     weights: &GgufWeights,
     config: &DecoderConfig,
     limits: &Arc<ModelLimits>,
-    precision: Precision,
+    options: &LoadOptions,
     device: &Device,
 ) -> Result<Loaded> {
-    if precision != Precision::Auto {
+    if options.precision != Precision::Auto {
         return Err(Error::argument(
             "precision",
             "expected auto: the weights of a GGUF file keep the types that they have there",
@@ -387,6 +420,8 @@ fn load_gguf(
     let model: Box<dyn CandleForward> = weights.load(config, device)?;
     Ok(Loaded {
         model: Box::new(CandleDecoder::new(model, limits.clone(), device)),
+        engine: Engine::Candle,
+        dtype: None,
         precision: weights.precision(device),
         warnings: Vec::new(),
     })
@@ -394,7 +429,7 @@ fn load_gguf(
 
 impl Loaded {
     fn is_f16(&self) -> bool {
-        self.precision == precision_name(DType::F16)
+        self.dtype == Some(DType::F16)
     }
 
     /// One forward pass, to see whether the numbers stay finite.

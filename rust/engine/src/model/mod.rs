@@ -4,6 +4,7 @@ pub mod architecture;
 mod candle_model;
 pub mod config_file;
 pub mod decoder_config;
+mod engine;
 mod generation_config;
 mod loader;
 pub mod rope;
@@ -17,4 +18,5 @@ mod qwen3;
 mod qwen3_moe;
 
 pub use candle_model::{CandleModel, ModelLimits};
+pub use engine::Engine;
 pub use loader::{LoadOptions, Model, ModelInfo};

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use candle4j_engine::error::Error;
-use candle4j_engine::model::{LoadOptions, Model};
+use candle4j_engine::model::{Engine, LoadOptions, Model};
 use candle4j_engine::session::Session;
 
 use crate::golden::{cases, expected, generate, models, tokens};
@@ -36,10 +36,19 @@ const REFUSED: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn candle_engine_equals_transformers_or_refuses_by_name() {
+fn the_fused_engine_equals_transformers_in_every_configuration() {
+    for case in cases() {
+        let model = load(&case, Engine::Fused).unwrap_or_else(|e| panic!("{case}: {e}"));
+        assert_eq!(model.info().engine, "fused");
+        compare(&case, Arc::new(model));
+    }
+}
+
+#[test]
+fn the_candle_engine_equals_transformers_or_refuses_by_name() {
     let mut equal = 0;
     for case in cases() {
-        let loaded = Model::load(&models().join(&case), &LoadOptions::default());
+        let loaded = load(&case, Engine::Candle);
         let refusal = REFUSED.iter().find(|(name, _)| *name == case);
         match (loaded, refusal) {
             (Ok(model), None) => {
@@ -54,6 +63,14 @@ fn candle_engine_equals_transformers_or_refuses_by_name() {
         }
     }
     assert_eq!(equal, cases().len() - REFUSED.len());
+}
+
+fn load(case: &str, engine: Engine) -> Result<Model, Error> {
+    let options = LoadOptions {
+        engine,
+        ..LoadOptions::default()
+    };
+    Model::load(&models().join(case), &options)
 }
 
 fn compare(case: &str, model: Arc<Model>) {

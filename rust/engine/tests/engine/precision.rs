@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle4j_engine::device::Precision;
 use candle4j_engine::error::Error;
-use candle4j_engine::model::LoadOptions;
+use candle4j_engine::model::{Engine, LoadOptions};
 use candle4j_engine::session::Session;
 
 use crate::checkpoint::Checkpoint;
@@ -91,10 +91,11 @@ fn f16_that_overflows_later_goes_on_in_f32() {
 
 /// Candle's Qwen2 computes rotary angles, and its Qwen3-MoE the router, in the weights' type.
 #[test]
-fn architectures_that_are_inexact_in_half_precision_run_in_f32() {
+fn candles_models_that_are_inexact_in_half_precision_run_in_f32() {
     for case in ["qwen2-plain", "qwen3-moe-plain"] {
         for precision in [Precision::F16, Precision::Bf16] {
             let options = LoadOptions {
+                engine: Engine::Candle,
                 precision,
                 ..Default::default()
             };

@@ -171,6 +171,7 @@ public final class CandleModel implements AutoCloseable {
   public static final class Builder {
     private String source = BUILT_IN;
     private @Nullable String revision;
+    private Engine engine = Engine.AUTO;
     private Device device = Device.AUTO;
     private Precision precision = Precision.AUTO;
     private @Nullable Integer contextLength;
@@ -210,6 +211,17 @@ public final class CandleModel implements AutoCloseable {
      */
     public Builder revision(String revision) {
       this.revision = Objects.requireNonNull(revision, "revision");
+      return this;
+    }
+
+    /**
+     * Which implementation runs.
+     *
+     * @param engine the implementation
+     * @return this
+     */
+    public Builder engine(Engine engine) {
+      this.engine = Objects.requireNonNull(engine, "engine");
       return this;
     }
 
@@ -272,7 +284,7 @@ public final class CandleModel implements AutoCloseable {
      */
     public CandleModel load() {
       Path path = resolve();
-      return new CandleModel(NativeModel.load(path, device, precision, contextLength));
+      return new CandleModel(NativeModel.load(path, engine, device, precision, contextLength));
     }
 
     private Path resolve() {

@@ -7,6 +7,7 @@ import java.util.List;
  *
  * @param path the folder or the file that it was loaded from
  * @param architecture such as {@code llama}
+ * @param engine which implementation runs, such as {@code fused}
  * @param device where it runs, such as {@code cpu}
  * @param precision the type of its weights, such as {@code f32}
  * @param contextLength tokens that prompt and answer may have together
@@ -22,6 +23,7 @@ import java.util.List;
 public record ModelInfo(
     String path,
     String architecture,
+    String engine,
     String device,
     String precision,
     int contextLength,

@@ -3,13 +3,17 @@ package io.candle4j;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
-import java.util.List;
+import java.util.Locale;
 import java.util.Map;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
 import tools.jackson.databind.JsonNode;
 
-/** Every golden checkpoint through the Java API: equal to transformers, or refused by name. */
+/**
+ * Every golden checkpoint through the Java API: equal to transformers by the library's own engine,
+ * and by Candle's models equal or refused by name.
+ */
 class OracleTest {
   /** What Candle's own models would compute wrongly, by the key that the refusal must name. */
   private static final Map<String, String> REFUSED =
@@ -38,7 +42,13 @@ class OracleTest {
           Map.entry("qwen3-moe-window", "sliding_window"));
 
   @TestFactory
-  List<DynamicTest> everyCase() {
+  Stream<DynamicTest> everyCase() {
+    return Golden.cases().stream()
+        .map(name -> DynamicTest.dynamicTest(name, () -> equalsTransformers(name, Engine.FUSED)));
+  }
+
+  @TestFactory
+  Stream<DynamicTest> everyCaseOnCandlesModels() {
     return Golden.cases().stream()
         .map(name ->
             DynamicTest.dynamicTest(
@@ -47,21 +57,25 @@ class OracleTest {
                   if (REFUSED.containsKey(name)) {
                     refuses(name, REFUSED.get(name));
                   } else {
-                    equalsTransformers(name);
+                    equalsTransformers(name, Engine.CANDLE);
                   }
-                }))
-        .toList();
+                }));
+  }
+
+  private static CandleModel load(String name, Engine engine) {
+    return CandleModel.builder().path(Golden.folder(name)).engine(engine).load();
   }
 
   private static void refuses(String name, String key) {
     UnsupportedModelException refusal =
-        assertThrows(UnsupportedModelException.class, () -> Golden.load(name).close());
+        assertThrows(UnsupportedModelException.class, () -> load(name, Engine.CANDLE).close());
     assertEquals(key, refusal.detail().get("key"));
   }
 
-  private static void equalsTransformers(String name) {
-    try (CandleModel model = Golden.load(name);
+  private static void equalsTransformers(String name, Engine engine) {
+    try (CandleModel model = load(name, engine);
         CandleSession session = model.newSession()) {
+      assertEquals(engine.name().toLowerCase(Locale.ROOT), model.info().engine());
       for (JsonNode sequence : Golden.expected(name).get("sequences")) {
         int[] prompt = Golden.ids(sequence.get("prompt"));
         Generation generation = session.generate(prompt, Golden.greedy(16));

@@ -158,6 +158,7 @@ final class GenerateCommand extends BaseCommand {
             Json.object(
                 "architecture", model.architecture(),
                 "device", model.device(),
-                "precision", model.precision()));
+                "precision", model.precision(),
+                "engine", model.engine()));
   }
 }

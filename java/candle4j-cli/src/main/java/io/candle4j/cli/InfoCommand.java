@@ -60,6 +60,7 @@ final class InfoCommand extends BaseCommand {
     return Json.object(
         "path", info.path(),
         "architecture", info.architecture(),
+        "engine", info.engine(),
         "device", info.device(),
         "precision", info.precision(),
         "context_length", info.contextLength(),

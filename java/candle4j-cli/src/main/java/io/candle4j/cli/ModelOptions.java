@@ -3,6 +3,7 @@ package io.candle4j.cli;
 import io.candle4j.CandleModel;
 import io.candle4j.CandleRuntime;
 import io.candle4j.Device;
+import io.candle4j.Engine;
 import io.candle4j.Precision;
 import java.io.UncheckedIOException;
 import java.util.Objects;
@@ -29,6 +30,14 @@ final class ModelOptions {
       paramLabel = "REV",
       description = "Branch, tag or commit of a Hub model; main when left out.")
   private @Nullable String revision;
+
+  @Option(
+      names = "--engine",
+      paramLabel = "E",
+      description =
+          "One of auto, candle, fused: Candle's ready-made model, or the library's own. auto is"
+              + " candle on Metal, else fused.")
+  private @Nullable Engine engine;
 
   @Option(
       names = "--device",
@@ -88,6 +97,9 @@ final class ModelOptions {
             command.commandLine(), "--revision is for a --model from the Hub");
       }
       builder.revision(revision);
+    }
+    if (engine != null) {
+      builder.engine(engine);
     }
     if (device != null) {
       builder.device(device);

@@ -59,7 +59,14 @@ class ExitCodeTest {
         failing(3, "no such file or folder", "generate", "x", "--model", "/nowhere/at/all"),
         failing(3, "device cuda", "generate", "x", "--model", llama, "--device", "cuda"),
         failing(
-            3, "hidden_act", "generate", "x", "--model", Golden.folder("llama-gelu").toString()),
+            3,
+            "hidden_act",
+            "generate",
+            "x",
+            "--model",
+            Golden.folder("llama-gelu").toString(),
+            "--engine",
+            "candle"),
         failing(3, "chat template", "chat", "--model", Golden.MISTRAL),
         failing(3, "chat", "generate", "x", "--model", Golden.MISTRAL, "--system", "y"),
         failing(3, "chat template", "batch", "--model", Golden.MISTRAL, "--system", "y"));

@@ -74,7 +74,8 @@ class GenerateCommandTest {
             "decode_tokens_per_second"),
         keys(answer.get("timings")));
     answer.get("timings").forEach(time -> assertTrue(time.doubleValue() > 0, answer.toString()));
-    assertEquals(List.of("architecture", "device", "precision"), keys(answer.get("model")));
+    assertEquals(
+        List.of("architecture", "device", "precision", "engine"), keys(answer.get("model")));
     assertEquals(
         name.startsWith("qwen3-moe") ? "qwen3_moe" : name.replaceFirst("-.*", ""),
         answer.get("model").get("architecture").stringValue());

@@ -6,6 +6,7 @@ import io.candle4j.BatchListener;
 import io.candle4j.BatchResult;
 import io.candle4j.ChatMessage;
 import io.candle4j.Device;
+import io.candle4j.Engine;
 import io.candle4j.GenerateOptions;
 import io.candle4j.ModelInfo;
 import io.candle4j.Precision;
@@ -27,24 +28,30 @@ public final class NativeModel implements AutoCloseable {
     handle = new NativeHandle("model", pointer, null, candle4j_h::c4j_model_free);
   }
 
-  record Options(String device, String precision, @Nullable Integer contextLength) {}
+  record Options(String engine, String device, String precision, @Nullable Integer contextLength) {}
 
   /**
    * Loads the model in a folder or a GGUF file.
    *
    * @param source the folder or the file
+   * @param engine by which implementation
    * @param device where to
    * @param precision as what
    * @param contextLength longest context, or null for the model's own
    * @return the model
    */
   public static NativeModel load(
-      Path source, Device device, Precision precision, @Nullable Integer contextLength) {
+      Path source,
+      Engine engine,
+      Device device,
+      Precision precision,
+      @Nullable Integer contextLength) {
     NativeRuntime.library();
     byte[] path = Utf8.encode("path", source.toAbsolutePath().toString());
     byte[] options =
         Json.write(
             new Options(
+                engine.name().toLowerCase(Locale.ROOT),
                 device.name().toLowerCase(Locale.ROOT),
                 precision.name().toLowerCase(Locale.ROOT),
                 contextLength));

@@ -1,0 +1,102 @@
+//! Attention of several queries a key head (Ainslie et al. 2023, GQA) over a KV cache.
+
+use candle_core::{Result, Tensor};
+
+use super::cache::SequenceCache;
+use super::linear::{FusedLinear, Linear};
+use super::rotary::Angles;
+use super::softmax::MaskedSoftmax;
+
+/// Weights and shape of one layer's attention.
+#[derive(Debug)]
+pub(crate) struct Attention {
+    /// The number of the layer in the cache.
+    pub(crate) layer: usize,
+    /// To queries, keys and values.
+    pub(crate) qkv: FusedLinear,
+    /// Behind the attention.
+    pub(crate) output: Linear,
+    /// Norms of queries and of keys, a head at a time.
+    pub(crate) norms: Option<(Norm, Norm)>,
+    pub(crate) heads: usize,
+    pub(crate) kv_heads: usize,
+    pub(crate) head_dim: usize,
+    /// Positions that a query sees, itself included; all earlier ones when `None`.
+    pub(crate) window: Option<usize>,
+}
+
+/// RMSNorm (Zhang and Sennrich 2019): each row divided by its root mean square, times a weight.
+#[derive(Debug, Clone)]
+pub(crate) struct Norm {
+    pub(crate) weight: Tensor,
+    pub(crate) eps: f64,
+}
+
+impl Norm {
+    /// Norms the last dimension of a contiguous tensor.
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        candle_nn::ops::rms_norm(x, &self.weight, self.eps as f32)
+    }
+}
+
+impl Attention {
+    /// `x` holds the rows of all sequences, `spans` says how many belong to each, in order. Keys and
+    /// values go into the caches; the answer has the shape of `x`.
+    pub(crate) fn forward(
+        &self,
+        x: &Tensor,
+        angles: &Angles,
+        caches: &mut [(&mut SequenceCache, usize)],
+    ) -> Result<Tensor> {
+        let rows = x.dim(0)?;
+        let [q, k, v] = self.qkv.forward::<3>(x)?;
+        let mut q = q.reshape((rows, self.heads, self.head_dim))?;
+        let mut k = k.reshape((rows, self.kv_heads, self.head_dim))?;
+        let v = v.reshape((rows, self.kv_heads, self.head_dim))?;
+        if let Some((q_norm, k_norm)) = &self.norms {
+            q = q_norm.forward(&q)?;
+            k = k_norm.forward(&k)?;
+        }
+        let (q, k) = (angles.rotate(&q)?, angles.rotate(&k)?);
+        let mut start = 0;
+        let mut parts = Vec::with_capacity(caches.len());
+        for (cache, count) in caches {
+            let part = |tensor: &Tensor| tensor.narrow(0, start, *count);
+            parts.push(self.attend(&part(&q)?, &part(&k)?, &part(&v)?, cache)?);
+            start += *count;
+        }
+        let attended = match parts.as_slice() {
+            [one] => one.clone(),
+            several => Tensor::cat(several, 0)?,
+        };
+        self.output.forward(&attended)
+    }
+
+    /// The rows of one sequence.
+    fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor, cache: &SequenceCache) -> Result<Tensor> {
+        let (rows, group) = (q.dim(0)?, self.heads / self.kv_heads);
+        let position = cache.len();
+        // What the first query does not see any more, none does.
+        let from = match self.window {
+            Some(window) => (position + 1).saturating_sub(window),
+            None => 0,
+        };
+        let (keys, values) = cache.append(self.layer, k, v, from)?;
+        let q = q
+            .reshape((rows, self.kv_heads, group, self.head_dim))?
+            .permute((1, 2, 0, 3))?
+            .reshape((self.kv_heads, group * rows, self.head_dim))?;
+        let softmax = MaskedSoftmax {
+            scale: 1.0 / (self.head_dim as f32).sqrt(),
+            queries: rows,
+            first: position - from,
+            window: self.window,
+        };
+        let weights = softmax.apply(q.matmul(&keys.transpose(1, 2)?)?)?;
+        weights
+            .matmul(&values)?
+            .reshape((self.kv_heads, group, rows, self.head_dim))?
+            .permute((2, 0, 1, 3))?
+            .reshape((rows, self.heads * self.head_dim))
+    }
+}

@@ -1,0 +1,294 @@
+//! The transformer: weights, and the forward pass of several sequences at once.
+
+use candle_core::{DType, Device, Tensor};
+
+use super::attention::{Attention, Norm};
+use super::cache::{CacheShape, SequenceCache};
+use super::feed_forward::{Block, Experts, Mlp};
+use super::linear::{FusedLinear, Linear, Matrix};
+use super::rotary::Rotary;
+use super::source::{TensorSource, unreadable};
+use crate::candle::candle_error;
+use crate::error::Result;
+use crate::model::decoder_config::{DecoderConfig, EMBEDDING, FeedForward, HEAD, LayerConfig};
+
+/// The weights of a model, shared by all of its sequences.
+pub(crate) struct Decoder {
+    embedding: Matrix,
+    layers: Vec<Layer>,
+    norm: Norm,
+    head: Linear,
+    rotary: Rotary,
+    cache: CacheShape,
+    dtype: DType,
+    device: Device,
+}
+
+struct Layer {
+    attention_norm: Norm,
+    attention: Attention,
+    block_norm: Norm,
+    block: Block,
+}
+
+/// The next tokens of one sequence in a forward pass.
+pub(crate) struct Piece<'a> {
+    /// At least one.
+    pub(crate) tokens: &'a [u32],
+    /// Where their keys and values go.
+    pub(crate) cache: &'a mut SequenceCache,
+    /// Tokens that the sequence has once the call that this belongs to is done.
+    pub(crate) length: usize,
+    /// Whether the logits behind every token are wanted, or those behind the last one.
+    pub(crate) every: bool,
+}
+
+impl Decoder {
+    /// Reads the weights of a description.
+    pub(crate) fn load(config: &DecoderConfig, source: &dyn TensorSource) -> Result<Self> {
+        let loader = Loader { config, source };
+        let vocabulary = (config.vocab_size, config.hidden_size);
+        let embedding = source.matrix(EMBEDDING, vocabulary)?;
+        let head = match config.tie_word_embeddings {
+            true => embedding.clone(),
+            false => source.matrix(HEAD, vocabulary)?,
+        };
+        let layers = config
+            .layers
+            .iter()
+            .enumerate()
+            .map(|(index, layer)| loader.layer(index, layer))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            embedding,
+            layers,
+            norm: loader.norm("model.norm", config.hidden_size)?,
+            head: Linear::new(head, None).map_err(|e| unreadable(HEAD, &e))?,
+            rotary: Rotary::new(
+                &config.rope,
+                config.head_dim,
+                config.max_position_embeddings,
+            ),
+            cache: CacheShape {
+                layers: config.layers.len(),
+                kv_heads: config.num_kv_heads,
+                head_dim: config.head_dim,
+                dtype: source.dtype(),
+                device: source.device().clone(),
+            },
+            dtype: source.dtype(),
+            device: source.device().clone(),
+        })
+    }
+
+    /// An empty cache for a sequence of up to `limit` tokens.
+    pub(crate) fn new_cache(&self, limit: usize) -> SequenceCache {
+        SequenceCache::new(self.cache.clone(), limit)
+    }
+
+    /// The longest sequence whose rotary frequencies are those of every shorter one, where they
+    /// depend on the length at all.
+    pub(crate) fn fixed_up_to(&self) -> Option<usize> {
+        self.rotary.fixed_up_to()
+    }
+
+    /// Takes the tokens of all pieces through the model. Answers with the logits that were asked
+    /// for, one row a token, the rows of the first piece first.
+    ///
+    /// # Errors
+    /// [`Error::Compute`](crate::error::Error::Compute); the caches are then to be thrown away.
+    pub(crate) fn forward(&self, pieces: &mut [Piece]) -> Result<Vec<Vec<f32>>> {
+        self.run(pieces, &mut |_, _| Ok(()))
+            .and_then(|logits| logits.to_vec2())
+            .map_err(|e| candle_error(&e))
+    }
+
+    /// Says in which layer the numbers of a piece first stop being finite. Its cache is to be thrown
+    /// away.
+    pub(crate) fn locate_fault(&self, piece: Piece) -> Option<usize> {
+        let mut found = None;
+        let ran = self.run(&mut [piece], &mut |layer, x| {
+            let sum = x.to_dtype(DType::F32)?.abs()?.sum_all()?;
+            match sum.to_scalar::<f32>()?.is_finite() {
+                true => Ok(()),
+                false => {
+                    found = Some(layer);
+                    candle_core::bail!("not finite")
+                }
+            }
+        });
+        ran.err().and(found)
+    }
+
+    fn run(
+        &self,
+        pieces: &mut [Piece],
+        after_layer: &mut dyn FnMut(usize, &Tensor) -> candle_core::Result<()>,
+    ) -> candle_core::Result<Tensor> {
+        let mut tokens = Vec::new();
+        let mut places = Vec::new();
+        let mut wanted = Vec::new();
+        for piece in pieces.iter_mut() {
+            let count = piece.tokens.len();
+            piece.cache.reserve(count)?;
+            let position = piece.cache.len();
+            places.extend((position..position + count).map(|p| (p, piece.length)));
+            let first = match piece.every {
+                true => 0,
+                false => count - 1,
+            };
+            wanted.extend((first..count).map(|row| (tokens.len() + row) as u32));
+            tokens.extend_from_slice(piece.tokens);
+        }
+        let rows = tokens.len();
+        let tokens = Tensor::from_vec(tokens, rows, &self.device)?;
+        let angles = self.rotary.angles(&places, &self.device)?;
+        let mut x = self.embedding.select(&tokens, self.dtype)?;
+        let mut caches: Vec<(&mut SequenceCache, usize)> = pieces
+            .iter_mut()
+            .map(|piece| (&mut *piece.cache, piece.tokens.len()))
+            .collect();
+        for (index, layer) in self.layers.iter().enumerate() {
+            let normed = layer.attention_norm.forward(&x)?;
+            x = (x + layer.attention.forward(&normed, &angles, &mut caches)?)?;
+            let normed = layer.block_norm.forward(&x)?;
+            x = (x + layer.block.forward(&normed)?)?;
+            after_layer(index, &x)?;
+        }
+        for (cache, count) in caches {
+            cache.advance(count);
+        }
+        if wanted.len() < rows {
+            let count = wanted.len();
+            x = x.index_select(&Tensor::from_vec(wanted, count, &self.device)?, 0)?;
+        }
+        self.head
+            .forward(&self.norm.forward(&x)?)?
+            .to_dtype(DType::F32)
+    }
+}
+
+/// Puts layers together out of a source's tensors.
+struct Loader<'a> {
+    config: &'a DecoderConfig,
+    source: &'a dyn TensorSource,
+}
+
+/// A matrix by its name, its rows and columns, and whether it has a bias.
+type Part = (String, (usize, usize), bool);
+
+impl Loader<'_> {
+    fn layer(&self, index: usize, layer: &LayerConfig) -> Result<Layer> {
+        let config = self.config;
+        let hidden = config.hidden_size;
+        let at = |name: &str| format!("model.layers.{index}.{name}");
+        let qkv = [
+            ("q", config.query_size()),
+            ("k", config.kv_size()),
+            ("v", config.kv_size()),
+        ]
+        .map(|(name, rows)| {
+            let name = at(&format!("self_attn.{name}_proj"));
+            (name, (rows, hidden), layer.qkv_bias)
+        });
+        let norms = match layer.qk_norm {
+            false => None,
+            true => Some((
+                self.norm(&at("self_attn.q_norm"), config.head_dim)?,
+                self.norm(&at("self_attn.k_norm"), config.head_dim)?,
+            )),
+        };
+        Ok(Layer {
+            attention_norm: self.norm(&at("input_layernorm"), hidden)?,
+            attention: Attention {
+                layer: index,
+                qkv: self.fused(&qkv)?,
+                output: self.linear(&(
+                    at("self_attn.o_proj"),
+                    (hidden, config.query_size()),
+                    layer.output_bias,
+                ))?,
+                norms,
+                heads: config.num_heads,
+                kv_heads: config.num_kv_heads,
+                head_dim: config.head_dim,
+                window: layer.window,
+            },
+            block_norm: self.norm(&at("post_attention_layernorm"), hidden)?,
+            block: self.block(&at("mlp"), &layer.feed_forward)?,
+        })
+    }
+
+    fn block(&self, name: &str, block: &FeedForward) -> Result<Block> {
+        match *block {
+            FeedForward::Dense {
+                intermediate_size,
+                bias,
+            } => self.mlp(name, intermediate_size, bias).map(Block::Dense),
+            FeedForward::Experts {
+                intermediate_size,
+                num_experts,
+                experts_per_token,
+                normalise_top_k,
+            } => Ok(Block::Experts(Experts {
+                router: self.linear(&(
+                    format!("{name}.gate"),
+                    (num_experts, self.config.hidden_size),
+                    false,
+                ))?,
+                experts: (0..num_experts)
+                    .map(|expert| {
+                        self.mlp(
+                            &format!("{name}.experts.{expert}"),
+                            intermediate_size,
+                            false,
+                        )
+                    })
+                    .collect::<Result<_>>()?,
+                per_token: experts_per_token,
+                normalise: normalise_top_k,
+            })),
+        }
+    }
+
+    fn mlp(&self, name: &str, size: usize, bias: bool) -> Result<Mlp> {
+        let hidden = self.config.hidden_size;
+        Ok(Mlp {
+            gate_up: self.fused(&[
+                (format!("{name}.gate_proj"), (size, hidden), bias),
+                (format!("{name}.up_proj"), (size, hidden), bias),
+            ])?,
+            down: self.linear(&(format!("{name}.down_proj"), (hidden, size), bias))?,
+            activation: self.config.activation,
+        })
+    }
+
+    fn norm(&self, name: &str, len: usize) -> Result<Norm> {
+        Ok(Norm {
+            weight: self.source.vector(&format!("{name}.weight"), len)?,
+            eps: self.config.rms_norm_eps,
+        })
+    }
+
+    fn read(&self, (name, shape, biased): &Part) -> Result<(Matrix, Option<Tensor>)> {
+        let bias = match biased {
+            true => Some(self.source.vector(&format!("{name}.bias"), shape.0)?),
+            false => None,
+        };
+        let matrix = self.source.matrix(&format!("{name}.weight"), *shape)?;
+        Ok((matrix, bias))
+    }
+
+    fn linear(&self, part: &Part) -> Result<Linear> {
+        let (matrix, bias) = self.read(part)?;
+        Linear::new(matrix, bias).map_err(|e| unreadable(&part.0, &e))
+    }
+
+    fn fused(&self, parts: &[Part]) -> Result<FusedLinear> {
+        let matrices = parts
+            .iter()
+            .map(|part| self.read(part))
+            .collect::<Result<_>>()?;
+        FusedLinear::new(matrices).map_err(|e| unreadable(&parts[0].0, &e))
+    }
+}

@@ -1,0 +1,91 @@
+//! The block behind the attention, dense or of experts.
+
+use candle_core::{DType, Result, Tensor};
+
+use super::linear::{FusedLinear, Linear};
+use crate::model::decoder_config::Activation;
+
+/// `down(act(gate(x)) · up(x))` (Shazeer 2020).
+#[derive(Debug)]
+pub(crate) struct Mlp {
+    pub(crate) gate_up: FusedLinear,
+    pub(crate) down: Linear,
+    pub(crate) activation: Activation,
+}
+
+/// A mixture of experts: a router picks a few of many such blocks for each row.
+#[derive(Debug)]
+pub(crate) struct Experts {
+    pub(crate) router: Linear,
+    pub(crate) experts: Vec<Mlp>,
+    /// How many run for a row.
+    pub(crate) per_token: usize,
+    /// Whether the weights of the chosen ones are scaled to sum to 1.
+    pub(crate) normalise: bool,
+}
+
+/// The block of one layer.
+#[derive(Debug)]
+pub(crate) enum Block {
+    Dense(Mlp),
+    Experts(Experts),
+}
+
+impl Block {
+    /// Keeps the shape of `x`, `rows × hidden_size`.
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Block::Dense(mlp) => mlp.forward(x),
+            Block::Experts(experts) => experts.forward(x),
+        }
+    }
+}
+
+impl Mlp {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let [gate, up] = self.gate_up.forward::<2>(x)?;
+        let gate = match self.activation {
+            Activation::Silu => candle_nn::ops::silu(&gate),
+            Activation::Gelu => gate.gelu_erf(),
+            Activation::GeluTanh => gate.gelu(),
+            Activation::Relu => gate.relu(),
+        }?;
+        self.down.forward(&(gate * up)?)
+    }
+}
+
+impl Experts {
+    /// Rows are grouped by expert, so that each expert's matrices are read once.
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let scores = self.router.forward(x)?.to_dtype(DType::F32)?;
+        let weights = candle_nn::ops::softmax_last_dim(&scores)?.to_vec2::<f32>()?;
+        let mut rows_of = vec![(Vec::new(), Vec::new()); self.experts.len()];
+        for (row, weights) in weights.iter().enumerate() {
+            let mut best: Vec<usize> = (0..weights.len()).collect();
+            best.sort_by(|a, b| weights[*b].total_cmp(&weights[*a]));
+            best.truncate(self.per_token);
+            let sum: f32 = match self.normalise {
+                true => best.iter().map(|expert| weights[*expert]).sum(),
+                false => 1.0,
+            };
+            for expert in best {
+                rows_of[expert].0.push(row as u32);
+                rows_of[expert].1.push(weights[expert] / sum);
+            }
+        }
+        let mut output = x.zeros_like()?;
+        for (expert, (rows, weights)) in self.experts.iter().zip(rows_of) {
+            if rows.is_empty() {
+                continue;
+            }
+            let count = rows.len();
+            let rows = Tensor::from_vec(rows, count, x.device())?;
+            let weights = Tensor::from_vec(weights, (count, 1), x.device())?.to_dtype(x.dtype())?;
+            let answers = expert
+                .forward(&x.index_select(&rows, 0)?)?
+                .broadcast_mul(&weights)?;
+            output = output.index_add(&rows, &answers, 0)?;
+        }
+        Ok(output)
+    }
+}

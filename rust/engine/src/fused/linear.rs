@@ -1,0 +1,219 @@
+//! Matrices that rows are multiplied by.
+
+use std::sync::Arc;
+
+use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
+use candle_core::{DType, Device, Module, Result, Tensor};
+use rayon::prelude::*;
+
+/// A matrix of `rows × columns`, in the format that it is kept in.
+#[derive(Debug, Clone)]
+pub(crate) enum Matrix {
+    /// Floating point numbers, multiplied in their own type.
+    Dense(Tensor),
+    /// Blocks of small integers with scales, multiplied as they are.
+    Quantised(Arc<QTensor>),
+}
+
+impl Matrix {
+    /// Its rows below those of `others`, all with as many columns, when that is possible: a
+    /// quantised matrix can only continue in its own type.
+    fn stack(parts: &[Matrix]) -> Result<Option<Matrix>> {
+        let mut dense = Vec::new();
+        let mut quantised = Vec::new();
+        for part in parts {
+            match part {
+                Matrix::Dense(tensor) => dense.push(tensor),
+                Matrix::Quantised(tensor) => quantised.push(tensor),
+            }
+        }
+        if quantised.is_empty() {
+            return Tensor::cat(&dense, 0).map(|t| Some(Matrix::Dense(t)));
+        }
+        let dtype = quantised[0].dtype();
+        if !dense.is_empty() || quantised.iter().any(|t| t.dtype() != dtype) {
+            return Ok(None);
+        }
+        let (_, columns) = quantised[0].shape().dims2()?;
+        let mut rows = 0;
+        let mut bytes = Vec::new();
+        for tensor in &quantised {
+            rows += tensor.shape().dims2()?.0;
+            bytes.extend_from_slice(&tensor.data()?);
+        }
+        quantised_matrix(dtype, &bytes, (rows, columns), &quantised[0].device()).map(Some)
+    }
+
+    fn dims(&self) -> Result<(usize, usize)> {
+        match self {
+            Matrix::Dense(tensor) => tensor.dims2(),
+            Matrix::Quantised(tensor) => tensor.shape().dims2(),
+        }
+    }
+
+    /// The rows of the given numbers, in `dtype`.
+    pub(crate) fn select(&self, rows: &Tensor, dtype: DType) -> Result<Tensor> {
+        match self {
+            Matrix::Dense(tensor) => tensor.index_select(rows, 0)?.to_dtype(dtype),
+            Matrix::Quantised(tensor) => tensor.embedding(rows)?.to_dtype(dtype),
+        }
+    }
+}
+
+/// A quantised matrix from its bytes.
+pub(crate) fn quantised_matrix(
+    dtype: GgmlDType,
+    bytes: &[u8],
+    (rows, columns): (usize, usize),
+    device: &Device,
+) -> Result<Matrix> {
+    use candle_core::quantized::ggml_file::qtensor_from_ggml;
+    let tensor = qtensor_from_ggml(dtype, bytes, vec![rows, columns], device)?;
+    Ok(Matrix::Quantised(Arc::new(tensor)))
+}
+
+/// Multiplies rows by the transpose of a matrix, and adds a bias.
+#[derive(Debug, Clone)]
+pub(crate) struct Linear {
+    kernel: Kernel,
+    bias: Option<Tensor>,
+}
+
+#[derive(Debug, Clone)]
+enum Kernel {
+    /// `columns × rows`, a view of the matrix.
+    Dense(Tensor),
+    /// The same in parts. With few rows to multiply, the CPU's matrix product is one thread walking
+    /// the whole matrix; so each thread gets a part.
+    DenseParts { whole: Tensor, parts: Vec<Tensor> },
+    /// Candle's kernels of the format.
+    Quantised(QMatMul),
+}
+
+/// Rows up to which the parts of a dense matrix are multiplied by threads of their own.
+const FEW_ROWS: usize = 4;
+
+/// Elements of a matrix below which threads cost more than they bring.
+const WORTH_THREADS: usize = 1 << 16;
+
+impl Linear {
+    /// A layer of a matrix, and a bias of as many elements as the matrix has rows.
+    pub(crate) fn new(matrix: Matrix, bias: Option<Tensor>) -> Result<Self> {
+        let (rows, columns) = matrix.dims()?;
+        let kernel = match matrix {
+            Matrix::Quantised(tensor) => Kernel::Quantised(QMatMul::from_arc(tensor)?),
+            Matrix::Dense(tensor) => {
+                let threads = rayon::current_num_threads();
+                if tensor.device().is_cpu()
+                    && tensor.dtype() == DType::F32
+                    && threads > 1
+                    && rows >= threads
+                    && rows * columns >= WORTH_THREADS
+                {
+                    let each = rows.div_ceil(threads);
+                    let parts = (0..rows)
+                        .step_by(each)
+                        .map(|start| tensor.narrow(0, start, each.min(rows - start))?.t())
+                        .collect::<Result<_>>()?;
+                    Kernel::DenseParts {
+                        whole: tensor.t()?,
+                        parts,
+                    }
+                } else {
+                    Kernel::Dense(tensor.t()?)
+                }
+            }
+        };
+        Ok(Self { kernel, bias })
+    }
+
+    /// `x`, of shape `n × columns` and contiguous, becomes `n × rows`.
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let product = match &self.kernel {
+            Kernel::Dense(matrix) => x.matmul(matrix),
+            Kernel::DenseParts { parts, .. } if x.dim(0)? <= FEW_ROWS => {
+                let products: Vec<Tensor> = parts
+                    .par_iter()
+                    .map(|part| x.matmul(part))
+                    .collect::<Result<_>>()?;
+                Tensor::cat(&products, 1)
+            }
+            Kernel::DenseParts { whole, .. } => x.matmul(whole),
+            Kernel::Quantised(matrix) => {
+                // Candle's quantised kernels take 32 bits.
+                let dtype = x.dtype();
+                matrix.forward(&x.to_dtype(DType::F32)?)?.to_dtype(dtype)
+            }
+        }?;
+        match &self.bias {
+            None => Ok(product),
+            Some(bias) => product.broadcast_add(bias),
+        }
+    }
+}
+
+/// Several linear layers over the same rows, as one matrix where their formats allow it.
+#[derive(Debug, Clone)]
+pub(crate) struct FusedLinear {
+    /// One layer for all, or one for each.
+    layers: Vec<Linear>,
+    /// Rows of each matrix.
+    sizes: Vec<usize>,
+}
+
+impl FusedLinear {
+    /// Fuses matrices of as many columns, each with its bias.
+    pub(crate) fn new(parts: Vec<(Matrix, Option<Tensor>)>) -> Result<Self> {
+        let sizes = parts
+            .iter()
+            .map(|(matrix, _)| Ok(matrix.dims()?.0))
+            .collect::<Result<Vec<_>>>()?;
+        let (matrices, biases): (Vec<Matrix>, Vec<Option<Tensor>>) = parts.into_iter().unzip();
+        let biased = biases.iter().filter(|bias| bias.is_some()).count();
+        let stacked = match biased == 0 || biased == biases.len() {
+            true => Matrix::stack(&matrices)?,
+            false => None,
+        };
+        let layers = match stacked {
+            Some(matrix) => {
+                let biases: Vec<Tensor> = biases.into_iter().flatten().collect();
+                let bias = match biases.is_empty() {
+                    true => None,
+                    false => Some(Tensor::cat(&biases, 0)?),
+                };
+                vec![Linear::new(matrix, bias)?]
+            }
+            None => matrices
+                .into_iter()
+                .zip(biases)
+                .map(|(matrix, bias)| Linear::new(matrix, bias))
+                .collect::<Result<_>>()?,
+        };
+        Ok(Self { layers, sizes })
+    }
+
+    /// The product of each matrix, contiguous.
+    pub(crate) fn forward<const N: usize>(&self, x: &Tensor) -> Result<[Tensor; N]> {
+        let products: Vec<Tensor> = match self.layers.as_slice() {
+            [fused] if self.sizes.len() > 1 => {
+                let product = fused.forward(x)?;
+                let mut start = 0;
+                self.sizes
+                    .iter()
+                    .map(|size| {
+                        let part = product.narrow(1, start, *size)?.contiguous()?;
+                        start += size;
+                        Ok(part)
+                    })
+                    .collect::<Result<_>>()?
+            }
+            layers => layers
+                .iter()
+                .map(|layer| layer.forward(x))
+                .collect::<Result<_>>()?,
+        };
+        products
+            .try_into()
+            .map_err(|_| candle_core::Error::Msg(format!("expected {N} fused matrices")))
+    }
+}

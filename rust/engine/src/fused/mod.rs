@@ -1,0 +1,30 @@
+//! The `fused` engine: one decoder-only transformer, described by a
+//! [`DecoderConfig`](crate::model::decoder_config::DecoderConfig), on Candle's tensors.
+//!
+//! Where Candle's ready-made models are one file an architecture with limits of its own, this is one
+//! model for all of them. From the outside in:
+//!
+//! - [`FusedSequence`] is one sequence with its KV cache, behind the engine's own trait;
+//! - [`Decoder`] is the weights, and the forward pass of any number of sequences at once: the rows of
+//!   all of them go through each matrix together, and only the attention takes them one by one;
+//! - `attention`, `feed_forward`, `rotary`, `cache`: its parts;
+//! - [`Linear`](linear::Linear) is a matrix in whatever format, so that a faster kernel has one
+//!   place to stand in;
+//! - [`TensorSource`] is where the weights come from.
+//!
+//! "Fused" are the projections that read the same rows: queries, keys and values are one matrix,
+//! and so are gate and up.
+
+mod attention;
+mod cache;
+mod decoder;
+mod feed_forward;
+mod linear;
+mod rotary;
+mod sequence;
+mod softmax;
+mod source;
+
+pub(crate) use decoder::Decoder;
+pub(crate) use sequence::FusedSequence;
+pub(crate) use source::FolderSource;
