@@ -268,7 +268,7 @@ void c4j_hub_free(c4j_hub *hub);
 //
 // `path` is its path in UTF-8. `options` is a JSON object with, all optional, `engine` (`auto`,
 // `candle`, `fused`), `device` (`auto`, `cpu`, `metal`, `cuda`), `precision` (`auto`, `f32`, `f16`,
-// `bf16`) and `context_length`.
+// `bf16`), `quantize` (`q8_0`, `q6_k`, `q5_k`, `q4_k`, `q4_0`, for folders) and `context_length`.
 // Blocks while files are read. On success `*out` is a model that the caller ends with
 // `c4j_model_free`.
 //

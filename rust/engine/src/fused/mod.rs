@@ -26,5 +26,6 @@ mod softmax;
 mod source;
 
 pub(crate) use decoder::Decoder;
+pub(crate) use linear::{Matrix, quantised_matrix};
 pub(crate) use sequence::FusedSequence;
-pub(crate) use source::FolderSource;
+pub(crate) use source::{FolderSource, TensorSource, quantised_type};

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
+use rayon::prelude::*;
 
-use super::linear::Matrix;
+use super::linear::{Matrix, quantised_matrix};
 use crate::error::{Error, Result};
-use crate::model::weights::Weights;
+use crate::model::decoder_config::{EMBEDDING, HEAD};
+use crate::model::weights::{TensorEntry, Weights};
 
 /// Tensors by the names that they have on the Hub. Each is read when it is asked for, so that no
 /// more than the parts of one fused matrix are held twice.
@@ -27,8 +30,35 @@ pub(crate) trait TensorSource {
 /// The safetensors files of a folder, converted to one type.
 pub(crate) struct FolderSource {
     pub(crate) weights: Arc<Weights>,
+    /// The type of vectors, and of matrices that are not quantised.
     pub(crate) dtype: DType,
+    /// The type of blocks that matrices become.
+    pub(crate) quantise: Option<GgmlDType>,
     pub(crate) device: Device,
+}
+
+/// Elements that are read and quantised at a time: of the largest matrix, no more than these are
+/// ever there as floating point numbers.
+const ELEMENTS_AT_ONCE: usize = 1 << 22;
+
+/// The type of blocks that the matrix of a name becomes, if any.
+///
+/// The router of experts stays as it is, for it is small and decides much. Embedding and output
+/// projection, whose errors reach every token, get 8 bits at least; and so does a matrix whose rows
+/// are no whole number of the wanted blocks.
+pub(crate) fn quantised_type(
+    name: &str,
+    columns: usize,
+    wanted: Option<GgmlDType>,
+) -> Option<GgmlDType> {
+    let wanted = match name {
+        EMBEDDING | HEAD => wanted.map(|_| GgmlDType::Q8_0),
+        router if router.ends_with(".mlp.gate.weight") => None,
+        _ => wanted,
+    }?;
+    [wanted, GgmlDType::Q8_0]
+        .into_iter()
+        .find(|dtype| columns.is_multiple_of(dtype.block_size()))
 }
 
 impl FolderSource {
@@ -36,11 +66,51 @@ impl FolderSource {
         let entry = self.weights.expect(name, shape)?;
         self.weights.tensor(entry, self.dtype, &self.device)
     }
+
+    fn quantised(
+        &self,
+        name: &str,
+        shape: (usize, usize),
+        entry: &TensorEntry,
+        dtype: GgmlDType,
+    ) -> Result<Matrix> {
+        let (rows, columns) = shape;
+        let at_once = ELEMENTS_AT_ONCE.div_ceil(columns);
+        let each = at_once.div_ceil(rayon::current_num_threads());
+        let mut bytes = Vec::with_capacity(rows * columns / dtype.block_size() * dtype.type_size());
+        for start in (0..rows).step_by(at_once) {
+            let count = at_once.min(rows - start);
+            let part = self.weights.rows(entry, start, count)?;
+            let parts: Vec<(usize, usize)> = (0..count)
+                .step_by(each)
+                .map(|first| (first, each.min(count - first)))
+                .collect();
+            let quantised = parts
+                .par_iter()
+                .map(|(first, count)| {
+                    let rows = part.narrow(0, *first, *count)?.to_dtype(DType::F32)?;
+                    Ok(QTensor::quantize(&rows, dtype)?.data()?.into_owned())
+                })
+                .collect::<candle_core::Result<Vec<Vec<u8>>>>()
+                .map_err(|e| unreadable(name, &e))?;
+            for part in quantised {
+                bytes.extend_from_slice(&part);
+            }
+        }
+        quantised_matrix(dtype, &bytes, shape, &self.device).map_err(|e| unreadable(name, &e))
+    }
 }
 
 impl TensorSource for FolderSource {
-    fn matrix(&self, name: &str, (rows, columns): (usize, usize)) -> Result<Matrix> {
-        Ok(Matrix::Dense(self.tensor(name, &[rows, columns])?))
+    fn matrix(&self, name: &str, shape: (usize, usize)) -> Result<Matrix> {
+        let dims = [shape.0, shape.1];
+        match quantised_type(name, shape.1, self.quantise) {
+            None => self.tensor(name, &dims).map(Matrix::Dense),
+            Some(dtype) => {
+                let entry = self.weights.expect(name, &dims)?;
+                self.quantised(name, shape, entry, dtype)
+            }
+        }
     }
 
     fn vector(&self, name: &str, len: usize) -> Result<Tensor> {

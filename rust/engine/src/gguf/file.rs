@@ -10,9 +10,10 @@ use candle_core::quantized::GgmlDType;
 use candle_core::quantized::gguf_file::{Content, Value, VersionedMagic};
 use serde_json::Map;
 
+use super::describe::ROPE_FACTORS;
 use crate::error::{Error, Result};
-use crate::files;
-use crate::model::decoder_config::DecoderConfig;
+use crate::files::{self, ReadAt};
+use crate::model::decoder_config::{DecoderConfig, FeedForward};
 
 /// One tensor as the file describes it.
 #[derive(Debug, Clone)]
@@ -25,8 +26,6 @@ pub(crate) struct GgufTensor {
     pub dtype: GgmlDType,
     /// First byte, counted from the start of the file.
     pub offset: u64,
-    /// Size in the file.
-    pub bytes: u64,
 }
 
 /// An opened GGUF file whose tensors all lie inside it.
@@ -83,7 +82,6 @@ impl GgufFile {
                         shape,
                         dtype,
                         offset,
-                        bytes,
                     };
                     tensors.insert(name, tensor);
                 }
@@ -149,20 +147,30 @@ impl GgufFile {
     }
 
     /// Makes sure that the tensors of `config` are there in their shapes, and no others, since
-    /// Candle would not use them.
+    /// nobody would use them.
     pub(crate) fn check_tensors(&self, config: &DecoderConfig) -> Result<()> {
-        let mut expected = HashSet::new();
-        for (name, shape) in config.tensors() {
-            let name = gguf_name(&name);
-            let tensor = self.tensor(&name)?;
+        let experts = config
+            .layers
+            .iter()
+            .find_map(|layer| match layer.feed_forward {
+                FeedForward::Experts { num_experts, .. } => Some(num_experts),
+                FeedForward::Dense { .. } => None,
+            });
+        let mut expected = HashSet::from([ROPE_FACTORS.to_owned()]);
+        for (name, mut shape) in config.tensors() {
+            let place = place(&name);
+            if place.expert.is_some() {
+                shape.insert(0, experts.unwrap_or(0));
+            }
+            let tensor = self.tensor(&place.tensor)?;
             if tensor.shape != shape {
                 return Err(Error::InvalidTensor {
-                    tensor: name,
+                    tensor: place.tensor,
                     expected: format!("shape {shape:?}"),
                     got: format!("shape {:?}", tensor.shape),
                 });
             }
-            expected.insert(name);
+            expected.insert(place.tensor);
         }
         match self
             .tensors()
@@ -172,8 +180,35 @@ impl GgufFile {
             Some(tensor) => Err(Error::UnsupportedModel {
                 key: tensor.name.clone(),
                 value: format!("a tensor of shape {:?}", tensor.shape),
-                reason: "Candle's model would pass over it".into(),
+                reason: "the model has no place for it".into(),
             }),
+        }
+    }
+
+    /// The numbers of a small tensor in 32 bits, which must be positive.
+    pub(crate) fn floats(&self, name: &str, len: usize) -> Result<Vec<f64>> {
+        let tensor = self.tensor(name)?;
+        let wrong = |got: String| Error::InvalidTensor {
+            tensor: name.into(),
+            expected: format!("{len} positive numbers of f32"),
+            got,
+        };
+        if tensor.shape != [len] || tensor.dtype != GgmlDType::F32 {
+            return Err(wrong(format!(
+                "shape {:?} of {}",
+                tensor.shape,
+                dtype_name(tensor.dtype)
+            )));
+        }
+        let mut floats = vec![0f32; len];
+        self.file.read_at(
+            &self.path,
+            tensor.offset,
+            bytemuck::cast_slice_mut(&mut floats),
+        )?;
+        match floats.iter().find(|x| !(x.is_finite() && **x > 0.0)) {
+            None => Ok(floats.into_iter().map(f64::from).collect()),
+            Some(x) => Err(wrong(x.to_string())),
         }
     }
 
@@ -240,6 +275,20 @@ impl GgufFile {
             .collect()
     }
 
+    /// A list of finite numbers that must be there.
+    pub(crate) fn required_floats(&self, key: &str) -> Result<Vec<f32>> {
+        let invalid = || self.invalid(key, "expected a list of numbers");
+        let Some(Value::Array(list)) = self.value(key) else {
+            return Err(invalid());
+        };
+        list.iter()
+            .map(|value| match value {
+                Value::F32(x) if x.is_finite() => Ok(*x),
+                _ => Err(invalid()),
+            })
+            .collect()
+    }
+
     /// A list of whole numbers that must be there.
     pub(crate) fn required_numbers(&self, key: &str) -> Result<Vec<u64>> {
         let invalid = || self.invalid(key, "expected a list of whole numbers");
@@ -267,9 +316,37 @@ impl GgufFile {
     }
 }
 
-/// What GGUF calls a tensor that is `name` on the Hub.
+/// Where the tensor of a name on the Hub is found.
+pub(crate) struct Place {
+    /// The tensor in the file.
+    pub tensor: String,
+    /// Which part of it along the first dimension, where one tensor holds those of all experts.
+    pub expert: Option<usize>,
+}
+
+/// Where the tensor of a name on the Hub is found.
+pub(crate) fn place(name: &str) -> Place {
+    const EXPERTS: &str = ".mlp.experts.";
+    let expert = name.split_once(EXPERTS).and_then(|(layer, rest)| {
+        let (number, projection) = rest.split_once('.')?;
+        let projection = projection.strip_suffix("_proj.weight")?;
+        Some((layer, number.parse().ok()?, projection))
+    });
+    match expert {
+        None => Place {
+            tensor: gguf_name(name),
+            expert: None,
+        },
+        Some((layer, expert, projection)) => Place {
+            tensor: gguf_name(&format!("{layer}.ffn_{projection}_exps.weight")),
+            expert: Some(expert),
+        },
+    }
+}
+
+/// What GGUF calls a tensor that is `name` on the Hub, experts left out.
 pub(crate) fn gguf_name(name: &str) -> String {
-    const PARTS: [(&str, &str); 13] = [
+    const PARTS: [(&str, &str); 16] = [
         ("model.embed_tokens.", "token_embd."),
         ("model.norm.", "output_norm."),
         ("lm_head.", "output."),
@@ -278,9 +355,12 @@ pub(crate) fn gguf_name(name: &str) -> String {
         ("self_attn.k_proj.", "attn_k."),
         ("self_attn.v_proj.", "attn_v."),
         ("self_attn.o_proj.", "attn_output."),
+        ("self_attn.q_norm.", "attn_q_norm."),
+        ("self_attn.k_norm.", "attn_k_norm."),
         ("mlp.gate_proj.", "ffn_gate."),
         ("mlp.up_proj.", "ffn_up."),
         ("mlp.down_proj.", "ffn_down."),
+        ("mlp.gate.", "ffn_gate_inp."),
         ("post_attention_layernorm.", "ffn_norm."),
         ("input_layernorm.", "attn_norm."),
     ];

@@ -4,119 +4,42 @@ use std::collections::HashMap;
 
 use candle_core::quantized::gguf_file::Value;
 use candle_core::{Device, Tensor};
-use candle_transformers::models::quantized_llama::{MAX_SEQ_LEN, ModelWeights};
+use candle_transformers::models::quantized_llama::ModelWeights;
 
 use super::file::GgufFile;
 use super::loaded_view::LoadedView;
-use crate::candle::{CandleForward, candle_error};
-use crate::error::{Error, Result};
-use crate::model::config_file::ConfigFile;
-use crate::model::decoder_config::{
-    Activation, DecoderConfig, FeedForward, HEAD, LAYER_LIMIT, LayerConfig,
-};
-use crate::model::rope::{Rope, RopeScaling};
+use crate::candle::{CandleForward, candle_error, refuse, refuse_rope_scaling};
+use crate::error::Result;
+use crate::model::decoder_config::{DecoderConfig, FeedForward};
 
-/// The architecture's name in `general.architecture`, and the prefix of its keys.
-pub(super) const NAME: &str = "llama";
+/// The architecture's name in the metadata that Candle is given.
+const NAME: &str = "llama";
 
-/// Reads the keys `llama.*`. Those that nobody reads are refused by name.
-pub(super) fn describe(file: &GgufFile) -> Result<DecoderConfig> {
-    let (name, keys) = (file.name(), file.section("llama."));
-    let keys = ConfigFile::inside(&name, "llama.", &keys);
-
-    let embedding = file.tensor("token_embd.weight")?;
-    let &[vocab_size, _] = embedding.shape.as_slice() else {
-        return Err(Error::InvalidTensor {
-            tensor: embedding.name.clone(),
-            expected: "two dimensions".into(),
-            got: format!("shape {:?}", embedding.shape),
-        });
-    };
-    // Says again what the embedding's shape says.
-    let _ = keys.count("vocab_size")?;
-
-    let hidden_size = keys.required_count("embedding_length")?;
-    let num_heads = keys.required_count("attention.head_count")?;
-    let num_kv_heads = keys.count("attention.head_count_kv")?.unwrap_or(num_heads);
-    if !num_heads.is_multiple_of(num_kv_heads) {
-        return Err(keys.invalid(
-            "attention.head_count_kv",
-            format!("must divide attention.head_count = {num_heads}"),
+/// Refuses what Candle's quantised Llama would compute wrongly.
+pub(super) fn check_candle(config: &DecoderConfig) -> Result<()> {
+    if config.architecture != NAME {
+        return Err(refuse(
+            "general.architecture",
+            config.architecture,
+            "of GGUF files, the candle engine computes Llamas",
         ));
     }
-    if !hidden_size.is_multiple_of(2 * num_heads) {
-        return Err(keys.invalid(
-            "attention.head_count",
-            format!("must divide embedding_length = {hidden_size} into heads of even width"),
+    if config.query_size() != config.hidden_size {
+        return Err(refuse(
+            "attention.key_length",
+            config.head_dim,
+            "Candle's model takes embedding_length / attention.head_count instead",
         ));
     }
-    let head_dim = hidden_size / num_heads;
-    for key in [
-        "rope.dimension_count",
-        "attention.key_length",
-        "attention.value_length",
-    ] {
-        if keys.count(key)?.is_some_and(|n| n != head_dim) {
-            return Err(keys.unsupported(
-                key,
-                format!("Candle's model takes every head to be {head_dim} wide"),
-            ));
-        }
+    let plain = config.layers.iter().all(|layer| {
+        !layer.qkv_bias
+            && !layer.output_bias
+            && !matches!(layer.feed_forward, FeedForward::Dense { bias: true, .. })
+    });
+    if !plain {
+        return Err(refuse("attn_q.bias", true, "Candle's model drops biases"));
     }
-    for key in ["expert_count", "expert_used_count"] {
-        if keys.whole(key)?.is_some_and(|n| n != 0) {
-            return Err(keys.unsupported(key, "models of experts are not read from GGUF files"));
-        }
-    }
-    if keys
-        .text("rope.scaling.type")?
-        .is_some_and(|kind| kind != "none")
-    {
-        return Err(keys.unsupported("rope.scaling.type", "Candle's model would ignore it"));
-    }
-    let num_layers = keys.required_count("block_count")?;
-    if num_layers > LAYER_LIMIT {
-        return Err(keys.invalid(
-            "block_count",
-            format!("more than {LAYER_LIMIT} layers are not believed"),
-        ));
-    }
-    let intermediate_size = keys.required_count("feed_forward_length")?;
-    let config = DecoderConfig {
-        architecture: NAME,
-        vocab_size,
-        hidden_size,
-        num_heads,
-        num_kv_heads,
-        head_dim,
-        rms_norm_eps: keys
-            .positive("attention.layer_norm_rms_epsilon")?
-            .ok_or_else(|| {
-                keys.invalid("attention.layer_norm_rms_epsilon", "this key is needed")
-            })?,
-        activation: Activation::Silu,
-        // Candle makes its table of rotary angles for so many positions.
-        max_position_embeddings: keys.required_count("context_length")?.min(MAX_SEQ_LEN),
-        rope: Rope {
-            theta: keys.positive("rope.freq_base")?.unwrap_or(10_000.0),
-            scaling: RopeScaling::None,
-        },
-        tie_word_embeddings: !file.has_tensor(&super::file::gguf_name(HEAD)),
-        layers: (0..num_layers)
-            .map(|_| LayerConfig {
-                window: None,
-                qkv_bias: false,
-                output_bias: false,
-                qk_norm: false,
-                feed_forward: FeedForward::Dense {
-                    intermediate_size,
-                    bias: false,
-                },
-            })
-            .collect(),
-    };
-    keys.finish()?;
-    Ok(config)
+    refuse_rope_scaling(config)
 }
 
 /// Reads the weights.

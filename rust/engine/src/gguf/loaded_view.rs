@@ -10,6 +10,7 @@ use candle_core::{Device, Shape};
 use rayon::prelude::*;
 
 use super::file::{GgufFile, GgufTensor};
+use crate::error::{Error, Result};
 use crate::files::ReadAt;
 
 /// The file as it would be with its tensors in the form that they get in memory, one behind the
@@ -24,7 +25,7 @@ pub(super) struct LoadedView<'a> {
 }
 
 /// One tensor of the view.
-struct Placed<'a> {
+pub(super) struct Placed<'a> {
     tensor: &'a GgufTensor,
     dtype: GgmlDType,
     shape: Vec<usize>,
@@ -107,28 +108,72 @@ impl<'a> LoadedView<'a> {
         }
     }
 
-    fn loaded_bytes(&self, placed: &Placed) -> io::Result<Vec<u8>> {
+    /// The tensor of a name.
+    pub(super) fn placed(&self, name: &str) -> Result<&Placed<'a>> {
+        // They are in the order of their names.
+        self.tensors
+            .binary_search_by(|placed| placed.tensor.name.as_str().cmp(name))
+            .map(|index| &self.tensors[index])
+            .map_err(|_| Error::InvalidTensor {
+                tensor: name.into(),
+                expected: "a tensor of that name".into(),
+                got: "none".into(),
+            })
+    }
+
+    /// The bytes in memory of a tensor.
+    pub(super) fn whole(&self, placed: &Placed) -> io::Result<Vec<u8>> {
+        let rows = placed.tensor.shape.iter().rev().skip(1).product();
+        let mut bytes = self.rows(placed, 0, rows)?;
+        if placed.shape != placed.tensor.shape {
+            bytes = pad(&bytes, placed);
+        }
+        Ok(bytes)
+    }
+
+    /// The bytes in memory of some rows of a tensor as it is in the file, all dimensions but the last
+    /// flattened.
+    pub(super) fn rows(&self, placed: &Placed, first: usize, count: usize) -> io::Result<Vec<u8>> {
         let tensor = placed.tensor;
-        let mut bytes = vec![0; tensor.bytes as usize];
+        let row_bytes = row_bytes(tensor);
+        let mut bytes = vec![0; count * row_bytes];
+        let start = tensor.offset + (first * row_bytes) as u64;
         self.file
             .file()
-            .read_at(self.file.path(), tensor.offset, &mut bytes)
+            .read_at(self.file.path(), start, &mut bytes)
             .map_err(io::Error::other)?;
         if placed.dtype != tensor.dtype {
             bytes = requantize(&bytes, tensor, placed.dtype).map_err(io::Error::other)?;
-        }
-        if placed.shape != tensor.shape {
-            bytes = pad(&bytes, placed);
         }
         Ok(bytes)
     }
 }
 
+impl Placed<'_> {
+    /// Its shape in memory.
+    pub(super) fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Its type in memory.
+    pub(super) fn dtype(&self) -> GgmlDType {
+        self.dtype
+    }
+}
+
+/// Bytes of one row in the file.
+fn row_bytes(tensor: &GgufTensor) -> usize {
+    let row = tensor.shape.last().copied().unwrap_or(1);
+    row / tensor.dtype.block_size() * tensor.dtype.type_size()
+}
+
 /// The type that a tensor gets in memory. Candle multiplies by Q4_1, Q5_0 and Q5_1 one number after
 /// the other on the CPU; Q8_0 has a kernel of vector instructions and loses next to nothing of them.
+/// Floating point numbers of 16 bits are multiplied in 32 anyway.
 fn loaded_type(dtype: GgmlDType, device: &Device) -> GgmlDType {
     match dtype {
         GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1 if device.is_cpu() => GgmlDType::Q8_0,
+        GgmlDType::F16 | GgmlDType::BF16 => GgmlDType::F32,
         other => other,
     }
 }
@@ -188,7 +233,7 @@ const ELEMENTS_AT_ONCE: usize = 1 << 16;
 /// Converts the rows of a tensor, many at a time.
 fn requantize(bytes: &[u8], tensor: &GgufTensor, to: GgmlDType) -> candle_core::Result<Vec<u8>> {
     let row = tensor.shape.last().copied().unwrap_or(1);
-    let row_bytes = row / tensor.dtype.block_size() * tensor.dtype.type_size();
+    let row_bytes = row_bytes(tensor);
     let rows_at_once = ELEMENTS_AT_ONCE.div_ceil(row);
     let parts: Vec<Vec<u8>> = bytes
         .par_chunks(rows_at_once * row_bytes)
@@ -214,7 +259,7 @@ impl Read for LoadedView<'_> {
         let bytes = match &self.current {
             Some((current, bytes)) if *current == index => bytes,
             _ => {
-                let bytes = self.loaded_bytes(placed)?;
+                let bytes = self.whole(placed)?;
                 &self.current.insert((index, bytes)).1
             }
         };

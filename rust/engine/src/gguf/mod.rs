@@ -1,24 +1,31 @@
 //! Models in one GGUF file: weights, configuration, tokenizer and chat template together.
 //!
-//! Candle's reader parses the file, and Candle's quantised models compute it. What lies between is
-//! here: every key and every tensor that Candle would pass over is refused by name, and the
-//! tokenizer is put together from the metadata.
+//! Candle's reader parses the file. The rest is here: the metadata become the model's description,
+//! its tokenizer and its chat template, every key and every tensor that nobody would heed is refused
+//! by name, and the tensors are read for either engine.
 
+mod describe;
 mod file;
 mod llama;
 mod loaded_view;
+mod sentencepiece;
+mod source;
 mod tokenizer;
 
 use std::path::Path;
 
 use candle_core::Device;
+use candle_transformers::models::quantized_llama::MAX_SEQ_LEN;
 
 pub(crate) use file::GgufFile;
 
+use self::describe::GgufArchitecture;
 use self::loaded_view::LoadedView;
+use self::source::GgufSource;
 use crate::candle::CandleForward;
 use crate::chat::ChatTemplate;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::fused::Decoder;
 use crate::model::decoder_config::DecoderConfig;
 use crate::tokenizer::Tokenizer;
 
@@ -39,24 +46,15 @@ pub(crate) struct GgufModel {
 /// The weights of a GGUF file, which are read when they are loaded.
 pub(crate) struct GgufWeights {
     file: GgufFile,
+    architecture: &'static GgufArchitecture,
 }
 
 impl GgufModel {
     /// Reads and checks everything but the weights themselves.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let mut file = GgufFile::open(path)?;
-        let architecture = file.required_text("general.architecture")?;
-        if architecture != llama::NAME {
-            return Err(Error::UnsupportedModel {
-                key: "general.architecture".into(),
-                value: architecture.into(),
-                reason: format!(
-                    "of GGUF files, only those of architecture {} are read",
-                    llama::NAME
-                ),
-            });
-        }
-        let config = llama::describe(&file)?;
+        let architecture = GgufArchitecture::of(&file)?;
+        let config = architecture.describe(&file)?;
         file.check_tensors(&config)?;
         let eos_ids = tokenizer::eos_ids(&file)?;
         let tokenizer = tokenizer::tokenizer(&file)?;
@@ -68,7 +66,7 @@ impl GgufModel {
             eos_ids,
             tokenizer,
             template,
-            weights: GgufWeights { file },
+            weights: GgufWeights { file, architecture },
         })
     }
 }
@@ -84,12 +82,23 @@ impl GgufWeights {
         file::dtype_name(LoadedView::new(&self.file, device).prevailing_type())
     }
 
-    /// Reads the weights.
-    pub(crate) fn load(
+    /// Positions that Candle's own model of them reaches: it makes its table of rotary angles for so
+    /// many.
+    pub(crate) const CANDLE_POSITIONS: usize = MAX_SEQ_LEN;
+
+    /// Reads the weights into Candle's own model.
+    pub(crate) fn load_candle(
         &self,
         config: &DecoderConfig,
         device: &Device,
     ) -> Result<Box<dyn CandleForward>> {
+        llama::check_candle(config)?;
         llama::build(&self.file, config, device)
+    }
+
+    /// Reads the weights into the decoder of this crate.
+    pub(crate) fn load_fused(&self, config: &DecoderConfig, device: &Device) -> Result<Decoder> {
+        let source = GgufSource::new(&self.file, self.architecture, config, device);
+        Decoder::load(config, &source)
     }
 }

@@ -7,6 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use super::file::GgufFile;
+use super::sentencepiece;
 use crate::chat::ChatTemplate;
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
@@ -95,19 +96,54 @@ fn split(number: &str) -> Value {
 
 /// The tokenizer that the metadata describe.
 pub(super) fn tokenizer(file: &GgufFile) -> Result<Tokenizer> {
-    let unsupported = |key: &str, value: &str, reason: &str| Error::UnsupportedModel {
-        key: key.into(),
-        value: value.into(),
-        reason: reason.into(),
-    };
-    let model = file.required_text("tokenizer.ggml.model")?;
-    if model != "gpt2" {
-        return Err(unsupported(
-            "tokenizer.ggml.model",
-            model,
-            "of GGUF files, only byte-level BPE tokenizers (gpt2) are read",
-        ));
+    const MODEL: &str = "tokenizer.ggml.model";
+    let tokens = file.required_texts(TOKENS)?;
+    let mut vocab = Map::with_capacity(tokens.len());
+    for (id, token) in tokens.iter().enumerate() {
+        if vocab.insert((*token).into(), id.into()).is_some() {
+            return Err(file.invalid(TOKENS, format!("{token:?} occurs twice")));
+        }
     }
+    let vocab = Value::Object(vocab);
+    let parts = match file.required_text(MODEL)? {
+        "gpt2" => byte_level_parts(file, vocab)?,
+        "llama" => sentencepiece::parts(file, &tokens, vocab)?,
+        other => {
+            return Err(unsupported(
+                MODEL,
+                other,
+                "the tokenizers gpt2 (byte-level BPE) and llama (SentencePiece) are known",
+            ));
+        }
+    };
+    let document = json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": added_tokens(file, &tokens)?,
+        "post_processor": post_processor(file, &tokens, &parts)?,
+        "normalizer": parts.normalizer,
+        "pre_tokenizer": parts.pre_tokenizer,
+        "decoder": parts.decoder,
+        "model": parts.model,
+    });
+    let text = serde_json::to_vec(&document).map_err(|e| Error::Tokenizer(e.to_string()))?;
+    Tokenizer::from_json(&file.name(), &text)
+}
+
+/// What `tokenizer.json` has besides its added tokens.
+pub(super) struct Parts {
+    pub(super) normalizer: Value,
+    pub(super) pre_tokenizer: Value,
+    pub(super) decoder: Value,
+    pub(super) model: Value,
+    /// The post-processor that adds nothing.
+    pub(super) plain: Value,
+    /// Whether texts begin with a beginning-of-sequence token when the file does not say.
+    pub(super) add_bos: bool,
+}
+
+fn byte_level_parts(file: &GgufFile, vocab: Value) -> Result<Parts> {
     let pre = file.required_text(PRE)?;
     let cut = CUTS
         .iter()
@@ -119,14 +155,6 @@ pub(super) fn tokenizer(file: &GgufFile) -> Result<Tokenizer> {
             "true",
             "byte-level tokenizers put no space in front",
         ));
-    }
-
-    let tokens = file.required_texts(TOKENS)?;
-    let mut vocab = Map::with_capacity(tokens.len());
-    for (id, token) in tokens.iter().enumerate() {
-        if vocab.insert((*token).into(), id.into()).is_some() {
-            return Err(file.invalid(TOKENS, format!("{token:?} occurs twice")));
-        }
     }
     let merges = file
         .required_texts("tokenizer.ggml.merges")?
@@ -143,16 +171,11 @@ pub(super) fn tokenizer(file: &GgufFile) -> Result<Tokenizer> {
                 })
         })
         .collect::<Result<Vec<Value>>>()?;
-    let document = json!({
-        "version": "1.0",
-        "truncation": null,
-        "padding": null,
-        "added_tokens": added_tokens(file, &tokens)?,
-        "normalizer": (cut.normalizer)(),
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": (cut.splits)()},
-        "post_processor": post_processor(file, &tokens, cut)?,
-        "decoder": byte_level(true),
-        "model": {
+    Ok(Parts {
+        normalizer: (cut.normalizer)(),
+        pre_tokenizer: json!({"type": "Sequence", "pretokenizers": (cut.splits)()}),
+        decoder: byte_level(true),
+        model: json!({
             "type": "BPE",
             "dropout": null,
             "unk_token": null,
@@ -163,10 +186,22 @@ pub(super) fn tokenizer(file: &GgufFile) -> Result<Tokenizer> {
             "ignore_merges": cut.ignore_merges,
             "vocab": vocab,
             "merges": merges,
-        },
-    });
-    let text = serde_json::to_vec(&document).map_err(|e| Error::Tokenizer(e.to_string()))?;
-    Tokenizer::from_json(&file.name(), &text)
+        }),
+        plain: byte_level(true),
+        add_bos: cut.add_bos,
+    })
+}
+
+fn unsupported(key: &str, value: &str, reason: &str) -> Error {
+    Error::UnsupportedModel {
+        key: key.into(),
+        value: value.into(),
+        reason: reason.into(),
+    }
+}
+
+fn part(name: &str) -> Value {
+    json!({"Sequence": {"id": name, "type_id": 0}})
 }
 
 /// Tokens that are found in a text as they are: control tokens, and those that users defined.
@@ -201,13 +236,13 @@ fn added_tokens(file: &GgufFile, tokens: &[&str]) -> Result<Vec<Value>> {
 }
 
 /// Puts the beginning-of-sequence token in front of texts, where the model wants it.
-fn post_processor(file: &GgufFile, tokens: &[&str], cut: &Cut) -> Result<Value> {
+fn post_processor(file: &GgufFile, tokens: &[&str], parts: &Parts) -> Result<Value> {
     const BOS: &str = "tokenizer.ggml.bos_token_id";
     if !file
         .flag("tokenizer.ggml.add_bos_token")?
-        .unwrap_or(cut.add_bos)
+        .unwrap_or(parts.add_bos)
     {
-        return Ok(byte_level(true));
+        return Ok(parts.plain.clone());
     }
     let id = file
         .id(BOS)?
@@ -215,7 +250,6 @@ fn post_processor(file: &GgufFile, tokens: &[&str], cut: &Cut) -> Result<Value> 
     let token = tokens
         .get(id as usize)
         .ok_or_else(|| file.invalid(BOS, format!("there are {} tokens", tokens.len())))?;
-    let part = |name: &str| json!({"Sequence": {"id": name, "type_id": 0}});
     let bos = json!({"SpecialToken": {"id": token, "type_id": 0}});
     Ok(json!({
         "type": "TemplateProcessing",

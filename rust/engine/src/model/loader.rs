@@ -13,13 +13,13 @@ use super::config_file::ConfigFile;
 use super::decoder_config::{DecoderConfig, EMBEDDING, HEAD};
 use super::generation_config;
 use super::weights::Weights;
-use super::{CandleModel, Engine, ModelLimits};
-use crate::candle::{CandleDecoder, CandleForward};
+use super::{CandleModel, Engine, ModelLimits, Quantisation};
+use crate::candle::CandleDecoder;
 use crate::chat::ChatTemplate;
 use crate::device::{DeviceKind, Precision, device_name, precision_name};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::fused::{Decoder, FolderSource, FusedSequence};
+use crate::fused::{Decoder, FolderSource, FusedSequence, quantised_type};
 use crate::generate::{ProposedSampling, check_finite};
 use crate::gguf::{GgufModel, GgufWeights};
 use crate::memory;
@@ -36,6 +36,8 @@ pub struct LoadOptions {
     pub device: DeviceKind,
     /// The type of its weights there.
     pub precision: Precision,
+    /// What the matrices of a folder become, instead of numbers in that type.
+    pub quantize: Option<Quantisation>,
     /// The longest context to make room for; the model's own limit when left out.
     pub context_length: Option<usize>,
 }
@@ -135,12 +137,18 @@ impl Model {
         let start = Instant::now();
         runtime::start();
         let files = Files::open(path)?;
+        let device = options.device.open()?;
+        let reach = match (&files.source, options.engine.resolve(&device)) {
+            (Source::Gguf(_), Engine::Candle) => {
+                files.config.reach().min(GgufWeights::CANDLE_POSITIONS)
+            }
+            _ => files.config.reach(),
+        };
         let limits = Arc::new(ModelLimits {
-            context_length: context_length(&files.config, options)?,
+            context_length: context_length(reach, options)?,
             vocab_size: files.config.vocab_size,
             eos_ids: files.eos_ids,
         });
-        let device = options.device.open()?;
         let loaded = files
             .source
             .first_load(&files.config, &limits, options, &device)?;
@@ -326,6 +334,9 @@ impl Source {
             } => (*architecture, weights),
             Source::Gguf(weights) => return load_gguf(weights, config, limits, options, device),
         };
+        if let Some(quantisation) = options.quantize {
+            return load_quantised(config, weights, limits, options, quantisation, device);
+        }
         let load =
             |dtype| load_folder(architecture, config, weights, limits, engine, dtype, device);
         let dtype = options.precision.resolve(device);
@@ -386,6 +397,7 @@ fn load_folder(
             let source = FolderSource {
                 weights: weights.clone(),
                 dtype,
+                quantise: None,
                 device: device.clone(),
             };
             let decoder = Arc::new(Decoder::load(config, &source)?);
@@ -397,6 +409,57 @@ fn load_folder(
         engine,
         dtype: Some(dtype),
         precision: precision_name(dtype),
+        warnings: Vec::new(),
+    })
+}
+
+fn load_quantised(
+    config: &DecoderConfig,
+    weights: &Arc<Weights>,
+    limits: &Arc<ModelLimits>,
+    options: &LoadOptions,
+    quantisation: Quantisation,
+    device: &Device,
+) -> Result<Loaded> {
+    let engine = options.engine.resolve(device);
+    if engine == Engine::Candle {
+        return Err(Error::argument(
+            "quantize",
+            "the candle engine computes folders in the type of precision; expected engine fused",
+        ));
+    }
+    if options.precision != Precision::Auto {
+        return Err(Error::argument(
+            "precision",
+            format!("expected auto with quantize {}", quantisation.name()),
+        ));
+    }
+    let wanted = Some(quantisation.dtype());
+    if device.is_cpu() {
+        let needed = config.tensors().map(|(name, shape)| {
+            let elements = shape.iter().product::<usize>() as u64;
+            match (
+                shape.len(),
+                quantised_type(&name, shape[shape.len() - 1], wanted),
+            ) {
+                (2, Some(dtype)) => elements / dtype.block_size() as u64 * dtype.type_size() as u64,
+                _ => elements * size_of::<f32>() as u64,
+            }
+        });
+        memory::ensure("the model", needed.sum())?;
+    }
+    let source = FolderSource {
+        weights: weights.clone(),
+        dtype: DType::F32,
+        quantise: wanted,
+        device: device.clone(),
+    };
+    let decoder = Arc::new(Decoder::load(config, &source)?);
+    Ok(Loaded {
+        model: Box::new(FusedSequence::new(decoder, limits.clone())),
+        engine,
+        dtype: None,
+        precision: quantisation.name(),
         warnings: Vec::new(),
     })
 }
@@ -414,13 +477,30 @@ fn load_gguf(
             "expected auto: the weights of a GGUF file keep the types that they have there",
         ));
     }
+    if options.quantize.is_some() {
+        return Err(Error::argument(
+            "quantize",
+            "expected none: the weights of a GGUF file keep the types that they have there",
+        ));
+    }
     if device.is_cpu() {
         memory::ensure("the model", weights.byte_len(device))?;
     }
-    let model: Box<dyn CandleForward> = weights.load(config, device)?;
+    let engine = options.engine.resolve(device);
+    let model: Box<dyn CandleModel> = match engine {
+        Engine::Candle => Box::new(CandleDecoder::new(
+            weights.load_candle(config, device)?,
+            limits.clone(),
+            device,
+        )),
+        _ => {
+            let decoder = Arc::new(weights.load_fused(config, device)?);
+            Box::new(FusedSequence::new(decoder, limits.clone()))
+        }
+    };
     Ok(Loaded {
-        model: Box::new(CandleDecoder::new(model, limits.clone(), device)),
-        engine: Engine::Candle,
+        model,
+        engine,
         dtype: None,
         precision: weights.precision(device),
         warnings: Vec::new(),
@@ -455,13 +535,13 @@ fn describe(architecture: &Architecture, keys: &Map<String, Value>) -> Result<De
     Ok(config)
 }
 
-fn context_length(config: &DecoderConfig, options: &LoadOptions) -> Result<usize> {
+fn context_length(reach: usize, options: &LoadOptions) -> Result<usize> {
     match options.context_length {
-        None => Ok(config.reach().min(CONTEXT_LIMIT)),
-        Some(n) if (1..=config.reach()).contains(&n) => Ok(n),
+        None => Ok(reach.min(CONTEXT_LIMIT)),
+        Some(n) if (1..=reach).contains(&n) => Ok(n),
         Some(n) => Err(Error::argument(
             "context_length",
-            format!("expected 1 to the model's {}, got {n}", config.reach()),
+            format!("expected 1 to the model's {reach}, got {n}"),
         )),
     }
 }

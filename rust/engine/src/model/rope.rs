@@ -260,7 +260,7 @@ fn read_scaling(
 }
 
 /// The temperature that YaRN recommends for a stretch.
-fn yarn_mscale(factor: f64, mscale: f64) -> f64 {
+pub(crate) fn yarn_mscale(factor: f64, mscale: f64) -> f64 {
     if factor <= 1.0 {
         1.0
     } else {

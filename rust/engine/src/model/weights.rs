@@ -318,13 +318,8 @@ impl Weights {
 
     /// A whole tensor, converted to `dtype`, on `device`.
     pub fn tensor(&self, entry: &TensorEntry, dtype: DType, device: &Device) -> Result<Tensor> {
-        let tensor = match entry.dtype {
-            DType::F16 => self.elements::<half::f16>(entry),
-            DType::BF16 => self.elements::<half::bf16>(entry),
-            DType::F64 => self.elements::<f64>(entry),
-            _ => self.elements::<f32>(entry),
-        }?;
-        tensor
+        let rows = entry.shape.first().copied().unwrap_or(1);
+        self.rows(entry, 0, rows)?
             .to_device(device)
             .and_then(|tensor| tensor.to_dtype(dtype))
             .map_err(|e| Error::DeviceUnavailable {
@@ -333,14 +328,34 @@ impl Weights {
             })
     }
 
-    fn elements<T: WithDType + bytemuck::Pod>(&self, entry: &TensorEntry) -> Result<Tensor> {
-        let mut elements: Vec<T> = bytemuck::zeroed_vec(entry.bytes / size_of::<T>());
-        self.read_into(entry, 0, bytemuck::cast_slice_mut(&mut elements))?;
-        Tensor::from_vec(elements, entry.shape.as_slice(), &Device::Cpu).map_err(|e| {
-            Error::InvalidFile {
-                file: files::name(&self.files[entry.file].0),
-                reason: e.to_string(),
-            }
+    /// Some of a tensor's rows, which are its slices along the first dimension, as they are in the
+    /// file.
+    pub fn rows(&self, entry: &TensorEntry, first: usize, count: usize) -> Result<Tensor> {
+        match entry.dtype {
+            DType::F16 => self.elements::<half::f16>(entry, first, count),
+            DType::BF16 => self.elements::<half::bf16>(entry, first, count),
+            DType::F64 => self.elements::<f64>(entry, first, count),
+            _ => self.elements::<f32>(entry, first, count),
+        }
+    }
+
+    fn elements<T: WithDType + bytemuck::Pod>(
+        &self,
+        entry: &TensorEntry,
+        first: usize,
+        count: usize,
+    ) -> Result<Tensor> {
+        let mut shape = entry.shape.clone();
+        if let Some(rows) = shape.first_mut() {
+            *rows = count;
+        }
+        let row: usize = shape.iter().skip(1).product();
+        let mut elements: Vec<T> = bytemuck::zeroed_vec(count * row);
+        let start = first * row * size_of::<T>();
+        self.read_into(entry, start, bytemuck::cast_slice_mut(&mut elements))?;
+        Tensor::from_vec(elements, shape, &Device::Cpu).map_err(|e| Error::InvalidFile {
+            file: files::name(&self.files[entry.file].0),
+            reason: e.to_string(),
         })
     }
 

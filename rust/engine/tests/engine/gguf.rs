@@ -2,34 +2,92 @@
 
 use std::sync::Arc;
 
-use candle_core::Tensor;
 use candle_core::quantized::GgmlDType;
 use candle_core::quantized::gguf_file::Value;
 use candle4j_engine::error::{Code, Error};
-use candle4j_engine::model::{LoadOptions, Model};
+use candle4j_engine::model::{Engine, LoadOptions, Model};
 use candle4j_engine::session::Session;
 use serde_json::Map;
 
 use crate::gguf_file::GgufFile;
 use crate::golden::{expected, generate, tokens};
 
+/// Checkpoints of what GGUF files can hold.
+const CASES: &[&str] = &[
+    "llama-plain",
+    "llama-gqa",
+    "llama-mqa",
+    "llama-tied",
+    "llama-theta",
+    "llama-head-dim",
+    "llama-attention-bias",
+    "llama-both-biases",
+    "llama-rope-linear",
+    "llama-rope-llama3",
+    "llama-rope-yarn",
+    "qwen2-plain",
+    "qwen2-tied",
+    "qwen2-rope-yarn",
+    "qwen3-plain",
+    "qwen3-tied",
+    "qwen3-head-dim",
+    "qwen3-attention-bias",
+    "qwen3-moe-norm-topk",
+];
+
+fn with(engine: Engine) -> LoadOptions {
+    LoadOptions {
+        engine,
+        ..LoadOptions::default()
+    }
+}
+
 #[test]
 fn a_file_of_floats_equals_transformers() {
-    for case in ["llama-plain", "llama-gqa", "llama-tied", "llama-theta"] {
-        let model = GgufFile::of(case, GgmlDType::F32).load().unwrap();
+    for case in CASES {
+        let file = GgufFile::of(case, GgmlDType::F32);
+        let model = file.load().unwrap_or_else(|e| panic!("{case}: {e}"));
+        assert_eq!(model.info().engine, "fused");
+        equals_transformers(case, model);
+    }
+}
+
+#[test]
+fn a_file_of_half_floats_gives_the_same_tokens() {
+    for case in CASES {
+        let model = GgufFile::of(case, GgmlDType::F16).load().unwrap();
         assert_eq!(model.info().precision, "f32");
         let mut session = Session::new(Arc::new(model));
         for sequence in &expected(case).sequences {
-            let n = sequence.prompt.len();
             let generation = generate(&mut session, &tokens(&sequence.prompt, 16));
-            assert_eq!(generation.token_ids, sequence.greedy, "{case}, {n} tokens");
-            let score = session.score(0, &sequence.prompt, 5).unwrap();
-            for (ours, theirs) in score.logprobs.iter().zip(&sequence.logprobs) {
-                assert!(
-                    (ours - theirs).abs() < 1e-3,
-                    "{case}, {n}: {ours} for {theirs}"
-                );
-            }
+            assert_eq!(generation.token_ids, sequence.greedy, "{case}");
+        }
+    }
+}
+
+#[test]
+fn candles_model_equals_transformers() {
+    for case in ["llama-plain", "llama-gqa", "llama-tied", "llama-theta"] {
+        let file = GgufFile::of(case, GgmlDType::F32);
+        let model = file.load_with(&with(Engine::Candle)).unwrap();
+        assert_eq!(model.info().engine, "candle");
+        equals_transformers(case, model);
+    }
+}
+
+fn equals_transformers(case: &str, model: Model) {
+    assert_eq!(model.info().precision, "f32");
+    let mut session = Session::new(Arc::new(model));
+    for sequence in &expected(case).sequences {
+        let n = sequence.prompt.len();
+        let generation = generate(&mut session, &tokens(&sequence.prompt, 16));
+        assert_eq!(generation.token_ids, sequence.greedy, "{case}, {n} tokens");
+        let score = session.score(0, &sequence.prompt, 5).unwrap();
+        for (ours, theirs) in score.logprobs.iter().zip(&sequence.logprobs) {
+            assert!(
+                (ours - theirs).abs() < 1e-3,
+                "{case}, {n}: {ours} for {theirs}"
+            );
         }
     }
 }
@@ -60,6 +118,60 @@ fn tokenizer_template_and_ends_come_from_the_file() {
     }
     assert_eq!(model.limits().eos_ids, [377]);
     assert_eq!(model.limits().context_length, 512);
+}
+
+/// What SentencePiece itself makes of texts with a tiny model.
+#[derive(serde::Deserialize)]
+struct Pieces {
+    tokens: Vec<String>,
+    scores: Vec<f32>,
+    types: Vec<i32>,
+    texts: Vec<PiecesText>,
+}
+
+#[derive(serde::Deserialize)]
+struct PiecesText {
+    text: String,
+    ids: Vec<u32>,
+    decoded: String,
+}
+
+#[test]
+fn pieces_become_the_tokens_of_sentencepiece() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sentencepiece.json");
+    let pieces: Pieces = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let mut file = GgufFile::of("llama-plain", GgmlDType::F32);
+    let list = |values: Vec<Value>| Value::Array(values);
+    file.remove("tokenizer.ggml.pre");
+    file.remove("tokenizer.ggml.merges");
+    for (key, value) in [
+        ("model", Value::String("llama".into())),
+        (
+            "tokens",
+            list(pieces.tokens.into_iter().map(Value::String).collect()),
+        ),
+        (
+            "scores",
+            list(pieces.scores.into_iter().map(Value::F32).collect()),
+        ),
+        (
+            "token_type",
+            list(pieces.types.into_iter().map(Value::I32).collect()),
+        ),
+        ("unknown_token_id", Value::U32(0)),
+        ("bos_token_id", Value::U32(1)),
+        ("eos_token_id", Value::U32(2)),
+    ] {
+        file.set(&format!("tokenizer.ggml.{key}"), value);
+    }
+    let model = file.load().unwrap();
+    assert!(pieces.texts.len() >= 10);
+    for PiecesText { text, ids, decoded } in &pieces.texts {
+        assert_eq!(&model.tokenizer().encode(text, false).unwrap(), ids);
+        assert_eq!(&model.tokenizer().decode(ids, false).unwrap(), decoded);
+        let with_bos: Vec<u32> = std::iter::once(1).chain(ids.iter().copied()).collect();
+        assert_eq!(model.tokenizer().encode(text, true).unwrap(), with_bos);
+    }
 }
 
 #[test]
@@ -124,17 +236,17 @@ fn error_of(damage: impl FnOnce(&mut GgufFile)) -> Error {
 }
 
 #[test]
-fn what_candle_would_compute_wrongly_is_refused_by_name() {
+fn what_is_not_understood_is_refused_by_name() {
     let text = |text: &str| Value::String(text.into());
     for (key, value) in [
         ("general.architecture", text("gemma3")),
         ("llama.expert_count", Value::U32(8)),
-        ("llama.rope.scaling.type", text("yarn")),
+        ("llama.rope.scaling.type", text("longrope")),
         ("llama.rope.scaling.factor", Value::F32(4.0)),
         ("llama.rope.dimension_count", Value::U32(4)),
-        ("llama.attention.key_length", Value::U32(64)),
+        ("llama.attention.value_length", Value::U32(64)),
         ("llama.attention.sliding_window", Value::U32(16)),
-        ("tokenizer.ggml.model", text("llama")),
+        ("tokenizer.ggml.model", text("bert")),
         ("tokenizer.ggml.pre", text("tekken")),
     ] {
         let error = error_of(|file| file.set(key, value));
@@ -143,15 +255,37 @@ fn what_candle_would_compute_wrongly_is_refused_by_name() {
             "{key}: {error}"
         );
     }
-    for name in ["rope_freqs.weight", "blk.0.attn_q.bias"] {
-        let error = error_of(|file| {
-            let tensor = Tensor::ones(4, candle_core::DType::F32, &candle_core::Device::Cpu);
-            file.tensors
-                .push((name.into(), tensor.unwrap(), GgmlDType::F32));
-        });
+    let error = error_of(|file| file.add_vector("blk.0.attn_sinks.weight", 4));
+    assert!(
+        matches!(&error, Error::UnsupportedModel { key, .. } if key == "blk.0.attn_sinks.weight"),
+        "{error}"
+    );
+    let half_biased = error_of(|file| file.add_vector("blk.1.attn_q.bias", 32));
+    assert!(
+        matches!(&half_biased, Error::UnsupportedModel { key, .. } if key == "blk.1.attn_q.bias"),
+        "{half_biased}"
+    );
+    let too_short = error_of(|file| file.add_vector("rope_freqs.weight", 3));
+    assert!(
+        matches!(&too_short, Error::InvalidTensor { tensor, .. } if tensor == "rope_freqs.weight"),
+        "{too_short}"
+    );
+}
+
+#[test]
+fn what_candle_would_compute_wrongly_is_refused_by_name() {
+    for (case, key) in [
+        ("llama-head-dim", "attention.key_length"),
+        ("llama-attention-bias", "attn_q.bias"),
+        ("llama-rope-linear", "rope_type"),
+        ("llama-rope-llama3", "rope_type"),
+        ("qwen2-plain", "general.architecture"),
+    ] {
+        let file = GgufFile::of(case, GgmlDType::F32);
+        let error = file.load_with(&with(Engine::Candle)).err().unwrap();
         assert!(
-            matches!(&error, Error::UnsupportedModel { key, .. } if key == name),
-            "{name}: {error}"
+            matches!(&error, Error::UnsupportedModel { key: k, .. } if k == key),
+            "{case}: {error}"
         );
     }
 }
@@ -161,7 +295,6 @@ fn impossible_values_are_refused_by_name() {
     for (key, value) in [
         ("llama.attention.head_count", Value::U32(0)),
         ("llama.attention.head_count_kv", Value::U32(3)),
-        ("llama.attention.head_count", Value::U32(6)),
         ("llama.block_count", Value::U32(u32::MAX)),
         ("llama.context_length", Value::I32(-1)),
         ("llama.rope.freq_base", Value::F32(f32::NAN)),
@@ -187,6 +320,14 @@ fn impossible_values_are_refused_by_name() {
             "{key}: {error}"
         );
     }
+    let indivisible = error_of(|file| {
+        file.remove("llama.attention.key_length");
+        file.set("llama.attention.head_count", Value::U32(6));
+    });
+    assert!(
+        matches!(&indivisible, Error::InvalidConfig { key, .. } if key == "llama.attention.head_count"),
+        "{indivisible}"
+    );
     for key in [
         "llama.embedding_length",
         "llama.block_count",

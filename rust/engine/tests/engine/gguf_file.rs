@@ -1,10 +1,11 @@
 //! Tiny GGUF files, made from golden checkpoints.
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use candle_core::quantized::gguf_file::{self, Value};
 use candle_core::quantized::{GgmlDType, QTensor};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use candle4j_engine::error::Error;
 use candle4j_engine::model::{LoadOptions, Model};
 use serde_json::Value as Json;
@@ -32,7 +33,7 @@ fn texts(list: Vec<String>) -> Value {
 }
 
 impl GgufFile {
-    /// A Llama's checkpoint, with its matrices as `dtype`.
+    /// A checkpoint, with its matrices as `dtype`.
     pub fn of(case: &str, dtype: GgmlDType) -> Self {
         let config = json(case, "config.json");
         let mut file = Self {
@@ -40,7 +41,11 @@ impl GgufFile {
             tensors: Vec::new(),
             folder: TempDir::new().unwrap(),
         };
-        file.set("general.architecture", Value::String("llama".into()));
+        let architecture = match config["model_type"].as_str().unwrap() {
+            "qwen3_moe" => "qwen3moe",
+            other => other,
+        };
+        file.set("general.architecture", Value::String(architecture.into()));
         for (key, name) in [
             ("context_length", "max_position_embeddings"),
             ("embedding_length", "hidden_size"),
@@ -49,20 +54,52 @@ impl GgufFile {
             ("attention.head_count", "num_attention_heads"),
             ("attention.head_count_kv", "num_key_value_heads"),
             ("rope.dimension_count", "head_dim"),
+            ("attention.key_length", "head_dim"),
+            ("attention.value_length", "head_dim"),
             ("vocab_size", "vocab_size"),
+            ("expert_count", "num_experts"),
+            ("expert_count", "num_local_experts"),
+            ("expert_used_count", "num_experts_per_tok"),
+            ("expert_feed_forward_length", "moe_intermediate_size"),
         ] {
-            file.set(&format!("llama.{key}"), count(&config[name]));
+            if config[name].is_u64() {
+                file.set(&format!("{architecture}.{key}"), count(&config[name]));
+            }
         }
-        let theta = config["rope_parameters"]["rope_theta"].as_f64().unwrap();
-        file.set("llama.rope.freq_base", Value::F32(theta as f32));
         let epsilon = config["rms_norm_eps"].as_f64().unwrap();
         file.set(
-            "llama.attention.layer_norm_rms_epsilon",
+            &format!("{architecture}.attention.layer_norm_rms_epsilon"),
             Value::F32(epsilon as f32),
         );
+        file.add_rope(architecture, &config);
         file.add_tokenizer(case);
         file.add_tensors(case, &config, dtype);
         file
+    }
+
+    fn add_rope(&mut self, architecture: &str, config: &Json) {
+        let rope = &config["rope_parameters"];
+        let float = |name: &str| Value::F32(rope[name].as_f64().unwrap() as f32);
+        let key = |name: &str| format!("{architecture}.rope.{name}");
+        self.set(&key("freq_base"), float("rope_theta"));
+        match rope["rope_type"].as_str().unwrap() {
+            "llama3" => {
+                let factors = llama3_factors(rope, config["head_dim"].as_u64().unwrap() as usize);
+                let tensor = Tensor::new(factors, &Device::Cpu).unwrap();
+                self.tensors
+                    .push(("rope_freqs.weight".into(), tensor, GgmlDType::F32));
+            }
+            kind @ ("linear" | "yarn") => {
+                self.set(&key("scaling.type"), Value::String(kind.into()));
+                self.set(&key("scaling.factor"), float("factor"));
+                if kind == "yarn" {
+                    let original = &rope["original_max_position_embeddings"];
+                    self.set(&key("scaling.original_context_length"), count(original));
+                }
+            }
+            "default" => {}
+            other => panic!("no GGUF file has {other}"),
+        }
     }
 
     fn add_tokenizer(&mut self, case: &str) {
@@ -91,29 +128,32 @@ impl GgufFile {
             })
             .collect();
         self.set("tokenizer.ggml.model", Value::String("gpt2".into()));
-        self.set("tokenizer.ggml.pre", Value::String("llama-bpe".into()));
         self.set("tokenizer.ggml.tokens", texts(tokens));
         self.set("tokenizer.ggml.token_type", Value::Array(types));
         self.set("tokenizer.ggml.merges", texts(merges));
         let config = json(case, "config.json");
-        self.set(
-            "tokenizer.ggml.bos_token_id",
-            count(&config["bos_token_id"]),
-        );
-        self.set(
-            "tokenizer.ggml.eos_token_id",
-            count(&config["eos_token_id"]),
-        );
+        let pre = match config["model_type"].as_str().unwrap() {
+            "llama" => "llama-bpe",
+            _ => "qwen2",
+        };
+        self.set("tokenizer.ggml.pre", Value::String(pre.into()));
+        for name in ["bos_token_id", "eos_token_id"] {
+            if config[name].is_u64() {
+                self.set(&format!("tokenizer.ggml.{name}"), count(&config[name]));
+            }
+        }
         let config = json(case, "tokenizer_config.json");
-        let template = config["chat_template"].as_str().unwrap();
-        self.set("tokenizer.chat_template", Value::String(template.into()));
+        if let Some(template) = config["chat_template"].as_str() {
+            self.set("tokenizer.chat_template", Value::String(template.into()));
+        }
     }
 
     fn add_tensors(&mut self, case: &str, config: &Json, dtype: GgmlDType) {
         let size = |name: &str| config[name].as_u64().unwrap() as usize;
         let path = models().join(case).join("model.safetensors");
+        let llama = config["model_type"] == "llama";
         let tensors = candle_core::safetensors::load(path, &Device::Cpu).unwrap();
-        for (name, tensor) in tensors {
+        for (name, tensor) in stack_experts(tensors) {
             let name = name
                 .replace("model.embed_tokens", "token_embd")
                 .replace("model.norm", "output_norm")
@@ -123,14 +163,20 @@ impl GgufFile {
                 .replace("self_attn.q_proj", "attn_q")
                 .replace("self_attn.k_proj", "attn_k")
                 .replace("self_attn.v_proj", "attn_v")
+                .replace("self_attn.q_norm", "attn_q_norm")
+                .replace("self_attn.k_norm", "attn_k_norm")
+                .replace("mlp.gate.", "ffn_gate_inp.")
+                .replace("mlp.experts.gate_proj", "ffn_gate_exps")
+                .replace("mlp.experts.up_proj", "ffn_up_exps")
+                .replace("mlp.experts.down_proj", "ffn_down_exps")
                 .replace("mlp.gate_proj", "ffn_gate")
                 .replace("mlp.up_proj", "ffn_up")
                 .replace("mlp.down_proj", "ffn_down")
                 .replace("post_attention_layernorm", "ffn_norm")
                 .replace("input_layernorm", "attn_norm");
             let tensor = match name.rsplit('.').nth(1).unwrap() {
-                "attn_q" => interleave(&tensor, size("num_attention_heads")),
-                "attn_k" => interleave(&tensor, size("num_key_value_heads")),
+                "attn_q" if llama => interleave(&tensor, size("num_attention_heads")),
+                "attn_k" if llama => interleave(&tensor, size("num_key_value_heads")),
                 _ => tensor,
             };
             let dtype = if tensor.rank() == 1 {
@@ -140,6 +186,12 @@ impl GgufFile {
             };
             self.tensors.push((name, tensor, dtype));
         }
+    }
+
+    /// A tensor of ones.
+    pub fn add_vector(&mut self, name: &str, len: usize) {
+        let tensor = Tensor::ones(len, DType::F32, &Device::Cpu).unwrap();
+        self.tensors.push((name.into(), tensor, GgmlDType::F32));
     }
 
     /// Sets a key, or replaces it.
@@ -205,15 +257,69 @@ impl GgufFile {
     }
 
     pub fn load_bytes(&self, bytes: &[u8]) -> Result<Model, Error> {
-        Model::load(&self.write(bytes), &LoadOptions::default())
+        self.load_bytes_with(bytes, &LoadOptions::default())
     }
+
+    pub fn load_with(&self, options: &LoadOptions) -> Result<Model, Error> {
+        self.load_bytes_with(&self.bytes(), options)
+    }
+
+    fn load_bytes_with(&self, bytes: &[u8], options: &LoadOptions) -> Result<Model, Error> {
+        Model::load(&self.write(bytes), options)
+    }
+}
+
+/// The tensors with those of all experts of a layer as one.
+fn stack_experts(tensors: HashMap<String, Tensor>) -> Vec<(String, Tensor)> {
+    let mut stacks: BTreeMap<String, BTreeMap<usize, Tensor>> = BTreeMap::new();
+    let mut all = Vec::new();
+    for (name, tensor) in tensors {
+        let expert = name.split_once(".experts.").and_then(|(layer, rest)| {
+            let (number, projection) = rest.split_once('.')?;
+            Some((
+                format!("{layer}.experts.{projection}"),
+                number.parse().ok()?,
+            ))
+        });
+        match expert {
+            Some((stack, number)) => {
+                stacks.entry(stack).or_default().insert(number, tensor);
+            }
+            None => all.push((name, tensor)),
+        }
+    }
+    for (name, experts) in stacks {
+        let experts: Vec<Tensor> = experts.into_values().collect();
+        all.push((name, Tensor::stack(&experts, 0).unwrap()));
+    }
+    all
+}
+
+/// Llama 3's scaling as converters spell it out: what each frequency is divided by.
+fn llama3_factors(rope: &Json, head_dim: usize) -> Vec<f32> {
+    let value = |name: &str| rope[name].as_f64().unwrap();
+    let (factor, low, high) = (
+        value("factor"),
+        value("low_freq_factor"),
+        value("high_freq_factor"),
+    );
+    let original = value("original_max_position_embeddings");
+    (0..head_dim / 2)
+        .map(|i| {
+            let exponent = 2.0 * i as f64 / head_dim as f64;
+            let wave_length = 2.0 * std::f64::consts::PI * value("rope_theta").powf(exponent);
+            let smooth = ((original / wave_length - low) / (high - low)).clamp(0.0, 1.0);
+            (1.0 / ((1.0 - smooth) / factor + smooth)) as f32
+        })
+        .collect()
 }
 
 /// The rows of each head in the order of GGUF's Llamas: first and second half take turns.
 fn interleave(tensor: &Tensor, heads: usize) -> Tensor {
-    let (rows, columns) = tensor.dims2().unwrap();
+    let dims = tensor.dims().to_vec();
+    let (rows, columns): (usize, usize) = (dims[0], dims[1..].iter().product());
     tensor
         .reshape((heads, 2, rows / heads / 2, columns))
-        .and_then(|t| t.transpose(1, 2)?.contiguous()?.reshape((rows, columns)))
+        .and_then(|t| t.transpose(1, 2)?.contiguous()?.reshape(dims))
         .unwrap()
 }

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use candle_core::quantized::GgmlDType;
 use candle4j_engine::device::Precision;
 use candle4j_engine::error::Error;
-use candle4j_engine::model::{Engine, LoadOptions};
+use candle4j_engine::model::{Engine, LoadOptions, Quantisation};
 use candle4j_engine::session::Session;
 
 use crate::checkpoint::Checkpoint;
+use crate::gguf_file::GgufFile;
 use crate::golden::{expected, generate, tokens};
 
 fn in_f16() -> LoadOptions {
@@ -130,4 +132,67 @@ fn weights_that_are_not_numbers_are_a_numeric_error_in_every_type() {
             assert!(matches!(error, Error::Numeric { .. }), "{error}");
         }
     }
+}
+
+fn quantised(quantisation: Quantisation) -> LoadOptions {
+    LoadOptions {
+        quantize: Some(quantisation),
+        ..Default::default()
+    }
+}
+
+/// The same numbers as from a file that holds the same blocks.
+#[test]
+fn a_folder_quantised_while_it_is_read_equals_a_quantised_file() {
+    for case in ["llama-gqa", "qwen3-tied"] {
+        let folder = Checkpoint::copy(case);
+        let folder = folder.load_with(&quantised(Quantisation::Q8_0)).unwrap();
+        assert_eq!(folder.info().precision, "q8_0");
+        let file = GgufFile::of(case, GgmlDType::Q8_0).load().unwrap();
+        let prompt = &expected(case).sequences[1].prompt;
+        let score = |model| Session::new(Arc::new(model)).score(0, prompt, 5).unwrap();
+        assert_eq!(score(folder), score(file), "{case}");
+    }
+}
+
+#[test]
+fn blocks_that_do_not_fit_the_rows_become_q8_0() {
+    // Rows of 32 and 64 numbers hold no block of 256.
+    let checkpoint = Checkpoint::copy("llama-gqa");
+    let prompt = &expected("llama-gqa").sequences[1].prompt;
+    let score = |quantisation| {
+        let model = checkpoint.load_with(&quantised(quantisation)).unwrap();
+        Session::new(Arc::new(model)).score(0, prompt, 5).unwrap()
+    };
+    let eight = score(Quantisation::Q8_0);
+    for wanted in [Quantisation::Q4K, Quantisation::Q5K, Quantisation::Q6K] {
+        assert_eq!(score(wanted), eight);
+    }
+    assert_ne!(score(Quantisation::Q4_0), eight);
+}
+
+#[test]
+fn quantising_is_for_folders_and_the_fused_engine() {
+    let candle = LoadOptions {
+        engine: Engine::Candle,
+        ..quantised(Quantisation::Q8_0)
+    };
+    let half = LoadOptions {
+        precision: Precision::F16,
+        ..quantised(Quantisation::Q8_0)
+    };
+    let checkpoint = Checkpoint::copy("llama-gqa");
+    for (options, name) in [(candle, "quantize"), (half, "precision")] {
+        let error = checkpoint.load_with(&options).err().unwrap();
+        assert!(
+            matches!(&error, Error::InvalidArgument { name: n, .. } if n == name),
+            "{error}"
+        );
+    }
+    let file = GgufFile::of("llama-gqa", GgmlDType::Q8_0);
+    let error = file.load_with(&quantised(Quantisation::Q4K)).err().unwrap();
+    assert!(
+        matches!(&error, Error::InvalidArgument { name, .. } if name == "quantize"),
+        "{error}"
+    );
 }

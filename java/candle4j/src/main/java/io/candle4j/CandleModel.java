@@ -174,6 +174,7 @@ public final class CandleModel implements AutoCloseable {
     private Engine engine = Engine.AUTO;
     private Device device = Device.AUTO;
     private Precision precision = Precision.AUTO;
+    private @Nullable Quantization quantization;
     private @Nullable Integer contextLength;
     private @Nullable ProgressListener progress;
 
@@ -249,6 +250,20 @@ public final class CandleModel implements AutoCloseable {
     }
 
     /**
+     * Turns the weights of a folder into fewer bits while they are read, so that the whole model is
+     * never in memory in more. A matrix whose rows are no whole number of the format's blocks, the
+     * embedding and the output projection become {@link Quantization#Q8_0}. For the fused engine
+     * only, and not for GGUF files, whose weights keep their types.
+     *
+     * @param quantization the format
+     * @return this
+     */
+    public Builder quantize(Quantization quantization) {
+      this.quantization = Objects.requireNonNull(quantization, "quantization");
+      return this;
+    }
+
+    /**
      * The longest context to make room for; the model's own limit when left out.
      *
      * @param contextLength tokens of prompt and answer together, at most the model's own limit
@@ -284,7 +299,10 @@ public final class CandleModel implements AutoCloseable {
      */
     public CandleModel load() {
       Path path = resolve();
-      return new CandleModel(NativeModel.load(path, engine, device, precision, contextLength));
+      return new CandleModel(
+          NativeModel.load(
+              path,
+              new NativeModel.Options(engine, device, precision, quantization, contextLength)));
     }
 
     private Path resolve() {

@@ -137,4 +137,28 @@ class ModelTest {
                 Golden.folder("llama-plain").toString());
     assertEquals("f32", result.out().strip(), result.err());
   }
+
+  @Test
+  void foldersAreQuantisedWhileTheyAreRead() {
+    CandleModel.Builder builder = CandleModel.builder().path(Golden.folder("llama-gqa"));
+    try (CandleModel model = builder.quantize(Quantization.Q8_0).load();
+        CandleModel whole = Golden.load("llama-gqa")) {
+      assertEquals("q8_0", model.info().precision());
+      assertEquals("fused", model.info().engine());
+      assertEquals("f32", whole.info().precision());
+      int[] prompt = Golden.prompt("llama-gqa");
+      try (CandleSession session = model.newSession();
+          CandleSession exact = whole.newSession()) {
+        float[] ours = session.score(prompt, 1).logprobs();
+        float[] theirs = exact.score(prompt, 1).logprobs();
+        for (int i = 0; i < ours.length; i++) {
+          assertEquals(theirs[i], ours[i], 0.5);
+        }
+      }
+    }
+    builder.engine(Engine.CANDLE);
+    IllegalArgumentException refusal =
+        assertThrows(IllegalArgumentException.class, () -> builder.load().close());
+    assertTrue(refusal.getMessage().startsWith("quantize: "), refusal.getMessage());
+  }
 }

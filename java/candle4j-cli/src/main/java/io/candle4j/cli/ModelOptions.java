@@ -5,6 +5,7 @@ import io.candle4j.CandleRuntime;
 import io.candle4j.Device;
 import io.candle4j.Engine;
 import io.candle4j.Precision;
+import io.candle4j.Quantization;
 import java.io.UncheckedIOException;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
@@ -50,6 +51,13 @@ final class ModelOptions {
       paramLabel = "P",
       description = "One of auto, f32, f16, bf16: the type of the weights in memory.")
   private @Nullable Precision precision;
+
+  @Option(
+      names = "--quantize",
+      paramLabel = "Q",
+      description =
+          "One of q8_0, q6_k, q5_k, q4_k, q4_0: turn a folder's weights into that while they are read.")
+  private @Nullable Quantization quantization;
 
   @Option(
       names = "--context",
@@ -106,6 +114,9 @@ final class ModelOptions {
     }
     if (precision != null) {
       builder.precision(precision);
+    }
+    if (quantization != null) {
+      builder.quantize(quantization);
     }
     if (context != null) {
       builder.contextLength(context);

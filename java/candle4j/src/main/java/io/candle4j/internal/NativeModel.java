@@ -10,13 +10,13 @@ import io.candle4j.Engine;
 import io.candle4j.GenerateOptions;
 import io.candle4j.ModelInfo;
 import io.candle4j.Precision;
+import io.candle4j.Quantization;
 import io.candle4j.bindings.candle4j_h;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
@@ -28,33 +28,33 @@ public final class NativeModel implements AutoCloseable {
     handle = new NativeHandle("model", pointer, null, candle4j_h::c4j_model_free);
   }
 
-  record Options(String engine, String device, String precision, @Nullable Integer contextLength) {}
+  /**
+   * How a model is to be loaded.
+   *
+   * @param engine by which implementation
+   * @param device where to
+   * @param precision as what
+   * @param quantize in which blocks, or null for none
+   * @param contextLength longest context, or null for the model's own
+   */
+  public record Options(
+      Engine engine,
+      Device device,
+      Precision precision,
+      @Nullable Quantization quantize,
+      @Nullable Integer contextLength) {}
 
   /**
    * Loads the model in a folder or a GGUF file.
    *
    * @param source the folder or the file
-   * @param engine by which implementation
-   * @param device where to
-   * @param precision as what
-   * @param contextLength longest context, or null for the model's own
+   * @param how the options
    * @return the model
    */
-  public static NativeModel load(
-      Path source,
-      Engine engine,
-      Device device,
-      Precision precision,
-      @Nullable Integer contextLength) {
+  public static NativeModel load(Path source, Options how) {
     NativeRuntime.library();
     byte[] path = Utf8.encode("path", source.toAbsolutePath().toString());
-    byte[] options =
-        Json.write(
-            new Options(
-                engine.name().toLowerCase(Locale.ROOT),
-                device.name().toLowerCase(Locale.ROOT),
-                precision.name().toLowerCase(Locale.ROOT),
-                contextLength));
+    byte[] options = Json.write(how);
     try (Call call = new Call()) {
       MemorySegment place = call.handlePlace();
       call.check(

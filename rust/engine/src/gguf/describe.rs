@@ -1,0 +1,257 @@
+//! What a file's metadata say of its model.
+
+use super::file::GgufFile;
+use crate::error::{Error, Result};
+use crate::model::config_file::ConfigFile;
+use crate::model::decoder_config::{
+    Activation, DecoderConfig, FeedForward, HEAD, LAYER_LIMIT, LayerConfig,
+};
+use crate::model::rope::{Rope, RopeScaling, yarn_mscale};
+
+/// One architecture as llama.cpp writes it.
+pub(super) struct GgufArchitecture {
+    /// Its name in `general.architecture`, and the prefix of its keys.
+    pub(super) name: &'static str,
+    /// What this library calls it.
+    pub(super) ours: &'static str,
+    /// Whether the rows of queries and keys are stored for rotating neighbours: first and second half
+    /// of each head take turns.
+    pub(super) takes_turns: bool,
+    /// Whether queries and keys are normalised per head.
+    qk_norm: bool,
+    /// Whether the blocks behind the attention are of experts.
+    experts: bool,
+}
+
+const ARCHITECTURES: &[GgufArchitecture] = &[
+    // Mistral's too.
+    GgufArchitecture {
+        name: "llama",
+        ours: "llama",
+        takes_turns: true,
+        qk_norm: false,
+        experts: false,
+    },
+    GgufArchitecture {
+        name: "qwen2",
+        ours: "qwen2",
+        takes_turns: false,
+        qk_norm: false,
+        experts: false,
+    },
+    GgufArchitecture {
+        name: "qwen3",
+        ours: "qwen3",
+        takes_turns: false,
+        qk_norm: true,
+        experts: false,
+    },
+    GgufArchitecture {
+        name: "qwen3moe",
+        ours: "qwen3_moe",
+        takes_turns: false,
+        qk_norm: true,
+        experts: true,
+    },
+];
+
+/// The tensor of factors by which Llama 3's converter spells its rotary scaling out.
+pub(super) const ROPE_FACTORS: &str = "rope_freqs.weight";
+
+impl GgufArchitecture {
+    /// The architecture of a file.
+    pub(super) fn of(file: &GgufFile) -> Result<&'static Self> {
+        const KEY: &str = "general.architecture";
+        let name = file.required_text(KEY)?;
+        ARCHITECTURES
+            .iter()
+            .find(|architecture| architecture.name == name)
+            .ok_or_else(|| {
+                let known: Vec<&str> = ARCHITECTURES.iter().map(|a| a.name).collect();
+                Error::UnsupportedModel {
+                    key: KEY.into(),
+                    value: name.into(),
+                    reason: format!("of GGUF files, those of {} are read", known.join(", ")),
+                }
+            })
+    }
+
+    /// Reads the keys of the architecture. Those that nobody reads are refused by name.
+    pub(super) fn describe(&self, file: &GgufFile) -> Result<DecoderConfig> {
+        let prefix = format!("{}.", self.name);
+        let (name, keys) = (file.name(), file.section(&prefix));
+        let keys = ConfigFile::inside(&name, &prefix, &keys);
+
+        let embedding = file.tensor("token_embd.weight")?;
+        let &[vocab_size, _] = embedding.shape.as_slice() else {
+            return Err(Error::InvalidTensor {
+                tensor: embedding.name.clone(),
+                expected: "two dimensions".into(),
+                got: format!("shape {:?}", embedding.shape),
+            });
+        };
+        // Says again what the embedding's shape says.
+        let _ = keys.count("vocab_size")?;
+
+        let hidden_size = keys.required_count("embedding_length")?;
+        let num_heads = keys.required_count("attention.head_count")?;
+        let num_kv_heads = keys.count("attention.head_count_kv")?.unwrap_or(num_heads);
+        if !num_heads.is_multiple_of(num_kv_heads) {
+            return Err(keys.invalid(
+                "attention.head_count_kv",
+                format!("must divide attention.head_count = {num_heads}"),
+            ));
+        }
+        let head_dim = match keys.count("attention.key_length")? {
+            Some(length) if length.is_multiple_of(2) => length,
+            Some(_) => {
+                return Err(keys.invalid(
+                    "attention.key_length",
+                    "rotary embedding needs an even number of dimensions a head",
+                ));
+            }
+            None if hidden_size.is_multiple_of(2 * num_heads) => hidden_size / num_heads,
+            None => {
+                return Err(keys.invalid(
+                    "attention.head_count",
+                    format!(
+                        "must divide embedding_length = {hidden_size} into heads of even width"
+                    ),
+                ));
+            }
+        };
+        for key in ["rope.dimension_count", "attention.value_length"] {
+            if keys.count(key)?.is_some_and(|n| n != head_dim) {
+                return Err(keys.unsupported(
+                    key,
+                    format!("keys and values of heads that are {head_dim} wide are, all rotated"),
+                ));
+            }
+        }
+        let num_layers = keys.required_count("block_count")?;
+        if num_layers > LAYER_LIMIT {
+            return Err(keys.invalid(
+                "block_count",
+                format!("more than {LAYER_LIMIT} layers are not believed"),
+            ));
+        }
+        let max_position_embeddings = keys.required_count("context_length")?;
+        let rope = self.rope(file, &keys, head_dim, max_position_embeddings)?;
+        let feed_forward = self.feed_forward(file, &keys)?;
+        let biased = |name: &str| file.has_tensor(&format!("blk.0.{name}.bias"));
+        let layer = LayerConfig {
+            window: None,
+            qkv_bias: biased("attn_q"),
+            output_bias: biased("attn_output"),
+            qk_norm: self.qk_norm,
+            feed_forward,
+        };
+        let config = DecoderConfig {
+            architecture: self.ours,
+            vocab_size,
+            hidden_size,
+            num_heads,
+            num_kv_heads,
+            head_dim,
+            rms_norm_eps: keys
+                .positive("attention.layer_norm_rms_epsilon")?
+                .ok_or_else(|| {
+                    keys.invalid("attention.layer_norm_rms_epsilon", "this key is needed")
+                })?,
+            activation: Activation::Silu,
+            max_position_embeddings,
+            rope,
+            tie_word_embeddings: !file.has_tensor(&super::file::gguf_name(HEAD)),
+            layers: vec![layer; num_layers],
+        };
+        keys.finish()?;
+        Ok(config)
+    }
+
+    fn feed_forward(&self, file: &GgufFile, keys: &ConfigFile) -> Result<FeedForward> {
+        let num_experts = keys.whole("expert_count")?.unwrap_or(0);
+        let per_token = keys.whole("expert_used_count")?.unwrap_or(0);
+        if !self.experts {
+            for (key, n) in [
+                ("expert_count", num_experts),
+                ("expert_used_count", per_token),
+            ] {
+                if n != 0 {
+                    return Err(keys.unsupported(key, "Mixtral's experts are not computed"));
+                }
+            }
+            return Ok(FeedForward::Dense {
+                intermediate_size: keys.required_count("feed_forward_length")?,
+                bias: file.has_tensor("blk.0.ffn_gate.bias"),
+            });
+        }
+        // The width of dense blocks, of which there are none.
+        let _ = keys.count("feed_forward_length")?;
+        if per_token == 0 || per_token > num_experts {
+            return Err(keys.invalid(
+                "expert_used_count",
+                format!("expected 1 to expert_count = {num_experts}"),
+            ));
+        }
+        Ok(FeedForward::Experts {
+            intermediate_size: keys.required_count("expert_feed_forward_length")?,
+            num_experts,
+            experts_per_token: per_token,
+            // The format has no key for it; those who compute such files do it.
+            normalise_top_k: true,
+        })
+    }
+
+    fn rope(
+        &self,
+        file: &GgufFile,
+        keys: &ConfigFile,
+        head_dim: usize,
+        positions: usize,
+    ) -> Result<Rope> {
+        let theta = keys.positive("rope.freq_base")?.unwrap_or(10_000.0);
+        let kind = keys.text("rope.scaling.type")?.unwrap_or("none");
+        let original = keys
+            .count("rope.scaling.original_context_length")?
+            .unwrap_or(positions);
+        // Whether the model was trained with it; it says nothing of the computation.
+        let _ = keys.flag("rope.scaling.finetuned")?;
+        let factor = || {
+            keys.positive("rope.scaling.factor")?
+                .ok_or_else(|| keys.invalid("rope.scaling.factor", "rope.scaling.type needs it"))
+        };
+        let scaling = match kind {
+            "none" if file.has_tensor(ROPE_FACTORS) => {
+                let factors = file.floats(ROPE_FACTORS, head_dim / 2)?;
+                RopeScaling::LongRope {
+                    short_factor: factors.clone(),
+                    long_factor: factors,
+                    attention_factor: 1.0,
+                    original_max_position_embeddings: positions,
+                }
+            }
+            "none" => RopeScaling::None,
+            "linear" => RopeScaling::Linear { factor: factor()? },
+            "yarn" => {
+                let factor = factor()?;
+                let scale = keys.positive("rope.scaling.attn_factor")?.unwrap_or(1.0);
+                RopeScaling::Yarn {
+                    factor,
+                    attention_factor: scale * yarn_mscale(factor, 1.0),
+                    beta_fast: keys
+                        .positive("rope.scaling.yarn_beta_fast")?
+                        .unwrap_or(32.0),
+                    beta_slow: keys.positive("rope.scaling.yarn_beta_slow")?.unwrap_or(1.0),
+                    truncate: true,
+                    original_max_position_embeddings: original,
+                }
+            }
+            _ => {
+                return Err(
+                    keys.unsupported("rope.scaling.type", "none, linear and yarn are known")
+                );
+            }
+        };
+        Ok(Rope { theta, scaling })
+    }
+}

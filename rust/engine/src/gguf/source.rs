@@ -1,0 +1,159 @@
+//! A file's tensors for the `fused` engine.
+
+use candle_core::quantized::GgmlDType;
+use candle_core::{DType, Device, Tensor};
+
+use super::describe::GgufArchitecture;
+use super::file::{GgufFile, place};
+use super::loaded_view::LoadedView;
+use crate::error::{Error, Result};
+use crate::fused::{Matrix, TensorSource, quantised_matrix};
+use crate::model::decoder_config::DecoderConfig;
+
+/// The tensors by their names on the Hub, each in the type that it gets in memory.
+pub(super) struct GgufSource<'a> {
+    view: LoadedView<'a>,
+    config: &'a DecoderConfig,
+    architecture: &'static GgufArchitecture,
+    device: &'a Device,
+}
+
+impl<'a> GgufSource<'a> {
+    pub(super) fn new(
+        file: &'a GgufFile,
+        architecture: &'static GgufArchitecture,
+        config: &'a DecoderConfig,
+        device: &'a Device,
+    ) -> Self {
+        Self {
+            view: LoadedView::new(file, device),
+            config,
+            architecture,
+            device,
+        }
+    }
+
+    /// The rows of a tensor, in the order that the decoder wants.
+    fn load(&self, name: &str) -> Result<Loaded> {
+        let place = place(name);
+        let placed = self.view.placed(&place.tensor)?;
+        let shape = placed.shape();
+        let columns = shape.last().copied().unwrap_or(1);
+        let rows: usize = shape.iter().product::<usize>() / columns;
+        let (read, rows) = match place.expert {
+            None => (self.view.whole(placed), rows),
+            Some(expert) => {
+                let each = rows / shape[0];
+                (self.view.rows(placed, expert * each, each), each)
+            }
+        };
+        let mut bytes = read.map_err(|e| unreadable(&place.tensor, &e))?;
+        if self.architecture.takes_turns
+            && let Some(heads) = self.heads(name)
+        {
+            bytes = halves(&bytes, heads, self.config.head_dim);
+        }
+        Ok(Loaded {
+            bytes,
+            dtype: placed.dtype(),
+            shape: (rows, columns),
+        })
+    }
+
+    /// The heads of a projection to queries or keys.
+    fn heads(&self, name: &str) -> Option<usize> {
+        if name.contains(".self_attn.q_proj.") {
+            Some(self.config.num_heads)
+        } else if name.contains(".self_attn.k_proj.") {
+            Some(self.config.num_kv_heads)
+        } else {
+            None
+        }
+    }
+}
+
+struct Loaded {
+    bytes: Vec<u8>,
+    dtype: GgmlDType,
+    shape: (usize, usize),
+}
+
+impl Loaded {
+    fn matrix(&self, device: &Device) -> candle_core::Result<Matrix> {
+        let matrix = quantised_matrix(self.dtype, &self.bytes, self.shape, device)?;
+        match (self.dtype, &matrix) {
+            (GgmlDType::F32, Matrix::Quantised(floats)) => {
+                floats.dequantize(device).map(Matrix::Dense)
+            }
+            _ => Ok(matrix),
+        }
+    }
+}
+
+impl TensorSource for GgufSource<'_> {
+    fn matrix(&self, name: &str, _: (usize, usize)) -> Result<Matrix> {
+        self.load(name)?
+            .matrix(self.device)
+            .map_err(|e| unreadable(name, &e))
+    }
+
+    fn vector(&self, name: &str, _: usize) -> Result<Tensor> {
+        let loaded = self.load(name)?;
+        let floats = quantised_matrix(
+            loaded.dtype,
+            &loaded.bytes,
+            (1, loaded.shape.0 * loaded.shape.1),
+            self.device,
+        );
+        match floats {
+            Ok(Matrix::Quantised(tensor)) => {
+                tensor.dequantize(self.device).and_then(|t| t.flatten_all())
+            }
+            Ok(Matrix::Dense(tensor)) => Ok(tensor),
+            Err(error) => Err(error),
+        }
+        .map_err(|e| unreadable(name, &e))
+    }
+
+    fn dtype(&self) -> DType {
+        DType::F32
+    }
+
+    fn device(&self) -> &Device {
+        self.device
+    }
+}
+
+fn unreadable(name: &str, error: &dyn std::fmt::Display) -> Error {
+    Error::InvalidTensor {
+        tensor: name.into(),
+        expected: "weights that can be read".into(),
+        got: error.to_string(),
+    }
+}
+
+/// Puts the rows of each head, whose halves take turns, one half behind the other.
+fn halves(bytes: &[u8], heads: usize, head_dim: usize) -> Vec<u8> {
+    let row = bytes.len() / (heads * head_dim);
+    let mut sorted = Vec::with_capacity(bytes.len());
+    for head in bytes.chunks_exact(row * head_dim) {
+        for half in 0..2 {
+            for pair in head.chunks_exact(2 * row) {
+                sorted.extend_from_slice(&pair[half * row..][..row]);
+            }
+        }
+    }
+    sorted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::halves;
+
+    #[test]
+    fn rows_that_take_turns_become_halves() {
+        // Two heads of four dimensions, rows of one byte.
+        let stored = [0, 2, 1, 3, 10, 12, 11, 13];
+        assert_eq!(halves(&stored, 2, 4), [0, 1, 2, 3, 10, 11, 12, 13]);
+    }
+}

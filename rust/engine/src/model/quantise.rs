@@ -1,0 +1,51 @@
+//! Weights in fewer bits than their files have.
+
+use candle_core::quantized::GgmlDType;
+use serde::{Deserialize, Serialize};
+
+/// A format that the matrices of a folder can be turned into while they are read.
+///
+/// The names are llama.cpp's: the bits of a weight, and after the line how blocks of them share
+/// their scales.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Quantisation {
+    /// 8 bits in blocks of 32: next to no loss.
+    #[serde(rename = "q8_0")]
+    Q8_0,
+    /// 6 bits in blocks of 256.
+    #[serde(rename = "q6_k")]
+    Q6K,
+    /// 5 bits in blocks of 256.
+    #[serde(rename = "q5_k")]
+    Q5K,
+    /// 4 bits in blocks of 256.
+    #[serde(rename = "q4_k")]
+    Q4K,
+    /// 4 bits in blocks of 32.
+    #[serde(rename = "q4_0")]
+    Q4_0,
+}
+
+impl Quantisation {
+    /// The type of its blocks.
+    pub(crate) fn dtype(self) -> GgmlDType {
+        match self {
+            Quantisation::Q8_0 => GgmlDType::Q8_0,
+            Quantisation::Q6K => GgmlDType::Q6K,
+            Quantisation::Q5K => GgmlDType::Q5K,
+            Quantisation::Q4K => GgmlDType::Q4K,
+            Quantisation::Q4_0 => GgmlDType::Q4_0,
+        }
+    }
+
+    /// Its name, as it stands in results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Quantisation::Q8_0 => "q8_0",
+            Quantisation::Q6K => "q6_k",
+            Quantisation::Q5K => "q5_k",
+            Quantisation::Q4K => "q4_k",
+            Quantisation::Q4_0 => "q4_0",
+        }
+    }
+}
