@@ -358,12 +358,23 @@ c4j_status c4j_runtime_set_threads(uint32_t count, c4j_error **error);
 // Pointers are null or valid as the header's introduction says.
 c4j_status c4j_session_new(const c4j_model *model, c4j_session **out, c4j_error **error);
 
+// Starts a session that goes on from where another is: its KV cache is copied, and nothing in it
+// computed again (by the `fused` engine; by `candle`, it starts empty). `*out` becomes a session that
+// the caller ends with `c4j_session_free`. `C4J_BUSY` while a call on the other is under way.
+//
+// # Safety
+// Pointers are null or valid as the header's introduction says.
+c4j_status c4j_session_fork(const c4j_session *session,
+                            c4j_session **out,
+                            c4j_error **error);
+
 // Generates.
 //
 // `request` is a JSON object: `prompt` is `{"text": {"text", "raw"}}`, `{"tokens": […]}` or
 // `{"chat": {"messages": […], "variables": {…}}}`; `options` holds `max_tokens`, `temperature`,
 // `top_k`, `top_p`, `min_p`, `repeat_penalty`, `repeat_window`, `seed`, `stop` and `ignore_eos`,
-// all optional; `call` is a number by which `c4j_session_cancel` can stop it.
+// all optional; `call` is a number by which `c4j_session_cancel` can stop it; with `prepare` true,
+// the prompt is only taken into the KV cache, where a later call whose prompt begins like it finds it.
 //
 // `on_token` may be null. Blocks until the answer is complete, and `*out` becomes a JSON object of
 // `text`, `token_ids`, `finish_reason` (`STOP`, `LENGTH`, `STOP_STRING`, `CANCELLED`),

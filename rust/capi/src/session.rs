@@ -70,12 +70,41 @@ pub unsafe extern "C" fn c4j_session_new(
     }
 }
 
+/// Starts a session that goes on from where another is: its KV cache is copied, and nothing in it
+/// computed again (by the `fused` engine; by `candle`, it starts empty). `*out` becomes a session that
+/// the caller ends with `c4j_session_free`. `C4J_BUSY` while a call on the other is under way.
+///
+/// # Safety
+/// Pointers are null or valid as the header's introduction says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn c4j_session_fork(
+    session: *const c4j_session,
+    out: *mut *mut c4j_session,
+    error: *mut *mut c4j_error,
+) -> c4j_status {
+    // SAFETY: as the caller promises.
+    unsafe {
+        guard(error, || {
+            let out = Out::new("out", out)?;
+            let handle = borrow(session)?;
+            let fork = poisoning(handle, || handle.lock()?.fork())?;
+            out.write(give(c4j_session {
+                cancel: fork.cancel(),
+                session: Mutex::new(fork),
+                poisoned: AtomicBool::new(false),
+            }));
+            Ok(())
+        })
+    }
+}
+
 /// Generates.
 ///
 /// `request` is a JSON object: `prompt` is `{"text": {"text", "raw"}}`, `{"tokens": […]}` or
 /// `{"chat": {"messages": […], "variables": {…}}}`; `options` holds `max_tokens`, `temperature`,
 /// `top_k`, `top_p`, `min_p`, `repeat_penalty`, `repeat_window`, `seed`, `stop` and `ignore_eos`,
-/// all optional; `call` is a number by which `c4j_session_cancel` can stop it.
+/// all optional; `call` is a number by which `c4j_session_cancel` can stop it; with `prepare` true,
+/// the prompt is only taken into the KV cache, where a later call whose prompt begins like it finds it.
 ///
 /// `on_token` may be null. Blocks until the answer is complete, and `*out` becomes a JSON object of
 /// `text`, `token_ids`, `finish_reason` (`STOP`, `LENGTH`, `STOP_STRING`, `CANCELLED`),

@@ -17,6 +17,9 @@ use crate::session::{GenerateRequest, Generation, Session};
 /// Workers when neither the caller nor `CANDLE_NUM_PARALLEL` says how many.
 const DEFAULT_WORKERS: usize = 4;
 
+/// Sequences of one forward pass when nobody says how many.
+const MOST_TOGETHER: usize = 64;
+
 /// How far a batch is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchProgress {
@@ -34,14 +37,26 @@ pub type BatchListener<'a> = dyn FnMut(BatchProgress) -> ControlFlow<Interrupt> 
 
 /// The number of workers that `CANDLE_NUM_PARALLEL` asks for.
 pub fn default_workers() -> Result<usize> {
+    Ok(asked_for()?.unwrap_or(DEFAULT_WORKERS))
+}
+
+/// The most sequences that one forward pass takes: what `CANDLE_NUM_PARALLEL` asks for, else more
+/// than bring anything.
+pub(crate) fn most_together() -> Result<usize> {
+    Ok(asked_for()?.unwrap_or(MOST_TOGETHER))
+}
+
+fn asked_for() -> Result<Option<usize>> {
     const NAME: &str = "CANDLE_NUM_PARALLEL";
     match std::env::var(NAME) {
-        Err(_) => Ok(DEFAULT_WORKERS),
-        Ok(text) => text
-            .parse()
-            .ok()
-            .filter(|n| *n > 0)
-            .ok_or_else(|| Error::argument(NAME, format!("expected at least 1, got {text:?}"))),
+        Err(_) => Ok(None),
+        Ok(text) => match text.parse() {
+            Ok(n) if n > 0 => Ok(Some(n)),
+            _ => Err(Error::argument(
+                NAME,
+                format!("expected at least 1, got {text:?}"),
+            )),
+        },
     }
 }
 
@@ -71,6 +86,7 @@ pub fn generate_all(
                 queue: &queue,
                 stopped: &stopped,
                 cancel: &cancel,
+                workers,
                 sender: sender.clone(),
             };
             std::thread::Builder::new()
@@ -123,6 +139,7 @@ struct Worker<'a> {
     queue: &'a Mutex<VecDeque<usize>>,
     stopped: &'a AtomicBool,
     cancel: &'a Cancel,
+    workers: usize,
     sender: mpsc::Sender<(usize, Result<Generation>)>,
 }
 
@@ -149,7 +166,9 @@ impl Worker<'_> {
     }
 
     fn new_session(&self) -> Session {
-        Session::with_cancel(self.model.clone(), self.cancel.clone())
+        let mut session = Session::with_cancel(self.model.clone(), self.cancel.clone());
+        session.allow_together(self.workers);
+        session
     }
 
     fn next(&self) -> Option<usize> {

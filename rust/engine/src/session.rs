@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -10,7 +11,7 @@ use crate::chat::{Message, encode_chat};
 use crate::error::{Error, Result};
 use crate::generate::{
     Cancel, Detokenizer, FinishReason, GenerateOptions, Generated, Sampler, Sampling, Step,
-    StopTexts, generate_with,
+    StopTexts, generate_with, prefill,
 };
 use crate::model::{CandleModel, Model};
 use crate::progress::Interrupt;
@@ -51,7 +52,8 @@ pub struct GenerateRequest {
     /// How.
     #[serde(default)]
     pub options: GenerateOptions,
-    /// Prefill only, so that a later call starts from there. Not supported yet.
+    /// Only take the prompt into the cache, so that a later call whose prompt begins like it starts
+    /// from there. The outcome has no tokens then.
     #[serde(default)]
     pub prepare: bool,
 }
@@ -151,15 +153,13 @@ impl Session {
         request: &GenerateRequest,
         listener: &mut TokenListener,
     ) -> Result<Generation> {
-        if request.prepare {
-            return Err(Error::NotSupported(
-                "prepare mode is not supported yet".into(),
-            ));
-        }
         let sampling = request.options.resolve(self.model.proposed_sampling())?;
         let prompt = self.encode(&request.prompt)?;
         self.model.limits().check(0, &prompt)?;
         let reused = self.reuse(&prompt);
+        if request.prepare {
+            return self.prepare(&prompt, reused, request.call);
+        }
         let mut run = Run::new(&self.model, &sampling, listener);
         let outcome = run.complete(&mut self.sequence, &prompt, &self.cancel, request.call);
         let Run {
@@ -184,6 +184,53 @@ impl Session {
             prefill_ms: generated.prefill.as_secs_f64() * 1e3,
             decode_ms: generated.decode.as_secs_f64() * 1e3,
         })
+    }
+
+    fn prepare(&mut self, prompt: &[u32], reused: usize, call: u64) -> Result<Generation> {
+        let start = Instant::now();
+        let cancel = self.cancel.clone();
+        let mut outcome = prefill(self.sequence.as_mut(), prompt, &|| {
+            cancel.is_cancelled(call)
+        });
+        if let Err(error) = outcome {
+            self.sequence = self.model.retry_in_f32(error)?;
+            outcome = prefill(self.sequence.as_mut(), prompt, &|| {
+                cancel.is_cancelled(call)
+            });
+        }
+        self.remember(prompt, &[]);
+        let finish_reason = match outcome? {
+            Some(_) => FinishReason::Length,
+            None => FinishReason::Cancelled,
+        };
+        Ok(Generation {
+            text: String::new(),
+            token_ids: Vec::new(),
+            finish_reason,
+            prompt_tokens: prompt.len(),
+            cached_tokens: reused,
+            seed: 0,
+            prefill_ms: start.elapsed().as_secs_f64() * 1e3,
+            decode_ms: 0.0,
+        })
+    }
+
+    /// Another session that goes on from here: what is in the cache is copied and not computed
+    /// again, where the engine can. Its calls are cancelled on their own.
+    pub fn fork(&self) -> Result<Self> {
+        let sequence = self.sequence.branch()?;
+        let cached = self.cached[..sequence.position()].to_vec();
+        Ok(Self {
+            model: self.model.clone(),
+            sequence,
+            cached,
+            cancel: Cancel::default(),
+        })
+    }
+
+    /// Lets at least `count` sessions of the model be computed together.
+    pub(crate) fn allow_together(&mut self, count: usize) {
+        self.sequence.allow_together(count);
     }
 
     /// Log-probabilities of `tokens`, and the `top` most probable that follow them. Cancelling the

@@ -183,8 +183,21 @@ int main(int argc, char **argv) {
     CHECK(c4j_session_score(session, bytes(score), strlen(score), &out, &error) == C4J_OK);
     CHECK(contains(&out, "\"logprobs\":["));
     c4j_buffer_free(&out);
-    CHECK(c4j_session_clear(session, &error) == C4J_OK);
+
+    const char *prepare = "{\"prompt\":{\"tokens\":[4,5,6,7]},\"prepare\":true}";
+    seen = (struct seen){0};
+    CHECK(generate(session, prepare, &seen, &out, &error) == C4J_OK);
+    CHECK(seen.tokens == 0 && contains(&out, "\"token_ids\":[]"));
+    c4j_buffer_free(&out);
+    c4j_session *fork = NULL;
+    CHECK(c4j_session_fork(session, &fork, &error) == C4J_OK);
     c4j_session_free(session);
+    const char *longer = "{\"prompt\":{\"tokens\":[4,5,6,7,8]},\"options\":{\"max_tokens\":2}}";
+    CHECK(generate(fork, longer, &seen, &out, &error) == C4J_OK);
+    CHECK(contains(&out, "\"cached_tokens\":4"));
+    c4j_buffer_free(&out);
+    CHECK(c4j_session_clear(fork, &error) == C4J_OK);
+    c4j_session_free(fork);
 
     /* An offline Hub with an empty cache. */
     c4j_hub *hub = NULL;

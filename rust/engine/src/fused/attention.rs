@@ -1,10 +1,14 @@
 //! Attention of several queries a key head (Ainslie et al. 2023, GQA) over a KV cache.
 
+use std::sync::OnceLock;
+
 use candle_core::{Result, Tensor};
 
 use super::cache::SequenceCache;
 use super::linear::{FusedLinear, Linear};
+use super::norm::Norm;
 use super::rotary::Angles;
+use super::rows::{for_each, usable};
 use super::softmax::MaskedSoftmax;
 
 /// Weights and shape of one layer's attention.
@@ -25,18 +29,22 @@ pub(crate) struct Attention {
     pub(crate) window: Option<usize>,
 }
 
-/// RMSNorm (Zhang and Sennrich 2019): each row divided by its root mean square, times a weight.
-#[derive(Debug, Clone)]
-pub(crate) struct Norm {
-    pub(crate) weight: Tensor,
-    pub(crate) eps: f64,
-}
+/// Rows of a sequence up to which its attention is the work of one thread.
+const FEW_ROWS: usize = 8;
 
-impl Norm {
-    /// Norms the last dimension of a contiguous tensor.
-    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        candle_nn::ops::rms_norm(x, &self.weight, self.eps as f32)
-    }
+/// Does `one` with each number below `count`, on several threads.
+fn at_once(count: usize, one: impl Fn(usize) -> Result<Tensor> + Sync) -> Result<Vec<Tensor>> {
+    let parts: Vec<OnceLock<Result<Tensor>>> = (0..count).map(|_| OnceLock::new()).collect();
+    for_each(count, |index| {
+        let _ = parts[index].set(one(index));
+    });
+    parts
+        .into_iter()
+        .map(|part| {
+            part.into_inner()
+                .unwrap_or_else(|| Err(candle_core::Error::Msg("a part is missing".into())))
+        })
+        .collect()
 }
 
 impl Attention {
@@ -46,28 +54,41 @@ impl Attention {
         &self,
         x: &Tensor,
         angles: &Angles,
-        caches: &mut [(&mut SequenceCache, usize)],
+        caches: &[(&mut SequenceCache, usize)],
     ) -> Result<Tensor> {
         let rows = x.dim(0)?;
         let [q, k, v] = self.qkv.forward::<3>(x)?;
-        let mut q = q.reshape((rows, self.heads, self.head_dim))?;
-        let mut k = k.reshape((rows, self.kv_heads, self.head_dim))?;
-        let v = v.reshape((rows, self.kv_heads, self.head_dim))?;
-        if let Some((q_norm, k_norm)) = &self.norms {
-            q = q_norm.forward(&q)?;
-            k = k_norm.forward(&k)?;
-        }
-        let (q, k) = (angles.rotate(&q)?, angles.rotate(&k)?);
+        let (q_norm, k_norm) = match &self.norms {
+            Some((q_norm, k_norm)) => (Some(q_norm), Some(k_norm)),
+            None => (None, None),
+        };
+        let (q, k) = (angles.rotate(&q, q_norm)?, angles.rotate(&k, k_norm)?);
+        let v = v
+            .contiguous()?
+            .reshape((rows, self.kv_heads, self.head_dim))?;
         let mut start = 0;
-        let mut parts = Vec::with_capacity(caches.len());
-        for (cache, count) in caches {
-            let part = |tensor: &Tensor| tensor.narrow(0, start, *count);
-            parts.push(self.attend(&part(&q)?, &part(&k)?, &part(&v)?, cache)?);
-            start += *count;
-        }
-        let attended = match parts.as_slice() {
-            [one] => one.clone(),
-            several => Tensor::cat(several, 0)?,
+        let places: Vec<(usize, usize)> = caches
+            .iter()
+            .map(|(_, count)| {
+                start += count;
+                (start - count, *count)
+            })
+            .collect();
+        let one = |index: usize| {
+            let (start, count) = places[index];
+            let part = |tensor: &Tensor| tensor.narrow(0, start, count);
+            self.attend(&part(&q)?, &part(&k)?, &part(&v)?, &*caches[index].0)
+        };
+        let attended = match places.as_slice() {
+            [_] => one(0)?,
+            several => {
+                let parts = if usable(&q) && several.iter().all(|(_, rows)| *rows <= FEW_ROWS) {
+                    at_once(several.len(), one)?
+                } else {
+                    (0..several.len()).map(one).collect::<Result<Vec<_>>>()?
+                };
+                Tensor::cat(&parts, 0)?
+            }
         };
         self.output.forward(&attended)
     }

@@ -60,6 +60,21 @@ impl SequenceCache {
         self.len = self.len.min(len);
     }
 
+    /// A copy that grows on its own.
+    pub(crate) fn fork(&self) -> Result<Self> {
+        let mut fork = Self::new(self.shape.clone(), self.limit);
+        if self.len > 0 {
+            fork.reserve(self.len)?;
+            for (from, to) in self.layers.iter().zip(&fork.layers) {
+                let filled = |tensor: &Tensor| tensor.narrow(1, 0, self.len)?.contiguous();
+                to.keys.slice_set(&filled(&from.keys)?, 1, 0)?;
+                to.values.slice_set(&filled(&from.values)?, 1, 0)?;
+            }
+            fork.len = self.len;
+        }
+        Ok(fork)
+    }
+
     /// Makes room for `count` more positions in every layer.
     pub(crate) fn reserve(&mut self, count: usize) -> Result<()> {
         let needed = self.len + count;

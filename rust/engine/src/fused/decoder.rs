@@ -2,10 +2,11 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use super::attention::{Attention, Norm};
+use super::attention::Attention;
 use super::cache::{CacheShape, SequenceCache};
 use super::feed_forward::{Block, Experts, Mlp};
 use super::linear::{FusedLinear, Linear, Matrix};
+use super::norm::Norm;
 use super::rotary::Rotary;
 use super::source::{TensorSource, unreadable};
 use crate::candle::candle_error;
@@ -144,13 +145,13 @@ impl Decoder {
         let tokens = Tensor::from_vec(tokens, rows, &self.device)?;
         let angles = self.rotary.angles(&places, &self.device)?;
         let mut x = self.embedding.select(&tokens, self.dtype)?;
-        let mut caches: Vec<(&mut SequenceCache, usize)> = pieces
+        let caches: Vec<(&mut SequenceCache, usize)> = pieces
             .iter_mut()
             .map(|piece| (&mut *piece.cache, piece.tokens.len()))
             .collect();
         for (index, layer) in self.layers.iter().enumerate() {
             let normed = layer.attention_norm.forward(&x)?;
-            x = (x + layer.attention.forward(&normed, &angles, &mut caches)?)?;
+            x = (x + layer.attention.forward(&normed, &angles, &caches)?)?;
             let normed = layer.block_norm.forward(&x)?;
             x = (x + layer.block.forward(&normed)?)?;
             after_layer(index, &x)?;
@@ -264,10 +265,9 @@ impl Loader<'_> {
     }
 
     fn norm(&self, name: &str, len: usize) -> Result<Norm> {
-        Ok(Norm {
-            weight: self.source.vector(&format!("{name}.weight"), len)?,
-            eps: self.config.rms_norm_eps,
-        })
+        let name = format!("{name}.weight");
+        let weight = self.source.vector(&name, len)?;
+        Norm::new(weight, self.config.rms_norm_eps).map_err(|e| unreadable(&name, &e))
     }
 
     fn read(&self, (name, shape, biased): &Part) -> Result<(Matrix, Option<Tensor>)> {

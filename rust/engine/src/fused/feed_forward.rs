@@ -1,8 +1,9 @@
 //! The block behind the attention, dense or of experts.
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor};
 
 use super::linear::{FusedLinear, Linear};
+use super::rows::{Rows, for_each_row, usable};
 use crate::model::decoder_config::Activation;
 
 /// `down(act(gate(x)) · up(x))` (Shazeer 2020).
@@ -44,15 +45,66 @@ impl Block {
 impl Mlp {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let [gate, up] = self.gate_up.forward::<2>(x)?;
-        let gate = match self.activation {
-            Activation::Silu => candle_nn::ops::silu(&gate),
+        let gated = match usable(&gate) && self.activation == Activation::Silu {
+            true => gate.apply_op2_no_bwd(&up, &SwiGlu)?,
+            false => (self.activate(&gate.contiguous()?)? * up)?,
+        };
+        self.down.forward(&gated)
+    }
+}
+
+impl Mlp {
+    fn activate(&self, gate: &Tensor) -> Result<Tensor> {
+        match self.activation {
+            Activation::Silu => candle_nn::ops::silu(gate),
             Activation::Gelu => gate.gelu_erf(),
             Activation::GeluTanh => gate.gelu(),
             Activation::Relu => gate.relu(),
-        }?;
-        self.down.forward(&(gate * up)?)
+        }
     }
 }
+
+/// `silu(gate) · up`, row by row.
+struct SwiGlu;
+
+impl CustomOp2 for SwiGlu {
+    fn name(&self) -> &'static str {
+        "swiglu-rows"
+    }
+
+    fn cpu_fwd(
+        &self,
+        gate: &CpuStorage,
+        gate_layout: &Layout,
+        up: &CpuStorage,
+        up_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (gate, up) = (Rows::new(gate, gate_layout)?, Rows::new(up, up_layout)?);
+        let (rows, columns) = gate_layout.shape().dims2()?;
+        // Parts of rows, since there may be only one row.
+        let part = columns.min(PART);
+        let parts = columns.div_ceil(part);
+        let mut out = vec![0f32; rows * columns];
+        let work = |row: usize, start: usize, out: &mut [f32]| {
+            let gate = &gate.row(row)[start..][..out.len()];
+            let up = &up.row(row)[start..][..out.len()];
+            for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
+                *out = gate / (1.0 + (-gate).exp()) * up;
+            }
+        };
+        if columns == parts * part {
+            for_each_row(&mut out, part, |index, out| {
+                work(index / parts, index % parts * part, out);
+            });
+        } else {
+            for_each_row(&mut out, columns, |row, out| work(row, 0, out));
+        }
+        Ok((CpuStorage::F32(out), gate_layout.shape().clone()))
+    }
+}
+
+/// Columns that one thread takes at a time.
+const PART: usize = 256;
 
 impl Experts {
     /// Rows are grouped by expert, so that each expert's matrices are read once.

@@ -192,7 +192,7 @@ impl FusedLinear {
         Ok(Self { layers, sizes })
     }
 
-    /// The product of each matrix, contiguous.
+    /// The product of each matrix, maybe as a view whose rows have gaps between them.
     pub(crate) fn forward<const N: usize>(&self, x: &Tensor) -> Result<[Tensor; N]> {
         let products: Vec<Tensor> = match self.layers.as_slice() {
             [fused] if self.sizes.len() > 1 => {
@@ -201,7 +201,7 @@ impl FusedLinear {
                 self.sizes
                     .iter()
                     .map(|size| {
-                        let part = product.narrow(1, start, *size)?.contiguous()?;
+                        let part = product.narrow(1, start, *size)?;
                         start += size;
                         Ok(part)
                     })

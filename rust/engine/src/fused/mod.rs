@@ -5,6 +5,7 @@
 //! model for all of them. From the outside in:
 //!
 //! - [`FusedSequence`] is one sequence with its KV cache, behind the engine's own trait;
+//! - [`Scheduler`] lets the sequences that are being generated share their forward passes;
 //! - [`Decoder`] is the weights, and the forward pass of any number of sequences at once: the rows of
 //!   all of them go through each matrix together, and only the attention takes them one by one;
 //! - `attention`, `feed_forward`, `rotary`, `cache`: its parts;
@@ -20,12 +21,16 @@ mod cache;
 mod decoder;
 mod feed_forward;
 mod linear;
+mod norm;
 mod rotary;
+mod rows;
+mod scheduler;
 mod sequence;
 mod softmax;
 mod source;
 
 pub(crate) use decoder::Decoder;
 pub(crate) use linear::{Matrix, quantised_matrix};
+pub(crate) use scheduler::Scheduler;
 pub(crate) use sequence::FusedSequence;
 pub(crate) use source::{FolderSource, TensorSource, quantised_type};

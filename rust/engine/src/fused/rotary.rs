@@ -7,8 +7,10 @@
 
 use std::f32::consts::PI;
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor};
 
+use super::norm::Norm;
+use super::rows::{Rows, for_each_row, rms_norm, usable};
 use crate::model::rope::{Rope, RopeScaling};
 
 /// The frequencies of one model.
@@ -24,8 +26,11 @@ pub(crate) struct Rotary {
 /// Cosine and sine for the rows of one forward pass, each `rows × head_dim / 2`.
 #[derive(Debug, Clone)]
 pub(crate) struct Angles {
-    cos: Tensor,
-    sin: Tensor,
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+    half: usize,
+    /// The same, for devices other than the CPU and other types than 32 bits.
+    tensors: (Tensor, Tensor),
 }
 
 impl Rotary {
@@ -76,9 +81,12 @@ impl Rotary {
                 sin.push(angle.sin() * scale);
             }
         }
+        let tensor = |numbers: &[f32]| Tensor::from_slice(numbers, (rows.len(), half), device);
         Ok(Angles {
-            cos: Tensor::from_vec(cos, (rows.len(), half), device)?,
-            sin: Tensor::from_vec(sin, (rows.len(), half), device)?,
+            tensors: (tensor(&cos)?, tensor(&sin)?),
+            cos,
+            sin,
+            half,
         })
     }
 
@@ -198,13 +206,65 @@ impl Rotary {
 }
 
 impl Angles {
-    /// Rotates heads, `rows × heads × head_dim` and contiguous: the first half of each head's
-    /// dimensions against the second.
-    pub(crate) fn rotate(&self, heads: &Tensor) -> Result<Tensor> {
-        let dtype = heads.dtype();
-        let heads = heads.to_dtype(DType::F32)?.unsqueeze(0)?;
-        candle_nn::rotary_emb::rope_thd(&heads, &self.cos, &self.sin)?
+    /// Rotates heads, `rows × (heads · head_dim)`, the first half of each head's dimensions against
+    /// the second; before that each head is normed, where there is a norm. The answer is
+    /// `rows × heads × head_dim`, contiguous.
+    pub(crate) fn rotate(&self, x: &Tensor, norm: Option<&Norm>) -> Result<Tensor> {
+        let (rows, width) = x.dims2()?;
+        let head_dim = 2 * self.half;
+        let shape = (rows, width / head_dim, head_dim);
+        if usable(x) && norm.is_none_or(|norm| norm.on_cpu().is_some()) {
+            let op = Rotation {
+                angles: self,
+                norm: norm.and_then(Norm::on_cpu),
+            };
+            return x.apply_op1_no_bwd(&op)?.reshape(shape);
+        }
+        let dtype = x.dtype();
+        let mut heads = x.contiguous()?.reshape((rows * shape.1, head_dim))?;
+        if let Some(norm) = norm {
+            heads = norm.forward(&heads)?;
+        }
+        let heads = heads.reshape(shape)?.to_dtype(DType::F32)?.unsqueeze(0)?;
+        candle_nn::rotary_emb::rope_thd(&heads, &self.tensors.0, &self.tensors.1)?
             .squeeze(0)?
             .to_dtype(dtype)
+    }
+}
+
+struct Rotation<'a> {
+    angles: &'a Angles,
+    norm: Option<(&'a [f32], f32)>,
+}
+
+impl CustomOp1 for Rotation<'_> {
+    fn name(&self) -> &'static str {
+        "rotate-rows"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let rows = Rows::new(storage, layout)?;
+        let (count, width) = layout.shape().dims2()?;
+        let half = self.angles.half;
+        let mut out = vec![0f32; count * width];
+        for_each_row(&mut out, width, |index, out| {
+            let row = rows.row(index);
+            let cos = &self.angles.cos[index * half..][..half];
+            let sin = &self.angles.sin[index * half..][..half];
+            for (head, out) in row
+                .chunks_exact(2 * half)
+                .zip(out.chunks_exact_mut(2 * half))
+            {
+                match self.norm {
+                    Some((weight, eps)) => rms_norm(head, weight, eps, out),
+                    None => out.copy_from_slice(head),
+                }
+                let (first, second) = out.split_at_mut(half);
+                for (((a, b), cos), sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
+                    (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+                }
+            }
+        });
+        Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
 }

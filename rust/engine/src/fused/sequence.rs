@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::cache::SequenceCache;
-use super::decoder::{Decoder, Piece};
+use super::decoder::Piece;
+use super::scheduler::{Done, Scheduler, Work};
+use crate::candle::candle_error;
 use crate::error::{Error, Result};
 use crate::generate::check_finite;
 use crate::model::{CandleModel, ModelLimits};
@@ -13,7 +15,7 @@ const SCORE_CHUNK: usize = 64;
 
 /// A sequence with its KV cache, over weights that others share.
 pub(crate) struct FusedSequence {
-    decoder: Arc<Decoder>,
+    scheduler: Arc<Scheduler>,
     limits: Arc<ModelLimits>,
     cache: SequenceCache,
     /// Tokens that the sequence has once the call under way is done.
@@ -24,10 +26,10 @@ pub(crate) struct FusedSequence {
 
 impl FusedSequence {
     /// An empty sequence.
-    pub(crate) fn new(decoder: Arc<Decoder>, limits: Arc<ModelLimits>) -> Self {
-        let cache = decoder.new_cache(limits.context_length);
+    pub(crate) fn new(scheduler: Arc<Scheduler>, limits: Arc<ModelLimits>) -> Self {
+        let cache = scheduler.decoder().new_cache(limits.context_length);
         Self {
-            decoder,
+            scheduler,
             limits,
             cache,
             expected: 0,
@@ -36,34 +38,28 @@ impl FusedSequence {
     }
 
     fn run(&mut self, tokens: &[u32], every: bool) -> Result<Vec<Vec<f32>>> {
-        self.limits.check(self.cache.len(), tokens)?;
         let position = self.cache.len();
+        self.limits.check(position, tokens)?;
         let length = self.expected.max(position + tokens.len());
         self.longest = self.longest.max(length);
-        let decoder = self.decoder.clone();
-        let outcome = decoder
-            .forward(&mut [self.piece(tokens, length, every)])
-            .and_then(|logits| {
-                match logits
-                    .iter()
-                    .map(|row| check_finite(row))
-                    .find(Result::is_err)
-                {
-                    Some(Err(fault)) => Err(fault),
-                    _ => Ok(logits),
-                }
-            });
+        let nothing = self.scheduler.decoder().new_cache(0);
+        let Done { cache, outcome } = self.scheduler.forward(Work {
+            tokens: tokens.to_vec(),
+            cache: std::mem::replace(&mut self.cache, nothing),
+            length,
+            every,
+        });
+        self.cache = cache;
+        let outcome = outcome.and_then(|logits| {
+            logits.iter().try_for_each(|row| check_finite(row))?;
+            Ok(logits)
+        });
         outcome.map_err(|error| {
             let error = match error {
-                Error::Numeric { place, what } => {
-                    self.cache.truncate(position);
-                    let piece = self.piece(tokens, length, every);
-                    let place = match decoder.locate_fault(piece) {
-                        Some(layer) => format!("layer {layer}"),
-                        None => place,
-                    };
-                    Error::Numeric { place, what }
-                }
+                Error::Numeric { place, what } => Error::Numeric {
+                    place: self.locate_fault(position, tokens, length).unwrap_or(place),
+                    what,
+                },
                 other => other,
             };
             self.cache.truncate(0);
@@ -71,13 +67,17 @@ impl FusedSequence {
         })
     }
 
-    fn piece<'a>(&'a mut self, tokens: &'a [u32], length: usize, every: bool) -> Piece<'a> {
-        Piece {
+    /// The layer in which the numbers of tokens stop being finite.
+    fn locate_fault(&mut self, position: usize, tokens: &[u32], length: usize) -> Option<String> {
+        self.cache.truncate(position);
+        let piece = Piece {
             tokens,
             cache: &mut self.cache,
             length,
-            every,
-        }
+            every: false,
+        };
+        let layer = self.scheduler.decoder().locate_fault(piece)?;
+        Some(format!("layer {layer}"))
     }
 }
 
@@ -95,7 +95,7 @@ impl CandleModel for FusedSequence {
             return;
         }
         // Keys that were rotated for a longer sequence are of no use to a shorter one.
-        let position = match self.decoder.fixed_up_to() {
+        let position = match self.scheduler.decoder().fixed_up_to() {
             Some(limit) if self.longest > limit => 0,
             _ => position,
         };
@@ -108,6 +108,10 @@ impl CandleModel for FusedSequence {
 
     fn expect_length(&mut self, length: usize) {
         self.expected = length;
+    }
+
+    fn allow_together(&mut self, count: usize) {
+        self.scheduler.allow_together(count);
     }
 
     fn forward(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
@@ -130,6 +134,16 @@ impl CandleModel for FusedSequence {
     }
 
     fn fork(&self) -> Box<dyn CandleModel> {
-        Box::new(Self::new(self.decoder.clone(), self.limits.clone()))
+        Box::new(Self::new(self.scheduler.clone(), self.limits.clone()))
+    }
+
+    fn branch(&self) -> Result<Box<dyn CandleModel>> {
+        Ok(Box::new(Self {
+            scheduler: self.scheduler.clone(),
+            limits: self.limits.clone(),
+            cache: self.cache.fork().map_err(|e| candle_error(&e))?,
+            expected: self.expected,
+            longest: self.longest,
+        }))
     }
 }

@@ -1,7 +1,8 @@
 //! Softmax over the positions that a query sees.
 
 use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Result, Tensor, bail};
-use rayon::prelude::*;
+
+use super::rows::{for_each_row, usable};
 
 /// Turns attention scores into weights, in place: scales them, hides what a query does not see,
 /// and takes the softmax of each row.
@@ -17,13 +18,10 @@ pub(crate) struct MaskedSoftmax {
     pub(crate) window: Option<usize>,
 }
 
-/// Elements below which one thread does all.
-const WORTH_THREADS: usize = 1 << 14;
-
 impl MaskedSoftmax {
     /// Applies it to scores of shape `heads × rows × columns`, contiguous, and answers with them.
     pub(crate) fn apply(&self, scores: Tensor) -> Result<Tensor> {
-        if scores.device().is_cpu() && scores.dtype() == DType::F32 {
+        if usable(&scores) {
             scores.inplace_op1(self)?;
             return Ok(scores);
         }
@@ -88,17 +86,9 @@ impl InplaceOp1 for MaskedSoftmax {
             bail!("masked-softmax takes contiguous scores in 32 bits");
         };
         let columns = layout.dims().last().copied().unwrap_or(1);
-        let scores = &mut scores[start..end];
-        if scores.len() < WORTH_THREADS {
-            for (index, row) in scores.chunks_mut(columns).enumerate() {
-                self.row(index, row);
-            }
-        } else {
-            scores
-                .par_chunks_mut(columns)
-                .enumerate()
-                .for_each(|(index, row)| self.row(index, row));
-        }
+        for_each_row(&mut scores[start..end], columns, |index, row| {
+            self.row(index, row);
+        });
         Ok(())
     }
 }

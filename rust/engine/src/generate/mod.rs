@@ -142,8 +142,7 @@ pub(crate) fn generate_with<M: CandleModel + ?Sized>(
         prefill: Duration::ZERO,
         decode: Duration::ZERO,
     };
-    model.expect_length(prompt.len());
-    let Some(mut logits) = prefill(model, &prompt[cached..], cancelled)? else {
+    let Some(mut logits) = prefill(model, prompt, cancelled)? else {
         generated.prefill = start.elapsed();
         return Ok(generated);
     };
@@ -177,14 +176,16 @@ pub(crate) fn generate_with<M: CandleModel + ?Sized>(
     Ok(generated)
 }
 
-/// Feeds the prompt in pieces; `None` when it was cancelled in between.
-fn prefill<M: CandleModel + ?Sized>(
+/// Feeds in pieces what of the prompt is not in the cache yet; `None` when it was cancelled in
+/// between.
+pub(crate) fn prefill<M: CandleModel + ?Sized>(
     model: &mut M,
-    tokens: &[u32],
+    prompt: &[u32],
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Option<Vec<f32>>> {
+    model.expect_length(prompt.len());
     let mut logits = Vec::new();
-    for chunk in tokens.chunks(PREFILL_CHUNK) {
+    for chunk in prompt[model.position()..].chunks(PREFILL_CHUNK) {
         if cancelled() {
             return Ok(None);
         }

@@ -76,6 +76,15 @@ pub trait CandleModel: Send {
     /// Another sequence over the same weights, with an empty cache.
     fn fork(&self) -> Box<dyn CandleModel>;
 
+    /// Another sequence over the same weights with a copy of this one's cache. An engine whose cache
+    /// cannot be copied answers with an empty one, so ask [`CandleModel::position`] what is in it.
+    fn branch(&self) -> Result<Box<dyn CandleModel>> {
+        Ok(self.fork())
+    }
+
+    /// Says that at least `count` sequences over these weights may be computed together.
+    fn allow_together(&mut self, _count: usize) {}
+
     /// Generates over token ids: `prompt` is appended to the cache, then one token after the other
     /// is sampled, reported and appended, until a limit of `sampling` or an end-of-sequence id is
     /// reached. Text is not involved; sessions add it.

@@ -19,10 +19,11 @@ use crate::chat::ChatTemplate;
 use crate::device::{DeviceKind, Precision, device_name, precision_name};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::fused::{Decoder, FolderSource, FusedSequence, quantised_type};
+use crate::fused::{Decoder, FolderSource, FusedSequence, Scheduler, quantised_type};
 use crate::generate::{ProposedSampling, check_finite};
 use crate::gguf::{GgufModel, GgufWeights};
 use crate::memory;
+use crate::pool;
 use crate::runtime;
 use crate::tokenizer::Tokenizer;
 
@@ -400,8 +401,7 @@ fn load_folder(
                 quantise: None,
                 device: device.clone(),
             };
-            let decoder = Arc::new(Decoder::load(config, &source)?);
-            Box::new(FusedSequence::new(decoder, limits.clone()))
+            fused(Decoder::load(config, &source)?, limits)?
         }
     };
     Ok(Loaded {
@@ -411,6 +411,15 @@ fn load_folder(
         precision: precision_name(dtype),
         warnings: Vec::new(),
     })
+}
+
+/// A sequence over a decoder's weights, from which others are forked.
+fn fused(decoder: Decoder, limits: &Arc<ModelLimits>) -> Result<Box<dyn CandleModel>> {
+    let scheduler = Scheduler::new(Arc::new(decoder), pool::most_together()?);
+    Ok(Box::new(FusedSequence::new(
+        Arc::new(scheduler),
+        limits.clone(),
+    )))
 }
 
 fn load_quantised(
@@ -454,9 +463,8 @@ fn load_quantised(
         quantise: wanted,
         device: device.clone(),
     };
-    let decoder = Arc::new(Decoder::load(config, &source)?);
     Ok(Loaded {
-        model: Box::new(FusedSequence::new(decoder, limits.clone())),
+        model: fused(Decoder::load(config, &source)?, limits)?,
         engine,
         dtype: None,
         precision: quantisation.name(),
@@ -493,10 +501,7 @@ fn load_gguf(
             limits.clone(),
             device,
         )),
-        _ => {
-            let decoder = Arc::new(weights.load_fused(config, device)?);
-            Box::new(FusedSequence::new(decoder, limits.clone()))
-        }
+        _ => fused(weights.load_fused(config, device)?, limits)?,
     };
     Ok(Loaded {
         model,

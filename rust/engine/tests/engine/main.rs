@@ -8,5 +8,7 @@ mod golden;
 mod malformed;
 mod oracle;
 mod precision;
+mod prefixes;
 mod sessions;
 mod texts;
+mod together;

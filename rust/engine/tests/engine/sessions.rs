@@ -270,9 +270,4 @@ fn prompts_that_cannot_be_are_refused() {
         ..tokens(&[1], 1)
     };
     assert!(matches!(outcome(&empty), Error::InvalidArgument { .. }));
-    let prepare = GenerateRequest {
-        prepare: true,
-        ..tokens(&[1], 1)
-    };
-    assert!(matches!(outcome(&prepare), Error::NotSupported(_)));
 }

@@ -1435,6 +1435,66 @@ public class candle4j_h {
         }
     }
 
+    private static class c4j_session_fork {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            candle4j_h.C_INT,
+            candle4j_h.C_POINTER,
+            candle4j_h.C_POINTER,
+            candle4j_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_session_fork");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * c4j_status c4j_session_fork(const c4j_session *session, c4j_session **out, c4j_error **error)
+     * }
+     */
+    public static FunctionDescriptor c4j_session_fork$descriptor() {
+        return c4j_session_fork.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * c4j_status c4j_session_fork(const c4j_session *session, c4j_session **out, c4j_error **error)
+     * }
+     */
+    public static MethodHandle c4j_session_fork$handle() {
+        return c4j_session_fork.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_session_fork(const c4j_session *session, c4j_session **out, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_session_fork$address() {
+        return c4j_session_fork.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * c4j_status c4j_session_fork(const c4j_session *session, c4j_session **out, c4j_error **error)
+     * }
+     */
+    public static int c4j_session_fork(MemorySegment session, MemorySegment out, MemorySegment error) {
+        var mh$ = c4j_session_fork.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("c4j_session_fork", session, out, error);
+            }
+            return (int)mh$.invokeExact(session, out, error);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
     private static class c4j_session_generate {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             candle4j_h.C_INT,

@@ -297,15 +297,52 @@ public final class CandleSession implements AutoCloseable {
   }
 
   /**
-   * Prefills a prompt, so that the next generation that begins with it starts at once. Not
-   * supported yet.
+   * Takes a prompt into the KV cache, so that the next generation whose prompt begins like it
+   * starts at once.
    *
-   * @param prompt a text
-   * @throws UnsupportedOperationException always, in this version
+   * @param prompt a text; one user message when the model has a chat template
    */
   public void prepare(String prompt) {
-    GenerateOptions options = GenerateOptions.defaults();
-    session.generate(session.nextCall(), text(prompt, options), options, true, null);
+    prepare(prompt, GenerateOptions.defaults());
+  }
+
+  /**
+   * Takes a prompt into the KV cache, so that the next generation whose prompt begins like it
+   * starts at once.
+   *
+   * @param prompt a text
+   * @param options of which {@link GenerateOptions.Builder#raw} is heeded
+   */
+  public void prepare(String prompt, GenerateOptions options) {
+    prepare(text(prompt, options), options);
+  }
+
+  /**
+   * Takes the beginning of a conversation into the KV cache, such as long instructions. The history
+   * stays as it is.
+   *
+   * @param messages the messages, oldest first
+   */
+  public void prepare(List<ChatMessage> messages) {
+    prepare(Prompt.chat(messages, Map.of()), GenerateOptions.defaults());
+  }
+
+  private void prepare(Prompt prompt, GenerateOptions options) {
+    session.generate(session.nextCall(), prompt, options, true, null);
+  }
+
+  /**
+   * Starts another session that goes on from here: the conversation and the KV cache are copied,
+   * and nothing in it is computed again. (Of the {@link Engine#CANDLE} engine, whose cache cannot
+   * be copied, the fork computes it when it is used first.)
+   *
+   * @return the session, to be closed on its own
+   * @throws SessionBusyException when a call is under way
+   */
+  public CandleSession fork() {
+    CandleSession fork = new CandleSession(session.fork(), null);
+    fork.history.addAll(history());
+    return fork;
   }
 
   /**

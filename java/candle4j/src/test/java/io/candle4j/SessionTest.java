@@ -257,8 +257,46 @@ class SessionTest {
       assertEquals(600, full.needed());
       assertEquals(512, full.limit());
       assertThrows(IllegalArgumentException.class, () -> session.generate("half \ud83d"));
-      assertThrows(UnsupportedOperationException.class, () -> session.prepare("Once"));
       assertGolden(session);
+    }
+  }
+
+  @Test
+  void preparedPromptsAndForksAreNotComputedAgain() {
+    int[] prompt = Golden.ids(Golden.expected(CASE).get("sequences").get(2).get("prompt"));
+    List<Integer> greedy =
+        Golden.list(Golden.ids(Golden.expected(CASE).get("sequences").get(2).get("greedy")));
+    try (CandleModel model = Golden.load(CASE);
+        CandleSession session = model.newSession()) {
+      session.generate(prompt, Golden.greedy(1));
+      try (CandleSession fork = session.fork()) {
+        session.reset();
+        Generation generation = fork.generate(prompt, Golden.greedy(16));
+        assertEquals(greedy, generation.tokenIds());
+        assertEquals(prompt.length - 1, generation.cachedTokens());
+      }
+      GenerateOptions raw = Golden.greedy(4).toBuilder().raw(true).build();
+      session.prepare("Once upon a time", raw);
+      Generation generation = session.generate("Once upon a time there was", raw);
+      assertTrue(generation.cachedTokens() >= 4, generation.cachedTokens() + " tokens");
+      try (CandleSession fresh = model.newSession()) {
+        assertEquals(
+            fresh.generate("Once upon a time there was", raw).tokenIds(), generation.tokenIds());
+      }
+
+      List<ChatMessage> instructions = List.of(ChatMessage.system("Answer briefly."));
+      session.prepare(instructions);
+      assertEquals(List.of(), session.history());
+      Generation answer =
+          session.chat(
+              List.of(instructions.getFirst(), ChatMessage.user("Hello")), Golden.greedy(4), null);
+      assertTrue(answer.cachedTokens() > 0);
+      try (CandleSession fork = session.fork()) {
+        assertEquals(session.history(), fork.history());
+        assertTrue(fork.chat("More", Golden.greedy(4), null).cachedTokens() > 0);
+        assertEquals(3, session.history().size());
+        assertEquals(5, fork.history().size());
+      }
     }
   }
 

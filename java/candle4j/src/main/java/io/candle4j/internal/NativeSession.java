@@ -11,6 +11,7 @@ import io.candle4j.TokenListener;
 import io.candle4j.bindings.candle4j_h;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicLong;
@@ -148,6 +149,23 @@ public final class NativeSession implements AutoCloseable {
                 c4j_session_score(
                     session, call.bytes(request), request.length, call.buffer(), call.error()));
             return Json.read(call.text(), Results.Scored.class).toScore();
+          }
+        });
+  }
+
+  /**
+   * Starts a session that goes on from here.
+   *
+   * @return the session
+   */
+  public NativeSession fork() {
+    return exclusively(
+        nextCall(),
+        session -> {
+          try (Call call = new Call()) {
+            MemorySegment place = call.handlePlace();
+            call.check(c4j_session_fork(session, place, call.error()));
+            return new NativeSession(place.get(ValueLayout.ADDRESS, 0));
           }
         });
   }

@@ -1,0 +1,115 @@
+//! Work on the rows of a tensor on the CPU, without Candle's detour over many small operations.
+//!
+//! Threads come from the pool that Candle's quantised kernels use. Its threads spin for a while after
+//! each product, so that work of another pool in between would compete with them for processors.
+
+use std::cell::Cell;
+use std::sync::Mutex;
+
+use candle_core::utils::barrier_pool;
+use candle_core::{CpuStorage, Layout, Result, Tensor, bail};
+
+/// Numbers below which one thread does all.
+const WORTH_THREADS: usize = 1 << 14;
+
+/// Parts for each thread, so that one that is held up does not hold up all.
+const PARTS: usize = 4;
+
+thread_local! {
+    /// Whether this thread is at a part of [`for_each`], inside of which the pool must not be asked
+    /// again: it would wait for itself.
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the operations here can be used on a tensor.
+pub(super) fn usable(x: &Tensor) -> bool {
+    x.device().is_cpu() && x.dtype() == candle_core::DType::F32
+}
+
+/// Calls `work` with each row of `out` and its number, on several threads if there is enough.
+pub(super) fn for_each_row(out: &mut [f32], row: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
+    if out.len() < WORTH_THREADS || row == 0 || INSIDE.get() {
+        for (index, row) in out.chunks_mut(row.max(1)).enumerate() {
+            work(index, row);
+        }
+        return;
+    }
+    let pool = barrier_pool();
+    let rows = out.len() / row;
+    let each = rows.div_ceil(PARTS * (pool.n_workers() + 1)).max(1);
+    let parts: Vec<Mutex<&mut [f32]>> = out.chunks_mut(each * row).map(Mutex::new).collect();
+    pool.execute_chunked(parts.len(), |range| {
+        for part in range {
+            let mut rows = parts[part]
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
+            for (index, row) in rows.chunks_mut(row).enumerate() {
+                work(part * each + index, row);
+            }
+        }
+    });
+}
+
+/// Calls `work` with each number below `count`, on several threads.
+pub(super) fn for_each(count: usize, work: impl Fn(usize) + Sync) {
+    barrier_pool().execute_chunked(count, |range| {
+        INSIDE.set(true);
+        range.for_each(&work);
+        INSIDE.set(false);
+    });
+}
+
+/// The rows of a tensor of two dimensions in 32 bits, whose numbers may have gaps between rows but
+/// not inside of them.
+pub(super) struct Rows<'a> {
+    numbers: &'a [f32],
+    stride: usize,
+    columns: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// A view of what an operation is given.
+    pub(super) fn new(storage: &'a CpuStorage, layout: &Layout) -> Result<Self> {
+        let (CpuStorage::F32(numbers), &[rows, columns], &[stride, step]) =
+            (storage, layout.dims(), layout.stride())
+        else {
+            bail!("expected rows in 32 bits, got {:?}", layout.shape());
+        };
+        if step != 1 && columns > 1 {
+            bail!("expected rows without gaps inside");
+        }
+        let start = layout.start_offset();
+        let end = match rows {
+            0 => start,
+            _ => start + (rows - 1) * stride + columns,
+        };
+        Ok(Self {
+            numbers: &numbers[start..end],
+            stride,
+            columns,
+        })
+    }
+
+    /// One row.
+    pub(super) fn row(&self, index: usize) -> &'a [f32] {
+        &self.numbers[index * self.stride..][..self.columns]
+    }
+}
+
+/// Writes `row`, divided by its root mean square and times `weight`, to `out`.
+pub(super) fn rms_norm(row: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    const LANES: usize = 8;
+    let mut sums = [0f32; LANES];
+    let chunks = row.chunks_exact(LANES);
+    let rest: f32 = chunks.remainder().iter().map(|x| x * x).sum();
+    for chunk in chunks {
+        for (sum, x) in sums.iter_mut().zip(chunk) {
+            *sum += x * x;
+        }
+    }
+    let mean = (sums.iter().sum::<f32>() + rest) / row.len() as f32;
+    let factor = 1.0 / (mean + eps).sqrt();
+    for ((out, x), weight) in out.iter_mut().zip(row).zip(weight) {
+        *out = x * factor * weight;
+    }
+}

@@ -1,0 +1,97 @@
+//! Beginnings that prompts share are computed once.
+
+use std::sync::Arc;
+
+use candle4j_engine::model::{Engine, LoadOptions, Model};
+use candle4j_engine::session::{GenerateRequest, Session};
+
+use crate::golden::{cases, expected, generate, load, models, tokens};
+
+fn prepared(ids: &[u32]) -> GenerateRequest {
+    GenerateRequest {
+        prepare: true,
+        ..tokens(ids, 1)
+    }
+}
+
+/// Configurations whose keys depend on the length that a sequence will have.
+fn depends_on_length(case: &str) -> bool {
+    case.contains("dynamic") || case.contains("longrope")
+}
+
+#[test]
+fn a_second_turn_computes_its_new_tokens_only_and_gives_the_same_answer() {
+    for case in cases() {
+        let sequences = expected(&case).sequences;
+        let (short, long) = (&sequences[0], &sequences[1]);
+        let mut session = Session::new(load(&case));
+        // Half of the prompt, an answer that leads away from it, and then the whole prompt.
+        let half = &long.prompt[..long.prompt.len() / 2];
+        generate(&mut session, &tokens(half, 8));
+        let generation = generate(&mut session, &tokens(&long.prompt, 16));
+        assert_eq!(generation.token_ids, long.greedy, "{case}");
+        if !depends_on_length(&case) {
+            assert!(generation.cached_tokens >= half.len(), "{case}");
+        }
+        // Nothing in common, and then once more the same.
+        let generation = generate(&mut session, &tokens(&short.prompt, 16));
+        assert_eq!(generation.token_ids, short.greedy, "{case}");
+        let again = generate(&mut session, &tokens(&short.prompt, 16));
+        assert_eq!(again.token_ids, short.greedy, "{case}");
+        if !depends_on_length(&case) {
+            assert_eq!(again.cached_tokens, short.prompt.len() - 1, "{case}");
+        }
+    }
+}
+
+#[test]
+fn a_prepared_prompt_is_not_computed_again() {
+    let sequence = &expected("qwen3-plain").sequences[2];
+    let mut session = Session::new(load("qwen3-plain"));
+    let (prefix, prompt) = (&sequence.prompt[..60], &sequence.prompt);
+    let preparation = generate(&mut session, &prepared(prefix));
+    assert!(preparation.token_ids.is_empty());
+    assert_eq!(preparation.prompt_tokens, 60);
+    assert_eq!(preparation.cached_tokens, 0);
+    let generation = generate(&mut session, &tokens(prompt, 16));
+    assert_eq!(generation.cached_tokens, 60);
+    assert_eq!(generation.token_ids, sequence.greedy);
+}
+
+#[test]
+fn a_fork_goes_on_from_the_same_tokens_and_leaves_the_other_alone() {
+    for case in ["llama-gqa", "qwen2-window", "qwen3-moe-plain"] {
+        let sequence = &expected(case).sequences[2];
+        let mut session = Session::new(load(case));
+        generate(&mut session, &prepared(&sequence.prompt[..80]));
+        let mut forks: Vec<Session> = (0..2).map(|_| session.fork().unwrap()).collect();
+        // One goes elsewhere before the others go on.
+        let mut other = sequence.prompt[..80].to_vec();
+        other.extend([7, 8, 9]);
+        generate(&mut forks[0], &tokens(&other, 16));
+        for session in [&mut session, &mut forks[1]] {
+            let generation = generate(session, &tokens(&sequence.prompt, 16));
+            assert_eq!(generation.cached_tokens, 80, "{case}");
+            assert_eq!(generation.token_ids, sequence.greedy, "{case}");
+        }
+    }
+}
+
+#[test]
+fn candles_models_fork_without_what_was_computed() {
+    let options = LoadOptions {
+        engine: Engine::Candle,
+        ..LoadOptions::default()
+    };
+    let model = Arc::new(Model::load(&models().join("llama-gqa"), &options).unwrap());
+    let sequence = &expected("llama-gqa").sequences[1];
+    let mut session = Session::new(model);
+    generate(&mut session, &prepared(&sequence.prompt[..20]));
+    let generation = generate(&mut session.fork().unwrap(), &tokens(&sequence.prompt, 16));
+    assert_eq!(generation.cached_tokens, 0);
+    assert_eq!(generation.token_ids, sequence.greedy);
+    // The whole of what was prepared can be gone on from.
+    let generation = generate(&mut session, &tokens(&sequence.prompt, 16));
+    assert_eq!(generation.cached_tokens, 20);
+    assert_eq!(generation.token_ids, sequence.greedy);
+}
