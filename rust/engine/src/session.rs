@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use crate::chat::{Message, encode_chat};
 use crate::error::{Error, Result};
 use crate::generate::{
-    Cancel, Detokenizer, FinishReason, GenerateOptions, Generated, Sampler, Sampling, Step,
-    StopTexts, generate_with, prefill,
+    Cancel, ChosenLogprob, Detokenizer, FinishReason, GenerateOptions, Generated, Sampler,
+    Sampling, Step, StopTexts, TokenLogprob, generate_with, log_sum_exp, most_probable, prefill,
 };
 use crate::model::{CandleModel, Model};
 use crate::progress::Interrupt;
@@ -86,6 +86,9 @@ pub struct Generation {
     pub cached_tokens: usize,
     /// The random sequence's start, for repeating a sampled answer.
     pub seed: u64,
+    /// How probable each of the tokens was, where that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub logprobs: Vec<ChosenLogprob>,
     /// Milliseconds from the call to the first new token's logits.
     pub prefill_ms: f64,
     /// Milliseconds from there to the end.
@@ -99,15 +102,6 @@ pub struct Score {
     pub logprobs: Vec<f32>,
     /// The most probable tokens behind the last one, best first.
     pub top: Vec<TokenLogprob>,
-}
-
-/// A token and its log-probability.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct TokenLogprob {
-    /// The token.
-    pub id: u32,
-    /// Natural logarithm of its probability.
-    pub logprob: f32,
 }
 
 /// A sequence of calls that share a KV cache. One call at a time; [`Session::cancel`] is for other
@@ -156,6 +150,7 @@ impl Session {
         let sampling = request.options.resolve(self.model.proposed_sampling())?;
         let prompt = self.encode(&request.prompt)?;
         self.model.limits().check(0, &prompt)?;
+        self.check_bias(&sampling)?;
         let reused = self.reuse(&prompt);
         if request.prepare {
             return self.prepare(&prompt, reused, request.call);
@@ -165,6 +160,7 @@ impl Session {
         let Run {
             text,
             tokens,
+            logprobs,
             interrupt,
             sampler: _,
             ..
@@ -181,9 +177,25 @@ impl Session {
             prompt_tokens: prompt.len(),
             cached_tokens: reused,
             seed: sampling.seed,
+            logprobs,
             prefill_ms: generated.prefill.as_secs_f64() * 1e3,
             decode_ms: generated.decode.as_secs_f64() * 1e3,
         })
+    }
+
+    fn check_bias(&self, sampling: &Sampling) -> Result<()> {
+        let vocab_size = self.model.limits().vocab_size;
+        match sampling
+            .logit_bias
+            .iter()
+            .find(|(id, _)| **id as usize >= vocab_size)
+        {
+            None => Ok(()),
+            Some((id, _)) => Err(Error::argument(
+                "logit_bias",
+                format!("token id {id} is not in the vocabulary of {vocab_size}"),
+            )),
+        }
     }
 
     fn prepare(&mut self, prompt: &[u32], reused: usize, call: u64) -> Result<Generation> {
@@ -210,6 +222,7 @@ impl Session {
             prompt_tokens: prompt.len(),
             cached_tokens: reused,
             seed: 0,
+            logprobs: Vec::new(),
             prefill_ms: start.elapsed().as_secs_f64() * 1e3,
             decode_ms: 0.0,
         })
@@ -338,6 +351,7 @@ struct Run<'a, 'b> {
     listener: &'a mut TokenListener<'b>,
     text: String,
     tokens: Vec<u32>,
+    logprobs: Vec<ChosenLogprob>,
     interrupt: Option<Interrupt>,
     failure: Option<Error>,
 }
@@ -353,6 +367,7 @@ impl<'a, 'b> Run<'a, 'b> {
             listener,
             text: String::new(),
             tokens: Vec::new(),
+            logprobs: Vec::new(),
             interrupt: None,
             failure: None,
         }
@@ -416,6 +431,7 @@ impl<'a, 'b> Run<'a, 'b> {
 
     fn take(&mut self, step: Step) -> ControlFlow<FinishReason> {
         self.tokens.push(step.id);
+        self.logprobs.extend(step.logprob);
         let (mut piece, mut found) = match self.detokenizer.push(step.id) {
             Ok(text) => self.stops.push(&text),
             Err(error) => return self.fail(error),
@@ -452,31 +468,4 @@ impl<'a, 'b> Run<'a, 'b> {
         self.failure = Some(error);
         ControlFlow::Break(FinishReason::Cancelled)
     }
-}
-
-/// ln Σ exp, without overflow.
-fn log_sum_exp(logits: &[f32]) -> f32 {
-    let best = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|l| f64::from(l - best).exp()).sum();
-    best + sum.ln() as f32
-}
-
-fn most_probable(logits: &[f32], total: f32, count: usize) -> Vec<TokenLogprob> {
-    let mut ids: Vec<u32> = (0..logits.len() as u32).collect();
-    let best_first = |a: &u32, b: &u32| {
-        logits[*b as usize]
-            .total_cmp(&logits[*a as usize])
-            .then(a.cmp(b))
-    };
-    if count < ids.len() {
-        ids.select_nth_unstable_by(count, best_first);
-        ids.truncate(count);
-    }
-    ids.sort_unstable_by(best_first);
-    ids.into_iter()
-        .map(|id| TokenLogprob {
-            id,
-            logprob: logits[id as usize] - total,
-        })
-        .collect()
 }

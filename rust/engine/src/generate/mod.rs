@@ -1,6 +1,7 @@
 //! Generation over token ids: prefill, then one token after the other.
 
 mod detokenizer;
+mod logprobs;
 mod options;
 mod sampler;
 mod stop;
@@ -13,6 +14,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 pub(crate) use detokenizer::Detokenizer;
+pub use logprobs::{ChosenLogprob, TokenLogprob};
+pub(crate) use logprobs::{log_sum_exp, most_probable};
 pub use options::{DEFAULT_MAX_TOKENS, GenerateOptions, ProposedSampling, Sampling};
 pub use sampler::Sampler;
 pub(crate) use sampler::check_finite;
@@ -36,10 +39,12 @@ pub enum FinishReason {
 }
 
 /// One token as it is generated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Step {
     /// The token.
     pub id: u32,
+    /// How probable it was, where that was asked for.
+    pub logprob: Option<ChosenLogprob>,
     /// Set when no token follows, whatever the callback answers.
     pub finish: Option<FinishReason>,
 }
@@ -164,7 +169,12 @@ pub(crate) fn generate_with<M: CandleModel + ?Sized>(
         } else {
             None
         };
-        if let ControlFlow::Break(reason) = on_token(Step { id, finish }) {
+        let step = Step {
+            id,
+            logprob: sampler.take_logprob(),
+            finish,
+        };
+        if let ControlFlow::Break(reason) = on_token(step) {
             break reason;
         }
         if let Some(reason) = finish {

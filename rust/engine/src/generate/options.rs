@@ -1,5 +1,7 @@
 //! What a caller may ask of a generation, and what a model's own file proposes.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
@@ -32,6 +34,10 @@ pub struct GenerateOptions {
     pub stop: Vec<String>,
     /// Go on after an end-of-sequence token, as if it were any other.
     pub ignore_eos: bool,
+    /// What is added to the logits of tokens, by their ids.
+    pub logit_bias: BTreeMap<u32, f32>,
+    /// Tell how probable each new token was, and this many of the most probable in its place.
+    pub logprobs: Option<usize>,
 }
 
 /// Options with nothing left open.
@@ -57,6 +63,10 @@ pub struct Sampling {
     pub stop: Vec<String>,
     /// Whether end-of-sequence tokens are like any other.
     pub ignore_eos: bool,
+    /// What is added to the logits of tokens; ids below the size of the vocabulary.
+    pub logit_bias: BTreeMap<u32, f32>,
+    /// How many of the most probable tokens are told beside each new one, if any are told.
+    pub logprobs: Option<usize>,
 }
 
 impl Default for Sampling {
@@ -72,6 +82,8 @@ impl Default for Sampling {
             seed: 0,
             stop: Vec::new(),
             ignore_eos: false,
+            logit_bias: BTreeMap::new(),
+            logprobs: None,
         }
     }
 }
@@ -111,6 +123,12 @@ impl GenerateOptions {
         if self.stop.iter().any(String::is_empty) {
             return Err(Error::argument("stop", "an empty stop text stops nothing"));
         }
+        if let Some((id, bias)) = self.logit_bias.iter().find(|(_, bias)| !bias.is_finite()) {
+            return Err(Error::argument(
+                "logit_bias",
+                format!("expected a finite number for token {id}, got {bias}"),
+            ));
+        }
         Ok(Sampling {
             max_tokens: self.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS),
             temperature,
@@ -122,6 +140,8 @@ impl GenerateOptions {
             seed: self.seed.unwrap_or_else(rand::random),
             stop: self.stop.clone(),
             ignore_eos: self.ignore_eos,
+            logit_bias: self.logit_bias.clone(),
+            logprobs: self.logprobs,
         })
     }
 }

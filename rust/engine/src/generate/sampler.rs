@@ -1,6 +1,6 @@
 //! Choosing the next token from logits.
 //!
-//! The order of steps is that of transformers: repetition penalty, temperature, top-k, top-p over
+//! The order of steps is that of transformers: biases, repetition penalty, temperature, top-k, top-p over
 //! what is left, min-p over what is left then, and a draw among the rest. Probabilities are
 //! renormalised after each cut.
 
@@ -12,6 +12,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::Sampling;
+use super::logprobs::{ChosenLogprob, Distribution};
 use crate::error::{Error, Result};
 
 /// The state of one generation's choices: parameters and random sequence.
@@ -22,6 +23,7 @@ use crate::error::{Error, Result};
 pub struct Sampler {
     sampling: Sampling,
     random: ChaCha8Rng,
+    logprob: Option<ChosenLogprob>,
 }
 
 /// A token that may be drawn. The best one of a step has weight 1.
@@ -41,6 +43,7 @@ impl Sampler {
         Self {
             sampling: sampling.clone(),
             random: ChaCha8Rng::seed_from_u64(sampling.seed),
+            logprob: None,
         }
     }
 
@@ -50,9 +53,27 @@ impl Sampler {
     /// [`Error::Numeric`] when a logit is NaN or infinite.
     pub fn next(&mut self, logits: &mut [f32], context: &[u32]) -> Result<u32> {
         check_finite(logits)?;
+        let told = self.sampling.logprobs.map(|top| {
+            let distribution = Distribution::of(logits, top);
+            (distribution, logits.to_vec())
+        });
+        for (id, bias) in &self.sampling.logit_bias {
+            logits[*id as usize] += bias;
+        }
+        let id = self.choose(logits, context);
+        self.logprob = told.map(|(distribution, own)| distribution.choice(id, own[id as usize]));
+        Ok(id)
+    }
+
+    /// How probable the last token was, where that was asked for.
+    pub(crate) fn take_logprob(&mut self) -> Option<ChosenLogprob> {
+        self.logprob.take()
+    }
+
+    fn choose(&mut self, logits: &mut [f32], context: &[u32]) -> u32 {
         self.penalise(logits, context);
         if self.sampling.temperature == 0.0 {
-            return Ok(argmax(logits));
+            return argmax(logits);
         }
         let mut candidates = self.candidates(logits);
         if let Some(k) = self.sampling.top_k {
@@ -64,7 +85,7 @@ impl Sampler {
         if self.sampling.min_p > 0.0 {
             candidates.retain(|c| c.weight >= self.sampling.min_p);
         }
-        Ok(self.draw(&candidates))
+        self.draw(&candidates)
     }
 
     /// Keskar et al. 2019 (CTRL): positive logits are divided, negative ones multiplied.

@@ -271,3 +271,60 @@ fn prompts_that_cannot_be_are_refused() {
     };
     assert!(matches!(outcome(&empty), Error::InvalidArgument { .. }));
 }
+
+#[test]
+fn chosen_tokens_come_with_their_own_probabilities() {
+    let sequence = &expected("llama-gqa").sequences[1];
+    let mut session = Session::new(load("llama-gqa"));
+    let mut request = tokens(&sequence.prompt, 16);
+    request.options.logprobs = Some(3);
+    let generation = generate(&mut session, &request);
+    assert_eq!(generation.logprobs.len(), 16);
+    let mut whole = sequence.prompt.clone();
+    whole.extend(&generation.token_ids);
+    let score = session.score(0, &whole, 0).unwrap();
+    let own = &score.logprobs[sequence.prompt.len() - 1..];
+    for ((told, id), own) in generation
+        .logprobs
+        .iter()
+        .zip(&generation.token_ids)
+        .zip(own)
+    {
+        assert_eq!(told.id, *id);
+        assert!((told.logprob - own).abs() < 1e-4);
+        // Greedy: the chosen one is the best.
+        assert_eq!(told.top.len(), 3);
+        assert_eq!(
+            (told.top[0].id, told.top[0].logprob),
+            (told.id, told.logprob)
+        );
+        assert!(told.top[0].logprob >= told.top[1].logprob);
+    }
+    request.options.logprobs = None;
+    assert!(generate(&mut session, &request).logprobs.is_empty());
+}
+
+#[test]
+fn biases_choose_and_forbid_tokens() {
+    let sequence = &expected("llama-gqa").sequences[0];
+    let mut session = Session::new(load("llama-gqa"));
+    let mut request = tokens(&sequence.prompt, 8);
+    request.options.logit_bias.insert(7, 1000.0);
+    request.options.logprobs = Some(0);
+    let chosen = generate(&mut session, &request);
+    assert_eq!(chosen.token_ids, [7; 8]);
+    // The probability is the model's own.
+    assert!(chosen.logprobs[0].logprob < -0.1);
+    let first = sequence.greedy[0];
+    request.options.logit_bias = [(first, -1000.0)].into();
+    let other = generate(&mut session, &request);
+    assert!(!other.token_ids.contains(&first));
+    request.options.logit_bias = [(1_000_000, 1.0)].into();
+    let error = session
+        .generate(&request, &mut |_| ControlFlow::Continue(()))
+        .unwrap_err();
+    assert!(
+        matches!(&error, Error::InvalidArgument { name, .. } if name == "logit_bias"),
+        "{error}"
+    );
+}

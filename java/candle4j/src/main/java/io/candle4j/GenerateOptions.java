@@ -2,6 +2,7 @@ package io.candle4j;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
@@ -149,6 +150,24 @@ public final class GenerateOptions {
   }
 
   /**
+   * See {@link Builder#logitBias(Map)}.
+   *
+   * @return numbers by token ids
+   */
+  public Map<Integer, Double> logitBias() {
+    return values.logitBias;
+  }
+
+  /**
+   * See {@link Builder#logprobs(int)}.
+   *
+   * @return the number, if one was set
+   */
+  public OptionalInt logprobs() {
+    return optional(values.logprobs);
+  }
+
+  /**
    * See {@link Builder#raw(boolean)}.
    *
    * @return whether prompts are taken as they stand
@@ -178,6 +197,8 @@ public final class GenerateOptions {
     private List<String> stop = List.of();
     private boolean ignoreEos;
     private boolean raw;
+    private Map<Integer, Double> logitBias = Map.of();
+    private @Nullable Integer logprobs;
 
     private Builder() {}
 
@@ -324,6 +345,33 @@ public final class GenerateOptions {
     }
 
     /**
+     * What is added to the logits of tokens before one is chosen: much below zero forbids a token,
+     * much above makes sure of it.
+     *
+     * @param logitBias finite numbers by token ids
+     * @return this
+     */
+    public Builder logitBias(Map<Integer, Double> logitBias) {
+      logitBias.forEach((id, bias) -> {
+        atLeast("logitBias", 0, id);
+        inRange("logitBias", bias, -Double.MAX_VALUE, Double.MAX_VALUE);
+      });
+      this.logitBias = Map.copyOf(logitBias);
+      return this;
+    }
+
+    /**
+     * Tell how probable each new token was: {@link Generation#logprobs()}.
+     *
+     * @param top how many of the most probable tokens in its place to tell too; at least 0
+     * @return this
+     */
+    public Builder logprobs(int top) {
+      this.logprobs = atLeast("logprobs", 0, top);
+      return this;
+    }
+
+    /**
      * Makes the options.
      *
      * @return the options
@@ -342,6 +390,8 @@ public final class GenerateOptions {
       copy.repeatPenalty = repeatPenalty;
       copy.repeatWindow = repeatWindow;
       copy.seed = seed;
+      copy.logitBias = logitBias;
+      copy.logprobs = logprobs;
       copy.stop = new ArrayList<>(stop);
       copy.ignoreEos = ignoreEos;
       copy.raw = raw;

@@ -14,6 +14,8 @@ import java.util.Objects;
  * @param cachedTokens how many of those were in the session's KV cache already
  * @param seed the start of the random sequence: the same prompt, options and seed give the same
  *     answer
+ * @param logprobs how probable each new token was, where {@link
+ *     GenerateOptions.Builder#logprobs(int)} asked for it; else empty
  * @param timings how long it took
  */
 public record Generation(
@@ -23,6 +25,7 @@ public record Generation(
     int promptTokens,
     int cachedTokens,
     long seed,
+    List<TokenLogprobs> logprobs,
     Timings timings) {
 
   /** Checks and copies the parts. */
@@ -30,6 +33,7 @@ public record Generation(
     Objects.requireNonNull(text, "text");
     tokenIds = List.copyOf(tokenIds);
     Objects.requireNonNull(finishReason, "finishReason");
+    logprobs = List.copyOf(logprobs);
     Objects.requireNonNull(timings, "timings");
   }
 

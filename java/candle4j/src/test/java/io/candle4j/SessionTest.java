@@ -10,6 +10,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.AfterAll;
@@ -298,6 +299,35 @@ class SessionTest {
         assertEquals(5, fork.history().size());
       }
     }
+  }
+
+  @Test
+  void tokensComeWithTheirProbabilitiesAndCanBeBiased() {
+    int[] prompt = Golden.prompt(CASE);
+    try (CandleModel model = Golden.load(CASE);
+        CandleSession session = model.newSession()) {
+      GenerateOptions options = Golden.greedy(4).toBuilder().logprobs(2).build();
+      Generation generation = session.generate(prompt, options);
+      List<Score.TokenLogprob> best = session.score(prompt, 2).top();
+      TokenLogprobs first = generation.logprobs().getFirst();
+      assertEquals(generation.tokenIds().getFirst(), first.id());
+      assertEquals(best.getFirst().id(), first.id());
+      assertEquals(best.getFirst().logprob(), first.logprob(), 1e-4);
+      assertEquals(2, first.top().size());
+      assertEquals(best.get(1).id(), first.top().get(1).id());
+      assertEquals(4, generation.logprobs().size());
+
+      GenerateOptions biased =
+          Golden.greedy(4).toBuilder().logitBias(Map.of(first.id(), -1e6, 9, 1e6)).build();
+      assertEquals(List.of(9, 9, 9, 9), session.generate(prompt, biased).tokenIds());
+      assertEquals(List.of(), session.generate(prompt, biased).logprobs());
+      GenerateOptions outside = biased.toBuilder().logitBias(Map.of(1 << 20, 1.0)).build();
+      assertThrows(IllegalArgumentException.class, () -> session.generate(prompt, outside));
+    }
+    assertThrows(
+        IllegalArgumentException.class,
+        () -> GenerateOptions.builder().logitBias(Map.of(1, Double.NaN)));
+    assertThrows(IllegalArgumentException.class, () -> GenerateOptions.builder().logprobs(-1));
   }
 
   @Test

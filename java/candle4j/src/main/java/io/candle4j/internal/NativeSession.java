@@ -148,7 +148,7 @@ public final class NativeSession implements AutoCloseable {
             call.check(
                 c4j_session_score(
                     session, call.bytes(request), request.length, call.buffer(), call.error()));
-            return Json.read(call.text(), Results.Scored.class).toScore();
+            return Json.read(call.text(), Score.class);
           }
         });
   }

@@ -30,7 +30,9 @@ final class Requests {
       @Nullable Integer repeatWindow,
       @Nullable BigInteger seed,
       List<String> stop,
-      boolean ignoreEos) {}
+      boolean ignoreEos,
+      Map<Integer, Double> logitBias,
+      @Nullable Integer logprobs) {}
 
   record Generate(long call, Prompt prompt, Options options, boolean prepare) {}
 
@@ -66,7 +68,9 @@ final class Requests {
         boxed(options.repeatWindow()),
         options.seed().isPresent() ? unsigned(options.seed().getAsLong()) : null,
         options.stop(),
-        options.ignoreEos());
+        options.ignoreEos(),
+        options.logitBias(),
+        boxed(options.logprobs()));
   }
 
   static List<Map<String, Object>> messages(List<ChatMessage> messages) {

@@ -3,10 +3,9 @@ package io.candle4j.internal;
 import io.candle4j.BatchResult;
 import io.candle4j.FinishReason;
 import io.candle4j.Generation;
-import io.candle4j.Score;
+import io.candle4j.TokenLogprobs;
 import java.math.BigInteger;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
@@ -23,6 +22,7 @@ final class Results {
       int promptTokens,
       int cachedTokens,
       BigInteger seed,
+      @Nullable List<TokenLogprobs> logprobs,
       double prefillMs,
       double decodeMs) {
 
@@ -36,6 +36,7 @@ final class Results {
           promptTokens,
           cachedTokens,
           seed.longValue(),
+          logprobs == null ? List.of() : logprobs,
           new Generation.Timings(
               duration(prefillMs),
               duration(decodeMs),
@@ -43,18 +44,6 @@ final class Results {
               rate(decoded, decodeMs)));
     }
   }
-
-  record Scored(float[] logprobs, List<TokenLogprob> top) {
-    Score toScore() {
-      List<Score.TokenLogprob> list = new ArrayList<>();
-      for (TokenLogprob token : top) {
-        list.add(new Score.TokenLogprob(token.id, token.logprob));
-      }
-      return new Score(logprobs, list);
-    }
-  }
-
-  record TokenLogprob(int id, float logprob) {}
 
   record Failure(int code, String message, JsonNode detail) {}
 
