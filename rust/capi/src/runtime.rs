@@ -92,11 +92,11 @@ pub unsafe extern "C" fn c4j_runtime_set_threads(
 pub(crate) fn announce_threads() {
     static ANNOUNCED: Once = Once::new();
     ANNOUNCED.call_once(|| {
-        if let Some(count) = runtime::candle_threads() {
+        for (name, value) in runtime::candle_environment() {
             // SAFETY: changing the environment is undefined while another thread reads it through C.
-            // The JVM has copied its own before any library is loaded, Rust's readers share a lock
-            // with this, and it happens once, only where Candle would take the wrong number.
-            unsafe { std::env::set_var("CANDLE_NUM_THREADS", count.to_string()) };
+            // The JVM has copied its own before it loaded this library, Rust's readers share a lock
+            // with this, and it happens once, before the first model.
+            unsafe { std::env::set_var(name, value) };
         }
     });
 }

@@ -18,7 +18,7 @@ const USAGE: &str = "\
 usage: make-synthetic-model --shape SHAPE [--dtype bf16|f16|f32] [--seed N] OUT
 
 SHAPE is one of qwen3-0.6b, qwen2.5-0.5b, llama-3.2-1b, tiny-llama, tiny-mistral, tiny-qwen2,
-tiny-qwen3, tiny-qwen3-moe. OUT is a folder, made if it is not there.";
+tiny-qwen3, qwen3-moe-tiny. OUT is a folder, made if it is not there.";
 
 fn main() {
     if let Err(message) = run(std::env::args().skip(1).collect()) {
@@ -158,7 +158,7 @@ fn config(shape: &str) -> Option<Map<String, Value>> {
         ),
         "tiny-qwen2" => tiny("qwen2", "Qwen2ForCausalLM", json!({})),
         "tiny-qwen3" => tiny("qwen3", "Qwen3ForCausalLM", json!({ "head_dim": 64 })),
-        "tiny-qwen3-moe" => tiny(
+        "qwen3-moe-tiny" => tiny(
             "qwen3_moe",
             "Qwen3MoeForCausalLM",
             json!({ "head_dim": 64, "num_experts": 8, "num_experts_per_tok": 2,

@@ -47,15 +47,18 @@ fn from_environment(name: &str) -> Option<usize> {
     std::env::var(name).ok()?.parse().ok().filter(|n| *n > 0)
 }
 
-/// The number of threads that Candle must be told in `CANDLE_NUM_THREADS` before it computes anything;
-/// `None` when it comes to [`threads`] by itself.
+/// What the environment must say before Candle computes anything: variables and their values, of
+/// which those are left out that it says already.
 ///
 /// Candle counts the machine's cores and knows neither a process's affinity nor a container's quota,
-/// and there is no other way to tell it.
-pub fn candle_threads() -> Option<usize> {
-    let own =
-        from_environment(THREAD_VARIABLES[0]).unwrap_or_else(candle_core::utils::get_num_threads);
-    Some(threads()).filter(|count| *count != own)
+/// and there is no other way to tell it. Where `RAYON_NUM_THREADS` is not set, it counts them again,
+/// out of a file of the system, at every product of floating point matrices.
+pub fn candle_environment() -> impl Iterator<Item = (&'static str, String)> {
+    let count = threads();
+    THREAD_VARIABLES
+        .into_iter()
+        .filter(move |name| from_environment(name) != Some(count))
+        .map(move |name| (name, count.to_string()))
 }
 
 /// Fixes the number of threads. It counts from the first use on and cannot be changed after.

@@ -1,14 +1,12 @@
 //! Attention of several queries a key head (Ainslie et al. 2023, GQA) over a KV cache.
 
-use std::sync::OnceLock;
-
 use candle_core::{Result, Tensor};
 
 use super::cache::SequenceCache;
 use super::linear::{FusedLinear, Linear};
 use super::norm::Norm;
 use super::rotary::Angles;
-use super::rows::{for_each, usable};
+use super::rows::{at_once, usable};
 use super::softmax::MaskedSoftmax;
 
 /// Weights and shape of one layer's attention.
@@ -31,21 +29,6 @@ pub(crate) struct Attention {
 
 /// Rows of a sequence up to which its attention is the work of one thread.
 const FEW_ROWS: usize = 8;
-
-/// Does `one` with each number below `count`, on several threads.
-fn at_once(count: usize, one: impl Fn(usize) -> Result<Tensor> + Sync) -> Result<Vec<Tensor>> {
-    let parts: Vec<OnceLock<Result<Tensor>>> = (0..count).map(|_| OnceLock::new()).collect();
-    for_each(count, |index| {
-        let _ = parts[index].set(one(index));
-    });
-    parts
-        .into_iter()
-        .map(|part| {
-            part.into_inner()
-                .unwrap_or_else(|| Err(candle_core::Error::Msg("a part is missing".into())))
-        })
-        .collect()
-}
 
 impl Attention {
     /// `x` holds the rows of all sequences, `spans` says how many belong to each, in order. Keys and

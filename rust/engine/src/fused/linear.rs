@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{DType, Device, Module, Result, Tensor};
-use rayon::prelude::*;
+
+use super::rows::at_once;
+use crate::runtime;
 
 /// A matrix of `rows × columns`, in the format that it is kept in.
 #[derive(Debug, Clone)]
@@ -83,15 +85,12 @@ pub(crate) struct Linear {
 enum Kernel {
     /// `columns × rows`, a view of the matrix.
     Dense(Tensor),
-    /// The same in parts. With few rows to multiply, the CPU's matrix product is one thread walking
+    /// The same in parts. With one row to multiply, the CPU's matrix product is one thread walking
     /// the whole matrix; so each thread gets a part.
     DenseParts { whole: Tensor, parts: Vec<Tensor> },
     /// Candle's kernels of the format.
     Quantised(QMatMul),
 }
-
-/// Rows up to which the parts of a dense matrix are multiplied by threads of their own.
-const FEW_ROWS: usize = 4;
 
 /// Elements of a matrix below which threads cost more than they bring.
 const WORTH_THREADS: usize = 1 << 16;
@@ -103,7 +102,7 @@ impl Linear {
         let kernel = match matrix {
             Matrix::Quantised(tensor) => Kernel::Quantised(QMatMul::from_arc(tensor)?),
             Matrix::Dense(tensor) => {
-                let threads = rayon::current_num_threads();
+                let threads = runtime::threads();
                 if tensor.device().is_cpu()
                     && tensor.dtype() == DType::F32
                     && threads > 1
@@ -131,11 +130,8 @@ impl Linear {
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let product = match &self.kernel {
             Kernel::Dense(matrix) => x.matmul(matrix),
-            Kernel::DenseParts { parts, .. } if x.dim(0)? <= FEW_ROWS => {
-                let products: Vec<Tensor> = parts
-                    .par_iter()
-                    .map(|part| x.matmul(part))
-                    .collect::<Result<_>>()?;
+            Kernel::DenseParts { parts, .. } if x.dim(0)? == 1 => {
+                let products = at_once(parts.len(), |index| x.matmul(&parts[index]))?;
                 Tensor::cat(&products, 1)
             }
             Kernel::DenseParts { whole, .. } => x.matmul(whole),

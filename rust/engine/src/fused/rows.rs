@@ -4,7 +4,7 @@
 //! each product, so that work of another pool in between would compete with them for processors.
 
 use std::cell::Cell;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use candle_core::utils::barrier_pool;
 use candle_core::{CpuStorage, Layout, Result, Tensor, bail};
@@ -16,7 +16,7 @@ const WORTH_THREADS: usize = 1 << 14;
 const PARTS: usize = 4;
 
 thread_local! {
-    /// Whether this thread is at a part of [`for_each`], inside of which the pool must not be asked
+    /// Whether this thread is at a part of [`at_once`], inside of which the pool must not be asked
     /// again: it would wait for itself.
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
@@ -50,13 +50,29 @@ pub(super) fn for_each_row(out: &mut [f32], row: usize, work: impl Fn(usize, &mu
     });
 }
 
-/// Calls `work` with each number below `count`, on several threads.
-pub(super) fn for_each(count: usize, work: impl Fn(usize) + Sync) {
+/// Does `one` with each number below `count`, on several threads, and answers in their order.
+pub(super) fn at_once(
+    count: usize,
+    one: impl Fn(usize) -> Result<Tensor> + Sync,
+) -> Result<Vec<Tensor>> {
+    if INSIDE.get() {
+        return (0..count).map(one).collect();
+    }
+    let parts: Vec<OnceLock<Result<Tensor>>> = (0..count).map(|_| OnceLock::new()).collect();
     barrier_pool().execute_chunked(count, |range| {
         INSIDE.set(true);
-        range.for_each(&work);
+        for index in range {
+            let _ = parts[index].set(one(index));
+        }
         INSIDE.set(false);
     });
+    parts
+        .into_iter()
+        .map(|part| {
+            part.into_inner()
+                .unwrap_or_else(|| Err(candle_core::Error::Msg("a part is missing".into())))
+        })
+        .collect()
 }
 
 /// The rows of a tensor of two dimensions in 32 bits, whose numbers may have gaps between rows but

@@ -2,12 +2,12 @@
 
 use std::ops::ControlFlow;
 
-use candle4j_engine::chat::Message;
+use candle4j_engine::chat::{ChatTemplate, Message};
 use candle4j_engine::error::Error;
 use candle4j_engine::generate::GenerateOptions;
 use candle4j_engine::session::{GenerateRequest, Prompt, Session};
 use candle4j_engine::tokenizer::Tokenizer;
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use crate::golden::{cases, expected, load, models};
 
@@ -154,6 +154,54 @@ fn what_a_template_raises_is_the_message() {
         error.to_string().contains("Unknown role: pirate"),
         "{error}"
     );
+}
+
+/// What transformers renders with templates in the manner of the published families.
+#[derive(serde::Deserialize)]
+struct Family {
+    name: String,
+    config: Value,
+    conversations: Vec<Conversation>,
+}
+
+#[derive(serde::Deserialize)]
+struct Conversation {
+    messages: Vec<Message>,
+    /// Null where the template refuses the conversation.
+    with_generation_prompt: Option<String>,
+    without_generation_prompt: Option<String>,
+    /// Further variables.
+    #[serde(flatten)]
+    more: Map<String, Value>,
+}
+
+#[test]
+fn templates_of_the_families_render_as_in_transformers() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/templates.json");
+    let families: Vec<Family> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    assert_eq!(families.len(), 5);
+    for family in families {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(
+            folder.path().join("tokenizer_config.json"),
+            family.config.to_string(),
+        )
+        .unwrap();
+        let template = ChatTemplate::open(folder.path()).unwrap().unwrap();
+        for (index, case) in family.conversations.iter().enumerate() {
+            for (generation_prompt, expected) in [
+                (true, &case.with_generation_prompt),
+                (false, &case.without_generation_prompt),
+            ] {
+                let rendered = template.render(&case.messages, generation_prompt, &case.more);
+                let name = format!("{} {index}", family.name);
+                match expected {
+                    Some(expected) => assert_eq!(&rendered.expect(&name), expected, "{name}"),
+                    None => assert!(rendered.is_err(), "{name}"),
+                }
+            }
+        }
+    }
 }
 
 /// Random weights make tokens that break characters all the time.

@@ -14,6 +14,7 @@ import org.openjdk.jmh.annotations.BenchmarkMode;
 import org.openjdk.jmh.annotations.Fork;
 import org.openjdk.jmh.annotations.Measurement;
 import org.openjdk.jmh.annotations.Mode;
+import org.openjdk.jmh.annotations.OperationsPerInvocation;
 import org.openjdk.jmh.annotations.OutputTimeUnit;
 import org.openjdk.jmh.annotations.Param;
 import org.openjdk.jmh.annotations.Scope;
@@ -39,6 +40,9 @@ public class GenerateBenchmark {
   private static final int DECODE_PROMPT = 4;
   static final int DECODE = 64;
   private static final int PARALLEL = 4;
+
+  /** So many that the cost of the call itself does not count. */
+  static final int MANY = 512;
 
   /** The folder of the model. */
   @Param("")
@@ -98,10 +102,24 @@ public class GenerateBenchmark {
     rust.run("generate " + DECODE_PROMPT + " " + DECODE);
   }
 
-  /** As {@link #decodeRust}, without text and callback: what is left is the cost of those. */
+  /** 512 new tokens, each with its text and an upcall to a listener. */
   @Benchmark
-  public void decodeRustTokensOnly() {
-    rust.run("tokens " + DECODE_PROMPT + " " + DECODE);
+  @OperationsPerInvocation(MANY)
+  @OutputTimeUnit(TimeUnit.MICROSECONDS)
+  public Generation tokenJava() {
+    session.reset();
+    return session.generate(prompt(DECODE_PROMPT), options(MANY), token -> {});
+  }
+
+  /**
+   * As {@link #tokenJava}, without Java, text and callback: the difference is the cost of a token's
+   * text and upcall.
+   */
+  @Benchmark
+  @OperationsPerInvocation(MANY)
+  @OutputTimeUnit(TimeUnit.MICROSECONDS)
+  public void tokenRust() {
+    rust.run("tokens " + DECODE_PROMPT + " " + MANY);
   }
 
   /** Four times 64 new tokens at once. */

@@ -29,11 +29,11 @@ public final class Pairs {
       Medians decode = pair("decode 64", rounds, benchmark::decodeJava, benchmark::decodeRust);
       pair("4 × decode 64", rounds, benchmark::parallelJava, benchmark::parallelRust);
       pair("load", rounds, benchmark::loadJava, benchmark::loadRust);
-      Medians text = measure(rounds, benchmark::decodeJava, benchmark::decodeRustTokensOnly);
+      Medians text = measure(rounds, benchmark::tokenJava, benchmark::tokenRust);
       System.out.printf(
           Locale.ROOT,
           "%nListener, text and border together: %.1f µs a token (%.3f ms with, %.3f ms without)%n",
-          (text.java - text.rust) / GenerateBenchmark.DECODE * 1e3,
+          (text.java - text.rust) / GenerateBenchmark.MANY * 1e3,
           text.java,
           text.rust);
       if (decode.quotient < 0.98) {

@@ -1,5 +1,6 @@
 package io.candle4j.benchmarks;
 
+import io.candle4j.CandleRuntime;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -19,8 +20,13 @@ final class RustDriver implements AutoCloseable {
               + " scripts/bench sets it");
     }
     try {
-      process =
-          new ProcessBuilder(program, model).redirectError(ProcessBuilder.Redirect.INHERIT).start();
+      ProcessBuilder builder =
+          new ProcessBuilder(program, model).redirectError(ProcessBuilder.Redirect.INHERIT);
+      // What the library tells Candle by itself.
+      String threads = Integer.toString(CandleRuntime.info().threads());
+      builder.environment().put("CANDLE_NUM_THREADS", threads);
+      builder.environment().put("RAYON_NUM_THREADS", threads);
+      process = builder.start();
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }

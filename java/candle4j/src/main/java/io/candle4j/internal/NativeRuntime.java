@@ -26,6 +26,10 @@ public final class NativeRuntime {
 
   private static Outcome load() {
     adviseNativeAccess();
+    // The library tells Candle the number of threads by variables of its environment. The JVM
+    // copies
+    // its own when it is first asked for, and from now on programs that it starts do not see them.
+    var unused = System.getenv();
     try {
       Path library = NativeLoader.load();
       int abi = candle4j_h.c4j_abi_version();
