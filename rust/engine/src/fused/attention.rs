@@ -3,6 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::cache::SequenceCache;
+use super::few_queries::{FEW, FewQueries};
 use super::linear::{FusedLinear, Linear};
 use super::norm::Norm;
 use super::rotary::Angles;
@@ -26,9 +27,6 @@ pub(crate) struct Attention {
     /// Positions that a query sees, itself included; all earlier ones when `None`.
     pub(crate) window: Option<usize>,
 }
-
-/// Rows of a sequence up to which its attention is the work of one thread.
-const FEW_ROWS: usize = 8;
 
 impl Attention {
     /// `x` holds the rows of all sequences, `spans` says how many belong to each, in order. Keys and
@@ -65,7 +63,7 @@ impl Attention {
         let attended = match places.as_slice() {
             [_] => one(0)?,
             several => {
-                let parts = if usable(&q) && several.iter().all(|(_, rows)| *rows <= FEW_ROWS) {
+                let parts = if usable(&q) && several.iter().all(|(_, rows)| *rows <= FEW) {
                     at_once(several.len(), one)?
                 } else {
                     (0..several.len()).map(one).collect::<Result<Vec<_>>>()?
@@ -86,16 +84,19 @@ impl Attention {
             None => 0,
         };
         let (keys, values) = cache.append(self.layer, k, v, from)?;
-        let q = q
-            .reshape((rows, self.kv_heads, group, self.head_dim))?
-            .permute((1, 2, 0, 3))?
-            .reshape((self.kv_heads, group * rows, self.head_dim))?;
         let softmax = MaskedSoftmax {
             scale: 1.0 / (self.head_dim as f32).sqrt(),
             queries: rows,
             first: position - from,
             window: self.window,
         };
+        if rows <= FEW && usable(q) {
+            return q.apply_op3_no_bwd(&keys, &values, &FewQueries { softmax });
+        }
+        let q = q
+            .reshape((rows, self.kv_heads, group, self.head_dim))?
+            .permute((1, 2, 0, 3))?
+            .reshape((self.kv_heads, group * rows, self.head_dim))?;
         let weights = softmax.apply(q.matmul(&keys.transpose(1, 2)?)?)?;
         weights
             .matmul(&values)?

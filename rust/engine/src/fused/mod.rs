@@ -20,6 +20,7 @@ mod attention;
 mod cache;
 mod decoder;
 mod feed_forward;
+mod few_queries;
 mod linear;
 mod norm;
 mod rotary;

@@ -28,7 +28,17 @@ pub(super) fn usable(x: &Tensor) -> bool {
 
 /// Calls `work` with each row of `out` and its number, on several threads if there is enough.
 pub(super) fn for_each_row(out: &mut [f32], row: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
-    if out.len() < WORTH_THREADS || row == 0 || INSIDE.get() {
+    for_each_row_if(out.len() >= WORTH_THREADS, out, row, work);
+}
+
+/// Calls `work` with each row of `out` and its number, on several threads if that is `worth` it.
+pub(super) fn for_each_row_if(
+    worth: bool,
+    out: &mut [f32],
+    row: usize,
+    work: impl Fn(usize, &mut [f32]) + Sync,
+) {
+    if !worth || row == 0 || INSIDE.get() {
         for (index, row) in out.chunks_mut(row.max(1)).enumerate() {
             work(index, row);
         }

@@ -53,7 +53,9 @@ impl MaskedSoftmax {
         self.window.map_or(0, |window| end.saturating_sub(window))..end
     }
 
-    fn row(&self, index: usize, row: &mut [f32]) {
+    /// Turns the scores of one row into weights.
+    #[inline(always)]
+    pub(super) fn row(&self, index: usize, row: &mut [f32]) {
         let seen = self.seen(index % self.queries);
         row[..seen.start].fill(0.0);
         row[seen.end..].fill(0.0);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::quantized::GgmlDType;
 use candle4j_engine::device::Precision;
 use candle4j_engine::error::Error;
-use candle4j_engine::model::{Engine, LoadOptions, Quantisation};
+use candle4j_engine::model::{Engine, LoadOptions, Model, Quantisation};
 use candle4j_engine::session::Session;
 
 use crate::checkpoint::Checkpoint;
@@ -195,4 +195,69 @@ fn quantising_is_for_folders_and_the_fused_engine() {
         matches!(&error, Error::InvalidArgument { name, .. } if name == "quantize"),
         "{error}"
     );
+}
+
+/// Everything that the model says of the token behind a long prompt: natural logarithms, by id.
+fn distribution(model: &Arc<Model>, prompt: &[u32]) -> Vec<f32> {
+    let mut request = tokens(prompt, 1);
+    request.options.logprobs = Some(usize::MAX);
+    let generation = generate(&mut Session::new(model.clone()), &request);
+    let mut all = vec![f32::NEG_INFINITY; model.limits().vocab_size];
+    for token in &generation.logprobs[0].top {
+        all[token.id as usize] = token.logprob;
+    }
+    all
+}
+
+/// In 16 bits positions above a few hundred cannot be told apart, unless the rotary angles are
+/// computed in 32.
+#[test]
+fn half_precision_agrees_at_far_positions() {
+    for case in ["llama-gqa", "qwen2-plain", "qwen3-plain"] {
+        let checkpoint = Checkpoint::copy(case);
+        checkpoint.edit("config.json", |config| {
+            config.insert("max_position_embeddings".into(), 20_000.into());
+        });
+        let load = |precision| {
+            let options = LoadOptions {
+                engine: Engine::Fused,
+                precision,
+                ..Default::default()
+            };
+            Arc::new(checkpoint.load_with(&options).unwrap())
+        };
+        let exact = load(Precision::F32);
+        for (precision, bound) in [(Precision::F16, 1e-2), (Precision::Bf16, 5e-2)] {
+            let half = load(precision);
+            // The farthest only once, for its time.
+            let positions = match case {
+                "qwen2-plain" => [300, 4000, 16_000].as_slice(),
+                _ => &[300, 4000],
+            };
+            for &position in positions {
+                let prompt: Vec<u32> = (0..position).map(|i| (i * 37 + i / 7) % 300).collect();
+                let (ours, theirs) = (distribution(&half, &prompt), distribution(&exact, &prompt));
+                let divergence: f32 = theirs
+                    .iter()
+                    .zip(&ours)
+                    .map(|(p, q)| p.exp() * (p - q))
+                    .sum();
+                assert!(
+                    divergence < bound,
+                    "{case}, {precision:?}, {position}: {divergence}"
+                );
+                let best = |all: &[f32]| (0..all.len()).max_by(|a, b| all[*a].total_cmp(&all[*b]));
+                let mut sorted = theirs.clone();
+                sorted.sort_by(f32::total_cmp);
+                let lead = sorted[sorted.len() - 1] - sorted[sorted.len() - 2];
+                if lead > 0.5 {
+                    assert_eq!(
+                        best(&ours),
+                        best(&theirs),
+                        "{case}, {precision:?}, {position}"
+                    );
+                }
+            }
+        }
+    }
 }
