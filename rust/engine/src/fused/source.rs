@@ -81,24 +81,27 @@ impl FolderSource {
         for start in (0..rows).step_by(at_once) {
             let count = at_once.min(rows - start);
             let part = self.weights.rows(entry, start, count)?;
-            let parts: Vec<(usize, usize)> = (0..count)
-                .step_by(each)
-                .map(|first| (first, each.min(count - first)))
-                .collect();
-            let quantised = parts
-                .par_iter()
-                .map(|(first, count)| {
-                    let rows = part.narrow(0, *first, *count)?.to_dtype(DType::F32)?;
-                    Ok(QTensor::quantize(&rows, dtype)?.data()?.into_owned())
-                })
-                .collect::<candle_core::Result<Vec<Vec<u8>>>>()
-                .map_err(|e| unreadable(name, &e))?;
-            for part in quantised {
-                bytes.extend_from_slice(&part);
-            }
+            let quantised = quantise(&part, dtype, each).map_err(|e| unreadable(name, &e))?;
+            bytes.extend_from_slice(&quantised);
         }
         quantised_matrix(dtype, &bytes, shape, &self.device).map_err(|e| unreadable(name, &e))
     }
+}
+
+/// The blocks of rows, `each` of them a thread's work.
+fn quantise(rows: &Tensor, dtype: GgmlDType, each: usize) -> candle_core::Result<Vec<u8>> {
+    let count = rows.dim(0)?;
+    let starts: Vec<usize> = (0..count).step_by(each).collect();
+    let parts = starts
+        .par_iter()
+        .map(|start| {
+            let part = rows.narrow(0, *start, each.min(count - start))?;
+            // Copied: Candle quantises from the beginning of the memory that a tensor is a view of.
+            let part = part.to_dtype(DType::F32)?.force_contiguous()?;
+            Ok(QTensor::quantize(&part, dtype)?.data()?.into_owned())
+        })
+        .collect::<candle_core::Result<Vec<_>>>()?;
+    Ok(parts.concat())
 }
 
 impl TensorSource for FolderSource {
@@ -132,5 +135,23 @@ pub(super) fn unreadable(name: &str, error: &candle_core::Error) -> Error {
         tensor: name.into(),
         expected: "weights that can be converted".into(),
         got: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_become_the_blocks_of_the_whole() {
+        let numbers: Vec<f32> = (0..10 * 64)
+            .map(|i| ((i * 37) % 101) as f32 - 50.0)
+            .collect();
+        let rows = Tensor::from_vec(numbers, (10, 64), &Device::Cpu).unwrap();
+        let whole = QTensor::quantize(&rows, GgmlDType::Q8_0).unwrap();
+        for each in [1, 3, 10] {
+            let parts = quantise(&rows, GgmlDType::Q8_0, each).unwrap();
+            assert_eq!(parts, whole.data().unwrap().as_ref(), "{each} rows a part");
+        }
     }
 }
