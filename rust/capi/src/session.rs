@@ -35,6 +35,14 @@ impl Handle for c4j_session {
 }
 
 impl c4j_session {
+    fn new(session: Session) -> Self {
+        Self {
+            cancel: session.cancel(),
+            session: Mutex::new(session),
+            poisoned: AtomicBool::new(false),
+        }
+    }
+
     fn lock(&self) -> Result<MutexGuard<'_, Session>> {
         match self.session.try_lock() {
             Ok(session) => Ok(session),
@@ -60,11 +68,7 @@ pub unsafe extern "C" fn c4j_session_new(
         guard(error, || {
             let out = Out::new("out", out)?;
             let session = Session::new(borrow(model)?.model.clone());
-            out.write(give(c4j_session {
-                cancel: session.cancel(),
-                session: Mutex::new(session),
-                poisoned: AtomicBool::new(false),
-            }));
+            out.write(give(c4j_session::new(session)));
             Ok(())
         })
     }
@@ -88,11 +92,7 @@ pub unsafe extern "C" fn c4j_session_fork(
             let out = Out::new("out", out)?;
             let handle = borrow(session)?;
             let fork = poisoning(handle, || handle.lock()?.fork())?;
-            out.write(give(c4j_session {
-                cancel: fork.cancel(),
-                session: Mutex::new(fork),
-                poisoned: AtomicBool::new(false),
-            }));
+            out.write(give(c4j_session::new(fork)));
             Ok(())
         })
     }

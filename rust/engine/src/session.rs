@@ -200,15 +200,11 @@ impl Session {
 
     fn prepare(&mut self, prompt: &[u32], reused: usize, call: u64) -> Result<Generation> {
         let start = Instant::now();
-        let cancel = self.cancel.clone();
-        let mut outcome = prefill(self.sequence.as_mut(), prompt, &|| {
-            cancel.is_cancelled(call)
-        });
+        let cancelled = || self.cancel.is_cancelled(call);
+        let mut outcome = prefill(self.sequence.as_mut(), prompt, &cancelled);
         if let Err(error) = outcome {
             self.sequence = self.model.retry_in_f32(error)?;
-            outcome = prefill(self.sequence.as_mut(), prompt, &|| {
-                cancel.is_cancelled(call)
-            });
+            outcome = prefill(self.sequence.as_mut(), prompt, &cancelled);
         }
         self.remember(prompt, &[]);
         let finish_reason = match outcome? {

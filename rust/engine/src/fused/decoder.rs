@@ -143,7 +143,7 @@ impl Decoder {
         }
         let rows = tokens.len();
         let tokens = Tensor::from_vec(tokens, rows, &self.device)?;
-        let angles = self.rotary.angles(&places, &self.device)?;
+        let angles = self.rotary.angles(&places, &self.device);
         let mut x = self.embedding.select(&tokens, self.dtype)?;
         let caches: Vec<(&mut SequenceCache, usize)> = pieces
             .iter_mut()

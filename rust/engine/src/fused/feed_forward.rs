@@ -51,9 +51,7 @@ impl Mlp {
         };
         self.down.forward(&gated)
     }
-}
 
-impl Mlp {
     fn activate(&self, gate: &Tensor) -> Result<Tensor> {
         match self.activation {
             Activation::Silu => candle_nn::ops::silu(gate),

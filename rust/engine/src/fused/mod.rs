@@ -34,4 +34,4 @@ pub(crate) use decoder::Decoder;
 pub(crate) use linear::{Matrix, quantised_matrix};
 pub(crate) use scheduler::Scheduler;
 pub(crate) use sequence::FusedSequence;
-pub(crate) use source::{FolderSource, TensorSource, quantised_type};
+pub(crate) use source::{FolderSource, TensorSource, quantised_type, unreadable};

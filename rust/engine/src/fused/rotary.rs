@@ -6,6 +6,7 @@
 //! hundred could not be told apart.
 
 use std::f32::consts::PI;
+use std::sync::OnceLock;
 
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor};
 
@@ -29,8 +30,9 @@ pub(crate) struct Angles {
     cos: Vec<f32>,
     sin: Vec<f32>,
     half: usize,
-    /// The same, for devices other than the CPU and other types than 32 bits.
-    tensors: (Tensor, Tensor),
+    device: Device,
+    /// The same as tensors, once another device than the CPU or another type than 32 bits wants them.
+    tensors: OnceLock<(Tensor, Tensor)>,
 }
 
 impl Rotary {
@@ -61,7 +63,7 @@ impl Rotary {
 
     /// The angles of rows. Each has its position, and the length of its sequence once the call that
     /// it belongs to is done, which some kinds depend on.
-    pub(crate) fn angles(&self, rows: &[(usize, usize)], device: &Device) -> Result<Angles> {
+    pub(crate) fn angles(&self, rows: &[(usize, usize)], device: &Device) -> Angles {
         let half = self.head_dim / 2;
         let scale = self.scale();
         let mut cos = Vec::with_capacity(rows.len() * half);
@@ -81,13 +83,13 @@ impl Rotary {
                 sin.push(angle.sin() * scale);
             }
         }
-        let tensor = |numbers: &[f32]| Tensor::from_slice(numbers, (rows.len(), half), device);
-        Ok(Angles {
-            tensors: (tensor(&cos)?, tensor(&sin)?),
+        Angles {
             cos,
             sin,
             half,
-        })
+            device: device.clone(),
+            tensors: OnceLock::new(),
+        }
     }
 
     /// The factor of cosine and sine.
@@ -226,9 +228,21 @@ impl Angles {
             heads = norm.forward(&heads)?;
         }
         let heads = heads.reshape(shape)?.to_dtype(DType::F32)?.unsqueeze(0)?;
-        candle_nn::rotary_emb::rope_thd(&heads, &self.tensors.0, &self.tensors.1)?
+        let (cos, sin) = self.tensors(rows)?;
+        candle_nn::rotary_emb::rope_thd(&heads, cos, sin)?
             .squeeze(0)?
             .to_dtype(dtype)
+    }
+
+    fn tensors(&self, rows: usize) -> Result<&(Tensor, Tensor)> {
+        let tensor = |numbers: &[f32]| Tensor::from_slice(numbers, (rows, self.half), &self.device);
+        if self.tensors.get().is_none() {
+            // Nobody else is at it: one thread takes a pass through the layers.
+            let _ = self.tensors.set((tensor(&self.cos)?, tensor(&self.sin)?));
+        }
+        self.tensors
+            .get()
+            .ok_or_else(|| candle_core::Error::Msg("the angles are missing".into()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Where the weights of a decoder come from.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use candle_core::quantized::{GgmlDType, QTensor};
@@ -130,10 +131,10 @@ impl TensorSource for FolderSource {
 }
 
 /// What a source could not read or convert.
-pub(super) fn unreadable(name: &str, error: &candle_core::Error) -> Error {
+pub(crate) fn unreadable(name: &str, error: &impl Display) -> Error {
     Error::InvalidTensor {
         tensor: name.into(),
-        expected: "weights that can be converted".into(),
+        expected: "weights that can be read and converted".into(),
         got: error.to_string(),
     }
 }

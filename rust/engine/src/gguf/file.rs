@@ -263,41 +263,36 @@ impl GgufFile {
 
     /// A list of texts that must be there.
     pub(crate) fn required_texts(&self, key: &str) -> Result<Vec<&str>> {
-        let invalid = || self.invalid(key, "expected a list of texts");
-        let Some(Value::Array(list)) = self.value(key) else {
-            return Err(invalid());
-        };
-        list.iter()
-            .map(|value| match value {
-                Value::String(text) => Ok(text.as_str()),
-                _ => Err(invalid()),
-            })
-            .collect()
+        self.required_list(key, "texts", |value| match value {
+            Value::String(text) => Some(text.as_str()),
+            _ => None,
+        })
     }
 
     /// A list of finite numbers that must be there.
     pub(crate) fn required_floats(&self, key: &str) -> Result<Vec<f32>> {
-        let invalid = || self.invalid(key, "expected a list of numbers");
-        let Some(Value::Array(list)) = self.value(key) else {
-            return Err(invalid());
-        };
-        list.iter()
-            .map(|value| match value {
-                Value::F32(x) if x.is_finite() => Ok(*x),
-                _ => Err(invalid()),
-            })
-            .collect()
+        self.required_list(key, "numbers", |value| match value {
+            Value::F32(x) if x.is_finite() => Some(*x),
+            _ => None,
+        })
     }
 
     /// A list of whole numbers that must be there.
     pub(crate) fn required_numbers(&self, key: &str) -> Result<Vec<u64>> {
-        let invalid = || self.invalid(key, "expected a list of whole numbers");
-        let Some(Value::Array(list)) = self.value(key) else {
-            return Err(invalid());
-        };
-        list.iter()
-            .map(|value| json(value).as_u64().ok_or_else(invalid))
-            .collect()
+        self.required_list(key, "whole numbers", |value| json(value).as_u64())
+    }
+
+    fn required_list<'a, T>(
+        &'a self,
+        key: &str,
+        what: &str,
+        item: impl Fn(&'a Value) -> Option<T>,
+    ) -> Result<Vec<T>> {
+        match self.value(key) {
+            Some(Value::Array(list)) => list.iter().map(item).collect(),
+            _ => None,
+        }
+        .ok_or_else(|| self.invalid(key, format!("expected a list of {what}")))
     }
 
     /// An error about a value of the metadata.

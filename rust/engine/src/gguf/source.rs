@@ -6,8 +6,8 @@ use candle_core::{DType, Device, Tensor};
 use super::describe::GgufArchitecture;
 use super::file::{GgufFile, place};
 use super::loaded_view::LoadedView;
-use crate::error::{Error, Result};
-use crate::fused::{Matrix, TensorSource, quantised_matrix};
+use crate::error::Result;
+use crate::fused::{Matrix, TensorSource, quantised_matrix, unreadable};
 use crate::model::decoder_config::DecoderConfig;
 
 /// The tensors by their names on the Hub, each in the type that it gets in memory.
@@ -121,14 +121,6 @@ impl TensorSource for GgufSource<'_> {
 
     fn device(&self) -> &Device {
         self.device
-    }
-}
-
-fn unreadable(name: &str, error: &dyn std::fmt::Display) -> Error {
-    Error::InvalidTensor {
-        tensor: name.into(),
-        expected: "weights that can be read".into(),
-        got: error.to_string(),
     }
 }
 
