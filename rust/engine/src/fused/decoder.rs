@@ -49,7 +49,10 @@ impl Decoder {
     pub(crate) fn load(config: &DecoderConfig, source: &dyn TensorSource) -> Result<Self> {
         let loader = Loader { config, source };
         let vocabulary = (config.vocab_size, config.hidden_size);
-        let embedding = source.matrix(EMBEDDING, vocabulary)?;
+        let embedding = source
+            .matrix(EMBEDDING, vocabulary)?
+            .packed()
+            .map_err(|e| unreadable(EMBEDDING, &e))?;
         let head = match config.tie_word_embeddings {
             true => embedding.clone(),
             false => source.matrix(HEAD, vocabulary)?,

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
-use candle_core::{DType, Device, Module, Result, Tensor};
+use candle_core::{
+    CpuStorage, CustomOp1, DType, Device, Layout, Module, Result, Shape, Tensor, bail,
+};
+use candle4j_kernels::{Q8Matrix, Q8Rows};
 
 use super::rows::at_once;
 use crate::runtime;
@@ -15,9 +18,27 @@ pub(crate) enum Matrix {
     Dense(Tensor),
     /// Blocks of small integers with scales, multiplied as they are.
     Quantised(Arc<QTensor>),
+    /// Blocks of 8 bits in the order of our own kernels.
+    Packed(Arc<Q8Matrix>),
 }
 
 impl Matrix {
+    /// The same in the order of our own kernels, where there are any for its type.
+    pub(crate) fn packed(self) -> Result<Matrix> {
+        let Matrix::Quantised(tensor) = &self else {
+            return Ok(self);
+        };
+        if tensor.dtype() != GgmlDType::Q8_0 || !tensor.device().is_cpu() {
+            return Ok(self);
+        }
+        let (rows, columns) = tensor.shape().dims2()?;
+        let packed = Q8Matrix::from_q8_0(&tensor.data()?, rows, columns);
+        Ok(match packed {
+            Some(packed) => Matrix::Packed(Arc::new(packed)),
+            None => self,
+        })
+    }
+
     /// Its rows below those of `others`, all with as many columns, when that is possible: a
     /// quantised matrix can only continue in its own type.
     fn stack(parts: &[Matrix]) -> Result<Option<Matrix>> {
@@ -27,6 +48,7 @@ impl Matrix {
             match part {
                 Matrix::Dense(tensor) => dense.push(tensor),
                 Matrix::Quantised(tensor) => quantised.push(tensor),
+                Matrix::Packed(_) => return Ok(None),
             }
         }
         if quantised.is_empty() {
@@ -50,6 +72,19 @@ impl Matrix {
         match self {
             Matrix::Dense(tensor) => tensor.dims2(),
             Matrix::Quantised(tensor) => tensor.shape().dims2(),
+            Matrix::Packed(matrix) => Ok((matrix.rows(), matrix.columns())),
+        }
+    }
+
+    /// Its numbers as floating point numbers.
+    pub(crate) fn dense(self) -> Result<Tensor> {
+        match self {
+            Matrix::Dense(tensor) => Ok(tensor),
+            Matrix::Quantised(tensor) => tensor.dequantize(&tensor.device()),
+            Matrix::Packed(ref matrix) => {
+                let rows = Tensor::arange(0, matrix.rows() as u32, &Device::Cpu)?;
+                self.select(&rows, DType::F32)
+            }
         }
     }
 
@@ -58,6 +93,18 @@ impl Matrix {
         match self {
             Matrix::Dense(tensor) => tensor.index_select(rows, 0)?.to_dtype(dtype),
             Matrix::Quantised(tensor) => tensor.embedding(rows)?.to_dtype(dtype),
+            Matrix::Packed(matrix) => {
+                let rows = rows.to_vec1::<u32>()?;
+                let columns = matrix.columns();
+                let mut numbers = vec![0f32; rows.len() * columns];
+                for (row, out) in rows.iter().zip(numbers.chunks_exact_mut(columns)) {
+                    if *row as usize >= matrix.rows() {
+                        bail!("there is no row {row} in a matrix of {}", matrix.rows());
+                    }
+                    matrix.row(*row as usize, out);
+                }
+                Tensor::from_vec(numbers, (rows.len(), columns), &Device::Cpu)?.to_dtype(dtype)
+            }
         }
     }
 }
@@ -90,6 +137,8 @@ enum Kernel {
     DenseParts { whole: Tensor, parts: Vec<Tensor> },
     /// Candle's kernels of the format.
     Quantised(QMatMul),
+    /// Our own.
+    Packed(Arc<Q8Matrix>),
 }
 
 /// Elements of a matrix below which threads cost more than they bring.
@@ -99,7 +148,8 @@ impl Linear {
     /// A layer of a matrix, and a bias of as many elements as the matrix has rows.
     pub(crate) fn new(matrix: Matrix, bias: Option<Tensor>) -> Result<Self> {
         let (rows, columns) = matrix.dims()?;
-        let kernel = match matrix {
+        let kernel = match matrix.packed()? {
+            Matrix::Packed(matrix) => Kernel::Packed(matrix),
             Matrix::Quantised(tensor) => Kernel::Quantised(QMatMul::from_arc(tensor)?),
             Matrix::Dense(tensor) => {
                 let threads = runtime::threads();
@@ -140,11 +190,41 @@ impl Linear {
                 let dtype = x.dtype();
                 matrix.forward(&x.to_dtype(DType::F32)?)?.to_dtype(dtype)
             }
+            Kernel::Packed(matrix) => {
+                let dtype = x.dtype();
+                x.to_dtype(DType::F32)?
+                    .apply_op1_no_bwd(&Product(matrix))?
+                    .to_dtype(dtype)
+            }
         }?;
         match &self.bias {
             None => Ok(product),
             Some(bias) => product.broadcast_add(bias),
         }
+    }
+}
+
+/// The product of contiguous rows and the transpose of a matrix.
+struct Product<'a>(&'a Q8Matrix);
+
+impl CustomOp1 for Product<'_> {
+    fn name(&self) -> &'static str {
+        "product-with-8-bits"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (CpuStorage::F32(numbers), Some((start, end))) = (storage, layout.contiguous_offsets())
+        else {
+            bail!("expected contiguous rows in 32 bits");
+        };
+        let (rows, columns) = layout.shape().dims2()?;
+        if columns != self.0.columns() {
+            bail!("expected rows of {}, got {columns}", self.0.columns());
+        }
+        let quantised = Q8Rows::quantise(&numbers[start..end], columns, self.0.instructions());
+        let mut out = vec![0f32; rows * self.0.rows()];
+        self.0.multiply(&quantised, &mut out);
+        Ok((CpuStorage::F32(out), Shape::from((rows, self.0.rows()))))
     }
 }
 

@@ -81,10 +81,8 @@ struct Loaded {
 impl Loaded {
     fn matrix(&self, device: &Device) -> candle_core::Result<Matrix> {
         let matrix = quantised_matrix(self.dtype, &self.bytes, self.shape, device)?;
-        match (self.dtype, &matrix) {
-            (GgmlDType::F32, Matrix::Quantised(floats)) => {
-                floats.dequantize(device).map(Matrix::Dense)
-            }
+        match self.dtype {
+            GgmlDType::F32 => matrix.dense().map(Matrix::Dense),
             _ => Ok(matrix),
         }
     }
@@ -105,14 +103,9 @@ impl TensorSource for GgufSource<'_> {
             (1, loaded.shape.0 * loaded.shape.1),
             self.device,
         );
-        match floats {
-            Ok(Matrix::Quantised(tensor)) => {
-                tensor.dequantize(self.device).and_then(|t| t.flatten_all())
-            }
-            Ok(Matrix::Dense(tensor)) => Ok(tensor),
-            Err(error) => Err(error),
-        }
-        .map_err(|e| unreadable(name, &e))
+        floats
+            .and_then(|matrix| matrix.dense()?.flatten_all())
+            .map_err(|e| unreadable(name, &e))
     }
 
     fn dtype(&self) -> DType {

@@ -1,0 +1,68 @@
+//! Products of quantised matrices with rows of floating point numbers, on the vector instructions of
+//! the CPU.
+//!
+//! This crate is where the `unsafe` code of the kernels lives; what it offers is safe. A [`Q8Matrix`]
+//! holds weights in the order in which the kernels read them, [`Q8Rows`] the rows that are multiplied.
+//! The kernels share the threads of Candle's barrier pool.
+//!
+//! A result depends on its own row of numbers and its own row of weights alone, to the last bit: not on
+//! how many rows are multiplied together, nor on the number of threads.
+
+mod matrix;
+mod product;
+mod rows;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+pub use matrix::Q8Matrix;
+pub use rows::Q8Rows;
+
+/// Numbers that share a scale.
+pub(crate) const BLOCK: usize = 32;
+
+/// Rows of a matrix that are multiplied at once, one for each 32-bit lane of 512 bits.
+pub(crate) const LANES: usize = 16;
+
+/// The vector instructions that the kernels run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Instructions {
+    /// 512 bits, and sums of four products of bytes.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
+    /// 256 bits.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+}
+
+impl Instructions {
+    /// The best that this processor has, if there are kernels for any.
+    pub fn detect() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if x86::avx512_available() {
+                return Some(Self::Avx512Vnni);
+            }
+            if x86::avx2_available() {
+                return Some(Self::Avx2);
+            }
+        }
+        None
+    }
+
+    /// All that this processor has, the best first.
+    pub fn all() -> Vec<Self> {
+        #[allow(unused_mut)]
+        let mut all = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            if x86::avx512_available() {
+                all.push(Self::Avx512Vnni);
+            }
+            if x86::avx2_available() {
+                all.push(Self::Avx2);
+            }
+        }
+        all
+    }
+}

@@ -1,0 +1,76 @@
+//! The product of rows and a matrix, spread over threads.
+
+use candle_core::utils::barrier_pool;
+
+use crate::{LANES, Q8Matrix, Q8Rows};
+
+/// Results of one call that are written by several threads, no two of them to the same place.
+#[derive(Clone, Copy)]
+pub(crate) struct Output {
+    start: *mut f32,
+    rows: usize,
+    columns: usize,
+}
+
+// SAFETY: the pointer is to a slice that `multiply` borrows for as long as threads write, and they
+// write to different columns.
+unsafe impl Send for Output {}
+// SAFETY: as above.
+unsafe impl Sync for Output {}
+
+impl Output {
+    /// Writes the results of one row for the 16 columns from `column` on, as far as there are so many.
+    ///
+    /// # Safety
+    /// No other thread writes to these columns.
+    pub(crate) unsafe fn write(&self, row: usize, column: usize, results: &[f32; LANES]) {
+        assert!(row < self.rows && column < self.columns);
+        let count = LANES.min(self.columns - column);
+        // SAFETY: both are inside of the slice, and this thread is the only one to use the place.
+        let place = unsafe {
+            std::slice::from_raw_parts_mut(self.start.add(row * self.columns + column), count)
+        };
+        place.copy_from_slice(&results[..count]);
+    }
+}
+
+/// Products below which one thread does all.
+const WORTH_THREADS: usize = 1 << 16;
+
+/// Groups of a matrix that a thread takes at a time.
+const GROUPS: usize = 2;
+
+impl Q8Matrix {
+    /// Multiplies rows by the transpose of the matrix: `out` is `rows × self.rows()`.
+    ///
+    /// # Panics
+    /// When the rows are not as wide as the matrix, or `out` has another size.
+    pub fn multiply(&self, rows: &Q8Rows, out: &mut [f32]) {
+        assert_eq!(rows.columns, self.columns(), "columns of the rows");
+        assert_eq!(out.len(), rows.rows * self.rows(), "the size of the output");
+        let output = Output {
+            start: out.as_mut_ptr(),
+            rows: rows.rows,
+            columns: self.rows(),
+        };
+        let groups = self.groups();
+        let parts = groups.div_ceil(GROUPS);
+        let part = |part: usize| {
+            let first = part * GROUPS;
+            let groups = first..(first + GROUPS).min(groups);
+            match self.instructions() {
+                // SAFETY: a matrix is only made for instructions that the processor has, and each part,
+                // which is given to one thread, has columns of its own.
+                #[cfg(target_arch = "x86_64")]
+                instructions => unsafe {
+                    crate::x86::multiply(instructions, self, groups, rows, &output);
+                },
+            }
+        };
+        if rows.rows * self.rows() * self.columns() < WORTH_THREADS {
+            (0..parts).for_each(part);
+        } else {
+            barrier_pool().execute_chunked(parts, |range| range.for_each(part));
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The kernels for x86-64.
+
+mod avx2;
+mod avx512;
+
+use std::ops::Range;
+
+use crate::product::Output;
+use crate::rows::{BlockOfRow, quantise_blocks};
+use crate::{Instructions, Q8Matrix, Q8Rows};
+
+/// Whether this processor has what the 512-bit kernels use.
+pub(crate) fn avx512_available() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vnni")
+        && avx2_available()
+}
+
+/// Whether this processor has what the 256-bit kernels use.
+pub(crate) fn avx2_available() -> bool {
+    is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("f16c")
+}
+
+/// Rounds blocks of numbers.
+pub(crate) fn quantise(
+    instructions: Instructions,
+    numbers: &[f32],
+    rounded: &mut [i16],
+    blocks: &mut [BlockOfRow],
+) {
+    match instructions {
+        // SAFETY: the processor has just been asked.
+        Instructions::Avx512Vnni if avx512_available() => unsafe {
+            avx512::quantise(numbers, rounded, blocks);
+        },
+        // SAFETY: the processor has just been asked.
+        _ if avx2_available() => unsafe { avx2::quantise(numbers, rounded, blocks) },
+        _ => quantise_blocks(numbers, rounded, blocks),
+    }
+}
+
+/// Multiplies rows with groups of a matrix.
+///
+/// # Safety
+/// The processor has the instructions, and no other thread writes the columns of the groups.
+pub(crate) unsafe fn multiply(
+    instructions: Instructions,
+    matrix: &Q8Matrix,
+    groups: Range<usize>,
+    rows: &Q8Rows,
+    out: &Output,
+) {
+    // SAFETY: what this asks for is what the kernels ask for.
+    unsafe {
+        match instructions {
+            Instructions::Avx512Vnni => avx512::multiply(matrix, groups, rows, out),
+            Instructions::Avx2 => avx2::multiply(matrix, groups, rows, out),
+        }
+    }
+}
