@@ -3,12 +3,13 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
-use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::quantized::GgmlDType;
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
 use super::linear::{Matrix, quantised_matrix};
 use crate::error::{Error, Result};
+use crate::model::blocks::quantised_blocks;
 use crate::model::decoder_config::{EMBEDDING, HEAD};
 use crate::model::weights::{TensorEntry, Weights};
 
@@ -97,9 +98,7 @@ fn quantise(rows: &Tensor, dtype: GgmlDType, each: usize) -> candle_core::Result
         .par_iter()
         .map(|start| {
             let part = rows.narrow(0, *start, each.min(count - start))?;
-            // Copied: Candle quantises from the beginning of the memory that a tensor is a view of.
-            let part = part.to_dtype(DType::F32)?.force_contiguous()?;
-            Ok(QTensor::quantize(&part, dtype)?.data()?.into_owned())
+            quantised_blocks(&part.to_dtype(DType::F32)?, dtype)
         })
         .collect::<candle_core::Result<Vec<_>>>()?;
     Ok(parts.concat())
@@ -149,10 +148,10 @@ mod tests {
             .map(|i| ((i * 37) % 101) as f32 - 50.0)
             .collect();
         let rows = Tensor::from_vec(numbers, (10, 64), &Device::Cpu).unwrap();
-        let whole = QTensor::quantize(&rows, GgmlDType::Q8_0).unwrap();
+        let whole = quantised_blocks(&rows, GgmlDType::Q8_0).unwrap();
         for each in [1, 3, 10] {
             let parts = quantise(&rows, GgmlDType::Q8_0, each).unwrap();
-            assert_eq!(parts, whole.data().unwrap().as_ref(), "{each} rows a part");
+            assert_eq!(parts, whole, "{each} rows a part");
         }
     }
 }

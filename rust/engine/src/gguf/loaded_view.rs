@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Seek, SeekFrom};
 
+use candle_core::quantized::GgmlDType;
 use candle_core::quantized::ggml_file::qtensor_from_ggml;
 use candle_core::quantized::gguf_file::{Content, TensorInfo, Value};
-use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Shape};
 use rayon::prelude::*;
 
 use super::file::{GgufFile, GgufTensor};
 use crate::error::{Error, Result};
 use crate::files::ReadAt;
+use crate::model::blocks::quantised_blocks;
 
 /// The file as it would be with its tensors in the form that they get in memory, one behind the
 /// other. They are converted when they are read, so that there is never a second copy of all.
@@ -241,7 +242,7 @@ fn requantize(bytes: &[u8], tensor: &GgufTensor, to: GgmlDType) -> candle_core::
             let shape = vec![rows.len() / row_bytes, row];
             let values = qtensor_from_ggml(tensor.dtype, rows, shape, &Device::Cpu)?
                 .dequantize(&Device::Cpu)?;
-            Ok(QTensor::quantize(&values, to)?.data()?.into_owned())
+            quantised_blocks(&values, to)
         })
         .collect::<candle_core::Result<_>>()?;
     Ok(parts.concat())

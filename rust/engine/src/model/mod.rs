@@ -1,6 +1,7 @@
 //! Models: from a folder of files to something that generates.
 
 pub mod architecture;
+pub(crate) mod blocks;
 mod candle_model;
 pub mod config_file;
 pub mod decoder_config;

@@ -96,3 +96,15 @@ pub fn generate(session: &mut Session, request: &GenerateRequest) -> Generation 
         .generate(request, &mut |_| ControlFlow::Continue(()))
         .unwrap()
 }
+
+/// The log-probabilities of a prompt's tokens.
+pub fn logprobs(model: Model, prompt: &[u32]) -> Vec<f32> {
+    let score = Session::new(Arc::new(model)).score(0, prompt, 1);
+    score.unwrap().logprobs
+}
+
+/// The sum of the squares of what lies between.
+pub fn squares(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
+}
