@@ -6,6 +6,7 @@ mod gguf;
 mod gguf_file;
 mod golden;
 mod malformed;
+mod multilingual;
 mod oracle;
 mod precision;
 mod prefixes;
