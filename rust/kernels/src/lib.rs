@@ -2,8 +2,8 @@
 //! the CPU.
 //!
 //! This crate is where the `unsafe` code of the kernels lives; what it offers is safe. A [`Q8Matrix`]
-//! holds weights in the order in which the kernels read them, [`Q8Rows`] the rows that are multiplied.
-//! The kernels share the threads of Candle's barrier pool.
+//! holds weights in the order in which the kernels read them; what is multiplied is rounded to 16 bits
+//! first. The kernels share the threads of Candle's barrier pool.
 //!
 //! A result depends on its own row of numbers and its own row of weights alone, to the last bit: not on
 //! how many rows are multiplied together, nor on the number of threads.
@@ -15,7 +15,6 @@ mod rows;
 mod x86;
 
 pub use matrix::Q8Matrix;
-pub use rows::Q8Rows;
 
 /// Numbers that share a scale.
 pub(crate) const BLOCK: usize = 32;
@@ -38,31 +37,19 @@ pub enum Instructions {
 impl Instructions {
     /// The best that this processor has, if there are kernels for any.
     pub fn detect() -> Option<Self> {
-        #[cfg(target_arch = "x86_64")]
-        {
-            if x86::avx512_available() {
-                return Some(Self::Avx512Vnni);
-            }
-            if x86::avx2_available() {
-                return Some(Self::Avx2);
-            }
-        }
-        None
+        Self::all().into_iter().next()
     }
 
     /// All that this processor has, the best first.
     pub fn all() -> Vec<Self> {
-        #[allow(unused_mut)]
-        let mut all = Vec::new();
-        #[cfg(target_arch = "x86_64")]
-        {
-            if x86::avx512_available() {
-                all.push(Self::Avx512Vnni);
-            }
-            if x86::avx2_available() {
-                all.push(Self::Avx2);
-            }
-        }
-        all
+        [
+            #[cfg(target_arch = "x86_64")]
+            (Self::Avx512Vnni, x86::avx512_available()),
+            #[cfg(target_arch = "x86_64")]
+            (Self::Avx2, x86::avx2_available()),
+        ]
+        .into_iter()
+        .filter_map(|(instructions, available): (Self, bool)| available.then_some(instructions))
+        .collect()
     }
 }

@@ -1,13 +1,13 @@
 //! Rows that a matrix is multiplied with.
 
-use crate::{BLOCK, Instructions};
+use crate::{BLOCK, Q8Matrix};
 
 /// Rows of floating point numbers in 16 bits, every 32 numbers with a scale of their own.
 ///
 /// Eight bits would be enough for an instruction that sums four products of bytes, but not for a
 /// model: on one of 135 million weights they cost three times the accuracy that its own eight bits do.
 #[derive(Debug, Clone)]
-pub struct Q8Rows {
+pub(crate) struct Q8Rows {
     pub(crate) numbers: Vec<i16>,
     /// One for each block.
     pub(crate) blocks: Vec<BlockOfRow>,
@@ -30,16 +30,13 @@ pub(crate) struct BlockOfRow {
 }
 
 impl Q8Rows {
-    /// Rounds rows of `columns` numbers each. Where a block has numbers that are not finite, its scale
-    /// is not either, and so are all products with it.
+    /// Rounds the rows that a matrix is multiplied with. Where a block has numbers that are not finite,
+    /// its scale is not either, and so are all products with it.
     ///
     /// # Panics
-    /// When the columns are no whole number of blocks, or the numbers no whole number of rows.
-    pub fn quantise(numbers: &[f32], columns: usize, instructions: Instructions) -> Self {
-        assert!(
-            columns > 0 && columns.is_multiple_of(BLOCK),
-            "{columns} columns"
-        );
+    /// When the numbers are no whole number of rows as wide as the matrix.
+    pub(crate) fn quantise(numbers: &[f32], matrix: &Q8Matrix) -> Self {
+        let columns = matrix.columns();
         assert_eq!(numbers.len() % columns, 0, "numbers of whole rows");
         let mut rows = Self {
             numbers: vec![0; numbers.len()],
@@ -47,9 +44,12 @@ impl Q8Rows {
             columns,
             rows: numbers.len() / columns,
         };
-        match instructions {
+        match matrix.instructions() {
+            // SAFETY: a matrix is only made for instructions that the processor has.
             #[cfg(target_arch = "x86_64")]
-            _ => crate::x86::quantise(instructions, numbers, &mut rows.numbers, &mut rows.blocks),
+            instructions => unsafe {
+                crate::x86::quantise(instructions, numbers, &mut rows.numbers, &mut rows.blocks);
+            },
         }
         rows
     }

@@ -6,8 +6,8 @@ mod avx512;
 use std::ops::Range;
 
 use crate::product::Output;
-use crate::rows::{BlockOfRow, quantise_blocks};
-use crate::{Instructions, Q8Matrix, Q8Rows};
+use crate::rows::{BlockOfRow, Q8Rows};
+use crate::{Instructions, Q8Matrix};
 
 /// Whether this processor has what the 512-bit kernels use.
 pub(crate) fn avx512_available() -> bool {
@@ -27,20 +27,21 @@ pub(crate) fn avx2_available() -> bool {
 }
 
 /// Rounds blocks of numbers.
-pub(crate) fn quantise(
+///
+/// # Safety
+/// The processor has the instructions.
+pub(crate) unsafe fn quantise(
     instructions: Instructions,
     numbers: &[f32],
     rounded: &mut [i16],
     blocks: &mut [BlockOfRow],
 ) {
-    match instructions {
-        // SAFETY: the processor has just been asked.
-        Instructions::Avx512Vnni if avx512_available() => unsafe {
-            avx512::quantise(numbers, rounded, blocks);
-        },
-        // SAFETY: the processor has just been asked.
-        _ if avx2_available() => unsafe { avx2::quantise(numbers, rounded, blocks) },
-        _ => quantise_blocks(numbers, rounded, blocks),
+    // SAFETY: the caller's promise.
+    unsafe {
+        match instructions {
+            Instructions::Avx512Vnni => avx512::quantise(numbers, rounded, blocks),
+            Instructions::Avx2 => avx2::quantise(numbers, rounded, blocks),
+        }
     }
 }
 

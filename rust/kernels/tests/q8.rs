@@ -2,7 +2,7 @@
 
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
-use candle4j_kernels::{Instructions, Q8Matrix, Q8Rows};
+use candle4j_kernels::{Instructions, Q8Matrix};
 
 /// Numbers between -1 and 1, the same at every run.
 fn numbers(count: usize, seed: u32) -> Vec<f32> {
@@ -40,9 +40,8 @@ fn rounded(row: &[f32]) -> Vec<f32> {
 }
 
 fn product(matrix: &Q8Matrix, rows: &[f32]) -> Vec<f32> {
-    let quantised = Q8Rows::quantise(rows, matrix.columns(), matrix.instructions());
     let mut out = vec![f32::NAN; rows.len() / matrix.columns() * matrix.rows()];
-    matrix.multiply(&quantised, &mut out);
+    matrix.multiply(rows, &mut out);
     out
 }
 

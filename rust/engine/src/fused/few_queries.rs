@@ -4,7 +4,7 @@
 //! much as all the rest; here each is read once, where it lies.
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, bail};
-use pulp::Arch;
+use pulp::{Arch, NullaryFnOnce};
 
 use super::rows::for_each_row_if;
 use super::softmax::MaskedSoftmax;
@@ -65,13 +65,22 @@ impl CustomOp3 for FewQueries {
             let keys = &keys[kv_head * key_stride..][..positions * width];
             let values = &values[kv_head * value_stride..][..positions * width];
             let mut weights = vec![0f32; group * positions];
-            // What this calls is compiled for the vector instructions that the processor has.
-            arch.dispatch(|| {
-                scores(queries, keys, width, positions, &mut weights);
-                for weights in weights.chunks_exact_mut(positions) {
-                    self.softmax.row(row, weights);
-                }
-                mix(&weights, values, width, positions, out);
+            arch.dispatch(Scores {
+                queries,
+                keys,
+                width,
+                positions,
+                scores: &mut weights,
+            });
+            for weights in weights.chunks_exact_mut(positions) {
+                self.softmax.row(row, weights);
+            }
+            arch.dispatch(Mix {
+                weights: &weights,
+                values,
+                width,
+                positions,
+                out,
             });
         });
         Ok((
@@ -81,24 +90,51 @@ impl CustomOp3 for FewQueries {
     }
 }
 
+// What follows is compiled for the vector instructions that the processor has. A closure would not
+// be: it would be compiled by itself.
+
 /// The product of each query with each key.
-#[inline(always)]
-fn scores(queries: &[f32], keys: &[f32], width: usize, positions: usize, scores: &mut [f32]) {
-    for (position, key) in keys.chunks_exact(width).enumerate() {
-        for (head, query) in queries.chunks_exact(width).enumerate() {
-            scores[head * positions + position] = dot(query, key);
+struct Scores<'a> {
+    queries: &'a [f32],
+    keys: &'a [f32],
+    width: usize,
+    positions: usize,
+    scores: &'a mut [f32],
+}
+
+impl NullaryFnOnce for Scores<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for (position, key) in self.keys.chunks_exact(self.width).enumerate() {
+            for (head, query) in self.queries.chunks_exact(self.width).enumerate() {
+                self.scores[head * self.positions + position] = dot(query, key);
+            }
         }
     }
 }
 
 /// The values of all positions, as the weights of each head mix them.
-#[inline(always)]
-fn mix(weights: &[f32], values: &[f32], width: usize, positions: usize, out: &mut [f32]) {
-    for (position, value) in values.chunks_exact(width).enumerate() {
-        for (head, out) in out.chunks_exact_mut(width).enumerate() {
-            let weight = weights[head * positions + position];
-            for (out, value) in out.iter_mut().zip(value) {
-                *out += weight * value;
+struct Mix<'a> {
+    weights: &'a [f32],
+    values: &'a [f32],
+    width: usize,
+    positions: usize,
+    out: &'a mut [f32],
+}
+
+impl NullaryFnOnce for Mix<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for (position, value) in self.values.chunks_exact(self.width).enumerate() {
+            for (head, out) in self.out.chunks_exact_mut(self.width).enumerate() {
+                let weight = self.weights[head * self.positions + position];
+                for (out, value) in out.iter_mut().zip(value) {
+                    *out += weight * value;
+                }
             }
         }
     }

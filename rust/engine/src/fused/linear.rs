@@ -6,7 +6,7 @@ use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{
     CpuStorage, CustomOp1, DType, Device, Layout, Module, Result, Shape, Tensor, bail,
 };
-use candle4j_kernels::{Q8Matrix, Q8Rows};
+use candle4j_kernels::Q8Matrix;
 
 use super::rows::at_once;
 use crate::runtime;
@@ -185,23 +185,19 @@ impl Linear {
                 Tensor::cat(&products, 1)
             }
             Kernel::DenseParts { whole, .. } => x.matmul(whole),
-            Kernel::Quantised(matrix) => {
-                // Candle's quantised kernels take 32 bits.
-                let dtype = x.dtype();
-                matrix.forward(&x.to_dtype(DType::F32)?)?.to_dtype(dtype)
-            }
-            Kernel::Packed(matrix) => {
-                let dtype = x.dtype();
-                x.to_dtype(DType::F32)?
-                    .apply_op1_no_bwd(&Product(matrix))?
-                    .to_dtype(dtype)
-            }
+            Kernel::Quantised(matrix) => in_32_bits(x, |x| matrix.forward(x)),
+            Kernel::Packed(matrix) => in_32_bits(x, |x| x.apply_op1_no_bwd(&Product(matrix))),
         }?;
         match &self.bias {
             None => Ok(product),
             Some(bias) => product.broadcast_add(bias),
         }
     }
+}
+
+/// What the kernels of quantised matrices, which take and give 32 bits, make of rows of another type.
+fn in_32_bits(x: &Tensor, product: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    product(&x.to_dtype(DType::F32)?)?.to_dtype(x.dtype())
 }
 
 /// The product of contiguous rows and the transpose of a matrix.
@@ -221,9 +217,8 @@ impl CustomOp1 for Product<'_> {
         if columns != self.0.columns() {
             bail!("expected rows of {}, got {columns}", self.0.columns());
         }
-        let quantised = Q8Rows::quantise(&numbers[start..end], columns, self.0.instructions());
         let mut out = vec![0f32; rows * self.0.rows()];
-        self.0.multiply(&quantised, &mut out);
+        self.0.multiply(&numbers[start..end], &mut out);
         Ok((CpuStorage::F32(out), Shape::from((rows, self.0.rows()))))
     }
 }

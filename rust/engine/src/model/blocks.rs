@@ -3,7 +3,7 @@
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Result, Tensor};
 use half::f16;
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 /// Numbers that share a scale in Q8_0.
 const BLOCK: usize = 32;
@@ -26,13 +26,28 @@ pub(crate) fn quantised_blocks(rows: &Tensor, dtype: GgmlDType) -> Result<Vec<u8
     }
     let numbers = rows.flatten_all()?.to_vec1::<f32>()?;
     let mut bytes = Vec::with_capacity(numbers.len() / BLOCK * GgmlDType::Q8_0.type_size());
-    // What this calls is compiled for the vector instructions that the processor has.
-    Arch::new().dispatch(|| {
-        for block in numbers.as_chunks::<BLOCK>().0 {
-            q8_0(block, &mut bytes);
-        }
+    Arch::new().dispatch(Blocks {
+        numbers: numbers.as_chunks().0,
+        bytes: &mut bytes,
     });
     Ok(bytes)
+}
+
+/// Many blocks, for the vector instructions that the processor has.
+struct Blocks<'a> {
+    numbers: &'a [[f32; BLOCK]],
+    bytes: &'a mut Vec<u8>,
+}
+
+impl WithSimd for Blocks<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        for block in self.numbers {
+            q8_0(simd, block, self.bytes);
+        }
+    }
 }
 
 /// One block of Q8_0.
@@ -41,12 +56,12 @@ pub(crate) fn quantised_blocks(rows: &Tensor, dtype: GgmlDType) -> Result<Vec<u8
 /// but may happen to lie better for all 32 numbers; above all where they were quantised before and so
 /// are few different ones. The scale with the least sum of squared errors is taken.
 #[inline(always)]
-fn q8_0(numbers: &[f32; BLOCK], bytes: &mut Vec<u8>) {
+fn q8_0<S: Simd>(simd: S, numbers: &[f32; BLOCK], bytes: &mut Vec<u8>) {
     let largest = numbers.iter().fold(0f32, |a, b| a.max(b.abs()));
-    let mut best = (f32::INFINITY, f16::ZERO);
+    let mut best = (f32::INFINITY, 0.0);
     for less in 0..=TRIED {
-        let scale = f16::from_f32(largest / (LARGEST - less as f32));
-        let error = error(numbers, scale.to_f32());
+        let scale = largest / (LARGEST - less as f32);
+        let error = error(simd, numbers, scale);
         if error < best.0 {
             best = (error, scale);
         }
@@ -56,7 +71,7 @@ fn q8_0(numbers: &[f32; BLOCK], bytes: &mut Vec<u8>) {
     }
     // What is not finite has no error that is less than another, and is to stay so.
     let scale = match best.0.is_finite() {
-        true => best.1,
+        true => f16::from_f32(best.1),
         false => f16::from_f32(largest / LARGEST + numbers.iter().map(|x| x * 0.0).sum::<f32>()),
     };
     bytes.extend_from_slice(&scale.to_le_bytes());
@@ -78,19 +93,27 @@ fn rounded(number: f32, factor: f32) -> f32 {
     (number * factor).round_ties_even().clamp(-LARGEST, LARGEST)
 }
 
+/// Added to a number between -2²² and 2²², this leaves no bits for what is less than 1.
+const NO_FRACTION: f32 = 1.5 * (1 << 23) as f32;
+
 /// The sum of the squares of what a scale makes wrong.
 #[inline(always)]
-fn error(numbers: &[f32; BLOCK], scale: f32) -> f32 {
-    const LANES: usize = 16;
-    let factor = factor(scale);
-    let mut sums = [0f32; LANES];
-    for part in numbers.as_chunks::<LANES>().0 {
-        for (sum, number) in sums.iter_mut().zip(part) {
-            let wrong = number - rounded(*number, factor) * scale;
-            *sum += wrong * wrong;
-        }
+fn error<S: Simd>(simd: S, numbers: &[f32; BLOCK], scale: f32) -> f32 {
+    let factor = simd.splat_f32s(factor(scale));
+    let scale = simd.splat_f32s(scale);
+    let (least, most) = (simd.splat_f32s(-LARGEST), simd.splat_f32s(LARGEST));
+    let no_fraction = simd.splat_f32s(NO_FRACTION);
+    let mut sums = simd.splat_f32s(0.0);
+    // A block is a whole number of vectors on every processor.
+    let (vectors, _) = S::as_simd_f32s(numbers);
+    for numbers in vectors {
+        let multiple = simd.mul_f32s(*numbers, factor);
+        let multiple = simd.max_f32s(least, simd.min_f32s(most, multiple));
+        let rounded = simd.sub_f32s(simd.add_f32s(multiple, no_fraction), no_fraction);
+        let wrong = simd.sub_f32s(*numbers, simd.mul_f32s(rounded, scale));
+        sums = simd.add_f32s(sums, simd.mul_f32s(wrong, wrong));
     }
-    sums.iter().sum()
+    simd.reduce_sum_f32s(sums)
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use crate::product::Output;
-use crate::rows::{BlockOfRow, quantise_blocks};
-use crate::{BLOCK, LANES, Q8Matrix, Q8Rows};
+use crate::rows::{BlockOfRow, Q8Rows, quantise_blocks};
+use crate::{BLOCK, LANES, Q8Matrix};
 
 /// [`quantise_blocks`], compiled for these instructions.
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -28,18 +28,15 @@ pub(super) unsafe fn multiply(
     out: &Output,
 ) {
     for group in groups {
-        let mut row = 0;
-        while row < rows.rows {
-            let count = (rows.rows - row).min(ROWS);
+        for row in (0..rows.rows).step_by(ROWS) {
             // SAFETY: the caller's promise.
             unsafe {
-                match count {
+                match rows.rows - row {
                     1 => tile::<1>(matrix, group, rows, row, out),
                     2 => tile::<2>(matrix, group, rows, row, out),
-                    _ => tile::<3>(matrix, group, rows, row, out),
+                    _ => tile::<ROWS>(matrix, group, rows, row, out),
                 }
             }
-            row += count;
         }
     }
 }

@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use crate::matrix::{PAIRS, Pair};
 use crate::product::Output;
-use crate::rows::{BlockOfRow, quantise_blocks};
-use crate::{BLOCK, LANES, Q8Matrix, Q8Rows};
+use crate::rows::{BlockOfRow, Q8Rows, quantise_blocks};
+use crate::{BLOCK, LANES, Q8Matrix};
 
 /// [`quantise_blocks`], compiled for these instructions.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
@@ -28,32 +28,35 @@ pub(super) unsafe fn multiply(
     rows: &Q8Rows,
     out: &Output,
 ) {
-    let mut group = groups.start;
-    while group < groups.end {
-        let pair = group + 1 < groups.end;
-        let mut row = 0;
-        while row < rows.rows {
-            let count = (rows.rows - row).min(ROWS);
-            // SAFETY: the caller's promise.
-            unsafe {
-                match (count, pair) {
-                    (1, true) => tile::<1, 2>(matrix, group, rows, row, out),
-                    (2, true) => tile::<2, 2>(matrix, group, rows, row, out),
-                    (3, true) => tile::<3, 2>(matrix, group, rows, row, out),
-                    (4, true) => tile::<4, 2>(matrix, group, rows, row, out),
-                    (5, true) => tile::<5, 2>(matrix, group, rows, row, out),
-                    (_, true) => tile::<6, 2>(matrix, group, rows, row, out),
-                    (1, false) => tile::<1, 1>(matrix, group, rows, row, out),
-                    (2, false) => tile::<2, 1>(matrix, group, rows, row, out),
-                    (3, false) => tile::<3, 1>(matrix, group, rows, row, out),
-                    (4, false) => tile::<4, 1>(matrix, group, rows, row, out),
-                    (5, false) => tile::<5, 1>(matrix, group, rows, row, out),
-                    (_, false) => tile::<6, 1>(matrix, group, rows, row, out),
-                }
+    for group in groups.clone().step_by(2) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match groups.end - group {
+                1 => strip::<1>(matrix, group, rows, out),
+                _ => strip::<2>(matrix, group, rows, out),
             }
-            row += count;
         }
-        group += if pair { 2 } else { 1 };
+    }
+}
+
+/// All rows with `G` groups of a matrix from `group` on.
+///
+/// # Safety
+/// No other thread writes the columns of the groups.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
+unsafe fn strip<const G: usize>(matrix: &Q8Matrix, group: usize, rows: &Q8Rows, out: &Output) {
+    for row in (0..rows.rows).step_by(ROWS) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match rows.rows - row {
+                1 => tile::<1, G>(matrix, group, rows, row, out),
+                2 => tile::<2, G>(matrix, group, rows, row, out),
+                3 => tile::<3, G>(matrix, group, rows, row, out),
+                4 => tile::<4, G>(matrix, group, rows, row, out),
+                5 => tile::<5, G>(matrix, group, rows, row, out),
+                _ => tile::<ROWS, G>(matrix, group, rows, row, out),
+            }
+        }
     }
 }
 
