@@ -1,20 +1,21 @@
 //! Products of quantised matrices with rows of floating point numbers, on the vector instructions of
 //! the CPU.
 //!
-//! This crate is where the `unsafe` code of the kernels lives; what it offers is safe. A [`Q8Matrix`]
-//! holds weights in the order in which the kernels read them; what is multiplied is rounded to 16 bits
-//! first. The kernels share the threads of Candle's barrier pool.
+//! This crate is where the `unsafe` code of the kernels lives; what it offers is safe. A
+//! [`PackedMatrix`] holds weights in the order in which the kernels read them; what is multiplied is
+//! rounded to 16 bits first. The kernels share the threads of Candle's barrier pool.
 //!
 //! A result depends on its own row of numbers and its own row of weights alone, to the last bit: not on
 //! how many rows are multiplied together, nor on the number of threads.
 
+mod format;
 mod matrix;
 mod product;
 mod rows;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub use matrix::Q8Matrix;
+pub use matrix::PackedMatrix;
 
 /// Numbers that share a scale.
 pub(crate) const BLOCK: usize = 32;
@@ -26,7 +27,7 @@ pub(crate) const LANES: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Instructions {
-    /// 512 bits, and sums of four products of bytes.
+    /// 512 bits, and sums of two products of 16 bits.
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
     /// 256 bits.

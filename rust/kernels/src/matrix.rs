@@ -1,85 +1,132 @@
 //! Weights in the order in which the kernels read them.
 
+use candle_core::quantized::GgmlDType;
 use half::f16;
 
+use crate::format::{Bits, Format, Weights};
 use crate::{BLOCK, Instructions, LANES};
 
-/// Bytes of a block of the Q8_0 format of GGML: a scale in 16 bits and 32 numbers of 8 bits.
-const Q8_0_BYTES: usize = 2 + BLOCK;
-
-/// The byte of the number 0.
-const ZERO: u8 = 0x80;
-
-/// Two columns of 16 rows, the two numbers of a row beside each other.
+/// Numbers of 16 rows: two columns of 8 bits, the two numbers of a row beside each other; or four
+/// columns of 4 bits, the first two in the lower halves of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C, align(32))]
-pub(crate) struct Pair(pub(crate) [u8; 2 * LANES]);
+pub(crate) struct Line(pub(crate) [u8; 2 * LANES]);
 
-/// Pairs of columns in a block.
-pub(crate) const PAIRS: usize = BLOCK / 2;
+/// The scales, or the minima, of one block of 16 rows, in 16 bits.
+pub(crate) type Halves = [u16; LANES];
 
-/// A block of 16 rows.
-pub(crate) type Block = [Pair; PAIRS];
-
-/// The scales of one block of 16 rows, in 16 bits.
-pub(crate) type Scales = [u16; LANES];
-
-/// A matrix in 8 bits, every 32 numbers of a row with a scale of their own: the weights of GGML's Q8_0.
+/// A matrix of small numbers, every 32 of a row with a scale of their own, and a minimum where the
+/// format has one.
 ///
 /// Rows are kept in groups of 16, whose numbers lie side by side two by two, so that an instruction that
-/// adds two products works for all 16 at once. A byte holds its number plus 128, since bytes without a
-/// sign are as easily widened. A last group that is not full has rows of zeros.
+/// adds two products works for all 16 at once. Numbers have no sign, since such are as easily widened;
+/// one of them stands for 0. A last group that is not full has rows of zeros.
 #[derive(Debug, Clone)]
-pub struct Q8Matrix {
-    numbers: Vec<Block>,
-    scales: Vec<Scales>,
+pub struct PackedMatrix {
+    lines: Vec<Line>,
+    scales: Vec<Halves>,
+    /// As many as there are scales, or none.
+    minima: Vec<Halves>,
+    bits: Bits,
+    zero: u8,
     rows: usize,
     columns: usize,
     instructions: Instructions,
 }
 
-impl Q8Matrix {
-    /// Takes a matrix of `rows × columns` in Q8_0 blocks, a row behind the other.
+/// Numbers, scales and minima of a group of 16 rows, block by block.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Group<'a> {
+    pub(crate) lines: &'a [Line],
+    pub(crate) scales: &'a [Halves],
+    /// None when all are 0.
+    pub(crate) minima: &'a [Halves],
+}
+
+impl PackedMatrix {
+    /// Whether there are kernels for a type on this processor.
+    pub fn supports(dtype: GgmlDType) -> bool {
+        Format::of(dtype).is_some() && Instructions::detect().is_some()
+    }
+
+    /// Takes a matrix of `rows × columns` in GGML's blocks of a type, a row behind the other. Its
+    /// numbers are kept; scales and minima are rounded to 16 bits in the K formats, whose blocks have
+    /// them as products, and kept in the others.
     ///
-    /// `None` when this processor has no kernels, when the columns are no whole number of blocks, or
-    /// when the bytes are not as many as that takes.
-    pub fn from_q8_0(bytes: &[u8], rows: usize, columns: usize) -> Option<Self> {
-        Self::for_instructions(Instructions::detect()?, bytes, rows, columns)
+    /// `None` when there are no kernels for the type on this processor, when the columns are no whole
+    /// number of blocks, when the bytes are not as many as that takes, or when a scale or a minimum is
+    /// not finite in 16 bits.
+    pub fn pack(dtype: GgmlDType, bytes: &[u8], rows: usize, columns: usize) -> Option<Self> {
+        Self::for_instructions(Instructions::detect()?, dtype, bytes, rows, columns)
     }
 
     /// The same for given vector instructions, which this processor must have.
     pub fn for_instructions(
         instructions: Instructions,
+        dtype: GgmlDType,
         bytes: &[u8],
         rows: usize,
         columns: usize,
     ) -> Option<Self> {
-        let blocks = columns / BLOCK;
-        let fits = columns.is_multiple_of(BLOCK) && bytes.len() == rows * blocks * Q8_0_BYTES;
+        let format = Format::of(dtype)?;
+        let stored = columns / (format.blocks * BLOCK);
+        let fits = columns.is_multiple_of(format.blocks * BLOCK)
+            && bytes.len() == rows * stored * format.bytes;
         if !fits || columns == 0 || !Instructions::all().contains(&instructions) {
             return None;
         }
-        let groups = rows.div_ceil(LANES);
-        let mut numbers = vec![[Pair([ZERO; 2 * LANES]); PAIRS]; groups * blocks];
-        let mut scales = vec![[0; LANES]; groups * blocks];
-        for (row, blocks_of_row) in bytes.chunks_exact(blocks * Q8_0_BYTES).enumerate() {
-            let (group, lane) = (row / LANES, row % LANES);
-            for (block, bytes) in blocks_of_row.chunks_exact(Q8_0_BYTES).enumerate() {
-                let at = group * blocks + block;
-                scales[at][lane] = u16::from_le_bytes([bytes[0], bytes[1]]);
-                for (pair, two) in numbers[at].iter_mut().zip(bytes[2..].chunks_exact(2)) {
-                    pair.0[2 * lane] = two[0] ^ ZERO;
-                    pair.0[2 * lane + 1] = two[1] ^ ZERO;
-                }
-            }
-        }
-        Some(Self {
-            numbers,
-            scales,
+        let blocks = rows.div_ceil(LANES) * (columns / BLOCK);
+        let empty = match format.bits {
+            Bits::Four => format.zero << 4 | format.zero,
+            Bits::Eight => format.zero,
+        };
+        let mut matrix = Self {
+            lines: vec![Line([empty; 2 * LANES]); blocks * format.bits.lines()],
+            scales: vec![[0; LANES]; blocks],
+            minima: vec![[0; LANES]; if format.minima { blocks } else { 0 }],
+            bits: format.bits,
+            zero: format.zero,
             rows,
             columns,
             instructions,
-        })
+        };
+        for (row, bytes) in bytes.chunks_exact(stored * format.bytes).enumerate() {
+            for (index, bytes) in bytes.chunks_exact(format.bytes).enumerate() {
+                for block in 0..format.blocks {
+                    let weights = (format.read)(bytes, block);
+                    matrix.put(row, index * format.blocks + block, &weights)?;
+                }
+            }
+        }
+        Some(matrix)
+    }
+
+    /// Puts a block of a row in its place.
+    fn put(&mut self, row: usize, block: usize, weights: &Weights) -> Option<()> {
+        let (at, lane) = self.place(row, block);
+        let half = |number: f32| {
+            let half = f16::from_f32(number);
+            half.is_finite().then(|| half.to_bits())
+        };
+        self.scales[at][lane] = half(weights.scale)?;
+        if let Some(minima) = self.minima.get_mut(at) {
+            minima[lane] = half(weights.minimum)?;
+        }
+        let lines = &mut self.lines[at * self.bits.lines()..][..self.bits.lines()];
+        match self.bits {
+            Bits::Eight => {
+                for (line, numbers) in lines.iter_mut().zip(weights.numbers.chunks_exact(2)) {
+                    line.0[2 * lane..2 * lane + 2].copy_from_slice(numbers);
+                }
+            }
+            Bits::Four => {
+                for (line, numbers) in lines.iter_mut().zip(weights.numbers.chunks_exact(4)) {
+                    line.0[2 * lane] = numbers[2] << 4 | numbers[0];
+                    line.0[2 * lane + 1] = numbers[3] << 4 | numbers[1];
+                }
+            }
+        }
+        Some(())
     }
 
     /// How many rows it has.
@@ -104,16 +151,29 @@ impl Q8Matrix {
     pub fn row(&self, row: usize, out: &mut [f32]) {
         assert!(row < self.rows, "row {row} of {}", self.rows);
         assert_eq!(out.len(), self.columns, "a row's numbers");
-        let (group, lane) = (row / LANES, row % LANES);
         for (block, out) in out.chunks_exact_mut(BLOCK).enumerate() {
-            let at = group * self.blocks() + block;
+            let (at, lane) = self.place(row, block);
             let scale = f16::from_bits(self.scales[at][lane]).to_f32();
-            for (pair, out) in self.numbers[at].iter().zip(out.chunks_exact_mut(2)) {
-                for (out, byte) in out.iter_mut().zip(&pair.0[2 * lane..]) {
-                    *out = f32::from((byte ^ ZERO) as i8) * scale;
-                }
+            let minimum = self
+                .minima
+                .get(at)
+                .map_or(0.0, |minima| f16::from_bits(minima[lane]).to_f32());
+            let lines = &self.lines[at * self.bits.lines()..];
+            for (column, out) in out.iter_mut().enumerate() {
+                let number = match self.bits {
+                    Bits::Eight => lines[column / 2].0[2 * lane + column % 2],
+                    Bits::Four => {
+                        lines[column / 4].0[2 * lane + column % 2] >> (column / 2 % 2 * 4) & 0x0f
+                    }
+                };
+                *out = scale * (f32::from(number) - f32::from(self.zero)) + minimum;
             }
         }
+    }
+
+    /// Where a block of a row is: which of all blocks of groups, and which lane of it.
+    fn place(&self, row: usize, block: usize) -> (usize, usize) {
+        (row / LANES * self.blocks() + block, row % LANES)
     }
 
     /// Blocks of a row.
@@ -126,12 +186,37 @@ impl Q8Matrix {
         self.rows.div_ceil(LANES)
     }
 
-    /// The numbers and the scales of a group, block by block.
-    pub(crate) fn group(&self, group: usize) -> (&[Block], &[Scales]) {
-        let start = group * self.blocks();
-        (
-            &self.numbers[start..][..self.blocks()],
-            &self.scales[start..][..self.blocks()],
-        )
+    /// How many bits a number has.
+    pub(crate) fn bits(&self) -> Bits {
+        self.bits
+    }
+
+    /// The number that stands for 0 where there are no minima.
+    pub(crate) fn zero(&self) -> i32 {
+        self.zero.into()
+    }
+
+    /// A group of rows.
+    pub(crate) fn group(&self, group: usize) -> Group<'_> {
+        let (start, count) = (group * self.blocks(), self.blocks());
+        let lines = self.bits.lines();
+        Group {
+            lines: &self.lines[start * lines..][..count * lines],
+            scales: &self.scales[start..][..count],
+            minima: match self.minima.is_empty() {
+                true => &[],
+                false => &self.minima[start..][..count],
+            },
+        }
+    }
+}
+
+impl Bits {
+    /// Lines of a block.
+    pub(crate) const fn lines(self) -> usize {
+        match self {
+            Bits::Four => BLOCK / 4,
+            Bits::Eight => BLOCK / 2,
+        }
     }
 }

@@ -2,8 +2,8 @@
 
 use candle_core::utils::barrier_pool;
 
-use crate::rows::Q8Rows;
-use crate::{LANES, Q8Matrix};
+use crate::rows::RoundedRows;
+use crate::{LANES, PackedMatrix};
 
 /// Results of one call that are written by several threads, no two of them to the same place.
 #[derive(Clone, Copy)]
@@ -41,14 +41,14 @@ const WORTH_THREADS: usize = 1 << 16;
 /// Groups of a matrix that a thread takes at a time, and at most are multiplied together.
 const GROUPS: usize = 2;
 
-impl Q8Matrix {
+impl PackedMatrix {
     /// Multiplies rows, one behind the other, by the transpose of the matrix: `out` is
     /// `rows × self.rows()`.
     ///
     /// # Panics
     /// When the numbers are no whole number of rows as wide as the matrix, or `out` has another size.
     pub fn multiply(&self, numbers: &[f32], out: &mut [f32]) {
-        let rows = &Q8Rows::quantise(numbers, self);
+        let rows = &RoundedRows::round(numbers, self);
         assert_eq!(out.len(), rows.rows * self.rows(), "the size of the output");
         let output = Output {
             start: out.as_mut_ptr(),

@@ -6,8 +6,8 @@ mod avx512;
 use std::ops::Range;
 
 use crate::product::Output;
-use crate::rows::{BlockOfRow, Q8Rows};
-use crate::{Instructions, Q8Matrix};
+use crate::rows::{BlockOfRow, Pairs, RoundedRows};
+use crate::{Instructions, PackedMatrix};
 
 /// Whether this processor has what the 512-bit kernels use.
 pub(crate) fn avx512_available() -> bool {
@@ -30,17 +30,17 @@ pub(crate) fn avx2_available() -> bool {
 ///
 /// # Safety
 /// The processor has the instructions.
-pub(crate) unsafe fn quantise(
+pub(crate) unsafe fn round(
     instructions: Instructions,
     numbers: &[f32],
-    rounded: &mut [i16],
+    rounded: &mut [Pairs],
     blocks: &mut [BlockOfRow],
 ) {
     // SAFETY: the caller's promise.
     unsafe {
         match instructions {
-            Instructions::Avx512Vnni => avx512::quantise(numbers, rounded, blocks),
-            Instructions::Avx2 => avx2::quantise(numbers, rounded, blocks),
+            Instructions::Avx512Vnni => avx512::round(numbers, rounded, blocks),
+            Instructions::Avx2 => avx2::round(numbers, rounded, blocks),
         }
     }
 }
@@ -51,9 +51,9 @@ pub(crate) unsafe fn quantise(
 /// The processor has the instructions, and no other thread writes the columns of the groups.
 pub(crate) unsafe fn multiply(
     instructions: Instructions,
-    matrix: &Q8Matrix,
+    matrix: &PackedMatrix,
     groups: Range<usize>,
-    rows: &Q8Rows,
+    rows: &RoundedRows,
     out: &Output,
 ) {
     // SAFETY: what this asks for is what the kernels ask for.

@@ -6,7 +6,7 @@ use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{
     CpuStorage, CustomOp1, DType, Device, Layout, Module, Result, Shape, Tensor, bail,
 };
-use candle4j_kernels::Q8Matrix;
+use candle4j_kernels::PackedMatrix;
 
 use super::rows::at_once;
 use crate::runtime;
@@ -18,8 +18,8 @@ pub(crate) enum Matrix {
     Dense(Tensor),
     /// Blocks of small integers with scales, multiplied as they are.
     Quantised(Arc<QTensor>),
-    /// Blocks of 8 bits in the order of our own kernels.
-    Packed(Arc<Q8Matrix>),
+    /// Small integers with scales in the order of our own kernels.
+    Packed(Arc<PackedMatrix>),
 }
 
 impl Matrix {
@@ -28,11 +28,11 @@ impl Matrix {
         let Matrix::Quantised(tensor) = &self else {
             return Ok(self);
         };
-        if tensor.dtype() != GgmlDType::Q8_0 || !tensor.device().is_cpu() {
+        if !tensor.device().is_cpu() {
             return Ok(self);
         }
         let (rows, columns) = tensor.shape().dims2()?;
-        let packed = Q8Matrix::from_q8_0(&tensor.data()?, rows, columns);
+        let packed = PackedMatrix::pack(tensor.dtype(), &tensor.data()?, rows, columns);
         Ok(match packed {
             Some(packed) => Matrix::Packed(Arc::new(packed)),
             None => self,
@@ -138,7 +138,7 @@ enum Kernel {
     /// Candle's kernels of the format.
     Quantised(QMatMul),
     /// Our own.
-    Packed(Arc<Q8Matrix>),
+    Packed(Arc<PackedMatrix>),
 }
 
 /// Elements of a matrix below which threads cost more than they bring.
@@ -201,11 +201,11 @@ fn in_32_bits(x: &Tensor, product: impl FnOnce(&Tensor) -> Result<Tensor>) -> Re
 }
 
 /// The product of contiguous rows and the transpose of a matrix.
-struct Product<'a>(&'a Q8Matrix);
+struct Product<'a>(&'a PackedMatrix);
 
 impl CustomOp1 for Product<'_> {
     fn name(&self) -> &'static str {
-        "product-with-8-bits"
+        "product-with-small-numbers"
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {

@@ -10,6 +10,7 @@ use super::file::GgufFile;
 use super::loaded_view::LoadedView;
 use crate::candle::{CandleForward, candle_error, refuse, refuse_rope_scaling};
 use crate::error::Result;
+use crate::model::Engine;
 use crate::model::decoder_config::{DecoderConfig, FeedForward};
 
 /// The architecture's name in the metadata that Candle is given.
@@ -48,7 +49,7 @@ pub(super) fn build(
     config: &DecoderConfig,
     device: &Device,
 ) -> Result<Box<dyn CandleForward>> {
-    let mut view = LoadedView::new(file, device);
+    let mut view = LoadedView::new(file, device, Engine::Candle);
     let content = view.content(metadata(config));
     let model =
         ModelWeights::from_gguf(content, &mut view, device).map_err(|e| candle_error(&e))?;

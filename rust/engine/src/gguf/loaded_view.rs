@@ -7,11 +7,13 @@ use candle_core::quantized::GgmlDType;
 use candle_core::quantized::ggml_file::qtensor_from_ggml;
 use candle_core::quantized::gguf_file::{Content, TensorInfo, Value};
 use candle_core::{Device, Shape};
+use candle4j_kernels::PackedMatrix;
 use rayon::prelude::*;
 
 use super::file::{GgufFile, GgufTensor};
 use crate::error::{Error, Result};
 use crate::files::ReadAt;
+use crate::model::Engine;
 use crate::model::blocks::quantised_blocks;
 
 /// The file as it would be with its tensors in the form that they get in memory, one behind the
@@ -29,26 +31,24 @@ pub(super) struct LoadedView<'a> {
 pub(super) struct Placed<'a> {
     tensor: &'a GgufTensor,
     dtype: GgmlDType,
-    shape: Vec<usize>,
     start: u64,
     len: u64,
 }
 
 impl<'a> LoadedView<'a> {
-    pub(super) fn new(file: &'a GgufFile, device: &Device) -> Self {
+    /// `engine` is the one that computes with the tensors.
+    pub(super) fn new(file: &'a GgufFile, device: &Device, engine: Engine) -> Self {
         let mut size = 0;
         let tensors = file
             .tensors()
             .map(|tensor| {
-                let dtype = loaded_type(tensor.dtype, device);
-                let shape = loaded_shape(file, tensor, device);
-                let elements = shape.iter().map(|n| *n as u64).product::<u64>();
+                let dtype = loaded_type(tensor.dtype, device, engine);
+                let elements = tensor.shape.iter().map(|n| *n as u64).product::<u64>();
                 let placed = Placed {
                     tensor,
                     dtype,
                     start: size,
                     len: elements / dtype.block_size() as u64 * dtype.type_size() as u64,
-                    shape,
                 };
                 size += placed.len;
                 placed
@@ -72,7 +72,7 @@ impl<'a> LoadedView<'a> {
     pub(super) fn prevailing_type(&self) -> GgmlDType {
         let mut elements: Vec<(GgmlDType, usize)> = Vec::new();
         for placed in &self.tensors {
-            let count = placed.shape.iter().product::<usize>();
+            let count = placed.tensor.shape.iter().product::<usize>();
             match elements
                 .iter_mut()
                 .find(|(known, _)| *known == placed.dtype)
@@ -95,7 +95,7 @@ impl<'a> LoadedView<'a> {
             .map(|placed| {
                 let info = TensorInfo {
                     ggml_dtype: placed.dtype,
-                    shape: Shape::from(placed.shape.clone()),
+                    shape: Shape::from(placed.tensor.shape.clone()),
                     offset: placed.start,
                 };
                 (placed.tensor.name.clone(), info)
@@ -125,15 +125,10 @@ impl<'a> LoadedView<'a> {
     /// The bytes in memory of a tensor.
     pub(super) fn whole(&self, placed: &Placed) -> io::Result<Vec<u8>> {
         let rows = placed.tensor.shape.iter().rev().skip(1).product();
-        let mut bytes = self.rows(placed, 0, rows)?;
-        if placed.shape != placed.tensor.shape {
-            bytes = pad(&bytes, placed);
-        }
-        Ok(bytes)
+        self.rows(placed, 0, rows)
     }
 
-    /// The bytes in memory of some rows of a tensor as it is in the file, all dimensions but the last
-    /// flattened.
+    /// The bytes in memory of some rows of a tensor, all dimensions but the last flattened.
     pub(super) fn rows(&self, placed: &Placed, first: usize, count: usize) -> io::Result<Vec<u8>> {
         let tensor = placed.tensor;
         let row_bytes = row_bytes(tensor);
@@ -151,9 +146,9 @@ impl<'a> LoadedView<'a> {
 }
 
 impl Placed<'_> {
-    /// Its shape in memory.
+    /// Its shape.
     pub(super) fn shape(&self) -> &[usize] {
-        &self.shape
+        &self.tensor.shape
     }
 
     /// Its type in memory.
@@ -168,64 +163,16 @@ fn row_bytes(tensor: &GgufTensor) -> usize {
     row / tensor.dtype.block_size() * tensor.dtype.type_size()
 }
 
-/// The type that a tensor gets in memory. Candle multiplies by Q4_1, Q5_0 and Q5_1 one number after
-/// the other on the CPU; Q8_0 has a kernel of vector instructions and loses next to nothing of them.
-/// Floating point numbers of 16 bits are multiplied in 32 anyway.
-fn loaded_type(dtype: GgmlDType, device: &Device) -> GgmlDType {
+/// The type that a tensor gets in memory. Candle's own kernels multiply by Q4_1, Q5_0 and Q5_1 one number
+/// after the other on the CPU; for Q8_0 there is one of vector instructions, and it loses next to
+/// nothing of them. Floating point numbers of 16 bits are multiplied in 32 anyway.
+fn loaded_type(dtype: GgmlDType, device: &Device, engine: Engine) -> GgmlDType {
     match dtype {
+        own if engine == Engine::Fused && device.is_cpu() && PackedMatrix::supports(own) => own,
         GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1 if device.is_cpu() => GgmlDType::Q8_0,
         GgmlDType::F16 | GgmlDType::BF16 => GgmlDType::F32,
         other => other,
     }
-}
-
-/// Width of the blocks that share one scale where Candle multiplies by Q8_0 with AVX-512.
-const WIDE_BLOCK: usize = 256;
-
-/// The shape that a tensor gets in memory.
-///
-/// Candle's AVX-512 kernel for Q8_0 rounds activations to 8 bits by blocks of 256, all others by
-/// blocks of 32. In front of some down projections there are outliers of a hundred times the usual
-/// size (Sun et al. 2024, "Massive Activations in Large Language Models", finds them in early
-/// layers), which swallow what else is in so wide a block. The kernel is not taken when the width is
-/// no multiple of 256, so in the first third of the layers one block of zeros is put behind it, in
-/// gate and up as well, whose product is zero there. The other layers keep the faster kernel.
-fn loaded_shape(file: &GgufFile, tensor: &GgufTensor, device: &Device) -> Vec<usize> {
-    let mut shape = tensor.shape.clone();
-    let (layer, dimension) = match tensor.name.rsplit_once(".ffn_") {
-        Some((layer, "down.weight")) => (layer, 1),
-        Some((layer, "gate.weight" | "up.weight")) => (layer, 0),
-        _ => return shape,
-    };
-    let down = file.tensor(&format!("{layer}.ffn_down.weight"));
-    let widened = down.is_ok_and(|down| {
-        device.is_cpu()
-            && is_early(file, layer)
-            && loaded_type(down.dtype, device) == GgmlDType::Q8_0
-            && down.shape[1].is_multiple_of(WIDE_BLOCK)
-    });
-    if widened {
-        shape[dimension] += GgmlDType::Q8_0.block_size();
-    }
-    shape
-}
-
-/// Whether a layer, such as `blk.3`, is in the first third of them.
-fn is_early(file: &GgufFile, layer: &str) -> bool {
-    let index: Option<usize> = layer.strip_prefix("blk.").and_then(|n| n.parse().ok());
-    index.is_some_and(|index| file.has_tensor(&format!("blk.{}.ffn_down.weight", 3 * index)))
-}
-
-/// Puts zeros behind each row, and rows of zeros behind all. A block of any type that consists of
-/// zero bytes stands for zeros.
-fn pad(bytes: &[u8], placed: &Placed) -> Vec<u8> {
-    let row_len = |width: usize| width / placed.dtype.block_size() * placed.dtype.type_size();
-    let (from, to) = (row_len(placed.tensor.shape[1]), row_len(placed.shape[1]));
-    let mut padded = vec![0; placed.len as usize];
-    for (row, target) in bytes.chunks_exact(from).zip(padded.chunks_exact_mut(to)) {
-        target[..from].copy_from_slice(row);
-    }
-    padded
 }
 
 /// Elements that one thread converts at a time.

@@ -26,6 +26,7 @@ use crate::candle::CandleForward;
 use crate::chat::ChatTemplate;
 use crate::error::Result;
 use crate::fused::Decoder;
+use crate::model::Engine;
 use crate::model::decoder_config::DecoderConfig;
 use crate::tokenizer::Tokenizer;
 
@@ -72,14 +73,14 @@ impl GgufModel {
 }
 
 impl GgufWeights {
-    /// Bytes that the weights take in memory on `device`.
-    pub(crate) fn byte_len(&self, device: &Device) -> u64 {
-        LoadedView::new(&self.file, device).byte_len()
+    /// Bytes that the weights take in memory on `device`, for an engine.
+    pub(crate) fn byte_len(&self, device: &Device, engine: Engine) -> u64 {
+        LoadedView::new(&self.file, device, engine).byte_len()
     }
 
-    /// The type that most of the weights have on `device`, by its lower-case name.
-    pub(crate) fn precision(&self, device: &Device) -> &'static str {
-        file::dtype_name(LoadedView::new(&self.file, device).prevailing_type())
+    /// The type that most of the weights have on `device`, for an engine, by its lower-case name.
+    pub(crate) fn precision(&self, device: &Device, engine: Engine) -> &'static str {
+        file::dtype_name(LoadedView::new(&self.file, device, engine).prevailing_type())
     }
 
     /// Positions that Candle's own model of them reaches: it makes its table of rotary angles for so

@@ -8,6 +8,7 @@ use super::file::{GgufFile, place};
 use super::loaded_view::LoadedView;
 use crate::error::Result;
 use crate::fused::{Matrix, TensorSource, quantised_matrix, unreadable};
+use crate::model::Engine;
 use crate::model::decoder_config::DecoderConfig;
 
 /// The tensors by their names on the Hub, each in the type that it gets in memory.
@@ -26,7 +27,7 @@ impl<'a> GgufSource<'a> {
         device: &'a Device,
     ) -> Self {
         Self {
-            view: LoadedView::new(file, device),
+            view: LoadedView::new(file, device, Engine::Fused),
             config,
             architecture,
             device,

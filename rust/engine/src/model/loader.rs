@@ -491,10 +491,10 @@ fn load_gguf(
             "expected none: the weights of a GGUF file keep the types that they have there",
         ));
     }
-    if device.is_cpu() {
-        memory::ensure("the model", weights.byte_len(device))?;
-    }
     let engine = options.engine.resolve(device);
+    if device.is_cpu() {
+        memory::ensure("the model", weights.byte_len(device, engine))?;
+    }
     let model: Box<dyn CandleModel> = match engine {
         Engine::Candle => Box::new(CandleDecoder::new(
             weights.load_candle(config, device)?,
@@ -507,7 +507,7 @@ fn load_gguf(
         model,
         engine,
         dtype: None,
-        precision: weights.precision(device),
+        precision: weights.precision(device, engine),
         warnings: Vec::new(),
     })
 }

@@ -3,15 +3,23 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
+use crate::format::Bits;
+use crate::matrix::{Halves, Line};
 use crate::product::Output;
-use crate::rows::{BlockOfRow, Q8Rows, quantise_blocks};
-use crate::{BLOCK, LANES, Q8Matrix};
+use crate::rows::{BlockOfRow, Pairs, RoundedRows, round_blocks};
+use crate::{BLOCK, LANES, PackedMatrix};
 
-/// [`quantise_blocks`], compiled for these instructions.
+/// [`round_blocks`], compiled for these instructions.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn quantise(numbers: &[f32], rounded: &mut [i16], blocks: &mut [BlockOfRow]) {
-    quantise_blocks(numbers, rounded, blocks);
+pub(super) fn round(numbers: &[f32], rounded: &mut [Pairs], blocks: &mut [BlockOfRow]) {
+    round_blocks(numbers, rounded, blocks);
 }
+
+/// Lines of a block whose numbers have 4 bits.
+const FOUR: usize = Bits::Four.lines();
+
+/// Lines of a block whose numbers have 8 bits.
+const EIGHT: usize = Bits::Eight.lines();
 
 /// Rows that are multiplied together: as many as there are registers for their sums.
 const ROWS: usize = 3;
@@ -22,24 +30,47 @@ const ROWS: usize = 3;
 /// No other thread writes the columns of the groups.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn multiply(
-    matrix: &Q8Matrix,
+    matrix: &PackedMatrix,
     groups: Range<usize>,
-    rows: &Q8Rows,
+    rows: &RoundedRows,
     out: &Output,
 ) {
     for group in groups {
-        for row in (0..rows.rows).step_by(ROWS) {
-            // SAFETY: the caller's promise.
-            unsafe {
-                match rows.rows - row {
-                    1 => tile::<1>(matrix, group, rows, row, out),
-                    2 => tile::<2>(matrix, group, rows, row, out),
-                    _ => tile::<ROWS>(matrix, group, rows, row, out),
-                }
+        // SAFETY: the caller's promise.
+        unsafe {
+            match matrix.bits() {
+                Bits::Four => strip::<FOUR>(matrix, group, rows, out),
+                Bits::Eight => strip::<EIGHT>(matrix, group, rows, out),
             }
         }
     }
 }
+
+/// All rows with a group of a matrix, with so many lines a block.
+///
+/// # Safety
+/// No other thread writes the columns of the group.
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn strip<const LINES: usize>(
+    matrix: &PackedMatrix,
+    group: usize,
+    rows: &RoundedRows,
+    out: &Output,
+) {
+    for row in (0..rows.rows).step_by(ROWS) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match rows.rows - row {
+                1 => tile::<LINES, 1>(matrix, group, rows, row, out),
+                2 => tile::<LINES, 2>(matrix, group, rows, row, out),
+                _ => tile::<LINES, ROWS>(matrix, group, rows, row, out),
+            }
+        }
+    }
+}
+
+/// What a row is at first.
+const NOTHING: Pairs = [[0; 2]; BLOCK / 2];
 
 /// `M` rows from `row` on with a group of a matrix, which takes two registers. Whatever `M` is, each
 /// result is summed in the same order.
@@ -48,42 +79,53 @@ pub(super) unsafe fn multiply(
 /// No other thread writes the columns of the group.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn tile<const M: usize>(
-    matrix: &Q8Matrix,
+unsafe fn tile<const LINES: usize, const M: usize>(
+    matrix: &PackedMatrix,
     group: usize,
-    rows: &Q8Rows,
+    rows: &RoundedRows,
     row: usize,
     out: &Output,
 ) {
-    let (blocks, scales) = matrix.group(group);
-    let inputs: [(&[i16], &[BlockOfRow]); M] = std::array::from_fn(|m| rows.row(row + m));
+    let weights_of = matrix.group(group);
+    // Where vector instructions are meant, `from_fn` would not do: it is not compiled for them.
+    let inputs: [(&[Pairs], &[BlockOfRow]); M] = std::array::from_fn(|m| rows.row(row + m));
+    let zero = matrix.zero();
     let mut sums = [[_mm256_setzero_ps(); 2]; M];
-    for (block, (pairs, scales)) in blocks.iter().zip(scales).enumerate() {
-        let mut products: [[__m256i; 2]; M] =
-            std::array::from_fn(|m| [_mm256_set1_epi32(inputs[m].1[block].correction); 2]);
-        for (index, pair) in pairs.iter().enumerate() {
-            let weights: [__m256i; 2] = std::array::from_fn(|half| {
-                let bytes = &pair.0[LANES * half..][..LANES];
-                // SAFETY: there are 16 bytes.
-                _mm256_cvtepu8_epi16(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
-            });
-            for m in 0..M {
-                let two = &inputs[m].0[block * BLOCK + 2 * index..][..2];
-                let two = _mm256_set1_epi32(bytemuck::cast([two[0], two[1]]));
-                for half in 0..2 {
-                    let both = _mm256_madd_epi16(weights[half], two);
-                    products[m][half] = _mm256_add_epi32(products[m][half], both);
+    let lines: &[[Line; LINES]] = weights_of.lines.as_chunks().0;
+    for (block, lines) in lines.iter().enumerate() {
+        let mut products = [[_mm256_setzero_si256(); 2]; M];
+        let mut numbers = [&NOTHING; M];
+        for m in 0..M {
+            let (of_row, blocks) = inputs[m];
+            numbers[m] = &of_row[block];
+            products[m] = [_mm256_set1_epi32(-zero * blocks[block].sum); 2];
+        }
+        for step in 0..BLOCK / 4 {
+            let weights = [four_columns(lines, step, 0), four_columns(lines, step, 1)];
+            for pair in 0..2 {
+                for m in 0..M {
+                    let two = bytemuck::cast(numbers[m][2 * step + pair]);
+                    let two = _mm256_set1_epi32(two);
+                    for half in 0..2 {
+                        let both = _mm256_madd_epi16(weights[half][pair], two);
+                        products[m][half] = _mm256_add_epi32(products[m][half], both);
+                    }
                 }
             }
         }
         for half in 0..2 {
-            let scales = &scales[8 * half..][..8];
-            // SAFETY: the scales are 16 bytes.
-            let scales = _mm256_cvtph_ps(unsafe { _mm_loadu_si128(scales.as_ptr().cast()) });
+            let scales = floats(&weights_of.scales[block], half);
             for m in 0..M {
                 let scale = _mm256_mul_ps(scales, _mm256_set1_ps(inputs[m].1[block].scale));
                 let product = _mm256_cvtepi32_ps(products[m][half]);
                 sums[m][half] = _mm256_fmadd_ps(product, scale, sums[m][half]);
+            }
+            if let Some(minima) = weights_of.minima.get(block) {
+                let minima = floats(minima, half);
+                for m in 0..M {
+                    let total = _mm256_set1_ps(inputs[m].1[block].total);
+                    sums[m][half] = _mm256_fmadd_ps(minima, total, sums[m][half]);
+                }
             }
         }
     }
@@ -96,4 +138,43 @@ unsafe fn tile<const M: usize>(
         // SAFETY: the caller's promise.
         unsafe { out.write(row + m, group * LANES, &results) };
     }
+}
+
+/// Half of the weights of the four columns of a step, two by two, in 16 bits.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn four_columns<const LINES: usize>(
+    lines: &[Line; LINES],
+    step: usize,
+    half: usize,
+) -> [__m256i; 2] {
+    if LINES == FOUR {
+        let both = wide(&lines[step], half);
+        [
+            _mm256_and_si256(both, _mm256_set1_epi16(0x0f)),
+            _mm256_srli_epi16::<4>(both),
+        ]
+    } else {
+        [
+            wide(&lines[2 * step], half),
+            wide(&lines[2 * step + 1], half),
+        ]
+    }
+}
+
+/// Half of the bytes of a line in 16 bits.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn wide(line: &Line, half: usize) -> __m256i {
+    let bytes = &line.0[LANES * half..][..LANES];
+    // SAFETY: there are 16 bytes.
+    _mm256_cvtepu8_epi16(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn floats(halves: &Halves, half: usize) -> __m256 {
+    let halves = &halves[8 * half..][..8];
+    // SAFETY: they are 16 bytes.
+    _mm256_cvtph_ps(unsafe { _mm_loadu_si128(halves.as_ptr().cast()) })
 }

@@ -1,0 +1,166 @@
+//! How GGML's formats store blocks of weights, as its file format documents them.
+
+use candle_core::quantized::GgmlDType;
+use half::f16;
+
+use crate::BLOCK;
+
+/// Weights that share a scale; each is `scale · (number − zero) + minimum`, where `zero` is the same in
+/// all of a format.
+pub(crate) struct Weights {
+    pub(crate) numbers: [u8; BLOCK],
+    pub(crate) scale: f32,
+    pub(crate) minimum: f32,
+}
+
+/// A format that there are kernels for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Format {
+    /// What is stored together: so many blocks of 32 weights,
+    pub(crate) blocks: usize,
+    /// in so many bytes.
+    pub(crate) bytes: usize,
+    /// How many bits a number has.
+    pub(crate) bits: Bits,
+    /// The number that stands for 0 where the minimum is 0.
+    pub(crate) zero: u8,
+    /// Whether blocks have a minimum other than 0.
+    pub(crate) minima: bool,
+    /// Reads one of the blocks that are stored together.
+    pub(crate) read: fn(&[u8], usize) -> Weights,
+}
+
+/// How many bits a number has in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bits {
+    Four,
+    Eight,
+}
+
+impl Format {
+    /// The format of a type, if there are kernels for it.
+    pub(crate) fn of(dtype: GgmlDType) -> Option<Self> {
+        let format = |bits, zero, minima, read| Self {
+            blocks: dtype.block_size() / BLOCK,
+            bytes: dtype.type_size(),
+            bits,
+            zero,
+            minima,
+            read,
+        };
+        Some(match dtype {
+            GgmlDType::Q4_0 => format(Bits::Four, 8, false, q4_0),
+            GgmlDType::Q4_1 => format(Bits::Four, 0, true, q4_1),
+            GgmlDType::Q4K => format(Bits::Four, 0, true, q4_k),
+            GgmlDType::Q5_0 => format(Bits::Eight, 16, false, q5_0),
+            GgmlDType::Q5_1 => format(Bits::Eight, 0, true, q5_1),
+            GgmlDType::Q5K => format(Bits::Eight, 0, true, q5_k),
+            GgmlDType::Q8_0 => format(Bits::Eight, 0x80, false, q8_0),
+            _ => return None,
+        })
+    }
+}
+
+/// A 16-bit floating point number at a place.
+fn float(bytes: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
+}
+
+/// Numbers of 4 bits: the lower halves of 16 bytes, then their upper halves.
+fn nibbles(bytes: &[u8]) -> [u8; BLOCK] {
+    std::array::from_fn(|i| (bytes[i % 16] >> (i / 16 * 4)) & 0x0f)
+}
+
+/// A fifth bit of each number, in the order of the numbers.
+fn with_fifth_bits(mut numbers: [u8; BLOCK], bits: &[u8]) -> [u8; BLOCK] {
+    for (i, number) in numbers.iter_mut().enumerate() {
+        *number |= (bits[i / 8] >> (i % 8) & 1) << 4;
+    }
+    numbers
+}
+
+fn q4_0(bytes: &[u8], _: usize) -> Weights {
+    Weights {
+        numbers: nibbles(&bytes[2..]),
+        scale: float(bytes, 0),
+        minimum: 0.0,
+    }
+}
+
+fn q4_1(bytes: &[u8], _: usize) -> Weights {
+    Weights {
+        numbers: nibbles(&bytes[4..]),
+        scale: float(bytes, 0),
+        minimum: float(bytes, 2),
+    }
+}
+
+fn q5_0(bytes: &[u8], _: usize) -> Weights {
+    Weights {
+        numbers: with_fifth_bits(nibbles(&bytes[6..]), &bytes[2..]),
+        scale: float(bytes, 0),
+        minimum: 0.0,
+    }
+}
+
+fn q5_1(bytes: &[u8], _: usize) -> Weights {
+    Weights {
+        numbers: with_fifth_bits(nibbles(&bytes[8..]), &bytes[4..]),
+        scale: float(bytes, 0),
+        minimum: float(bytes, 2),
+    }
+}
+
+fn q8_0(bytes: &[u8], _: usize) -> Weights {
+    Weights {
+        numbers: std::array::from_fn(|i| bytes[2 + i] ^ 0x80),
+        scale: float(bytes, 0),
+        minimum: 0.0,
+    }
+}
+
+/// The scale and the minimum of one of eight blocks. Both are multiples, of 6 bits, of what the eight
+/// have in common; the multiples lie in 12 bytes, those of the last four blocks in two parts.
+fn scale_and_minimum(bytes: &[u8], block: usize) -> (f32, f32) {
+    let packed = &bytes[4..16];
+    let (scale, minimum) = match block {
+        0..4 => (packed[block] & 0x3f, packed[block + 4] & 0x3f),
+        _ => (
+            (packed[block + 4] & 0x0f) | (packed[block - 4] >> 6 << 4),
+            (packed[block + 4] >> 4) | (packed[block] >> 6 << 4),
+        ),
+    };
+    (
+        float(bytes, 0) * f32::from(scale),
+        -float(bytes, 2) * f32::from(minimum),
+    )
+}
+
+/// Numbers of 4 bits of one of eight blocks, two of which lie in the halves of the same 32 bytes.
+fn nibbles_of_eight(bytes: &[u8], block: usize) -> [u8; BLOCK] {
+    let bytes = &bytes[block / 2 * BLOCK..];
+    std::array::from_fn(|i| (bytes[i] >> (block % 2 * 4)) & 0x0f)
+}
+
+fn q4_k(bytes: &[u8], block: usize) -> Weights {
+    let (scale, minimum) = scale_and_minimum(bytes, block);
+    Weights {
+        numbers: nibbles_of_eight(&bytes[16..], block),
+        scale,
+        minimum,
+    }
+}
+
+fn q5_k(bytes: &[u8], block: usize) -> Weights {
+    let (scale, minimum) = scale_and_minimum(bytes, block);
+    let (fifth, lower) = bytes[16..].split_at(BLOCK);
+    let mut numbers = nibbles_of_eight(lower, block);
+    for (number, bits) in numbers.iter_mut().zip(fifth) {
+        *number |= (bits >> block & 1) << 4;
+    }
+    Weights {
+        numbers,
+        scale,
+        minimum,
+    }
+}

@@ -1,0 +1,194 @@
+//! The kernels against plain arithmetic.
+
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{Device, Tensor};
+use candle4j_kernels::{Instructions, PackedMatrix};
+
+/// The types that there are kernels for.
+const TYPES: [GgmlDType; 7] = [
+    GgmlDType::Q4_0,
+    GgmlDType::Q4_1,
+    GgmlDType::Q4K,
+    GgmlDType::Q5_0,
+    GgmlDType::Q5_1,
+    GgmlDType::Q5K,
+    GgmlDType::Q8_0,
+];
+
+/// Numbers between -1 and 1, the same at every run.
+fn numbers(count: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed;
+    (0..count)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        })
+        .collect()
+}
+
+/// A matrix as blocks of a type, and the numbers that Candle takes them for.
+fn weights(dtype: GgmlDType, rows: usize, columns: usize, seed: u32) -> (Vec<u8>, Vec<f32>) {
+    let tensor = Tensor::from_vec(numbers(rows * columns, seed), (rows, columns), &Device::Cpu);
+    let quantised = QTensor::quantize(&tensor.unwrap(), dtype).unwrap();
+    let floats = quantised.dequantize(&Device::Cpu).unwrap();
+    (
+        quantised.data().unwrap().into_owned(),
+        floats.flatten_all().unwrap().to_vec1().unwrap(),
+    )
+}
+
+/// A row as its blocks stand for it: rounded to multiples of a 32767th of the largest of 32.
+fn rounded(row: &[f32]) -> Vec<f32> {
+    row.chunks(32)
+        .flat_map(|block| {
+            let largest = block.iter().fold(0f32, |a, b| a.max(b.abs()));
+            block.iter().map(move |x| match largest > 0.0 {
+                true => (x * 32767.0 / largest).round() * largest / 32767.0,
+                false => 0.0,
+            })
+        })
+        .collect()
+}
+
+fn product(matrix: &PackedMatrix, rows: &[f32]) -> Vec<f32> {
+    let mut out = vec![f32::NAN; rows.len() / matrix.columns() * matrix.rows()];
+    matrix.multiply(rows, &mut out);
+    out
+}
+
+#[test]
+fn every_kernel_computes_what_plain_arithmetic_does() {
+    let instructions = Instructions::all();
+    assert!(cfg!(not(target_arch = "x86_64")) || !instructions.is_empty());
+    for (kind, dtype) in instructions
+        .into_iter()
+        .flat_map(|kind| TYPES.map(|dtype| (kind, dtype)))
+    {
+        for (rows, blocks) in [(1, 1), (16, 2), (33, 3), (50, 18), (100, 5)] {
+            let columns = blocks * dtype.block_size();
+            let (bytes, floats) = weights(dtype, rows, columns, 7);
+            let matrix =
+                PackedMatrix::for_instructions(kind, dtype, &bytes, rows, columns).unwrap();
+            // The scales of the K formats are rounded to 11 bits.
+            let tolerance = match dtype.block_size() {
+                32 => 1e-3,
+                _ => 2e-3 * (columns as f64).sqrt(),
+            };
+            for count in [1, 2, 3, 4, 5, 6, 7, 13] {
+                let input = numbers(count * columns, 11);
+                let out = product(&matrix, &input);
+                for (index, got) in out.iter().enumerate() {
+                    let (row, column) = (index / rows, index % rows);
+                    let x = rounded(&input[row * columns..][..columns]);
+                    let w = &floats[column * columns..][..columns];
+                    let expected: f64 = x.iter().zip(w).map(|(x, w)| f64::from(x * w)).sum();
+                    // A number that lies in the middle may be rounded to either side.
+                    assert!(
+                        (f64::from(*got) - expected).abs() < tolerance,
+                        "{kind:?} {dtype:?} {rows}x{columns}, row {row} of {count}, \
+                         column {column}: {got} instead of {expected}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_does_not_depend_on_its_company() {
+    for (kind, dtype) in Instructions::all()
+        .into_iter()
+        .flat_map(|kind| TYPES.map(|dtype| (kind, dtype)))
+    {
+        let (rows, columns) = (300, 512);
+        let (bytes, _) = weights(dtype, rows, columns, 3);
+        let matrix = PackedMatrix::for_instructions(kind, dtype, &bytes, rows, columns).unwrap();
+        let input = numbers(17 * columns, 5);
+        let together = product(&matrix, &input);
+        for (row, alone) in input.chunks(columns).enumerate() {
+            let alone = product(&matrix, alone);
+            assert_eq!(
+                alone,
+                together[row * rows..][..rows],
+                "{kind:?} {dtype:?}, row {row}"
+            );
+        }
+    }
+}
+
+#[test]
+fn rows_come_back_as_they_were() {
+    for dtype in TYPES {
+        let (bytes, floats) = weights(dtype, 37, 256, 9);
+        let Some(matrix) = PackedMatrix::pack(dtype, &bytes, 37, 256) else {
+            assert!(!PackedMatrix::supports(dtype));
+            continue;
+        };
+        // The scales of the K formats are rounded to 11 bits; a weight is at most 1.
+        let tolerance = match dtype.block_size() {
+            32 => 0.0,
+            _ => 2f32.powi(-9),
+        };
+        let mut row = vec![0f32; 256];
+        for (index, expected) in floats.chunks(256).enumerate() {
+            matrix.row(index, &mut row);
+            for (got, expected) in row.iter().zip(expected) {
+                assert!((got - expected).abs() <= tolerance, "{dtype:?} row {index}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_smallest_weight_is_one_too() {
+    // -128 is in no file that GGML writes, but a byte can hold it.
+    for kind in Instructions::all() {
+        let mut bytes = Vec::new();
+        for _ in 0..16 {
+            bytes.extend_from_slice(&0x3c00u16.to_le_bytes());
+            bytes.extend_from_slice(&[0x80; 32]);
+        }
+        let dtype = GgmlDType::Q8_0;
+        let matrix = PackedMatrix::for_instructions(kind, dtype, &bytes, 16, 32).unwrap();
+        for sign in [1.0, -1.0] {
+            let out = product(&matrix, &[sign; 32]);
+            for result in out {
+                assert!((result + sign * 4096.0).abs() < 1e-2, "{kind:?}: {result}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_finite_stays_so() {
+    for (kind, dtype) in Instructions::all()
+        .into_iter()
+        .flat_map(|kind| [GgmlDType::Q8_0, GgmlDType::Q4_1].map(|dtype| (kind, dtype)))
+    {
+        let (bytes, _) = weights(dtype, 16, 64, 1);
+        let matrix = PackedMatrix::for_instructions(kind, dtype, &bytes, 16, 64).unwrap();
+        for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut input = numbers(64, 2);
+            input[40] = wrong;
+            let out = product(&matrix, &input);
+            assert!(out.iter().all(|x| !x.is_finite()), "{kind:?}: {out:?}");
+        }
+        assert_eq!(product(&matrix, &[0.0; 64]), [0.0; 16]);
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let (bytes, _) = weights(GgmlDType::Q8_0, 16, 64, 1);
+    let pack = |dtype, bytes: &[u8], rows, columns| {
+        PackedMatrix::pack(dtype, bytes, rows, columns).is_some()
+    };
+    assert!(!pack(GgmlDType::Q8_0, &bytes, 16, 63));
+    assert!(!pack(GgmlDType::Q8_0, &bytes, 15, 64));
+    assert!(!pack(GgmlDType::Q4K, &bytes, 16, 64));
+    assert!(!pack(GgmlDType::F32, &bytes, 16, 64));
+    assert!(!pack(GgmlDType::Q8_0, &[], 0, 0));
+    let mut infinite = bytes;
+    infinite[..2].copy_from_slice(&0x7c00u16.to_le_bytes());
+    assert!(!pack(GgmlDType::Q8_0, &infinite, 16, 64));
+}
