@@ -29,6 +29,7 @@ mod scheduler;
 mod sequence;
 mod softmax;
 mod source;
+mod vector;
 
 pub(crate) use decoder::Decoder;
 pub(crate) use linear::{Matrix, quantised_matrix};

@@ -1,8 +1,10 @@
 //! Softmax over the positions that a query sees.
 
 use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Result, Tensor, bail};
+use pulp::{Arch, NullaryFnOnce};
 
 use super::rows::{for_each_row, usable};
+use super::vector::{exp, greatest, sum};
 
 /// Turns attention scores into weights, in place: scales them, hides what a query does not see,
 /// and takes the softmax of each row.
@@ -48,30 +50,43 @@ impl MaskedSoftmax {
     }
 
     /// The columns that a query sees.
-    fn seen(&self, query: usize) -> std::ops::Range<usize> {
+    pub(super) fn seen(&self, query: usize) -> std::ops::Range<usize> {
         let end = self.first + query + 1;
         self.window.map_or(0, |window| end.saturating_sub(window))..end
     }
 
     /// Turns the scores of one row into weights.
-    #[inline(always)]
-    pub(super) fn row(&self, index: usize, row: &mut [f32]) {
+    fn row(&self, arch: Arch, index: usize, row: &mut [f32]) {
         let seen = self.seen(index % self.queries);
         row[..seen.start].fill(0.0);
         row[seen.end..].fill(0.0);
-        let row = &mut row[seen];
-        let mut best = f32::NEG_INFINITY;
-        for score in row.iter_mut() {
+        arch.dispatch(Weights {
+            scores: &mut row[seen],
+            scale: self.scale,
+        });
+    }
+}
+
+/// Scores that become weights, compiled for the vector instructions that the processor has.
+struct Weights<'a> {
+    scores: &'a mut [f32],
+    scale: f32,
+}
+
+impl NullaryFnOnce for Weights<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for score in self.scores.iter_mut() {
             *score *= self.scale;
-            best = best.max(*score);
         }
-        let mut sum = 0.0;
-        for score in row.iter_mut() {
-            *score = (*score - best).exp();
-            sum += *score;
+        let best = greatest(self.scores);
+        for score in self.scores.iter_mut() {
+            *score = exp(*score - best);
         }
-        let factor = 1.0 / sum;
-        for score in row {
+        let factor = 1.0 / sum(self.scores);
+        for score in self.scores {
             *score *= factor;
         }
     }
@@ -88,8 +103,9 @@ impl InplaceOp1 for MaskedSoftmax {
             bail!("masked-softmax takes contiguous scores in 32 bits");
         };
         let columns = layout.dims().last().copied().unwrap_or(1);
+        let arch = Arch::new();
         for_each_row(&mut scores[start..end], columns, |index, row| {
-            self.row(index, row);
+            self.row(arch, index, row);
         });
         Ok(())
     }
