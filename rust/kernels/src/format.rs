@@ -5,11 +5,12 @@ use half::f16;
 
 use crate::BLOCK;
 
-/// Weights that share a scale; each is `scale · (number − zero) + minimum`, where `zero` is the same in
-/// all of a format.
+/// A block of weights; each is `scale · (number − zero) + minimum`, where `zero` is the same in all of a
+/// format.
 pub(crate) struct Weights {
     pub(crate) numbers: [u8; BLOCK],
-    pub(crate) scale: f32,
+    /// Those of both halves of the block, which differ only in formats that say so.
+    pub(crate) scales: [f32; 2],
     pub(crate) minimum: f32,
 }
 
@@ -24,6 +25,8 @@ pub(crate) struct Format {
     pub(crate) bits: Bits,
     /// The number that stands for 0 where the minimum is 0.
     pub(crate) zero: u8,
+    /// How many scales a block has, 1 or 2.
+    pub(crate) scales: usize,
     /// Whether blocks have a minimum other than 0.
     pub(crate) minima: bool,
     /// Reads one of the blocks that are stored together.
@@ -45,6 +48,7 @@ impl Format {
             bytes: dtype.type_size(),
             bits,
             zero,
+            scales: if dtype == GgmlDType::Q6K { 2 } else { 1 },
             minima,
             read,
         };
@@ -55,6 +59,7 @@ impl Format {
             GgmlDType::Q5_0 => format(Bits::Eight, 16, false, q5_0),
             GgmlDType::Q5_1 => format(Bits::Eight, 0, true, q5_1),
             GgmlDType::Q5K => format(Bits::Eight, 0, true, q5_k),
+            GgmlDType::Q6K => format(Bits::Eight, 32, false, q6_k),
             GgmlDType::Q8_0 => format(Bits::Eight, 0x80, false, q8_0),
             _ => return None,
         })
@@ -82,7 +87,7 @@ fn with_fifth_bits(mut numbers: [u8; BLOCK], bits: &[u8]) -> [u8; BLOCK] {
 fn q4_0(bytes: &[u8], _: usize) -> Weights {
     Weights {
         numbers: nibbles(&bytes[2..]),
-        scale: float(bytes, 0),
+        scales: [float(bytes, 0); 2],
         minimum: 0.0,
     }
 }
@@ -90,7 +95,7 @@ fn q4_0(bytes: &[u8], _: usize) -> Weights {
 fn q4_1(bytes: &[u8], _: usize) -> Weights {
     Weights {
         numbers: nibbles(&bytes[4..]),
-        scale: float(bytes, 0),
+        scales: [float(bytes, 0); 2],
         minimum: float(bytes, 2),
     }
 }
@@ -98,7 +103,7 @@ fn q4_1(bytes: &[u8], _: usize) -> Weights {
 fn q5_0(bytes: &[u8], _: usize) -> Weights {
     Weights {
         numbers: with_fifth_bits(nibbles(&bytes[6..]), &bytes[2..]),
-        scale: float(bytes, 0),
+        scales: [float(bytes, 0); 2],
         minimum: 0.0,
     }
 }
@@ -106,7 +111,7 @@ fn q5_0(bytes: &[u8], _: usize) -> Weights {
 fn q5_1(bytes: &[u8], _: usize) -> Weights {
     Weights {
         numbers: with_fifth_bits(nibbles(&bytes[8..]), &bytes[4..]),
-        scale: float(bytes, 0),
+        scales: [float(bytes, 0); 2],
         minimum: float(bytes, 2),
     }
 }
@@ -114,7 +119,7 @@ fn q5_1(bytes: &[u8], _: usize) -> Weights {
 fn q8_0(bytes: &[u8], _: usize) -> Weights {
     Weights {
         numbers: std::array::from_fn(|i| bytes[2 + i] ^ 0x80),
-        scale: float(bytes, 0),
+        scales: [float(bytes, 0); 2],
         minimum: 0.0,
     }
 }
@@ -146,7 +151,7 @@ fn q4_k(bytes: &[u8], block: usize) -> Weights {
     let (scale, minimum) = scale_and_minimum(bytes, block);
     Weights {
         numbers: nibbles_of_eight(&bytes[16..], block),
-        scale,
+        scales: [scale; 2],
         minimum,
     }
 }
@@ -160,7 +165,22 @@ fn q5_k(bytes: &[u8], block: usize) -> Weights {
     }
     Weights {
         numbers,
-        scale,
+        scales: [scale; 2],
         minimum,
+    }
+}
+
+/// Lower four bits of two blocks of four lie in the same 32 bytes, and upper two bits of all four.
+fn q6_k(bytes: &[u8], block: usize) -> Weights {
+    let (four, index) = (block / 4, block % 4);
+    let lower = &bytes[64 * four + BLOCK * (index % 2)..];
+    let upper = &bytes[128 + BLOCK * four..];
+    let scale = |half: usize| float(bytes, 208) * f32::from(bytes[192 + 2 * block + half] as i8);
+    Weights {
+        numbers: std::array::from_fn(|i| {
+            (lower[i] >> (index / 2 * 4) & 0x0f) | (upper[i] >> (2 * index) & 3) << 4
+        }),
+        scales: [scale(0), scale(1)],
+        minimum: 0.0,
     }
 }

@@ -12,10 +12,10 @@ use crate::{BLOCK, Instructions, LANES};
 #[repr(C, align(32))]
 pub(crate) struct Line(pub(crate) [u8; 2 * LANES]);
 
-/// The scales, or the minima, of one block of 16 rows, in 16 bits.
+/// The scales, or the minima, of a block or half a block of 16 rows, in 16 bits.
 pub(crate) type Halves = [u16; LANES];
 
-/// A matrix of small numbers, every 32 of a row with a scale of their own, and a minimum where the
+/// A matrix of small numbers, every 32 or 16 of a row with a scale of their own, and a minimum where the
 /// format has one.
 ///
 /// Rows are kept in groups of 16, whose numbers lie side by side two by two, so that an instruction that
@@ -25,7 +25,9 @@ pub(crate) type Halves = [u16; LANES];
 pub struct PackedMatrix {
     lines: Vec<Line>,
     scales: Vec<Halves>,
-    /// As many as there are scales, or none.
+    /// Scales of a block.
+    scales_each: usize,
+    /// One for each block, or none.
     minima: Vec<Halves>,
     bits: Bits,
     zero: u8,
@@ -82,7 +84,8 @@ impl PackedMatrix {
         };
         let mut matrix = Self {
             lines: vec![Line([empty; 2 * LANES]); blocks * format.bits.lines()],
-            scales: vec![[0; LANES]; blocks],
+            scales: vec![[0; LANES]; blocks * format.scales],
+            scales_each: format.scales,
             minima: vec![[0; LANES]; if format.minima { blocks } else { 0 }],
             bits: format.bits,
             zero: format.zero,
@@ -108,7 +111,10 @@ impl PackedMatrix {
             let half = f16::from_f32(number);
             half.is_finite().then(|| half.to_bits())
         };
-        self.scales[at][lane] = half(weights.scale)?;
+        let scales = &mut self.scales[at * self.scales_each..][..self.scales_each];
+        for (scales, scale) in scales.iter_mut().zip(weights.scales) {
+            scales[lane] = half(scale)?;
+        }
         if let Some(minima) = self.minima.get_mut(at) {
             minima[lane] = half(weights.minimum)?;
         }
@@ -153,13 +159,18 @@ impl PackedMatrix {
         assert_eq!(out.len(), self.columns, "a row's numbers");
         for (block, out) in out.chunks_exact_mut(BLOCK).enumerate() {
             let (at, lane) = self.place(row, block);
-            let scale = f16::from_bits(self.scales[at][lane]).to_f32();
+            let scales = &self.scales[at * self.scales_each..][..self.scales_each];
+            let scales = scales
+                .iter()
+                .map(|scales| f16::from_bits(scales[lane]).to_f32());
+            let each = BLOCK / self.scales_each;
             let minimum = self
                 .minima
                 .get(at)
                 .map_or(0.0, |minima| f16::from_bits(minima[lane]).to_f32());
             let lines = &self.lines[at * self.bits.lines()..];
-            for (column, out) in out.iter_mut().enumerate() {
+            let scales = scales.flat_map(|scale| std::iter::repeat_n(scale, each));
+            for ((column, out), scale) in out.iter_mut().enumerate().zip(scales) {
                 let number = match self.bits {
                     Bits::Eight => lines[column / 2].0[2 * lane + column % 2],
                     Bits::Four => {
@@ -191,6 +202,11 @@ impl PackedMatrix {
         self.bits
     }
 
+    /// Scales of a block, 1 or 2.
+    pub(crate) fn scales_each(&self) -> usize {
+        self.scales_each
+    }
+
     /// The number that stands for 0 where there are no minima.
     pub(crate) fn zero(&self) -> i32 {
         self.zero.into()
@@ -202,7 +218,7 @@ impl PackedMatrix {
         let lines = self.bits.lines();
         Group {
             lines: &self.lines[start * lines..][..count * lines],
-            scales: &self.scales[start..][..count],
+            scales: &self.scales[start * self.scales_each..][..count * self.scales_each],
             minima: match self.minima.is_empty() {
                 true => &[],
                 false => &self.minima[start..][..count],

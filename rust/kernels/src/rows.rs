@@ -34,10 +34,21 @@ const AT_ONCE: usize = 1 << 13;
 pub(crate) struct BlockOfRow {
     /// What a number is multiplied with.
     pub(crate) scale: f32,
-    /// The sum of the rounded numbers: what each weight's zero is multiplied with.
-    pub(crate) sum: i32,
-    /// The sum of what they stand for: what each weight's minimum is multiplied with.
+    /// The sums of the rounded numbers of both halves: what each weight's zero is multiplied with.
+    pub(crate) sums: [i32; 2],
+    /// The sum of what all stand for: what each weight's minimum is multiplied with.
     pub(crate) total: f32,
+}
+
+impl BlockOfRow {
+    /// The sum of the rounded numbers of one of so many parts, which are 1 or 2.
+    #[inline(always)]
+    pub(crate) fn sum<const PARTS: usize>(&self, part: usize) -> i32 {
+        match PARTS {
+            1 => self.sums[0] + self.sums[1],
+            _ => self.sums[part],
+        }
+    }
 }
 
 impl RoundedRows {
@@ -111,17 +122,21 @@ pub(crate) fn round_blocks(numbers: &[f32], rounded: &mut [Pairs], blocks: &mut 
         } else {
             0.0
         };
-        let mut sum = 0i32;
-        for (rounded, number) in rounded.as_flattened_mut().iter_mut().zip(numbers) {
-            let number = (number * factor).round_ties_even() as i32;
-            sum += number;
-            *rounded = number as i16;
+        let mut sums = [0i32; 2];
+        let halves = rounded.as_flattened_mut().chunks_exact_mut(BLOCK / 2);
+        for ((rounded, numbers), sum) in halves.zip(numbers.chunks_exact(BLOCK / 2)).zip(&mut sums)
+        {
+            for (rounded, number) in rounded.iter_mut().zip(numbers) {
+                let number = (number * factor).round_ties_even() as i32;
+                *sum += number;
+                *rounded = number as i16;
+            }
         }
         let scale = largest / LARGEST + zeros.iter().sum::<f32>();
         *block = BlockOfRow {
             scale,
-            sum,
-            total: scale * sum as f32,
+            sums,
+            total: scale * (sums[0] + sums[1]) as f32,
         };
     }
 }

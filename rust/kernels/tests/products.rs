@@ -5,13 +5,14 @@ use candle_core::{Device, Tensor};
 use candle4j_kernels::{Instructions, PackedMatrix};
 
 /// The types that there are kernels for.
-const TYPES: [GgmlDType; 7] = [
+const TYPES: [GgmlDType; 8] = [
     GgmlDType::Q4_0,
     GgmlDType::Q4_1,
     GgmlDType::Q4K,
     GgmlDType::Q5_0,
     GgmlDType::Q5_1,
     GgmlDType::Q5K,
+    GgmlDType::Q6K,
     GgmlDType::Q8_0,
 ];
 

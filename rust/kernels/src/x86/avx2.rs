@@ -38,20 +38,22 @@ pub(super) unsafe fn multiply(
     for group in groups {
         // SAFETY: the caller's promise.
         unsafe {
-            match matrix.bits() {
-                Bits::Four => strip::<FOUR>(matrix, group, rows, out),
-                Bits::Eight => strip::<EIGHT>(matrix, group, rows, out),
+            match (matrix.bits(), matrix.scales_each()) {
+                (Bits::Four, _) => strip::<FOUR, 1>(matrix, group, rows, out),
+                (Bits::Eight, 1) => strip::<EIGHT, 1>(matrix, group, rows, out),
+                (Bits::Eight, _) => strip::<EIGHT, 2>(matrix, group, rows, out),
             }
         }
     }
 }
 
-/// All rows with a group of a matrix, with so many lines a block.
+/// All rows with a group of a matrix, with so many lines a block, and a
+/// scale for each of so many parts of it.
 ///
 /// # Safety
 /// No other thread writes the columns of the group.
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn strip<const LINES: usize>(
+unsafe fn strip<const LINES: usize, const PARTS: usize>(
     matrix: &PackedMatrix,
     group: usize,
     rows: &RoundedRows,
@@ -61,9 +63,9 @@ unsafe fn strip<const LINES: usize>(
         // SAFETY: the caller's promise.
         unsafe {
             match rows.rows - row {
-                1 => tile::<LINES, 1>(matrix, group, rows, row, out),
-                2 => tile::<LINES, 2>(matrix, group, rows, row, out),
-                _ => tile::<LINES, ROWS>(matrix, group, rows, row, out),
+                1 => tile::<LINES, PARTS, 1>(matrix, group, rows, row, out),
+                2 => tile::<LINES, PARTS, 2>(matrix, group, rows, row, out),
+                _ => tile::<LINES, PARTS, ROWS>(matrix, group, rows, row, out),
             }
         }
     }
@@ -79,7 +81,7 @@ const NOTHING: Pairs = [[0; 2]; BLOCK / 2];
 /// No other thread writes the columns of the group.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn tile<const LINES: usize, const M: usize>(
+unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize>(
     matrix: &PackedMatrix,
     group: usize,
     rows: &RoundedRows,
@@ -93,38 +95,45 @@ unsafe fn tile<const LINES: usize, const M: usize>(
     let mut sums = [[_mm256_setzero_ps(); 2]; M];
     let lines: &[[Line; LINES]] = weights_of.lines.as_chunks().0;
     for (block, lines) in lines.iter().enumerate() {
-        let mut products = [[_mm256_setzero_si256(); 2]; M];
         let mut numbers = [&NOTHING; M];
         for m in 0..M {
-            let (of_row, blocks) = inputs[m];
-            numbers[m] = &of_row[block];
-            products[m] = [_mm256_set1_epi32(-zero * blocks[block].sum); 2];
+            numbers[m] = &inputs[m].0[block];
         }
-        for step in 0..BLOCK / 4 {
-            let weights = [four_columns(lines, step, 0), four_columns(lines, step, 1)];
-            for pair in 0..2 {
-                for m in 0..M {
-                    let two = bytemuck::cast(numbers[m][2 * step + pair]);
-                    let two = _mm256_set1_epi32(two);
-                    for half in 0..2 {
-                        let both = _mm256_madd_epi16(weights[half][pair], two);
-                        products[m][half] = _mm256_add_epi32(products[m][half], both);
+        for part in 0..PARTS {
+            let mut products = [[_mm256_setzero_si256(); 2]; M];
+            for m in 0..M {
+                let sum = inputs[m].1[block].sum::<PARTS>(part);
+                products[m] = [_mm256_set1_epi32(-zero * sum); 2];
+            }
+            let steps = BLOCK / 4 / PARTS;
+            for step in part * steps..(part + 1) * steps {
+                let weights = [four_columns(lines, step, 0), four_columns(lines, step, 1)];
+                for pair in 0..2 {
+                    for m in 0..M {
+                        let two = bytemuck::cast(numbers[m][2 * step + pair]);
+                        let two = _mm256_set1_epi32(two);
+                        for half in 0..2 {
+                            let both = _mm256_madd_epi16(weights[half][pair], two);
+                            products[m][half] = _mm256_add_epi32(products[m][half], both);
+                        }
                     }
                 }
             }
-        }
-        for half in 0..2 {
-            let scales = floats(&weights_of.scales[block], half);
-            for m in 0..M {
-                let scale = _mm256_mul_ps(scales, _mm256_set1_ps(inputs[m].1[block].scale));
-                let product = _mm256_cvtepi32_ps(products[m][half]);
-                sums[m][half] = _mm256_fmadd_ps(product, scale, sums[m][half]);
-            }
-            if let Some(minima) = weights_of.minima.get(block) {
-                let minima = floats(minima, half);
+            for half in 0..2 {
+                let scales = floats(&weights_of.scales[block * PARTS + part], half);
                 for m in 0..M {
-                    let total = _mm256_set1_ps(inputs[m].1[block].total);
-                    sums[m][half] = _mm256_fmadd_ps(minima, total, sums[m][half]);
+                    let scale = _mm256_mul_ps(scales, _mm256_set1_ps(inputs[m].1[block].scale));
+                    let product = _mm256_cvtepi32_ps(products[m][half]);
+                    sums[m][half] = _mm256_fmadd_ps(product, scale, sums[m][half]);
+                }
+            }
+        }
+        if let Some(minima) = weights_of.minima.get(block) {
+            let minima = [floats(minima, 0), floats(minima, 1)];
+            for m in 0..M {
+                let total = _mm256_set1_ps(inputs[m].1[block].total);
+                for half in 0..2 {
+                    sums[m][half] = _mm256_fmadd_ps(minima[half], total, sums[m][half]);
                 }
             }
         }

@@ -38,22 +38,25 @@ pub(super) unsafe fn multiply(
     for group in groups.clone().step_by(2) {
         // SAFETY: the caller's promise.
         unsafe {
-            match (matrix.bits(), groups.end - group) {
-                (Bits::Four, 1) => strip::<FOUR, 1>(matrix, group, rows, out),
-                (Bits::Four, _) => strip::<FOUR, 2>(matrix, group, rows, out),
-                (Bits::Eight, 1) => strip::<EIGHT, 1>(matrix, group, rows, out),
-                (Bits::Eight, _) => strip::<EIGHT, 2>(matrix, group, rows, out),
+            match (matrix.bits(), matrix.scales_each(), groups.end - group) {
+                (Bits::Four, _, 1) => strip::<FOUR, 1, 1>(matrix, group, rows, out),
+                (Bits::Four, _, _) => strip::<FOUR, 1, 2>(matrix, group, rows, out),
+                (Bits::Eight, 1, 1) => strip::<EIGHT, 1, 1>(matrix, group, rows, out),
+                (Bits::Eight, 1, _) => strip::<EIGHT, 1, 2>(matrix, group, rows, out),
+                (Bits::Eight, _, 1) => strip::<EIGHT, 2, 1>(matrix, group, rows, out),
+                (Bits::Eight, _, _) => strip::<EIGHT, 2, 2>(matrix, group, rows, out),
             }
         }
     }
 }
 
-/// All rows with `G` groups of a matrix from `group` on, with so many lines a block.
+/// All rows with `G` groups of a matrix from `group` on, with so many lines a block, and
+/// a scale for each of so many parts of it.
 ///
 /// # Safety
 /// No other thread writes the columns of the groups.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-unsafe fn strip<const LINES: usize, const G: usize>(
+unsafe fn strip<const LINES: usize, const PARTS: usize, const G: usize>(
     matrix: &PackedMatrix,
     group: usize,
     rows: &RoundedRows,
@@ -63,12 +66,12 @@ unsafe fn strip<const LINES: usize, const G: usize>(
         // SAFETY: the caller's promise.
         unsafe {
             match rows.rows - row {
-                1 => tile::<LINES, 1, G>(matrix, group, rows, row, out),
-                2 => tile::<LINES, 2, G>(matrix, group, rows, row, out),
-                3 => tile::<LINES, 3, G>(matrix, group, rows, row, out),
-                4 => tile::<LINES, 4, G>(matrix, group, rows, row, out),
-                5 => tile::<LINES, 5, G>(matrix, group, rows, row, out),
-                _ => tile::<LINES, ROWS, G>(matrix, group, rows, row, out),
+                1 => tile::<LINES, PARTS, 1, G>(matrix, group, rows, row, out),
+                2 => tile::<LINES, PARTS, 2, G>(matrix, group, rows, row, out),
+                3 => tile::<LINES, PARTS, 3, G>(matrix, group, rows, row, out),
+                4 => tile::<LINES, PARTS, 4, G>(matrix, group, rows, row, out),
+                5 => tile::<LINES, PARTS, 5, G>(matrix, group, rows, row, out),
+                _ => tile::<LINES, PARTS, ROWS, G>(matrix, group, rows, row, out),
             }
         }
     }
@@ -84,7 +87,7 @@ const NOTHING: Pairs = [[0; 2]; BLOCK / 2];
 /// No other thread writes the columns of the groups.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-unsafe fn tile<const LINES: usize, const M: usize, const G: usize>(
+unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize, const G: usize>(
     matrix: &PackedMatrix,
     group: usize,
     rows: &RoundedRows,
@@ -97,40 +100,48 @@ unsafe fn tile<const LINES: usize, const M: usize, const G: usize>(
     let inputs: [(&[Pairs], &[BlockOfRow]); M] = std::array::from_fn(|m| rows.row(row + m));
     let zero = matrix.zero();
     let mut sums = [[_mm512_setzero_ps(); G]; M];
-    for block in 0..matrix.blocks() {
-        let mut products = [[_mm512_setzero_si512(); G]; M];
+    for (block, first) in lines[0].iter().enumerate() {
         let mut numbers = [&NOTHING; M];
         for m in 0..M {
-            let (of_row, blocks) = inputs[m];
-            numbers[m] = &of_row[block];
-            products[m] = [_mm512_set1_epi32(-zero * blocks[block].sum); G];
+            numbers[m] = &inputs[m].0[block];
         }
-        let mut of_block = [&lines[0][block]; G];
+        let mut of_block = [first; G];
         for g in 1..G {
             of_block[g] = &lines[g][block];
         }
-        for step in 0..BLOCK / 4 {
-            let mut weights = [[_mm512_setzero_si512(); 2]; G];
-            for g in 0..G {
-                weights[g] = four_columns(of_block[g], step);
+        for part in 0..PARTS {
+            let mut products = [[_mm512_setzero_si512(); G]; M];
+            for m in 0..M {
+                let sum = inputs[m].1[block].sum::<PARTS>(part);
+                products[m] = [_mm512_set1_epi32(-zero * sum); G];
             }
-            for pair in 0..2 {
-                for m in 0..M {
-                    let two = bytemuck::cast(numbers[m][2 * step + pair]);
-                    let two = _mm512_set1_epi32(two);
-                    for g in 0..G {
-                        products[m][g] = _mm512_dpwssd_epi32(products[m][g], weights[g][pair], two);
+            let steps = BLOCK / 4 / PARTS;
+            for step in part * steps..(part + 1) * steps {
+                let mut weights = [[_mm512_setzero_si512(); 2]; G];
+                for g in 0..G {
+                    weights[g] = four_columns(of_block[g], step);
+                }
+                for pair in 0..2 {
+                    for m in 0..M {
+                        let two = bytemuck::cast(numbers[m][2 * step + pair]);
+                        let two = _mm512_set1_epi32(two);
+                        for g in 0..G {
+                            products[m][g] =
+                                _mm512_dpwssd_epi32(products[m][g], weights[g][pair], two);
+                        }
                     }
+                }
+            }
+            for g in 0..G {
+                let scales = floats(&groups[g].scales[block * PARTS + part]);
+                for m in 0..M {
+                    let product = _mm512_cvtepi32_ps(products[m][g]);
+                    let scale = _mm512_mul_ps(scales, _mm512_set1_ps(inputs[m].1[block].scale));
+                    sums[m][g] = _mm512_fmadd_ps(product, scale, sums[m][g]);
                 }
             }
         }
         for g in 0..G {
-            let scales = floats(&groups[g].scales[block]);
-            for m in 0..M {
-                let product = _mm512_cvtepi32_ps(products[m][g]);
-                let scale = _mm512_mul_ps(scales, _mm512_set1_ps(inputs[m].1[block].scale));
-                sums[m][g] = _mm512_fmadd_ps(product, scale, sums[m][g]);
-            }
             if let Some(minima) = groups[g].minima.get(block) {
                 let minima = floats(minima);
                 for m in 0..M {

@@ -53,7 +53,7 @@ public final class BuiltInModel {
     }
     Path target = CacheFolder.root().resolve("models").resolve(hash.substring(0, 16)).resolve(name);
     try {
-      CacheFolder.ensureOnce(target, file::openStream, hash);
+      CacheFolder.ensure(target, file::openStream, hash);
     } catch (IllegalStateException e) {
       throw new InvalidModelException(
           file + ": " + e.getMessage(), Map.of("file", file.toString()));

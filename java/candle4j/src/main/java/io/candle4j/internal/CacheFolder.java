@@ -22,8 +22,9 @@ import java.util.Objects;
  * model.
  *
  * <p>Each lies in a per-user folder that carries its hash in its name, so versions do not meet. It
- * is written beside its place and moved there, so nobody ever sees a part of it; it is checked
- * before it is used again, and never deleted at exit, since other processes may use it.
+ * is written beside its place and moved there, so nobody ever sees a part of it; whether it is
+ * still what it was is checked before it is used again, and it is never deleted at exit, since
+ * other processes may use it.
  */
 final class CacheFolder {
   /** Where the folder lies; by default where the system keeps a user's caches. */
@@ -59,45 +60,13 @@ final class CacheFolder {
 
   /**
    * Makes sure that {@code target} holds what {@code source} does, whose SHA-256 is {@code hash}.
+   * Once that was seen to be so, size and time of the last change tell whether the file is still
+   * the same: to hash a library of 30 MB would take longer than all else at the start of a JVM.
    *
    * @throws UncheckedIOException when it cannot be written
    * @throws IllegalStateException when the source does not have the hash
    */
   static void ensure(Path target, Source source, String hash) {
-    try {
-      if (Files.isRegularFile(target) && hash(target).equals(hash)) {
-        return;
-      }
-      Path folder = Objects.requireNonNull(target.getParent(), "a file in a folder");
-      createPrivate(folder);
-      Path part = Files.createTempFile(folder, target.getFileName().toString(), ".part");
-      try {
-        MessageDigest digest = sha256();
-        try (InputStream in = new DigestInputStream(source.open(), digest)) {
-          Files.copy(in, part, StandardCopyOption.REPLACE_EXISTING);
-        }
-        String found = HexFormat.of().formatHex(digest.digest());
-        if (!found.equals(hash)) {
-          throw new IllegalStateException(
-              target.getFileName() + " has SHA-256 " + found + " instead of " + hash);
-        }
-        try (FileChannel channel = FileChannel.open(part, StandardOpenOption.WRITE)) {
-          channel.force(true);
-        }
-        move(part, target, hash);
-      } finally {
-        Files.deleteIfExists(part);
-      }
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
-  }
-
-  /**
-   * As {@link #ensure}, but for large files: once the hash was seen to be right, size and time of
-   * the last change tell whether the file is still the same.
-   */
-  static void ensureOnce(Path target, Source source, String hash) {
     try {
       Path stamp = target.resolveSibling(target.getFileName() + ".checked");
       if (Files.isRegularFile(target)
@@ -105,33 +74,65 @@ final class CacheFolder {
           && Files.readString(stamp).equals(stamp(target, hash))) {
         return;
       }
-      ensure(target, source, hash);
-      Path part = Files.createTempFile(stamp.getParent(), "stamp", ".part");
+      if (!(Files.isRegularFile(target) && hash(target).equals(hash))) {
+        copy(source, target, hash);
+      }
+      String checked = stamp(target, hash);
       try {
-        Files.writeString(part, stamp(target, hash));
-        Files.move(
-            part, stamp, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-      } finally {
-        Files.deleteIfExists(part);
+        put(stamp, part -> Files.writeString(part, checked));
+      } catch (IOException e) {
+        // In a folder that others filled, and that cannot be written, it is hashed each time.
       }
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
   }
 
-  private static String stamp(Path file, String hash) throws IOException {
-    return hash + " " + Files.size(file) + " " + Files.getLastModifiedTime(file).toMillis();
-  }
-
-  /** Moves into place. On Windows a library that another process has loaded cannot be replaced. */
-  private static void move(Path part, Path target, String hash) throws IOException {
+  private static void copy(Source source, Path target, String hash) throws IOException {
+    createPrivate(Objects.requireNonNull(target.getParent(), "a file in a folder"));
     try {
-      Files.move(part, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+      put(
+          target,
+          part -> {
+            MessageDigest digest = sha256();
+            try (InputStream in = new DigestInputStream(source.open(), digest)) {
+              Files.copy(in, part, StandardCopyOption.REPLACE_EXISTING);
+            }
+            String found = HexFormat.of().formatHex(digest.digest());
+            if (!found.equals(hash)) {
+              throw new IllegalStateException(
+                  target.getFileName() + " has SHA-256 " + found + " instead of " + hash);
+            }
+            try (FileChannel channel = FileChannel.open(part, StandardOpenOption.WRITE)) {
+              channel.force(true);
+            }
+          });
     } catch (IOException e) {
+      // On Windows a library that another process has loaded cannot be replaced.
       if (!(Files.isRegularFile(target) && hash(target).equals(hash))) {
         throw e;
       }
     }
+  }
+
+  /** What fills a file. */
+  private interface Filling {
+    void fill(Path part) throws IOException;
+  }
+
+  /** Fills a file beside {@code target} and moves it there. */
+  private static void put(Path target, Filling filling) throws IOException {
+    Path part = Files.createTempFile(target.getParent(), target.getFileName().toString(), ".part");
+    try {
+      filling.fill(part);
+      Files.move(part, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+    } finally {
+      Files.deleteIfExists(part);
+    }
+  }
+
+  private static String stamp(Path file, String hash) throws IOException {
+    return hash + " " + Files.size(file) + " " + Files.getLastModifiedTime(file).toMillis();
   }
 
   /** A folder that only its owner can write to, since code is loaded from it. */
