@@ -20,18 +20,33 @@ unsafe impl Send for Output {}
 unsafe impl Sync for Output {}
 
 impl Output {
-    /// Writes the results of one row for the 16 columns from `column` on, as far as there are so many.
+    /// Calls `work` with the results of one row for the 16 columns from `column` on, and keeps what it
+    /// makes of them as far as there are so many columns.
     ///
     /// # Safety
-    /// No other thread writes to these columns.
-    pub(crate) unsafe fn write(&self, row: usize, column: usize, results: &[f32; LANES]) {
+    /// No other thread uses these columns.
+    #[inline(always)]
+    pub(crate) unsafe fn with(
+        &self,
+        row: usize,
+        column: usize,
+        work: impl FnOnce(&mut [f32; LANES]),
+    ) {
         assert!(row < self.rows && column < self.columns);
         let count = LANES.min(self.columns - column);
         // SAFETY: both are inside of the slice, and this thread is the only one to use the place.
         let place = unsafe {
             std::slice::from_raw_parts_mut(self.start.add(row * self.columns + column), count)
         };
-        place.copy_from_slice(&results[..count]);
+        match place.first_chunk_mut() {
+            Some(all) => work(all),
+            None => {
+                let mut results = [0f32; LANES];
+                results[..count].copy_from_slice(place);
+                work(&mut results);
+                place.copy_from_slice(&results[..count]);
+            }
+        }
     }
 }
 

@@ -34,21 +34,11 @@ const AT_ONCE: usize = 1 << 13;
 pub(crate) struct BlockOfRow {
     /// What a number is multiplied with.
     pub(crate) scale: f32,
-    /// The sums of the rounded numbers of both halves: what each weight's zero is multiplied with.
-    pub(crate) sums: [i32; 2],
     /// The sum of what all stand for: what each weight's minimum is multiplied with.
     pub(crate) total: f32,
-}
-
-impl BlockOfRow {
-    /// The sum of the rounded numbers of one of so many parts, which are 1 or 2.
-    #[inline(always)]
-    pub(crate) fn sum<const PARTS: usize>(&self, part: usize) -> i32 {
-        match PARTS {
-            1 => self.sums[0] + self.sums[1],
-            _ => self.sums[part],
-        }
-    }
+    /// What the products with weights in so many parts begin with: less what the number that stands for
+    /// 0 adds to each. The first is for the whole block where its weights have one scale.
+    pub(crate) starts: [i32; 2],
 }
 
 impl RoundedRows {
@@ -80,7 +70,7 @@ impl RoundedRows {
                 // SAFETY: a matrix is only made for instructions that the processor has.
                 #[cfg(target_arch = "x86_64")]
                 instructions => unsafe {
-                    crate::x86::round(instructions, numbers, rounded, blocks);
+                    crate::x86::round(instructions, matrix, numbers, rounded, blocks);
                 },
             }
         };
@@ -104,7 +94,12 @@ impl RoundedRows {
 
 /// Rounds blocks of numbers: to be inlined where the vector instructions are known.
 #[inline(always)]
-pub(crate) fn round_blocks(numbers: &[f32], rounded: &mut [Pairs], blocks: &mut [BlockOfRow]) {
+pub(crate) fn round_blocks(
+    matrix: &PackedMatrix,
+    numbers: &[f32],
+    rounded: &mut [Pairs],
+    blocks: &mut [BlockOfRow],
+) {
     let chunks = numbers.chunks_exact(BLOCK).zip(rounded).zip(blocks);
     for ((numbers, rounded), block) in chunks {
         let mut largest = [0f32; 8];
@@ -133,10 +128,14 @@ pub(crate) fn round_blocks(numbers: &[f32], rounded: &mut [Pairs], blocks: &mut 
             }
         }
         let scale = largest / LARGEST + zeros.iter().sum::<f32>();
+        let sum = sums[0] + sums[1];
         *block = BlockOfRow {
             scale,
-            sums,
-            total: scale * (sums[0] + sums[1]) as f32,
+            total: scale * sum as f32,
+            starts: match matrix.scales_each() {
+                1 => [-matrix.zero() * sum, 0],
+                _ => sums.map(|sum| -matrix.zero() * sum),
+            },
         };
     }
 }

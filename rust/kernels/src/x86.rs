@@ -32,6 +32,7 @@ pub(crate) fn avx2_available() -> bool {
 /// The processor has the instructions.
 pub(crate) unsafe fn round(
     instructions: Instructions,
+    matrix: &PackedMatrix,
     numbers: &[f32],
     rounded: &mut [Pairs],
     blocks: &mut [BlockOfRow],
@@ -39,8 +40,8 @@ pub(crate) unsafe fn round(
     // SAFETY: the caller's promise.
     unsafe {
         match instructions {
-            Instructions::Avx512Vnni => avx512::round(numbers, rounded, blocks),
-            Instructions::Avx2 => avx2::round(numbers, rounded, blocks),
+            Instructions::Avx512Vnni => avx512::round(matrix, numbers, rounded, blocks),
+            Instructions::Avx2 => avx2::round(matrix, numbers, rounded, blocks),
         }
     }
 }

@@ -155,16 +155,17 @@ impl Decoder {
         for (index, layer) in self.layers.iter().enumerate() {
             let normed = layer.attention_norm.forward(&x)?;
             x = (x + layer.attention.forward(&normed, &angles, &caches)?)?;
+            if index + 1 == self.layers.len() && wanted.len() < rows {
+                // Nobody sees the other rows any more.
+                let wanted = Tensor::from_slice(&wanted, wanted.len(), &self.device)?;
+                x = x.index_select(&wanted, 0)?;
+            }
             let normed = layer.block_norm.forward(&x)?;
             x = (x + layer.block.forward(&normed)?)?;
             after_layer(index, &x)?;
         }
         for (cache, count) in caches {
             cache.advance(count);
-        }
-        if wanted.len() < rows {
-            let count = wanted.len();
-            x = x.index_select(&Tensor::from_vec(wanted, count, &self.device)?, 0)?;
         }
         self.head
             .forward(&self.norm.forward(&x)?)?

@@ -11,8 +11,13 @@ use crate::{BLOCK, LANES, PackedMatrix};
 
 /// [`round_blocks`], compiled for these instructions.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn round(numbers: &[f32], rounded: &mut [Pairs], blocks: &mut [BlockOfRow]) {
-    round_blocks(numbers, rounded, blocks);
+pub(super) fn round(
+    matrix: &PackedMatrix,
+    numbers: &[f32],
+    rounded: &mut [Pairs],
+    blocks: &mut [BlockOfRow],
+) {
+    round_blocks(matrix, numbers, rounded, blocks);
 }
 
 /// Lines of a block whose numbers have 4 bits.
@@ -91,7 +96,6 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize>(
     let weights_of = matrix.group(group);
     // Where vector instructions are meant, `from_fn` would not do: it is not compiled for them.
     let inputs: [(&[Pairs], &[BlockOfRow]); M] = std::array::from_fn(|m| rows.row(row + m));
-    let zero = matrix.zero();
     let mut sums = [[_mm256_setzero_ps(); 2]; M];
     let lines: &[[Line; LINES]] = weights_of.lines.as_chunks().0;
     for (block, lines) in lines.iter().enumerate() {
@@ -102,8 +106,7 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize>(
         for part in 0..PARTS {
             let mut products = [[_mm256_setzero_si256(); 2]; M];
             for m in 0..M {
-                let sum = inputs[m].1[block].sum::<PARTS>(part);
-                products[m] = [_mm256_set1_epi32(-zero * sum); 2];
+                products[m] = [_mm256_set1_epi32(inputs[m].1[block].starts[part]); 2];
             }
             let steps = BLOCK / 4 / PARTS;
             for step in part * steps..(part + 1) * steps {
@@ -139,13 +142,14 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize>(
         }
     }
     for (m, sums) in sums.iter().enumerate() {
-        let mut results = [0f32; LANES];
-        for (sum, results) in sums.iter().zip(results.chunks_exact_mut(8)) {
-            // SAFETY: there is room for as many.
-            unsafe { _mm256_storeu_ps(results.as_mut_ptr(), *sum) };
+        // SAFETY: the caller's promise; and there is room for as many.
+        unsafe {
+            out.with(row + m, group * LANES, |results| {
+                for (sum, results) in sums.iter().zip(results.chunks_exact_mut(8)) {
+                    _mm256_storeu_ps(results.as_mut_ptr(), *sum);
+                }
+            });
         }
-        // SAFETY: the caller's promise.
-        unsafe { out.write(row + m, group * LANES, &results) };
     }
 }
 

@@ -1,5 +1,6 @@
 //! 512 bits, with the instruction that adds two products of 16 bits to a sum of 32 (VNNI).
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 use std::ops::Range;
 
@@ -11,8 +12,13 @@ use crate::{BLOCK, LANES, PackedMatrix};
 
 /// [`round_blocks`], compiled for these instructions.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-pub(super) fn round(numbers: &[f32], rounded: &mut [Pairs], blocks: &mut [BlockOfRow]) {
-    round_blocks(numbers, rounded, blocks);
+pub(super) fn round(
+    matrix: &PackedMatrix,
+    numbers: &[f32],
+    rounded: &mut [Pairs],
+    blocks: &mut [BlockOfRow],
+) {
+    round_blocks(matrix, numbers, rounded, blocks);
 }
 
 /// Lines of a block whose numbers have 4 bits.
@@ -20,6 +26,9 @@ const FOUR: usize = Bits::Four.lines();
 
 /// Lines of a block whose numbers have 8 bits.
 const EIGHT: usize = Bits::Eight.lines();
+
+/// Lines of a block whose numbers have 16 bits.
+const WIDE: usize = BLOCK;
 
 /// Rows that are multiplied together: as many as there are registers for their sums.
 const ROWS: usize = 6;
@@ -62,17 +71,101 @@ unsafe fn strip<const LINES: usize, const PARTS: usize, const G: usize>(
     rows: &RoundedRows,
     out: &Output,
 ) {
-    for row in (0..rows.rows).step_by(ROWS) {
+    let groups: [Group; G] = std::array::from_fn(|g| matrix.group(group + g));
+    let lines: [&[[Line; LINES]]; G] = std::array::from_fn(|g| groups[g].lines.as_chunks().0);
+    let place = |row, blocks| Place {
+        groups,
+        group,
+        row,
+        blocks,
+    };
+    if rows.rows <= ROWS {
         // SAFETY: the caller's promise.
-        unsafe {
-            match rows.rows - row {
-                1 => tile::<LINES, PARTS, 1, G>(matrix, group, rows, row, out),
-                2 => tile::<LINES, PARTS, 2, G>(matrix, group, rows, row, out),
-                3 => tile::<LINES, PARTS, 3, G>(matrix, group, rows, row, out),
-                4 => tile::<LINES, PARTS, 4, G>(matrix, group, rows, row, out),
-                5 => tile::<LINES, PARTS, 5, G>(matrix, group, rows, row, out),
-                _ => tile::<LINES, PARTS, ROWS, G>(matrix, group, rows, row, out),
+        unsafe { few::<LINES, PARTS, G>(lines, rows, place(0, 0..matrix.blocks()), out) };
+        return;
+    }
+    // What is multiplied with row after row is widened once, and stays in the nearest cache meanwhile.
+    let mut wide = [Widened([[Line([0; 2 * LANES]); WIDE]; STRETCH]); G];
+    for start in (0..matrix.blocks()).step_by(STRETCH) {
+        let blocks = start..matrix.blocks().min(start + STRETCH);
+        for g in 0..G {
+            for (wide, lines) in wide[g].0.iter_mut().zip(&lines[g][blocks.clone()]) {
+                widen(lines, wide);
             }
+        }
+        let lines = std::array::from_fn(|g| &wide[g].0[..blocks.len()]);
+        for row in (0..rows.rows).step_by(ROWS) {
+            for next in (row + ROWS..rows.rows).take(ROWS) {
+                fetch(&rows.row(next).0[blocks.clone()]);
+            }
+            // SAFETY: the caller's promise.
+            unsafe { few::<WIDE, PARTS, G>(lines, rows, place(row, blocks.clone()), out) };
+        }
+    }
+}
+
+/// Blocks that are widened at a time: 16 KB of two groups.
+const STRETCH: usize = 8;
+
+/// Blocks of a group whose numbers have 16 bits.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Widened([[Line; WIDE]; STRETCH]);
+
+/// Gives the numbers of a block 16 bits.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
+fn widen<const LINES: usize>(lines: &[Line; LINES], wide: &mut [Line; WIDE]) {
+    for (step, wide) in wide.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+        for (columns, wide) in four_columns(lines, step)
+            .iter()
+            .zip(wide.as_chunks_mut::<2>().0)
+        {
+            // SAFETY: two lines are 64 bytes.
+            unsafe { _mm512_storeu_si512(wide.as_mut_ptr().cast(), *columns) };
+        }
+    }
+}
+
+/// Asks for blocks of a row to be brought near. Each is as long as what is fetched at a time.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
+fn fetch(blocks: &[Pairs]) {
+    for block in blocks {
+        _mm_prefetch::<_MM_HINT_T0>(block.as_ptr().cast());
+    }
+}
+
+/// Where a tile is: which rows and groups it begins with, and its part of the columns.
+struct Place<'a, const G: usize> {
+    groups: [Group<'a>; G],
+    /// The number of the first of them.
+    group: usize,
+    row: usize,
+    blocks: Range<usize>,
+}
+
+/// As many rows as can be multiplied together, or those that are left.
+///
+/// # Safety
+/// No other thread uses the columns of the groups.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
+unsafe fn few<const LINES: usize, const PARTS: usize, const G: usize>(
+    lines: [&[[Line; LINES]]; G],
+    rows: &RoundedRows,
+    place: Place<G>,
+    out: &Output,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match rows.rows - place.row {
+            1 => tile::<LINES, PARTS, 1, G>(lines, rows, place, out),
+            2 => tile::<LINES, PARTS, 2, G>(lines, rows, place, out),
+            3 => tile::<LINES, PARTS, 3, G>(lines, rows, place, out),
+            4 => tile::<LINES, PARTS, 4, G>(lines, rows, place, out),
+            5 => tile::<LINES, PARTS, 5, G>(lines, rows, place, out),
+            _ => tile::<LINES, PARTS, ROWS, G>(lines, rows, place, out),
         }
     }
 }
@@ -80,40 +173,53 @@ unsafe fn strip<const LINES: usize, const PARTS: usize, const G: usize>(
 /// What a row is at first.
 const NOTHING: Pairs = [[0; 2]; BLOCK / 2];
 
-/// `M` rows from `row` on, with `G` groups of a matrix from `group` on. Whatever `M` and `G` are, each
-/// result is summed in the same order.
+/// Adds to the results what some of the columns make: `M` rows with `G` groups of a matrix. The first
+/// columns find nothing to add to. Whatever `M` and `G` are, each result is summed in the same order.
 ///
 /// # Safety
-/// No other thread writes the columns of the groups.
+/// No other thread uses the columns of the groups.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
 unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize, const G: usize>(
-    matrix: &PackedMatrix,
-    group: usize,
+    lines: [&[[Line; LINES]]; G],
     rows: &RoundedRows,
-    row: usize,
+    place: Place<G>,
     out: &Output,
 ) {
+    let Place {
+        groups,
+        group,
+        row,
+        blocks,
+    } = place;
     // Where vector instructions are meant, `from_fn` would not do: it is not compiled for them.
-    let groups: [Group; G] = std::array::from_fn(|g| matrix.group(group + g));
-    let lines: [&[[Line; LINES]]; G] = std::array::from_fn(|g| groups[g].lines.as_chunks().0);
     let inputs: [(&[Pairs], &[BlockOfRow]); M] = std::array::from_fn(|m| rows.row(row + m));
-    let zero = matrix.zero();
     let mut sums = [[_mm512_setzero_ps(); G]; M];
-    for (block, first) in lines[0].iter().enumerate() {
+    if blocks.start > 0 {
+        for (m, sums) in sums.iter_mut().enumerate() {
+            for (g, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: the caller's promise; and there are as many.
+                unsafe {
+                    out.with(row + m, (group + g) * LANES, |results| {
+                        *sum = _mm512_loadu_ps(results.as_ptr());
+                    });
+                }
+            }
+        }
+    }
+    for (index, block) in blocks.enumerate() {
         let mut numbers = [&NOTHING; M];
         for m in 0..M {
             numbers[m] = &inputs[m].0[block];
         }
-        let mut of_block = [first; G];
+        let mut of_block = [&lines[0][index]; G];
         for g in 1..G {
-            of_block[g] = &lines[g][block];
+            of_block[g] = &lines[g][index];
         }
         for part in 0..PARTS {
             let mut products = [[_mm512_setzero_si512(); G]; M];
             for m in 0..M {
-                let sum = inputs[m].1[block].sum::<PARTS>(part);
-                products[m] = [_mm512_set1_epi32(-zero * sum); G];
+                products[m] = [_mm512_set1_epi32(inputs[m].1[block].starts[part]); G];
             }
             let steps = BLOCK / 4 / PARTS;
             for step in part * steps..(part + 1) * steps {
@@ -126,8 +232,7 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize, const G: 
                         let two = bytemuck::cast(numbers[m][2 * step + pair]);
                         let two = _mm512_set1_epi32(two);
                         for g in 0..G {
-                            products[m][g] =
-                                _mm512_dpwssd_epi32(products[m][g], weights[g][pair], two);
+                            products[m][g] = add_products(products[m][g], weights[g][pair], two);
                         }
                     }
                 }
@@ -153,21 +258,47 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize, const G: 
     }
     for (m, sums) in sums.iter().enumerate() {
         for (g, sum) in sums.iter().enumerate() {
-            let mut results = [0f32; LANES];
-            // SAFETY: there is room for as many; and the caller's promise.
+            // SAFETY: the caller's promise; and there is room for as many.
             unsafe {
-                _mm512_storeu_ps(results.as_mut_ptr(), *sum);
-                out.write(row + m, (group + g) * LANES, &results);
+                out.with(row + m, (group + g) * LANES, |results| {
+                    _mm512_storeu_ps(results.as_mut_ptr(), *sum);
+                });
             }
         }
     }
+}
+
+/// Adds to each sum the two products of its lane.
+///
+/// As the compiler's own function this would become two instructions, a product and a sum, wherever that
+/// shortens a chain of sums; but here it is not the chain that is waited for.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
+fn add_products(mut sums: __m512i, weights: __m512i, two: __m512i) -> __m512i {
+    // SAFETY: the instruction is there, and works on nothing but these registers.
+    unsafe {
+        asm!(
+            "vpdpwssd {sums}, {weights}, {two}",
+            sums = inout(zmm_reg) sums,
+            weights = in(zmm_reg) weights,
+            two = in(zmm_reg) two,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sums
 }
 
 /// The weights of the four columns of a step, two by two, in 16 bits.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
 fn four_columns<const LINES: usize>(lines: &[Line; LINES], step: usize) -> [__m512i; 2] {
-    if LINES == FOUR {
+    if LINES == WIDE {
+        [0, 1].map(|pair| {
+            let two = &lines[4 * step + 2 * pair..][..2];
+            // SAFETY: two lines are 64 bytes.
+            unsafe { _mm512_loadu_si512(two.as_ptr().cast()) }
+        })
+    } else if LINES == FOUR {
         let both = wide(&lines[step]);
         [
             _mm512_and_si512(both, _mm512_set1_epi16(0x0f)),
