@@ -10,6 +10,7 @@
 
 mod format;
 mod matrix;
+mod parts;
 mod product;
 mod rows;
 #[cfg(target_arch = "x86_64")]

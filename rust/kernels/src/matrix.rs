@@ -1,9 +1,12 @@
 //! Weights in the order in which the kernels read them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use candle_core::quantized::GgmlDType;
 use half::f16;
 
 use crate::format::{Bits, Format, Weights};
+use crate::parts::for_each_part;
 use crate::{BLOCK, Instructions, LANES};
 
 /// Numbers of 16 rows: two columns of 8 bits, the two numbers of a row beside each other; or four
@@ -45,6 +48,70 @@ pub(crate) struct Group<'a> {
     pub(crate) minima: &'a [Halves],
 }
 
+/// A group of 16 rows that is being filled.
+struct GroupMut<'a> {
+    format: Format,
+    lines: &'a mut [Line],
+    scales: &'a mut [Halves],
+    minima: &'a mut [Halves],
+    /// The rows as they are stored, at most 16.
+    bytes: &'a [u8],
+    row_bytes: usize,
+}
+
+impl GroupMut<'_> {
+    /// Puts all rows in their places; `None` when a scale or a minimum is not finite in 16 bits.
+    fn fill(&mut self) -> Option<()> {
+        let format = self.format;
+        if self.bytes.len() < LANES * self.row_bytes {
+            let empty = match format.bits {
+                Bits::Four => format.zero << 4 | format.zero,
+                Bits::Eight => format.zero,
+            };
+            self.lines.fill(Line([empty; 2 * LANES]));
+        }
+        for (lane, row) in self.bytes.chunks_exact(self.row_bytes).enumerate() {
+            for (index, stored) in row.chunks_exact(format.bytes).enumerate() {
+                for block in 0..format.blocks {
+                    let weights = (format.read)(stored, block);
+                    self.put(lane, index * format.blocks + block, &weights)?;
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn put(&mut self, lane: usize, block: usize, weights: &Weights) -> Option<()> {
+        let half = |number: f32| {
+            let half = f16::from_f32(number);
+            half.is_finite().then(|| half.to_bits())
+        };
+        let scales = &mut self.scales[block * self.format.scales..][..self.format.scales];
+        for (scales, scale) in scales.iter_mut().zip(weights.scales) {
+            scales[lane] = half(scale)?;
+        }
+        if let Some(minima) = self.minima.get_mut(block) {
+            minima[lane] = half(weights.minimum)?;
+        }
+        let count = self.format.bits.lines();
+        let lines = &mut self.lines[block * count..][..count];
+        match self.format.bits {
+            Bits::Eight => {
+                for (line, numbers) in lines.iter_mut().zip(weights.numbers.chunks_exact(2)) {
+                    line.0[2 * lane..2 * lane + 2].copy_from_slice(numbers);
+                }
+            }
+            Bits::Four => {
+                for (line, numbers) in lines.iter_mut().zip(weights.numbers.chunks_exact(4)) {
+                    line.0[2 * lane] = numbers[2] << 4 | numbers[0];
+                    line.0[2 * lane + 1] = numbers[3] << 4 | numbers[1];
+                }
+            }
+        }
+        Some(())
+    }
+}
+
 impl PackedMatrix {
     /// Whether there are kernels for a type on this processor.
     pub fn supports(dtype: GgmlDType) -> bool {
@@ -78,12 +145,8 @@ impl PackedMatrix {
             return None;
         }
         let blocks = rows.div_ceil(LANES) * (columns / BLOCK);
-        let empty = match format.bits {
-            Bits::Four => format.zero << 4 | format.zero,
-            Bits::Eight => format.zero,
-        };
         let mut matrix = Self {
-            lines: vec![Line([empty; 2 * LANES]); blocks * format.bits.lines()],
+            lines: vec![Line([0; 2 * LANES]); blocks * format.bits.lines()],
             scales: vec![[0; LANES]; blocks * format.scales],
             scales_each: format.scales,
             minima: vec![[0; LANES]; if format.minima { blocks } else { 0 }],
@@ -93,46 +156,31 @@ impl PackedMatrix {
             columns,
             instructions,
         };
-        for (row, bytes) in bytes.chunks_exact(stored * format.bytes).enumerate() {
-            for (index, bytes) in bytes.chunks_exact(format.bytes).enumerate() {
-                for block in 0..format.blocks {
-                    let weights = (format.read)(bytes, block);
-                    matrix.put(row, index * format.blocks + block, &weights)?;
-                }
+        // Groups of rows are threads' parts.
+        let row_bytes = stored * format.bytes;
+        let each = columns / BLOCK;
+        let mut minima = matrix.minima.chunks_mut(each);
+        let groups = matrix
+            .lines
+            .chunks_mut(each * format.bits.lines())
+            .zip(matrix.scales.chunks_mut(each * format.scales))
+            .zip(bytes.chunks(LANES * row_bytes))
+            .map(|((lines, scales), bytes)| GroupMut {
+                format,
+                lines,
+                scales,
+                minima: minima.next().unwrap_or_default(),
+                bytes,
+                row_bytes,
+            })
+            .collect();
+        let fitted = AtomicBool::new(true);
+        for_each_part(groups, |mut group: GroupMut| {
+            if group.fill().is_none() {
+                fitted.store(false, Ordering::Relaxed);
             }
-        }
-        Some(matrix)
-    }
-
-    /// Puts a block of a row in its place.
-    fn put(&mut self, row: usize, block: usize, weights: &Weights) -> Option<()> {
-        let (at, lane) = self.place(row, block);
-        let half = |number: f32| {
-            let half = f16::from_f32(number);
-            half.is_finite().then(|| half.to_bits())
-        };
-        let scales = &mut self.scales[at * self.scales_each..][..self.scales_each];
-        for (scales, scale) in scales.iter_mut().zip(weights.scales) {
-            scales[lane] = half(scale)?;
-        }
-        if let Some(minima) = self.minima.get_mut(at) {
-            minima[lane] = half(weights.minimum)?;
-        }
-        let lines = &mut self.lines[at * self.bits.lines()..][..self.bits.lines()];
-        match self.bits {
-            Bits::Eight => {
-                for (line, numbers) in lines.iter_mut().zip(weights.numbers.chunks_exact(2)) {
-                    line.0[2 * lane..2 * lane + 2].copy_from_slice(numbers);
-                }
-            }
-            Bits::Four => {
-                for (line, numbers) in lines.iter_mut().zip(weights.numbers.chunks_exact(4)) {
-                    line.0[2 * lane] = numbers[2] << 4 | numbers[0];
-                    line.0[2 * lane + 1] = numbers[3] << 4 | numbers[1];
-                }
-            }
-        }
-        Some(())
+        });
+        fitted.into_inner().then_some(matrix)
     }
 
     /// How many rows it has.

@@ -1,9 +1,6 @@
 //! Rows that a matrix is multiplied with.
 
-use std::sync::{Mutex, PoisonError};
-
-use candle_core::utils::barrier_pool;
-
+use crate::parts::for_each_part;
 use crate::{BLOCK, PackedMatrix};
 
 /// The numbers of a block, two by two as an instruction takes them.
@@ -56,16 +53,12 @@ impl RoundedRows {
             columns,
             rows: numbers.len() / columns,
         };
-        // A part is a thread's alone, which its lock shows to the compiler.
-        let parts: Vec<_> = numbers
+        let parts = numbers
             .chunks(AT_ONCE)
             .zip(rows.numbers.chunks_mut(AT_ONCE / BLOCK))
             .zip(rows.blocks.chunks_mut(AT_ONCE / BLOCK))
-            .map(Mutex::new)
             .collect();
-        let part = |index: usize| {
-            let mut part = parts[index].lock().unwrap_or_else(PoisonError::into_inner);
-            let ((numbers, rounded), blocks) = &mut *part;
+        for_each_part(parts, |((numbers, rounded), blocks)| {
             match matrix.instructions() {
                 // SAFETY: a matrix is only made for instructions that the processor has.
                 #[cfg(target_arch = "x86_64")]
@@ -73,12 +66,7 @@ impl RoundedRows {
                     crate::x86::round(instructions, matrix, numbers, rounded, blocks);
                 },
             }
-        };
-        match parts.len() {
-            0 | 1 => (0..parts.len()).for_each(part),
-            several => barrier_pool().execute_chunked(several, |range| range.for_each(part)),
-        }
-        drop(parts);
+        });
         rows
     }
 
