@@ -28,6 +28,9 @@ pub(crate) const LANES: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Instructions {
+    /// Tiles for many rows, and for few what comes next.
+    #[cfg(target_arch = "x86_64")]
+    Amx,
     /// 512 bits, and sums of two products of 16 bits.
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
@@ -45,6 +48,8 @@ impl Instructions {
     /// All that this processor has, the best first.
     pub fn all() -> Vec<Self> {
         [
+            #[cfg(target_arch = "x86_64")]
+            (Self::Amx, x86::amx_available()),
             #[cfg(target_arch = "x86_64")]
             (Self::Avx512Vnni, x86::avx512_available()),
             #[cfg(target_arch = "x86_64")]

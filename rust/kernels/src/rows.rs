@@ -1,7 +1,7 @@
 //! Rows that a matrix is multiplied with.
 
 use crate::parts::for_each_part;
-use crate::{BLOCK, PackedMatrix};
+use crate::{BLOCK, LANES, PackedMatrix};
 
 /// The numbers of a block, two by two as an instruction takes them.
 pub(crate) type Pairs = [[i16; 2]; BLOCK / 2];
@@ -15,13 +15,19 @@ pub(crate) struct RoundedRows {
     pub(crate) numbers: Vec<Pairs>,
     /// One for each block.
     pub(crate) blocks: Vec<BlockOfRow>,
+    /// Bytes of 16 rows after the other, each block by block, where the kernel wants them so. Rows behind
+    /// the last are 0.
+    bytes: Vec<Bytes>,
     pub(crate) columns: usize,
     pub(crate) rows: usize,
 }
 
+/// A block of 16 rows: their upper bytes, and the lower ones as numbers with a sign.
+pub(crate) type Bytes = [[[i8; BLOCK]; LANES]; 2];
+
 /// The largest number, with which the sum of 32 products with bytes stays below 2³¹, and so does what is
-/// taken from it for the bytes that stand for 0.
-const LARGEST: f32 = 32767.0;
+/// taken from it for the bytes that stand for 0. Its upper byte, and its lower with a sign, are 127.
+const LARGEST: f32 = 32639.0;
 
 /// Numbers that a thread rounds at a time.
 const AT_ONCE: usize = 1 << 13;
@@ -50,6 +56,7 @@ impl RoundedRows {
         let mut rows = Self {
             numbers: vec![[[0; 2]; BLOCK / 2]; numbers.len() / BLOCK],
             blocks: vec![BlockOfRow::default(); numbers.len() / BLOCK],
+            bytes: Vec::new(),
             columns,
             rows: numbers.len() / columns,
         };
@@ -67,7 +74,43 @@ impl RoundedRows {
                 },
             }
         });
+        #[cfg(target_arch = "x86_64")]
+        if crate::x86::wants_bytes(matrix.instructions(), rows.rows) {
+            rows.split();
+        }
         rows
+    }
+
+    /// Splits the numbers into their bytes.
+    fn split(&mut self) {
+        let blocks = self.columns / BLOCK;
+        self.bytes = vec![[[[0; BLOCK]; LANES]; 2]; self.rows.div_ceil(LANES) * blocks];
+        let parts = self
+            .numbers
+            .chunks(LANES * blocks)
+            .zip(self.bytes.chunks_mut(blocks))
+            .collect();
+        for_each_part(parts, |(numbers, bytes): (&[Pairs], &mut [Bytes])| {
+            for (lane, row) in numbers.chunks_exact(blocks).enumerate() {
+                for (numbers, [upper, lower]) in row.iter().zip(bytes.iter_mut()) {
+                    let bytes = upper[lane].iter_mut().zip(&mut lower[lane]);
+                    for (number, (upper, lower)) in numbers.as_flattened().iter().zip(bytes) {
+                        *lower = *number as i8;
+                        *upper = ((number - i16::from(*lower)) >> 8) as i8;
+                    }
+                }
+            }
+        });
+    }
+
+    /// The bytes of a block of the 16 rows that `row` is the first of.
+    pub(crate) fn bytes(&self, row: usize, block: usize) -> &Bytes {
+        &self.bytes[row / LANES * (self.columns / BLOCK) + block]
+    }
+
+    /// What a block of a row has in common.
+    pub(crate) fn block(&self, row: usize, block: usize) -> &BlockOfRow {
+        &self.blocks[row * (self.columns / BLOCK) + block]
     }
 
     /// The numbers and the blocks of a row.

@@ -1,5 +1,6 @@
 //! The kernels for x86-64.
 
+mod amx;
 mod avx2;
 mod avx512;
 
@@ -8,6 +9,16 @@ use std::ops::Range;
 use crate::product::Output;
 use crate::rows::{BlockOfRow, Pairs, RoundedRows};
 use crate::{Instructions, PackedMatrix};
+
+/// Whether this process can use what the kernels with tiles use.
+pub(crate) fn amx_available() -> bool {
+    avx512_available() && amx::available()
+}
+
+/// Whether so many rows are to be split into bytes.
+pub(crate) fn wants_bytes(instructions: Instructions, rows: usize) -> bool {
+    instructions == Instructions::Amx && rows >= amx::MANY
+}
 
 /// Whether this processor has what the 512-bit kernels use.
 pub(crate) fn avx512_available() -> bool {
@@ -40,7 +51,9 @@ pub(crate) unsafe fn round(
     // SAFETY: the caller's promise.
     unsafe {
         match instructions {
-            Instructions::Avx512Vnni => avx512::round(matrix, numbers, rounded, blocks),
+            Instructions::Amx | Instructions::Avx512Vnni => {
+                avx512::round(matrix, numbers, rounded, blocks)
+            }
             Instructions::Avx2 => avx2::round(matrix, numbers, rounded, blocks),
         }
     }
@@ -60,7 +73,12 @@ pub(crate) unsafe fn multiply(
     // SAFETY: what this asks for is what the kernels ask for.
     unsafe {
         match instructions {
-            Instructions::Avx512Vnni => avx512::multiply(matrix, groups, rows, out),
+            Instructions::Amx if wants_bytes(instructions, rows.rows) => {
+                amx::multiply(matrix, groups, rows, out);
+            }
+            Instructions::Amx | Instructions::Avx512Vnni => {
+                avx512::multiply(matrix, groups, rows, out)
+            }
             Instructions::Avx2 => avx2::multiply(matrix, groups, rows, out),
         }
     }

@@ -38,13 +38,13 @@ fn weights(dtype: GgmlDType, rows: usize, columns: usize, seed: u32) -> (Vec<u8>
     )
 }
 
-/// A row as its blocks stand for it: rounded to multiples of a 32767th of the largest of 32.
+/// A row as its blocks stand for it: rounded to multiples of a 32639th of the largest of 32.
 fn rounded(row: &[f32]) -> Vec<f32> {
     row.chunks(32)
         .flat_map(|block| {
             let largest = block.iter().fold(0f32, |a, b| a.max(b.abs()));
             block.iter().map(move |x| match largest > 0.0 {
-                true => (x * 32767.0 / largest).round() * largest / 32767.0,
+                true => (x * 32639.0 / largest).round() * largest / 32639.0,
                 false => 0.0,
             })
         })

@@ -22,10 +22,10 @@ pub(super) fn round(
 }
 
 /// Lines of a block whose numbers have 4 bits.
-const FOUR: usize = Bits::Four.lines();
+pub(super) const FOUR: usize = Bits::Four.lines();
 
 /// Lines of a block whose numbers have 8 bits.
-const EIGHT: usize = Bits::Eight.lines();
+pub(super) const EIGHT: usize = Bits::Eight.lines();
 
 /// Lines of a block whose numbers have 16 bits.
 const WIDE: usize = BLOCK;
@@ -319,7 +319,7 @@ fn wide(line: &Line) -> __m512i {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-fn floats(halves: &Halves) -> __m512 {
+pub(super) fn floats(halves: &Halves) -> __m512 {
     // SAFETY: they are 32 bytes.
     _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(halves.as_ptr().cast()) })
 }
