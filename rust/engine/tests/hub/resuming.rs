@@ -102,7 +102,9 @@ fn what_several_connections_brought_is_resumed_later() {
 
 /// Kills fetching processes at moments spread over a whole download and its end, and checks what the
 /// next one does.
-fn kill_at(moments: u64) {
+#[test]
+fn row_06_killed_at_a_hundred_moments() {
+    const MOMENTS: u64 = 100;
     const SIZE: u64 = 48 << 20;
     let model = model(SIZE as usize);
     let tag = model.file(WEIGHTS).tag();
@@ -111,13 +113,13 @@ fn kill_at(moments: u64) {
         asked.is("GET", WEIGHTS).then_some(Act::Slowly(1 << 20))
     };
     let server = Server::scripted(&model, pace);
-    for moment in 0..moments {
+    for moment in 0..MOMENTS {
         let cache = cache(&server);
         server.forget();
         let mut child = children::fetch(&server, &cache);
         // So many bytes were sent, or, one time in five, all of them some milliseconds ago.
         let late = moment % 5 == 4;
-        let sent = if late { SIZE } else { SIZE * moment / moments };
+        let sent = if late { SIZE } else { SIZE * moment / MOMENTS };
         while server.sent() < sent && child.try_wait().unwrap().is_none() {
             thread::sleep(Duration::from_millis(1));
         }
@@ -165,15 +167,4 @@ fn refetched(server: &Server, earlier: usize, before: u64) -> u64 {
         .map(|first| before.saturating_sub(first))
         .max()
         .unwrap_or(0)
-}
-
-#[test]
-fn row_06_killed_at_twenty_moments() {
-    kill_at(20);
-}
-
-#[test]
-#[ignore = "takes minutes"]
-fn row_06_killed_at_a_hundred_moments() {
-    kill_at(100);
 }
