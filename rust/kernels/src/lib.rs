@@ -17,6 +17,7 @@ mod rows;
 mod x86;
 
 pub use matrix::PackedMatrix;
+pub use parts::for_each_part;
 
 /// Numbers that share a scale.
 pub(crate) const BLOCK: usize = 32;

@@ -26,14 +26,12 @@ pub(crate) type Halves = [u16; LANES];
 /// one of them stands for 0. A last group that is not full has rows of zeros.
 #[derive(Debug, Clone)]
 pub struct PackedMatrix {
+    format: Format,
     lines: Vec<Line>,
+    /// As many for each block as the format says.
     scales: Vec<Halves>,
-    /// Scales of a block.
-    scales_each: usize,
     /// One for each block, or none.
     minima: Vec<Halves>,
-    bits: Bits,
-    zero: u8,
     rows: usize,
     columns: usize,
     instructions: Instructions,
@@ -118,6 +116,17 @@ impl PackedMatrix {
         Format::of(dtype).is_some() && Instructions::detect().is_some()
     }
 
+    /// Bytes that so many numbers of a type take in memory, a last group that is not full left out.
+    ///
+    /// `None` when there are no kernels for the type on this processor.
+    pub fn byte_len(dtype: GgmlDType, numbers: u64) -> Option<u64> {
+        let format = Format::of(dtype).filter(|_| Self::supports(dtype))?;
+        let halves = format.scales + usize::from(format.minima);
+        let of_row =
+            (format.bits.lines() * size_of::<Line>() + halves * size_of::<Halves>()) / LANES;
+        Some(numbers / BLOCK as u64 * of_row as u64)
+    }
+
     /// Takes a matrix of `rows × columns` in GGML's blocks of a type, a row behind the other. Its
     /// numbers are kept; scales and minima are rounded to 16 bits in the K formats, whose blocks have
     /// them as products, and kept in the others.
@@ -144,21 +153,19 @@ impl PackedMatrix {
         if !fits || columns == 0 || !Instructions::all().contains(&instructions) {
             return None;
         }
-        let blocks = rows.div_ceil(LANES) * (columns / BLOCK);
+        let each = columns / BLOCK;
+        let blocks = rows.div_ceil(LANES) * each;
         let mut matrix = Self {
+            format,
             lines: vec![Line([0; 2 * LANES]); blocks * format.bits.lines()],
             scales: vec![[0; LANES]; blocks * format.scales],
-            scales_each: format.scales,
             minima: vec![[0; LANES]; if format.minima { blocks } else { 0 }],
-            bits: format.bits,
-            zero: format.zero,
             rows,
             columns,
             instructions,
         };
         // Groups of rows are threads' parts.
         let row_bytes = stored * format.bytes;
-        let each = columns / BLOCK;
         let mut minima = matrix.minima.chunks_mut(each);
         let groups = matrix
             .lines
@@ -207,25 +214,25 @@ impl PackedMatrix {
         assert_eq!(out.len(), self.columns, "a row's numbers");
         for (block, out) in out.chunks_exact_mut(BLOCK).enumerate() {
             let (at, lane) = self.place(row, block);
-            let scales = &self.scales[at * self.scales_each..][..self.scales_each];
+            let scales = &self.scales[at * self.format.scales..][..self.format.scales];
             let scales = scales
                 .iter()
                 .map(|scales| f16::from_bits(scales[lane]).to_f32());
-            let each = BLOCK / self.scales_each;
+            let each = BLOCK / self.format.scales;
             let minimum = self
                 .minima
                 .get(at)
                 .map_or(0.0, |minima| f16::from_bits(minima[lane]).to_f32());
-            let lines = &self.lines[at * self.bits.lines()..];
+            let lines = &self.lines[at * self.format.bits.lines()..];
             let scales = scales.flat_map(|scale| std::iter::repeat_n(scale, each));
             for ((column, out), scale) in out.iter_mut().enumerate().zip(scales) {
-                let number = match self.bits {
+                let number = match self.format.bits {
                     Bits::Eight => lines[column / 2].0[2 * lane + column % 2],
                     Bits::Four => {
                         lines[column / 4].0[2 * lane + column % 2] >> (column / 2 % 2 * 4) & 0x0f
                     }
                 };
-                *out = scale * (f32::from(number) - f32::from(self.zero)) + minimum;
+                *out = scale * (f32::from(number) - f32::from(self.format.zero)) + minimum;
             }
         }
     }
@@ -247,26 +254,26 @@ impl PackedMatrix {
 
     /// How many bits a number has.
     pub(crate) fn bits(&self) -> Bits {
-        self.bits
+        self.format.bits
     }
 
     /// Scales of a block, 1 or 2.
     pub(crate) fn scales_each(&self) -> usize {
-        self.scales_each
+        self.format.scales
     }
 
     /// The number that stands for 0 where there are no minima.
     pub(crate) fn zero(&self) -> i32 {
-        self.zero.into()
+        self.format.zero.into()
     }
 
     /// A group of rows.
     pub(crate) fn group(&self, group: usize) -> Group<'_> {
         let (start, count) = (group * self.blocks(), self.blocks());
-        let lines = self.bits.lines();
+        let lines = self.format.bits.lines();
         Group {
             lines: &self.lines[start * lines..][..count * lines],
-            scales: &self.scales[start * self.scales_each..][..count * self.scales_each],
+            scales: &self.scales[start * self.format.scales..][..count * self.format.scales],
             minima: match self.minima.is_empty() {
                 true => &[],
                 false => &self.minima[start..][..count],

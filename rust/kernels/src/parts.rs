@@ -4,8 +4,9 @@ use std::sync::{Mutex, PoisonError};
 
 use candle_core::utils::barrier_pool;
 
-/// Calls `work` with each part, on several threads if there are several.
-pub(crate) fn for_each_part<T: Send>(parts: Vec<T>, work: impl Fn(T) + Sync) {
+/// Calls `work` with each part, on the threads of Candle's barrier pool if there are several. `work` must
+/// not use the pool itself: it would wait for itself.
+pub fn for_each_part<T: Send>(parts: Vec<T>, work: impl Fn(T) + Sync) {
     if parts.len() <= 1 {
         parts.into_iter().for_each(work);
         return;

@@ -141,6 +141,21 @@ fn rows_come_back_as_they_were() {
 }
 
 #[test]
+fn numbers_take_what_their_bits_and_scales_do() {
+    for (dtype, bits) in [
+        (GgmlDType::Q8_0, 8.5),
+        (GgmlDType::Q4_0, 4.5),
+        (GgmlDType::Q4K, 5.0),
+        (GgmlDType::Q5_1, 9.0),
+        (GgmlDType::Q6K, 9.0),
+    ] {
+        let expected = PackedMatrix::supports(dtype).then_some((1024.0 * bits / 8.0) as u64);
+        assert_eq!(PackedMatrix::byte_len(dtype, 1024), expected, "{dtype:?}");
+    }
+    assert_eq!(PackedMatrix::byte_len(GgmlDType::F32, 1024), None);
+}
+
+#[test]
 fn the_smallest_weight_is_one_too() {
     // -128 is in no file that GGML writes, but a byte can hold it.
     for kind in Instructions::all() {

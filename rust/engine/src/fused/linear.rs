@@ -109,6 +109,13 @@ impl Matrix {
     }
 }
 
+/// Bytes that so many numbers of a quantised matrix take in memory.
+pub(crate) fn quantised_bytes(dtype: GgmlDType, numbers: u64, device: &Device) -> u64 {
+    PackedMatrix::byte_len(dtype, numbers)
+        .filter(|_| device.is_cpu())
+        .unwrap_or_else(|| numbers / dtype.block_size() as u64 * dtype.type_size() as u64)
+}
+
 /// A quantised matrix from its bytes.
 pub(crate) fn quantised_matrix(
     dtype: GgmlDType,

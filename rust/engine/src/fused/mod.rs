@@ -32,7 +32,7 @@ mod source;
 mod vector;
 
 pub(crate) use decoder::Decoder;
-pub(crate) use linear::{Matrix, quantised_matrix};
+pub(crate) use linear::{Matrix, quantised_bytes, quantised_matrix};
 pub(crate) use scheduler::Scheduler;
 pub(crate) use sequence::FusedSequence;
 pub(crate) use source::{FolderSource, TensorSource, quantised_type, unreadable};

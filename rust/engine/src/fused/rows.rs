@@ -4,10 +4,11 @@
 //! each product, so that work of another pool in between would compete with them for processors.
 
 use std::cell::Cell;
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 
 use candle_core::utils::barrier_pool;
 use candle_core::{CpuStorage, Layout, Result, Tensor, bail};
+use candle4j_kernels::for_each_part;
 
 /// Numbers below which one thread does all.
 const WORTH_THREADS: usize = 1 << 14;
@@ -44,18 +45,14 @@ pub(super) fn for_each_row_if(
         }
         return;
     }
-    let pool = barrier_pool();
     let rows = out.len() / row;
-    let each = rows.div_ceil(PARTS * (pool.n_workers() + 1)).max(1);
-    let parts: Vec<Mutex<&mut [f32]>> = out.chunks_mut(each * row).map(Mutex::new).collect();
-    pool.execute_chunked(parts.len(), |range| {
-        for part in range {
-            let mut rows = parts[part]
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
-            for (index, row) in rows.chunks_mut(row).enumerate() {
-                work(part * each + index, row);
-            }
+    let each = rows
+        .div_ceil(PARTS * (barrier_pool().n_workers() + 1))
+        .max(1);
+    let parts = out.chunks_mut(each * row).enumerate().collect();
+    for_each_part(parts, |(part, rows): (usize, &mut [f32])| {
+        for (index, row) in rows.chunks_mut(row).enumerate() {
+            work(part * each + index, row);
         }
     });
 }

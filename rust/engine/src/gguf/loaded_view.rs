@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use super::file::{GgufFile, GgufTensor};
 use crate::error::{Error, Result};
 use crate::files::ReadAt;
+use crate::fused::quantised_bytes;
 use crate::model::Engine;
 use crate::model::blocks::quantised_blocks;
 
@@ -22,6 +23,8 @@ pub(super) struct LoadedView<'a> {
     file: &'a GgufFile,
     tensors: Vec<Placed<'a>>,
     size: u64,
+    /// Bytes of all tensors in memory.
+    byte_len: u64,
     position: u64,
     /// The tensor that is being read, and its bytes.
     current: Option<(usize, Vec<u8>)>,
@@ -38,7 +41,7 @@ pub(super) struct Placed<'a> {
 impl<'a> LoadedView<'a> {
     /// `engine` is the one that computes with the tensors.
     pub(super) fn new(file: &'a GgufFile, device: &Device, engine: Engine) -> Self {
-        let mut size = 0;
+        let (mut size, mut byte_len) = (0, 0);
         let tensors = file
             .tensors()
             .map(|tensor| {
@@ -51,6 +54,10 @@ impl<'a> LoadedView<'a> {
                     len: elements / dtype.block_size() as u64 * dtype.type_size() as u64,
                 };
                 size += placed.len;
+                byte_len += match engine {
+                    Engine::Fused => quantised_bytes(dtype, elements, device),
+                    _ => placed.len,
+                };
                 placed
             })
             .collect();
@@ -58,6 +65,7 @@ impl<'a> LoadedView<'a> {
             file,
             tensors,
             size,
+            byte_len,
             position: 0,
             current: None,
         }
@@ -65,7 +73,7 @@ impl<'a> LoadedView<'a> {
 
     /// Bytes of all tensors in memory.
     pub(super) fn byte_len(&self) -> u64 {
-        self.size
+        self.byte_len
     }
 
     /// The type of most of the weights.

@@ -19,7 +19,9 @@ use crate::chat::ChatTemplate;
 use crate::device::{DeviceKind, Precision, device_name, precision_name};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::fused::{Decoder, FolderSource, FusedSequence, Scheduler, quantised_type};
+use crate::fused::{
+    Decoder, FolderSource, FusedSequence, Scheduler, quantised_bytes, quantised_type,
+};
 use crate::generate::{ProposedSampling, check_finite};
 use crate::gguf::{GgufModel, GgufWeights};
 use crate::memory;
@@ -451,7 +453,7 @@ fn load_quantised(
                 shape.len(),
                 quantised_type(&name, shape[shape.len() - 1], wanted),
             ) {
-                (2, Some(dtype)) => elements / dtype.block_size() as u64 * dtype.type_size() as u64,
+                (2, Some(dtype)) => quantised_bytes(dtype, elements, device),
                 _ => elements * size_of::<f32>() as u64,
             }
         });

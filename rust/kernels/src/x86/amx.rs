@@ -12,7 +12,8 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use super::avx512::{EIGHT, FOUR, floats};
+use super::avx512::floats;
+use super::{EIGHT, FOUR};
 use crate::format::Bits;
 use crate::matrix::{Group, Line};
 use crate::product::Output;
@@ -62,8 +63,8 @@ struct Shapes {
 }
 
 impl Shapes {
-    /// Tiles 0 and 1 are the upper and lower bytes of 16 rows, 2 and 3 the weights of two groups, the
-    /// rest their products. `columns` are multiplied at a time.
+    /// Tiles 0 and 1 are the upper and lower bytes of 16 rows, 2 is the weights of a group, 3 and 4 are
+    /// their products. `columns` are multiplied at a time.
     fn new(columns: usize) -> Self {
         let (row, lines) = (columns as u16, (columns / 4) as u8);
         let mut shapes = Self {
@@ -73,8 +74,8 @@ impl Shapes {
             bytes: [0; 16],
             rows: [0; 16],
         };
-        shapes.bytes[..8].copy_from_slice(&[row, row, 64, 64, 64, 64, 64, 64]);
-        shapes.rows[..8].copy_from_slice(&[16, 16, lines, lines, 16, 16, 16, 16]);
+        shapes.bytes[..5].copy_from_slice(&[row, row, 64, 64, 64]);
+        shapes.rows[..5].copy_from_slice(&[16, 16, lines, 16, 16]);
         shapes
     }
 }
@@ -93,19 +94,7 @@ pub(super) unsafe fn multiply(
     let shapes = Shapes::new(BLOCK / matrix.scales_each());
     // SAFETY: the processor has tiles, and the shapes are ones that it knows.
     unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const shapes, options(nostack, preserves_flags)) };
-    for group in groups.clone().step_by(2) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            match (matrix.bits(), matrix.scales_each(), groups.end - group) {
-                (Bits::Four, _, 1) => strip::<FOUR, 1, 1>(matrix, group, rows, out),
-                (Bits::Four, _, _) => strip::<FOUR, 1, 2>(matrix, group, rows, out),
-                (Bits::Eight, 1, 1) => strip::<EIGHT, 1, 1>(matrix, group, rows, out),
-                (Bits::Eight, 1, _) => strip::<EIGHT, 1, 2>(matrix, group, rows, out),
-                (Bits::Eight, _, 1) => strip::<EIGHT, 2, 1>(matrix, group, rows, out),
-                (Bits::Eight, _, _) => strip::<EIGHT, 2, 2>(matrix, group, rows, out),
-            }
-        }
-    }
+    strips!(strip, matrix, groups, rows, out);
     // SAFETY: the tiles were this function's.
     unsafe { asm!("tilerelease", options(nostack, preserves_flags)) };
 }
@@ -211,20 +200,20 @@ unsafe fn add<const PARTS: usize, const G: usize>(
             asm!(
                 "tileloadd tmm0, [{upper} + {stride}*1]",
                 "tileloadd tmm1, [{lower} + {stride}*1]",
-                upper = in(reg) upper_bytes[0][columns..].as_ptr(),
-                lower = in(reg) lower_bytes[0][columns..].as_ptr(),
+                upper = in(reg) upper_bytes.as_flattened()[columns..].as_ptr(),
+                lower = in(reg) lower_bytes.as_flattened()[columns..].as_ptr(),
                 stride = in(reg) BLOCK,
                 options(nostack, preserves_flags),
             );
             for g in 0..G {
                 asm!(
                     "tileloadd tmm2, [{weights} + {stride}*1]",
+                    "tilezero tmm3",
                     "tilezero tmm4",
-                    "tilezero tmm5",
-                    "tdpbsud tmm4, tmm0, tmm2",
-                    "tdpbsud tmm5, tmm1, tmm2",
-                    "tilestored [{upper} + {stride}*1], tmm4",
-                    "tilestored [{lower} + {stride}*1], tmm5",
+                    "tdpbsud tmm3, tmm0, tmm2",
+                    "tdpbsud tmm4, tmm1, tmm2",
+                    "tilestored [{upper} + {stride}*1], tmm3",
+                    "tilestored [{lower} + {stride}*1], tmm4",
                     weights = in(reg) fours[g][columns / 4..].as_ptr(),
                     upper = in(reg) &raw mut upper[g],
                     lower = in(reg) &raw mut lower[g],

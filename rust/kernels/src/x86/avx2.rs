@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
+use super::{EIGHT, FOUR, NOTHING};
 use crate::format::Bits;
 use crate::matrix::{Halves, Line};
 use crate::product::Output;
@@ -19,12 +20,6 @@ pub(super) fn round(
 ) {
     round_blocks(matrix, numbers, rounded, blocks);
 }
-
-/// Lines of a block whose numbers have 4 bits.
-const FOUR: usize = Bits::Four.lines();
-
-/// Lines of a block whose numbers have 8 bits.
-const EIGHT: usize = Bits::Eight.lines();
 
 /// Rows that are multiplied together: as many as there are registers for their sums.
 const ROWS: usize = 3;
@@ -75,9 +70,6 @@ unsafe fn strip<const LINES: usize, const PARTS: usize>(
         }
     }
 }
-
-/// What a row is at first.
-const NOTHING: Pairs = [[0; 2]; BLOCK / 2];
 
 /// `M` rows from `row` on with a group of a matrix, which takes two registers. Whatever `M` is, each
 /// result is summed in the same order.

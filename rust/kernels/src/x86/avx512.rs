@@ -4,6 +4,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::ops::Range;
 
+use super::{EIGHT, FOUR, NOTHING};
 use crate::format::Bits;
 use crate::matrix::{Group, Halves, Line};
 use crate::product::Output;
@@ -20,12 +21,6 @@ pub(super) fn round(
 ) {
     round_blocks(matrix, numbers, rounded, blocks);
 }
-
-/// Lines of a block whose numbers have 4 bits.
-pub(super) const FOUR: usize = Bits::Four.lines();
-
-/// Lines of a block whose numbers have 8 bits.
-pub(super) const EIGHT: usize = Bits::Eight.lines();
 
 /// Lines of a block whose numbers have 16 bits.
 const WIDE: usize = BLOCK;
@@ -44,19 +39,7 @@ pub(super) unsafe fn multiply(
     rows: &RoundedRows,
     out: &Output,
 ) {
-    for group in groups.clone().step_by(2) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            match (matrix.bits(), matrix.scales_each(), groups.end - group) {
-                (Bits::Four, _, 1) => strip::<FOUR, 1, 1>(matrix, group, rows, out),
-                (Bits::Four, _, _) => strip::<FOUR, 1, 2>(matrix, group, rows, out),
-                (Bits::Eight, 1, 1) => strip::<EIGHT, 1, 1>(matrix, group, rows, out),
-                (Bits::Eight, 1, _) => strip::<EIGHT, 1, 2>(matrix, group, rows, out),
-                (Bits::Eight, _, 1) => strip::<EIGHT, 2, 1>(matrix, group, rows, out),
-                (Bits::Eight, _, _) => strip::<EIGHT, 2, 2>(matrix, group, rows, out),
-            }
-        }
-    }
+    strips!(strip, matrix, groups, rows, out);
 }
 
 /// All rows with `G` groups of a matrix from `group` on, with so many lines a block, and
@@ -169,9 +152,6 @@ unsafe fn few<const LINES: usize, const PARTS: usize, const G: usize>(
         }
     }
 }
-
-/// What a row is at first.
-const NOTHING: Pairs = [[0; 2]; BLOCK / 2];
 
 /// Adds to the results what some of the columns make: `M` rows with `G` groups of a matrix. The first
 /// columns find nothing to add to. Whatever `M` and `G` are, each result is summed in the same order.
