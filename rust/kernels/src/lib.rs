@@ -1,21 +1,29 @@
-//! Products of quantised matrices with rows of floating point numbers, on the vector instructions of
-//! the CPU.
+//! What a language model spends its time with, on the vector instructions of the CPU: products of
+//! quantised matrices with rows of floating point numbers, and attention.
 //!
-//! This crate is where the `unsafe` code of the kernels lives; what it offers is safe. A
-//! [`PackedMatrix`] holds weights in the order in which the kernels read them; what is multiplied is
-//! rounded to 16 bits first. The kernels share the threads of Candle's barrier pool.
+//! This crate is where the `unsafe` code of the kernels lives; what it offers is safe.
+//!
+//! - A [`PackedMatrix`] holds weights in the order in which the kernels read them; what is multiplied is
+//!   rounded to 16 bits first.
+//! - A [`KvCache`] holds the keys and values of a sequence, over which [`attend`] lets queries look.
+//! - [`numbers`] are functions that compilers turn into vector instructions.
+//!
+//! The kernels share the threads of Candle's barrier pool.
 //!
 //! A result depends on its own row of numbers and its own row of weights alone, to the last bit: not on
 //! how many rows are multiplied together, nor on the number of threads.
 
+mod attention;
 mod format;
 mod matrix;
+pub mod numbers;
 mod parts;
 mod product;
 mod rows;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub use attention::{KvCache, Queries, Strided, attend};
 pub use matrix::PackedMatrix;
 pub use parts::for_each_part;
 

@@ -23,8 +23,11 @@ macro_rules! strips {
 mod amx;
 mod avx2;
 mod avx512;
+mod lanes;
 
 use std::ops::Range;
+
+pub(crate) use lanes::Two;
 
 use crate::format::Bits;
 use crate::product::Output;

@@ -1,13 +1,12 @@
-//! Attention of several queries a key head (Ainslie et al. 2023, GQA) over a KV cache.
+//! Attention of several queries a key head (Ainslie et al. 2023, GQA) over KV caches.
 
-use candle_core::{Result, Tensor};
+use candle_core::{CpuStorage, DType, Device, Layout, Result, Storage, Tensor, bail};
+use candle4j_kernels::{Queries, Strided, attend};
 
 use super::cache::SequenceCache;
-use super::few_queries::{FEW, FewQueries};
 use super::linear::{FusedLinear, Linear};
 use super::norm::Norm;
 use super::rotary::Angles;
-use super::rows::{at_once, usable};
 use super::softmax::MaskedSoftmax;
 
 /// Weights and shape of one layer's attention.
@@ -29,54 +28,102 @@ pub(crate) struct Attention {
 }
 
 impl Attention {
-    /// `x` holds the rows of all sequences, `spans` says how many belong to each, in order. Keys and
-    /// values go into the caches; the answer has the shape of `x`.
+    /// `x` holds the rows of all sequences, which say how many belong to each, in order. Keys and values
+    /// go into the caches; the answer has the shape of `x`.
     pub(crate) fn forward(
         &self,
         x: &Tensor,
         angles: &Angles,
-        caches: &[(&mut SequenceCache, usize)],
+        sequences: &mut [(&mut SequenceCache, usize)],
     ) -> Result<Tensor> {
-        let rows = x.dim(0)?;
         let [q, k, v] = self.qkv.forward::<3>(x)?;
         let (q_norm, k_norm) = match &self.norms {
             Some((q_norm, k_norm)) => (Some(q_norm), Some(k_norm)),
             None => (None, None),
         };
         let (q, k) = (angles.rotate(&q, q_norm)?, angles.rotate(&k, k_norm)?);
-        let v = v
-            .contiguous()?
-            .reshape((rows, self.kv_heads, self.head_dim))?;
-        let mut start = 0;
-        let places: Vec<(usize, usize)> = caches
-            .iter()
-            .map(|(_, count)| {
-                start += count;
-                (start - count, *count)
-            })
-            .collect();
-        let one = |index: usize| {
-            let (start, count) = places[index];
-            let part = |tensor: &Tensor| tensor.narrow(0, start, count);
-            self.attend(&part(&q)?, &part(&k)?, &part(&v)?, &*caches[index].0)
-        };
-        let attended = match places.as_slice() {
-            [_] => one(0)?,
-            several => {
-                let parts = if usable(&q) && several.iter().all(|(_, rows)| *rows <= FEW) {
-                    at_once(several.len(), one)?
-                } else {
-                    (0..several.len()).map(one).collect::<Result<Vec<_>>>()?
-                };
-                Tensor::cat(&parts, 0)?
-            }
+        let attended = match x.device() {
+            Device::Cpu => self.by_kernels(&q, &k, &v, sequences)?,
+            _ => self.by_tensors(&q, &k, &v, sequences)?,
         };
         self.output.forward(&attended)
     }
 
-    /// The rows of one sequence.
-    fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor, cache: &SequenceCache) -> Result<Tensor> {
-        let (rows, group) = (q.dim(0)?, self.heads / self.kv_heads);
+    /// What queries and keys, `rows × heads × head_dim`, and values, a row of all heads each, give on
+    /// the CPU.
+    fn by_kernels(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        sequences: &mut [(&mut SequenceCache, usize)],
+    ) -> Result<Tensor> {
+        let dtype = q.dtype();
+        let in_32_bits = |tensor: &Tensor| tensor.to_dtype(DType::F32);
+        let (q, k, v) = (
+            in_32_bits(&q.flatten_from(1)?)?,
+            in_32_bits(&k.flatten_from(1)?)?,
+            in_32_bits(v)?,
+        );
+        let (rows, width) = q.dims2()?;
+        let (q, k, v) = (
+            q.storage_and_layout(),
+            k.storage_and_layout(),
+            v.storage_and_layout(),
+        );
+        let (q, k, v) = (
+            strided(&q.0, q.1)?,
+            strided(&k.0, k.1)?,
+            strided(&v.0, v.1)?,
+        );
+        let mut start = 0;
+        let mut queries = Vec::with_capacity(sequences.len());
+        for (cache, count) in sequences {
+            let rows = start..start + *count;
+            start = rows.end;
+            let first = cache.len();
+            queries.push(Queries {
+                cache: cache.write(self.layer, k.rows(&rows), v.rows(&rows))?,
+                rows: q.rows(&rows),
+                heads: self.heads,
+                first,
+                window: self.window,
+                scale: self.scale(),
+            });
+        }
+        let mut out = vec![0f32; rows * width];
+        attend(&queries, &mut out);
+        Tensor::from_vec(out, (rows, width), &Device::Cpu)?.to_dtype(dtype)
+    }
+
+    /// The same on any device, by matrix products.
+    fn by_tensors(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        sequences: &[(&mut SequenceCache, usize)],
+    ) -> Result<Tensor> {
+        let v = v
+            .contiguous()?
+            .reshape((q.dim(0)?, self.kv_heads, self.head_dim))?;
+        let mut start = 0;
+        let mut parts = Vec::with_capacity(sequences.len());
+        for (cache, count) in sequences {
+            let part = |tensor: &Tensor| tensor.narrow(0, start, *count);
+            parts.push(self.sequence_by_tensors(&part(q)?, &part(k)?, &part(&v)?, cache)?);
+            start += count;
+        }
+        Tensor::cat(&parts, 0)
+    }
+
+    fn sequence_by_tensors(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        cache: &SequenceCache,
+    ) -> Result<Tensor> {
         let position = cache.len();
         // What the first query does not see any more, none does.
         let from = match self.window {
@@ -85,23 +132,29 @@ impl Attention {
         };
         let (keys, values) = cache.append(self.layer, k, v, from)?;
         let softmax = MaskedSoftmax {
-            scale: 1.0 / (self.head_dim as f32).sqrt(),
-            queries: rows,
+            scale: self.scale(),
+            queries: q.dim(0)?,
             first: position - from,
             window: self.window,
         };
-        if rows <= FEW && usable(q) {
-            return q.apply_op3_no_bwd(&keys, &values, &FewQueries { softmax });
-        }
-        let q = q
-            .reshape((rows, self.kv_heads, group, self.head_dim))?
-            .permute((1, 2, 0, 3))?
-            .reshape((self.kv_heads, group * rows, self.head_dim))?;
-        let weights = softmax.apply(q.matmul(&keys.transpose(1, 2)?)?)?;
-        weights
-            .matmul(&values)?
-            .reshape((self.kv_heads, group, rows, self.head_dim))?
-            .permute((2, 0, 1, 3))?
-            .reshape((rows, self.heads * self.head_dim))
+        softmax.attend(q, &keys, &values)
     }
+
+    fn scale(&self) -> f32 {
+        1.0 / (self.head_dim as f32).sqrt()
+    }
+}
+
+/// The rows of a matrix in 32 bits on the CPU.
+fn strided<'a>(storage: &'a Storage, layout: &Layout) -> Result<Strided<'a>> {
+    let (Storage::Cpu(CpuStorage::F32(numbers)), &[rows, _], &[stride, 1]) =
+        (storage, layout.dims(), layout.stride())
+    else {
+        bail!("expected rows in 32 bits without gaps inside");
+    };
+    Ok(Strided {
+        numbers: &numbers[layout.start_offset()..],
+        stride,
+        rows,
+    })
 }

@@ -1,19 +1,21 @@
 //! The keys and values of one sequence.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor, bail};
+use candle4j_kernels::{KvCache, Strided};
 
 /// Positions that a cache has room for at first, and the least by which it grows.
 const BLOCK: usize = 256;
 
-/// The keys and values of one layer, each `kv_heads × capacity × head_dim`.
+/// The keys and values of one layer.
 ///
-/// A token's keys and values are written behind those of the others in place; the tensors are
-/// copied only when they grow, which is by doubling, so the cost of a token does not depend on how
-/// many came before.
+/// A token's are written behind those of the others in place; all are copied only when a cache grows,
+/// which is by doubling, so the cost of a token does not depend on how many came before.
 #[derive(Debug)]
-struct LayerCache {
-    keys: Tensor,
-    values: Tensor,
+enum LayerCache {
+    /// In the order of our own kernels, on the CPU.
+    Kernels(KvCache),
+    /// On another device, each `kv_heads × capacity × head_dim`.
+    Tensors { keys: Tensor, values: Tensor },
 }
 
 /// The KV cache of one sequence.
@@ -34,8 +36,49 @@ pub(crate) struct CacheShape {
     pub(crate) layers: usize,
     pub(crate) kv_heads: usize,
     pub(crate) head_dim: usize,
+    /// The type that keys and values are kept in.
     pub(crate) dtype: DType,
     pub(crate) device: Device,
+}
+
+impl CacheShape {
+    fn layer(&self, capacity: usize) -> Result<LayerCache> {
+        let (heads, width) = (self.kv_heads, self.head_dim);
+        if self.device.is_cpu() {
+            return match KvCache::new(self.dtype, heads, width, capacity) {
+                Some(cache) => Ok(LayerCache::Kernels(cache)),
+                None => bail!("no keys and values can be kept in {:?}", self.dtype),
+            };
+        }
+        let empty = || Tensor::zeros((heads, capacity, width), self.dtype, &self.device);
+        Ok(LayerCache::Tensors {
+            keys: empty()?,
+            values: empty()?,
+        })
+    }
+}
+
+impl LayerCache {
+    /// A cache with room for `capacity` positions, and the first `len` of this one.
+    fn resized(&self, shape: &CacheShape, len: usize, capacity: usize) -> Result<Self> {
+        let (keys, values) = match self {
+            LayerCache::Kernels(cache) => {
+                return Ok(LayerCache::Kernels(cache.resized(len, capacity)));
+            }
+            LayerCache::Tensors { keys, values } => (keys, values),
+        };
+        let resized = shape.layer(capacity)?;
+        if let LayerCache::Tensors {
+            keys: new_keys,
+            values: new_values,
+        } = &resized
+            && len > 0
+        {
+            new_keys.slice_set(&keys.narrow(1, 0, len)?.contiguous()?, 1, 0)?;
+            new_values.slice_set(&values.narrow(1, 0, len)?.contiguous()?, 1, 0)?;
+        }
+        Ok(resized)
+    }
 }
 
 impl SequenceCache {
@@ -64,12 +107,8 @@ impl SequenceCache {
     pub(crate) fn fork(&self) -> Result<Self> {
         let mut fork = Self::new(self.shape.clone(), self.limit);
         if self.len > 0 {
-            fork.reserve(self.len)?;
-            for (from, to) in self.layers.iter().zip(&fork.layers) {
-                let filled = |tensor: &Tensor| tensor.narrow(1, 0, self.len)?.contiguous();
-                to.keys.slice_set(&filled(&from.keys)?, 1, 0)?;
-                to.values.slice_set(&filled(&from.values)?, 1, 0)?;
-            }
+            fork.capacity = self.len.next_multiple_of(BLOCK);
+            fork.layers = self.resized(fork.capacity)?;
             fork.len = self.len;
         }
         Ok(fork)
@@ -85,38 +124,43 @@ impl SequenceCache {
             .next_multiple_of(BLOCK)
             .max(2 * self.capacity)
             .min(self.limit.max(needed));
-        let CacheShape {
-            kv_heads,
-            head_dim,
-            dtype,
-            ref device,
-            ..
-        } = self.shape;
-        for index in 0..self.shape.layers {
-            let empty = || Tensor::zeros((kv_heads, capacity, head_dim), dtype, device);
-            let grown = LayerCache {
-                keys: empty()?,
-                values: empty()?,
-            };
-            match self.layers.get_mut(index) {
-                None => self.layers.push(grown),
-                Some(layer) => {
-                    if self.len > 0 {
-                        let filled = |tensor: &Tensor| tensor.narrow(1, 0, self.len)?.contiguous();
-                        grown.keys.slice_set(&filled(&layer.keys)?, 1, 0)?;
-                        grown.values.slice_set(&filled(&layer.values)?, 1, 0)?;
-                    }
-                    *layer = grown;
-                }
-            }
-        }
+        self.layers = match self.layers.is_empty() {
+            true => (0..self.shape.layers)
+                .map(|_| self.shape.layer(capacity))
+                .collect::<Result<_>>()?,
+            false => self.resized(capacity)?,
+        };
         self.capacity = capacity;
         Ok(())
     }
 
-    /// Writes the keys and values of new positions into a layer, each `rows × kv_heads × head_dim`;
-    /// answers with all of that layer's from position `from` on, `kv_heads × positions × head_dim`.
-    /// Room for them was [reserved](Self::reserve), and they count once [`Self::advance`] is called.
+    fn resized(&self, capacity: usize) -> Result<Vec<LayerCache>> {
+        self.layers
+            .iter()
+            .map(|layer| layer.resized(&self.shape, self.len, capacity))
+            .collect()
+    }
+
+    /// Writes the keys and values of new positions into a layer on the CPU, rows of
+    /// `kv_heads × head_dim`; answers with all of that layer's. Room for them was
+    /// [reserved](Self::reserve), and they count once [`Self::advance`] is called.
+    pub(crate) fn write(
+        &mut self,
+        layer: usize,
+        keys: Strided,
+        values: Strided,
+    ) -> Result<&KvCache> {
+        match &mut self.layers[layer] {
+            LayerCache::Kernels(cache) => {
+                cache.write(self.len, keys, values);
+                Ok(cache)
+            }
+            LayerCache::Tensors { .. } => bail!("a cache that is not on the CPU"),
+        }
+    }
+
+    /// The same on other devices, with tensors of `rows × kv_heads × head_dim`; answers with all of that
+    /// layer's from position `from` on, `kv_heads × positions × head_dim`.
     pub(crate) fn append(
         &self,
         layer: usize,
@@ -124,15 +168,21 @@ impl SequenceCache {
         values: &Tensor,
         from: usize,
     ) -> Result<(Tensor, Tensor)> {
-        let layer = &self.layers[layer];
+        let LayerCache::Tensors {
+            keys: all_keys,
+            values: all_values,
+        } = &self.layers[layer]
+        else {
+            bail!("a cache that is on the CPU");
+        };
         let rows = keys.dim(0)?;
         let by_head = |tensor: &Tensor| tensor.transpose(0, 1)?.contiguous();
-        layer.keys.slice_set(&by_head(keys)?, 1, self.len)?;
-        layer.values.slice_set(&by_head(values)?, 1, self.len)?;
+        all_keys.slice_set(&by_head(keys)?, 1, self.len)?;
+        all_values.slice_set(&by_head(values)?, 1, self.len)?;
         let count = self.len + rows - from;
         Ok((
-            layer.keys.narrow(1, from, count)?,
-            layer.values.narrow(1, from, count)?,
+            all_keys.narrow(1, from, count)?,
+            all_values.narrow(1, from, count)?,
         ))
     }
 

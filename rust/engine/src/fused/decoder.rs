@@ -77,7 +77,11 @@ impl Decoder {
                 layers: config.layers.len(),
                 kv_heads: config.num_kv_heads,
                 head_dim: config.head_dim,
-                dtype: source.dtype(),
+                dtype: match source.device().is_cpu() && source.quantised() {
+                    // Weights of 8 bits or less lose far more than keys and values do here.
+                    true => DType::F16,
+                    false => source.dtype(),
+                },
                 device: source.device().clone(),
             },
             dtype: source.dtype(),
@@ -148,13 +152,13 @@ impl Decoder {
         let tokens = Tensor::from_vec(tokens, rows, &self.device)?;
         let angles = self.rotary.angles(&places, &self.device);
         let mut x = self.embedding.select(&tokens, self.dtype)?;
-        let caches: Vec<(&mut SequenceCache, usize)> = pieces
+        let mut caches: Vec<(&mut SequenceCache, usize)> = pieces
             .iter_mut()
             .map(|piece| (&mut *piece.cache, piece.tokens.len()))
             .collect();
         for (index, layer) in self.layers.iter().enumerate() {
             let normed = layer.attention_norm.forward(&x)?;
-            x = (x + layer.attention.forward(&normed, &angles, &caches)?)?;
+            x = (x + layer.attention.forward(&normed, &angles, &mut caches)?)?;
             if index + 1 == self.layers.len() && wanted.len() < rows {
                 // Nobody sees the other rows any more.
                 let wanted = Tensor::from_slice(&wanted, wanted.len(), &self.device)?;

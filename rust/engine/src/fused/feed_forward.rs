@@ -5,8 +5,8 @@ use pulp::{Arch, NullaryFnOnce};
 
 use super::linear::{FusedLinear, Linear};
 use super::rows::{Rows, for_each_row, usable};
-use super::vector::exp;
 use crate::model::decoder_config::Activation;
+use candle4j_kernels::numbers::exp;
 
 /// `down(act(gate(x)) · up(x))` (Shazeer 2020).
 #[derive(Debug)]

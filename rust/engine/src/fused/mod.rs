@@ -20,7 +20,6 @@ mod attention;
 mod cache;
 mod decoder;
 mod feed_forward;
-mod few_queries;
 mod linear;
 mod norm;
 mod rotary;
@@ -29,7 +28,6 @@ mod scheduler;
 mod sequence;
 mod softmax;
 mod source;
-mod vector;
 
 pub(crate) use decoder::Decoder;
 pub(crate) use linear::{Matrix, quantised_bytes, quantised_matrix};

@@ -1,13 +1,8 @@
-//! Softmax over the positions that a query sees.
+//! Attention by matrix products, with the softmax of whole rows: for devices without kernels of our own.
 
-use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Result, Tensor, bail};
-use pulp::{Arch, NullaryFnOnce};
+use candle_core::{DType, Result, Tensor};
 
-use super::rows::{for_each_row, usable};
-use super::vector::{exp, greatest, sum};
-
-/// Turns attention scores into weights, in place: scales them, hides what a query does not see,
-/// and takes the softmax of each row.
+/// The softmax over the positions that a query sees.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MaskedSoftmax {
     /// What scores are multiplied by.
@@ -21,12 +16,27 @@ pub(crate) struct MaskedSoftmax {
 }
 
 impl MaskedSoftmax {
-    /// Applies it to scores of shape `heads × rows × columns`, contiguous, and answers with them.
-    pub(crate) fn apply(&self, scores: Tensor) -> Result<Tensor> {
-        if usable(&scores) {
-            scores.inplace_op1(self)?;
-            return Ok(scores);
-        }
+    /// What queries of `rows × heads × head_dim` make of keys and values of
+    /// `kv_heads × positions × head_dim`: `rows × (heads · head_dim)`.
+    pub(crate) fn attend(&self, q: &Tensor, keys: &Tensor, values: &Tensor) -> Result<Tensor> {
+        let (rows, heads, head_dim) = q.dims3()?;
+        let kv_heads = keys.dim(0)?;
+        let group = heads / kv_heads;
+        let q = q
+            .reshape((rows, kv_heads, group, head_dim))?
+            .permute((1, 2, 0, 3))?
+            .reshape((kv_heads, group * rows, head_dim))?;
+        let weights = self.apply(&q.matmul(&keys.transpose(1, 2)?)?)?;
+        weights
+            .matmul(values)?
+            .reshape((kv_heads, group, rows, head_dim))?
+            .permute((2, 0, 1, 3))?
+            .reshape((rows, heads * head_dim))
+    }
+
+    /// Turns scores of shape `heads × rows × columns` into weights: scales them, hides what a query does
+    /// not see, and takes the softmax of each row.
+    fn apply(&self, scores: &Tensor) -> Result<Tensor> {
         let (heads, rows, columns) = scores.dims3()?;
         let dtype = scores.dtype();
         let mut scores = (scores.to_dtype(DType::F32)? * f64::from(self.scale))?;
@@ -50,63 +60,81 @@ impl MaskedSoftmax {
     }
 
     /// The columns that a query sees.
-    pub(super) fn seen(&self, query: usize) -> std::ops::Range<usize> {
+    fn seen(&self, query: usize) -> std::ops::Range<usize> {
         let end = self.first + query + 1;
         self.window.map_or(0, |window| end.saturating_sub(window))..end
     }
-
-    /// Turns the scores of one row into weights.
-    fn row(&self, arch: Arch, index: usize, row: &mut [f32]) {
-        let seen = self.seen(index % self.queries);
-        row[..seen.start].fill(0.0);
-        row[seen.end..].fill(0.0);
-        arch.dispatch(Weights {
-            scores: &mut row[seen],
-            scale: self.scale,
-        });
-    }
 }
 
-/// Scores that become weights, compiled for the vector instructions that the processor has.
-struct Weights<'a> {
-    scores: &'a mut [f32],
-    scale: f32,
-}
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Tensor};
+    use candle4j_kernels::{KvCache, Queries, Strided, attend};
 
-impl NullaryFnOnce for Weights<'_> {
-    type Output = ();
+    use super::*;
 
-    #[inline(always)]
-    fn call(self) {
-        for score in self.scores.iter_mut() {
-            *score *= self.scale;
-        }
-        let best = greatest(self.scores);
-        for score in self.scores.iter_mut() {
-            *score = exp(*score - best);
-        }
-        let factor = 1.0 / sum(self.scores);
-        for score in self.scores {
-            *score *= factor;
-        }
-    }
-}
-
-impl InplaceOp1 for MaskedSoftmax {
-    fn name(&self) -> &'static str {
-        "masked-softmax"
+    /// Numbers between -1 and 1 that do not repeat soon.
+    fn numbers(count: usize, factor: usize) -> Vec<f32> {
+        (0..count)
+            .map(|i| ((i * factor) % 1009) as f32 / 504.5 - 1.0)
+            .collect()
     }
 
-    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
-        let (CpuStorage::F32(scores), Some((start, end))) = (storage, layout.contiguous_offsets())
-        else {
-            bail!("masked-softmax takes contiguous scores in 32 bits");
-        };
-        let columns = layout.dims().last().copied().unwrap_or(1);
-        let arch = Arch::new();
-        for_each_row(&mut scores[start..end], columns, |index, row| {
-            self.row(arch, index, row);
-        });
-        Ok(())
+    fn strided(numbers: &[f32], stride: usize) -> Strided<'_> {
+        Strided {
+            numbers,
+            stride,
+            rows: numbers.len() / stride,
+        }
+    }
+
+    #[test]
+    fn it_equals_the_kernels_of_the_cpu() {
+        for (rows, heads, kv_heads, width, positions, window) in [
+            (1, 9, 3, 64, 700, None),
+            (8, 2, 1, 128, 600, None),
+            (3, 4, 2, 16, 1030, Some(300)),
+            (50, 4, 1, 36, 513, Some(2)),
+        ] {
+            let softmax = MaskedSoftmax {
+                scale: 1.0 / (width as f32).sqrt(),
+                queries: rows,
+                first: positions - rows,
+                window,
+            };
+            let (q, k, v) = (
+                numbers(rows * heads * width, 37),
+                numbers(positions * kv_heads * width, 71),
+                numbers(positions * kv_heads * width, 113),
+            );
+            let mut cache = KvCache::new(DType::F32, kv_heads, width, positions).unwrap();
+            let row = kv_heads * width;
+            cache.write(0, strided(&k, row), strided(&v, row));
+            let mut got = vec![0f32; q.len()];
+            let queries = Queries {
+                cache: &cache,
+                rows: strided(&q, heads * width),
+                heads,
+                first: softmax.first,
+                window,
+                scale: softmax.scale,
+            };
+            attend(&[queries], &mut got);
+            let by_head = |numbers: &[f32]| {
+                Tensor::from_slice(numbers, (positions, kv_heads, width), &Device::Cpu)
+                    .and_then(|tensor| tensor.transpose(0, 1)?.contiguous())
+                    .unwrap()
+            };
+            let expected = Tensor::from_slice(&q, (rows, heads, width), &Device::Cpu)
+                .and_then(|q| softmax.attend(&q, &by_head(&k), &by_head(&v)))
+                .and_then(|tensor| tensor.flatten_all()?.to_vec1::<f32>())
+                .unwrap();
+            for (got, expected) in got.iter().zip(&expected) {
+                assert!(
+                    (got - expected).abs() < 1e-5,
+                    "{rows} of {heads}, {width} wide, {positions}: {got} instead of {expected}"
+                );
+            }
+        }
     }
 }

@@ -25,6 +25,9 @@ pub(crate) trait TensorSource {
     /// The type in which the decoder computes between its matrices.
     fn dtype(&self) -> DType;
 
+    /// Whether the matrices of its layers are quantised.
+    fn quantised(&self) -> bool;
+
     /// Where it computes.
     fn device(&self) -> &Device;
 }
@@ -69,7 +72,7 @@ impl FolderSource {
         self.weights.tensor(entry, self.dtype, &self.device)
     }
 
-    fn quantised(
+    fn quantised_matrix(
         &self,
         name: &str,
         shape: (usize, usize),
@@ -111,13 +114,17 @@ impl TensorSource for FolderSource {
             None => self.tensor(name, &dims).map(Matrix::Dense),
             Some(dtype) => {
                 let entry = self.weights.expect(name, &dims)?;
-                self.quantised(name, shape, entry, dtype)
+                self.quantised_matrix(name, shape, entry, dtype)
             }
         }
     }
 
     fn vector(&self, name: &str, len: usize) -> Result<Tensor> {
         self.tensor(name, &[len])
+    }
+
+    fn quantised(&self) -> bool {
+        self.quantise.is_some()
     }
 
     fn dtype(&self) -> DType {

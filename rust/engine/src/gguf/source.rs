@@ -113,6 +113,13 @@ impl TensorSource for GgufSource<'_> {
         DType::F32
     }
 
+    fn quantised(&self) -> bool {
+        let queries = place("model.layers.0.self_attn.q_proj.weight");
+        self.view
+            .placed(&queries.tensor)
+            .is_ok_and(|placed| placed.dtype().block_size() > 1)
+    }
+
     fn device(&self) -> &Device {
         self.device
     }

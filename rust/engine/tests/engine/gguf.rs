@@ -194,7 +194,8 @@ fn small_numbers_are_multiplied_as_they_are() {
         let packed = GgufFile::of("llama-gqa", dtype).load().unwrap();
         assert_eq!(packed.info().precision, name);
         let wrong = squares(&logprobs(packed, prompt), &exact) / exact.len() as f32;
-        assert!(wrong < 1e-6, "{name}: {wrong}");
+        // Keys and values are rounded to 16 bits, and so is what weights are multiplied with.
+        assert!(wrong < 2e-5, "{name}: {wrong}");
     }
 }
 

@@ -1,18 +1,18 @@
 //! Functions of many numbers, written so that compilers turn them into vector instructions where they are
-//! inlined into a [dispatch](pulp::Arch::dispatch).
+//! inlined into a function for which these are enabled.
 
 /// Sums that are kept side by side.
 const LANES: usize = 16;
 
 /// The sum of all numbers.
 #[inline(always)]
-pub(super) fn sum(numbers: &[f32]) -> f32 {
+pub fn sum(numbers: &[f32]) -> f32 {
     fold(numbers, 0.0, |a, b| a + b)
 }
 
 /// The greatest number, whatever is not one left out.
 #[inline(always)]
-pub(super) fn greatest(numbers: &[f32]) -> f32 {
+pub fn greatest(numbers: &[f32]) -> f32 {
     fold(numbers, f32::NEG_INFINITY, f32::max)
 }
 
@@ -36,7 +36,7 @@ fn fold(numbers: &[f32], start: f32, step: impl Fn(f32, f32) -> f32 + Copy) -> f
 /// exponential is a polynomial (Cody and Waite 1980, "Software Manual for the Elementary Functions").
 /// The standard library's is a call for every number.
 #[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
+pub fn exp(x: f32) -> f32 {
     /// Added to a number between -2²² and 2²², this leaves its whole part in the last bits.
     const WHOLE: f32 = 1.5 * (1 << 23) as f32;
     const LEAST: f32 = -87.0;

@@ -1,0 +1,151 @@
+//! Sixteen numbers side by side, in whatever registers a processor has.
+
+use half::{bf16, f16};
+
+use crate::LANES;
+
+/// Sixteen floating point numbers.
+///
+/// What uses it is compiled once for each kind, inlined into a function for which the instructions are
+/// enabled; so all of it is `#[inline(always)]`, and without closures, which are compiled by themselves.
+pub(crate) trait Lanes: Copy {
+    /// Heads that are looked at together, at most 4: as many as registers hold the sums of.
+    const HEADS: usize;
+
+    /// Sixteens of a value that are summed together, at most 4.
+    const COLUMNS: usize;
+
+    /// The same number 16 times.
+    ///
+    /// # Safety
+    /// As for all of these: the processor has the instructions.
+    unsafe fn splat(number: f32) -> Self;
+
+    /// Reads numbers.
+    ///
+    /// # Safety
+    /// See [`Self::splat`].
+    unsafe fn load(numbers: &[f32; LANES]) -> Self;
+
+    /// Reads numbers of 16 bits.
+    ///
+    /// # Safety
+    /// See [`Self::splat`].
+    unsafe fn widen_f16(numbers: &[f16; LANES]) -> Self;
+
+    /// Reads the upper halves of numbers.
+    ///
+    /// # Safety
+    /// See [`Self::splat`].
+    unsafe fn widen_bf16(numbers: &[bf16; LANES]) -> Self;
+
+    /// Writes numbers.
+    ///
+    /// # Safety
+    /// See [`Self::splat`].
+    unsafe fn store(self, numbers: &mut [f32; LANES]);
+
+    /// `self · factor + more`.
+    ///
+    /// # Safety
+    /// See [`Self::splat`].
+    unsafe fn mul_add(self, factor: Self, more: Self) -> Self;
+
+    /// `self · factor`.
+    ///
+    /// # Safety
+    /// See [`Self::splat`].
+    unsafe fn mul(self, factor: Self) -> Self;
+}
+
+/// What every processor has: the compiler finds the vector instructions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Portable([f32; LANES]);
+
+impl Lanes for Portable {
+    const HEADS: usize = 2;
+    const COLUMNS: usize = 2;
+
+    #[inline(always)]
+    unsafe fn splat(number: f32) -> Self {
+        Self([number; LANES])
+    }
+
+    #[inline(always)]
+    unsafe fn load(numbers: &[f32; LANES]) -> Self {
+        Self(*numbers)
+    }
+
+    #[inline(always)]
+    unsafe fn widen_f16(numbers: &[f16; LANES]) -> Self {
+        let mut wide = [0f32; LANES];
+        for (wide, half) in wide.iter_mut().zip(numbers) {
+            *wide = widen_f16(half.to_bits());
+        }
+        Self(wide)
+    }
+
+    #[inline(always)]
+    unsafe fn widen_bf16(numbers: &[bf16; LANES]) -> Self {
+        let mut wide = [0f32; LANES];
+        for (wide, half) in wide.iter_mut().zip(numbers) {
+            *wide = f32::from_bits(u32::from(half.to_bits()) << 16);
+        }
+        Self(wide)
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, numbers: &mut [f32; LANES]) {
+        *numbers = self.0;
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(mut self, factor: Self, more: Self) -> Self {
+        for ((number, factor), more) in self.0.iter_mut().zip(factor.0).zip(more.0) {
+            // A fused one would be a call where the instruction is not known to be there.
+            *number = *number * factor + more;
+        }
+        self
+    }
+
+    #[inline(always)]
+    unsafe fn mul(mut self, factor: Self) -> Self {
+        for (number, factor) in self.0.iter_mut().zip(factor.0) {
+            *number *= factor;
+        }
+        self
+    }
+}
+
+/// A number of 16 bits, without branches and calls, which a compiler could not turn into vector
+/// instructions.
+#[inline(always)]
+fn widen_f16(bits: u16) -> f32 {
+    /// What the exponents of the two formats differ by.
+    const EXPONENTS: f32 = f32::from_bits((127 + 112) << 23);
+    const NOT_FINITE: u32 = 0x7c00 << 13;
+    let bits = u32::from(bits);
+    let (sign, rest) = ((bits & 0x8000) << 16, (bits & 0x7fff) << 13);
+    let scaled = (f32::from_bits(rest) * EXPONENTS).to_bits();
+    let magnitude = match rest >= NOT_FINITE {
+        true => rest | 0x7f80_0000,
+        false => scaled,
+    };
+    f32::from_bits(sign | magnitude)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_of_16_bits_is_widened() {
+        for bits in 0..=u16::MAX {
+            let (got, expected) = (widen_f16(bits), f16::from_bits(bits).to_f32());
+            assert!(
+                got.to_bits() == expected.to_bits() || got.is_nan() && expected.is_nan(),
+                "{bits:#06x}: {got} instead of {expected}"
+            );
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Sixteen numbers in the registers of x86-64.
+
+use std::arch::x86_64::*;
+
+use half::{bf16, f16};
+
+use crate::LANES;
+use crate::attention::Lanes;
+
+impl Lanes for __m512 {
+    const HEADS: usize = 4;
+    const COLUMNS: usize = 4;
+
+    #[inline(always)]
+    unsafe fn splat(number: f32) -> Self {
+        // SAFETY: as for all of these, the caller's promise; addresses are those of whole arrays.
+        unsafe { _mm512_set1_ps(number) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(numbers: &[f32; LANES]) -> Self {
+        // SAFETY: see `splat`.
+        unsafe { _mm512_loadu_ps(numbers.as_ptr()) }
+    }
+
+    #[inline(always)]
+    unsafe fn widen_f16(numbers: &[f16; LANES]) -> Self {
+        // SAFETY: see `splat`.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(numbers.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn widen_bf16(numbers: &[bf16; LANES]) -> Self {
+        // SAFETY: see `splat`.
+        unsafe {
+            let halves = _mm512_cvtepu16_epi32(_mm256_loadu_si256(numbers.as_ptr().cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(halves))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, numbers: &mut [f32; LANES]) {
+        // SAFETY: see `splat`.
+        unsafe { _mm512_storeu_ps(numbers.as_mut_ptr(), self) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(self, factor: Self, more: Self) -> Self {
+        // SAFETY: see `splat`.
+        unsafe { _mm512_fmadd_ps(self, factor, more) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul(self, factor: Self) -> Self {
+        // SAFETY: see `splat`.
+        unsafe { _mm512_mul_ps(self, factor) }
+    }
+}
+
+/// Two registers of 256 bits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Two([__m256; 2]);
+
+impl Two {
+    /// The addresses of the eights of an array.
+    #[inline(always)]
+    fn eights<T>(numbers: &[T; LANES]) -> [*const T; 2] {
+        [numbers.as_ptr(), numbers[LANES / 2..].as_ptr()]
+    }
+}
+
+impl Lanes for Two {
+    const HEADS: usize = 2;
+    const COLUMNS: usize = 2;
+
+    #[inline(always)]
+    unsafe fn splat(number: f32) -> Self {
+        // SAFETY: as for all of these, the caller's promise; addresses are those of half arrays.
+        unsafe { Self([_mm256_set1_ps(number); 2]) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(numbers: &[f32; LANES]) -> Self {
+        let [first, second] = Self::eights(numbers);
+        // SAFETY: see `splat`.
+        unsafe { Self([_mm256_loadu_ps(first), _mm256_loadu_ps(second)]) }
+    }
+
+    #[inline(always)]
+    unsafe fn widen_f16(numbers: &[f16; LANES]) -> Self {
+        let [first, second] = Self::eights(numbers);
+        // SAFETY: see `splat`.
+        unsafe {
+            Self([
+                _mm256_cvtph_ps(_mm_loadu_si128(first.cast())),
+                _mm256_cvtph_ps(_mm_loadu_si128(second.cast())),
+            ])
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn widen_bf16(numbers: &[bf16; LANES]) -> Self {
+        let [first, second] = Self::eights(numbers);
+        // SAFETY: see `splat`.
+        unsafe {
+            let first = _mm256_cvtepu16_epi32(_mm_loadu_si128(first.cast()));
+            let second = _mm256_cvtepu16_epi32(_mm_loadu_si128(second.cast()));
+            Self([
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(first)),
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(second)),
+            ])
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, numbers: &mut [f32; LANES]) {
+        let (first, second) = numbers.split_at_mut(LANES / 2);
+        // SAFETY: see `splat`.
+        unsafe {
+            _mm256_storeu_ps(first.as_mut_ptr(), self.0[0]);
+            _mm256_storeu_ps(second.as_mut_ptr(), self.0[1]);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(self, factor: Self, more: Self) -> Self {
+        let [first, second] = self.0;
+        // SAFETY: see `splat`.
+        unsafe {
+            Self([
+                _mm256_fmadd_ps(first, factor.0[0], more.0[0]),
+                _mm256_fmadd_ps(second, factor.0[1], more.0[1]),
+            ])
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn mul(self, factor: Self) -> Self {
+        let [first, second] = self.0;
+        // SAFETY: see `splat`.
+        unsafe {
+            Self([
+                _mm256_mul_ps(first, factor.0[0]),
+                _mm256_mul_ps(second, factor.0[1]),
+            ])
+        }
+    }
+}
