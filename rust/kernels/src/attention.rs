@@ -7,20 +7,17 @@
 //! are (Dao et al. 2023, "Flash-Decoding for long-context inference").
 
 mod cache;
-mod element;
-mod kernels;
-mod lanes;
 mod queries;
 mod stretch;
 
 use std::ops::Range;
 
 pub use cache::{KvCache, Strided};
-pub(crate) use lanes::Lanes;
 pub use queries::Queries;
 
+use crate::dispatch::dispatch;
 use crate::parts::for_each_part;
-use stretch::{STRETCH, SUMMARY, nothing};
+use stretch::{Join, STRETCH, SUMMARY, nothing};
 
 /// Numbers of keys that are looked at below which one thread does all.
 const WORTH_THREADS: usize = 1 << 14;
@@ -176,7 +173,11 @@ impl<'a> Tile<'a> {
                 .take(self.splits.len())
                 .map(|part| &part[at..][..cache.summary_len()]);
             nothing(&mut seen);
-            kernels::join(cache.instructions(), parts, &mut seen);
+            let join = Join {
+                parts,
+                out: &mut seen,
+            };
+            dispatch(cache.instructions(), join);
             let (summary, mixed) = seen.split_at(SUMMARY);
             for (answer, mixed) in answer.iter_mut().zip(mixed) {
                 *answer = mixed / summary[1];

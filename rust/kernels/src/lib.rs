@@ -1,10 +1,11 @@
 //! What a language model spends its time with, on the vector instructions of the CPU: products of
-//! quantised matrices with rows of floating point numbers, and attention.
+//! matrices with rows of floating point numbers, and attention.
 //!
 //! This crate is where the `unsafe` code of the kernels lives; what it offers is safe.
 //!
-//! - A [`PackedMatrix`] holds weights in the order in which the kernels read them; what is multiplied is
-//!   rounded to 16 bits first.
+//! - A [`PackedMatrix`] holds quantised weights in the order in which the kernels read them; what is
+//!   multiplied is rounded to 16 bits first.
+//! - A [`FloatMatrix`] does so with weights of 32 or 16 bits, and nothing is rounded.
 //! - A [`KvCache`] holds the keys and values of a sequence, over which [`attend`] lets queries look.
 //! - [`numbers`] are functions that compilers turn into vector instructions.
 //!
@@ -14,18 +15,25 @@
 //! how many rows are multiplied together, nor on the number of threads.
 
 mod attention;
+mod dispatch;
+mod element;
+mod floats;
 mod format;
+mod lanes;
 mod matrix;
 pub mod numbers;
 mod parts;
 mod product;
 mod rows;
+mod weights;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 pub use attention::{KvCache, Queries, Strided, attend};
+pub use floats::FloatMatrix;
 pub use matrix::PackedMatrix;
 pub use parts::for_each_part;
+pub use weights::WeightMatrix;
 
 /// Numbers that share a scale.
 pub(crate) const BLOCK: usize = 32;

@@ -7,7 +7,7 @@ use half::f16;
 
 use crate::format::{Bits, Format, Weights};
 use crate::parts::for_each_part;
-use crate::{BLOCK, Instructions, LANES};
+use crate::{BLOCK, Instructions, LANES, WeightMatrix};
 
 /// Numbers of 16 rows: two columns of 8 bits, the two numbers of a row beside each other; or four
 /// columns of 4 bits, the first two in the lower halves of the bytes.
@@ -190,51 +190,9 @@ impl PackedMatrix {
         fitted.into_inner().then_some(matrix)
     }
 
-    /// How many rows it has.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// How many columns it has.
-    pub fn columns(&self) -> usize {
-        self.columns
-    }
-
     /// The vector instructions that it is multiplied with.
     pub fn instructions(&self) -> Instructions {
         self.instructions
-    }
-
-    /// Writes a row, as floating point numbers, to `out`, which has as many as there are columns.
-    ///
-    /// # Panics
-    /// When there is no such row, or when `out` is shorter or longer.
-    pub fn row(&self, row: usize, out: &mut [f32]) {
-        assert!(row < self.rows, "row {row} of {}", self.rows);
-        assert_eq!(out.len(), self.columns, "a row's numbers");
-        for (block, out) in out.chunks_exact_mut(BLOCK).enumerate() {
-            let (at, lane) = self.place(row, block);
-            let scales = &self.scales[at * self.format.scales..][..self.format.scales];
-            let scales = scales
-                .iter()
-                .map(|scales| f16::from_bits(scales[lane]).to_f32());
-            let each = BLOCK / self.format.scales;
-            let minimum = self
-                .minima
-                .get(at)
-                .map_or(0.0, |minima| f16::from_bits(minima[lane]).to_f32());
-            let lines = &self.lines[at * self.format.bits.lines()..];
-            let scales = scales.flat_map(|scale| std::iter::repeat_n(scale, each));
-            for ((column, out), scale) in out.iter_mut().enumerate().zip(scales) {
-                let number = match self.format.bits {
-                    Bits::Eight => lines[column / 2].0[2 * lane + column % 2],
-                    Bits::Four => {
-                        lines[column / 4].0[2 * lane + column % 2] >> (column / 2 % 2 * 4) & 0x0f
-                    }
-                };
-                *out = scale * (f32::from(number) - f32::from(self.format.zero)) + minimum;
-            }
-        }
     }
 
     /// Where a block of a row is: which of all blocks of groups, and which lane of it.
@@ -279,6 +237,48 @@ impl PackedMatrix {
                 false => &self.minima[start..][..count],
             },
         }
+    }
+}
+
+impl WeightMatrix for PackedMatrix {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn columns(&self) -> usize {
+        self.columns
+    }
+
+    fn row(&self, row: usize, out: &mut [f32]) {
+        assert!(row < self.rows, "row {row} of {}", self.rows);
+        assert_eq!(out.len(), self.columns, "a row's numbers");
+        for (block, out) in out.chunks_exact_mut(BLOCK).enumerate() {
+            let (at, lane) = self.place(row, block);
+            let scales = &self.scales[at * self.format.scales..][..self.format.scales];
+            let scales = scales
+                .iter()
+                .map(|scales| f16::from_bits(scales[lane]).to_f32());
+            let each = BLOCK / self.format.scales;
+            let minimum = self
+                .minima
+                .get(at)
+                .map_or(0.0, |minima| f16::from_bits(minima[lane]).to_f32());
+            let lines = &self.lines[at * self.format.bits.lines()..];
+            let scales = scales.flat_map(|scale| std::iter::repeat_n(scale, each));
+            for ((column, out), scale) in out.iter_mut().enumerate().zip(scales) {
+                let number = match self.format.bits {
+                    Bits::Eight => lines[column / 2].0[2 * lane + column % 2],
+                    Bits::Four => {
+                        lines[column / 4].0[2 * lane + column % 2] >> (column / 2 % 2 * 4) & 0x0f
+                    }
+                };
+                *out = scale * (f32::from(number) - f32::from(self.format.zero)) + minimum;
+            }
+        }
+    }
+
+    fn multiply(&self, numbers: &[f32], out: &mut [f32]) {
+        self.product(numbers, out);
     }
 }
 

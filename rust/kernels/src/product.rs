@@ -3,7 +3,7 @@
 use candle_core::utils::barrier_pool;
 
 use crate::rows::RoundedRows;
-use crate::{LANES, PackedMatrix};
+use crate::{LANES, PackedMatrix, WeightMatrix};
 
 /// Results of one call that are written by several threads, no two of them to the same place.
 #[derive(Clone, Copy)]
@@ -20,6 +20,19 @@ unsafe impl Send for Output {}
 unsafe impl Sync for Output {}
 
 impl Output {
+    /// Results of `rows × columns`, which are written while nobody else uses them.
+    ///
+    /// # Panics
+    /// When `out` has another size.
+    pub(crate) fn new(out: &mut [f32], rows: usize, columns: usize) -> Self {
+        assert_eq!(out.len(), rows * columns, "the size of the output");
+        Self {
+            start: out.as_mut_ptr(),
+            rows,
+            columns,
+        }
+    }
+
     /// Calls `work` with the results of one row for the 16 columns from `column` on, and keeps what it
     /// makes of them as far as there are so many columns.
     ///
@@ -51,25 +64,16 @@ impl Output {
 }
 
 /// Products below which one thread does all.
-const WORTH_THREADS: usize = 1 << 16;
+pub(crate) const WORTH_THREADS: usize = 1 << 16;
 
 /// Groups of a matrix that a thread takes at a time, and at most are multiplied together.
 const GROUPS: usize = 2;
 
 impl PackedMatrix {
-    /// Multiplies rows, one behind the other, by the transpose of the matrix: `out` is
-    /// `rows × self.rows()`.
-    ///
-    /// # Panics
-    /// When the numbers are no whole number of rows as wide as the matrix, or `out` has another size.
-    pub fn multiply(&self, numbers: &[f32], out: &mut [f32]) {
+    /// See [`WeightMatrix::multiply`](crate::WeightMatrix::multiply).
+    pub(crate) fn product(&self, numbers: &[f32], out: &mut [f32]) {
         let rows = &RoundedRows::round(numbers, self);
-        assert_eq!(out.len(), rows.rows * self.rows(), "the size of the output");
-        let output = Output {
-            start: out.as_mut_ptr(),
-            rows: rows.rows,
-            columns: self.rows(),
-        };
+        let output = Output::new(out, rows.rows, self.rows());
         let groups = self.groups();
         let parts = groups.div_ceil(GROUPS);
         let part = |part: usize| {

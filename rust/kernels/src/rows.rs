@@ -1,7 +1,7 @@
 //! Rows that a matrix is multiplied with.
 
 use crate::parts::for_each_part;
-use crate::{BLOCK, LANES, PackedMatrix};
+use crate::{BLOCK, LANES, PackedMatrix, WeightMatrix};
 
 /// The numbers of a block, two by two as an instruction takes them.
 pub(crate) type Pairs = [[i16; 2]; BLOCK / 2];

@@ -2,7 +2,7 @@
 
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
-use candle4j_kernels::{Instructions, PackedMatrix};
+use candle4j_kernels::{Instructions, PackedMatrix, WeightMatrix};
 
 /// The types that there are kernels for.
 const TYPES: [GgmlDType; 8] = [

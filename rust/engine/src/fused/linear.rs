@@ -4,39 +4,34 @@ use std::sync::Arc;
 
 use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{
-    CpuStorage, CustomOp1, DType, Device, Layout, Module, Result, Shape, Tensor, bail,
+    CpuStorage, CustomOp1, DType, Device, Layout, Module, Result, Shape, Storage, Tensor, bail,
 };
-use candle4j_kernels::PackedMatrix;
-
-use super::rows::at_once;
-use crate::runtime;
+use candle4j_kernels::{FloatMatrix, PackedMatrix, WeightMatrix};
 
 /// A matrix of `rows × columns`, in the format that it is kept in.
 #[derive(Debug, Clone)]
 pub(crate) enum Matrix {
-    /// Floating point numbers, multiplied in their own type.
+    /// Floating point numbers, multiplied as such.
     Dense(Tensor),
     /// Blocks of small integers with scales, multiplied as they are.
     Quantised(Arc<QTensor>),
-    /// Small integers with scales in the order of our own kernels.
-    Packed(Arc<PackedMatrix>),
+    /// Either in the order of our own kernels.
+    Packed(Arc<dyn WeightMatrix>),
 }
 
 impl Matrix {
     /// The same in the order of our own kernels, where there are any for its type.
     pub(crate) fn packed(self) -> Result<Matrix> {
-        let Matrix::Quantised(tensor) = &self else {
-            return Ok(self);
+        let packed = match &self {
+            Matrix::Dense(tensor) if tensor.device().is_cpu() => pack_floats(tensor)?,
+            Matrix::Quantised(tensor) if tensor.device().is_cpu() => {
+                let (rows, columns) = tensor.shape().dims2()?;
+                PackedMatrix::pack(tensor.dtype(), &tensor.data()?, rows, columns)
+                    .map(|matrix| Arc::new(matrix) as _)
+            }
+            _ => None,
         };
-        if !tensor.device().is_cpu() {
-            return Ok(self);
-        }
-        let (rows, columns) = tensor.shape().dims2()?;
-        let packed = PackedMatrix::pack(tensor.dtype(), &tensor.data()?, rows, columns);
-        Ok(match packed {
-            Some(packed) => Matrix::Packed(Arc::new(packed)),
-            None => self,
-        })
+        Ok(packed.map_or(self, Matrix::Packed))
     }
 
     /// Its rows below those of `others`, all with as many columns, when that is possible: a
@@ -109,6 +104,17 @@ impl Matrix {
     }
 }
 
+fn pack_floats(tensor: &Tensor) -> Result<Option<Arc<dyn WeightMatrix>>> {
+    let (rows, columns) = tensor.dims2()?;
+    let tensor = tensor.contiguous()?;
+    let (storage, layout) = tensor.storage_and_layout();
+    Ok(match &*storage {
+        Storage::Cpu(numbers) => FloatMatrix::pack(numbers, layout.start_offset(), rows, columns)
+            .map(|matrix| Arc::new(matrix) as _),
+        _ => None,
+    })
+}
+
 /// Bytes that so many numbers of a quantised matrix take in memory.
 pub(crate) fn quantised_bytes(dtype: GgmlDType, numbers: u64, device: &Device) -> u64 {
     PackedMatrix::byte_len(dtype, numbers)
@@ -137,48 +143,21 @@ pub(crate) struct Linear {
 
 #[derive(Debug, Clone)]
 enum Kernel {
-    /// `columns × rows`, a view of the matrix.
+    /// `columns × rows`, a view of the matrix, on a device that is not the CPU.
     Dense(Tensor),
-    /// The same in parts. With one row to multiply, the CPU's matrix product is one thread walking
-    /// the whole matrix; so each thread gets a part.
-    DenseParts { whole: Tensor, parts: Vec<Tensor> },
     /// Candle's kernels of the format.
     Quantised(QMatMul),
     /// Our own.
-    Packed(Arc<PackedMatrix>),
+    Packed(Arc<dyn WeightMatrix>),
 }
-
-/// Elements of a matrix below which threads cost more than they bring.
-const WORTH_THREADS: usize = 1 << 16;
 
 impl Linear {
     /// A layer of a matrix, and a bias of as many elements as the matrix has rows.
     pub(crate) fn new(matrix: Matrix, bias: Option<Tensor>) -> Result<Self> {
-        let (rows, columns) = matrix.dims()?;
         let kernel = match matrix.packed()? {
             Matrix::Packed(matrix) => Kernel::Packed(matrix),
             Matrix::Quantised(tensor) => Kernel::Quantised(QMatMul::from_arc(tensor)?),
-            Matrix::Dense(tensor) => {
-                let threads = runtime::threads();
-                if tensor.device().is_cpu()
-                    && tensor.dtype() == DType::F32
-                    && threads > 1
-                    && rows >= threads
-                    && rows * columns >= WORTH_THREADS
-                {
-                    let each = rows.div_ceil(threads);
-                    let parts = (0..rows)
-                        .step_by(each)
-                        .map(|start| tensor.narrow(0, start, each.min(rows - start))?.t())
-                        .collect::<Result<_>>()?;
-                    Kernel::DenseParts {
-                        whole: tensor.t()?,
-                        parts,
-                    }
-                } else {
-                    Kernel::Dense(tensor.t()?)
-                }
-            }
+            Matrix::Dense(tensor) => Kernel::Dense(tensor.t()?),
         };
         Ok(Self { kernel, bias })
     }
@@ -187,13 +166,8 @@ impl Linear {
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let product = match &self.kernel {
             Kernel::Dense(matrix) => x.matmul(matrix),
-            Kernel::DenseParts { parts, .. } if x.dim(0)? == 1 => {
-                let products = at_once(parts.len(), |index| x.matmul(&parts[index]))?;
-                Tensor::cat(&products, 1)
-            }
-            Kernel::DenseParts { whole, .. } => x.matmul(whole),
             Kernel::Quantised(matrix) => in_32_bits(x, |x| matrix.forward(x)),
-            Kernel::Packed(matrix) => in_32_bits(x, |x| x.apply_op1_no_bwd(&Product(matrix))),
+            Kernel::Packed(matrix) => in_32_bits(x, |x| x.apply_op1_no_bwd(&Product(&**matrix))),
         }?;
         match &self.bias {
             None => Ok(product),
@@ -202,17 +176,17 @@ impl Linear {
     }
 }
 
-/// What the kernels of quantised matrices, which take and give 32 bits, make of rows of another type.
+/// What kernels that take and give 32 bits make of rows of another type.
 fn in_32_bits(x: &Tensor, product: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
     product(&x.to_dtype(DType::F32)?)?.to_dtype(x.dtype())
 }
 
 /// The product of contiguous rows and the transpose of a matrix.
-struct Product<'a>(&'a PackedMatrix);
+struct Product<'a>(&'a dyn WeightMatrix);
 
 impl CustomOp1 for Product<'_> {
     fn name(&self) -> &'static str {
-        "product-with-small-numbers"
+        "product-with-packed-weights"
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {

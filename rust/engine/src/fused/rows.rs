@@ -3,9 +3,6 @@
 //! Threads come from the pool that Candle's quantised kernels use. Its threads spin for a while after
 //! each product, so that work of another pool in between would compete with them for processors.
 
-use std::cell::Cell;
-use std::sync::OnceLock;
-
 use candle_core::utils::barrier_pool;
 use candle_core::{CpuStorage, Layout, Result, Tensor, bail};
 use candle4j_kernels::for_each_part;
@@ -16,12 +13,6 @@ const WORTH_THREADS: usize = 1 << 14;
 /// Parts for each thread, so that one that is held up does not hold up all.
 const PARTS: usize = 4;
 
-thread_local! {
-    /// Whether this thread is at a part of [`at_once`], inside of which the pool must not be asked
-    /// again: it would wait for itself.
-    static INSIDE: Cell<bool> = const { Cell::new(false) };
-}
-
 /// Whether the operations here can be used on a tensor.
 pub(super) fn usable(x: &Tensor) -> bool {
     x.device().is_cpu() && x.dtype() == candle_core::DType::F32
@@ -29,17 +20,7 @@ pub(super) fn usable(x: &Tensor) -> bool {
 
 /// Calls `work` with each row of `out` and its number, on several threads if there is enough.
 pub(super) fn for_each_row(out: &mut [f32], row: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
-    for_each_row_if(out.len() >= WORTH_THREADS, out, row, work);
-}
-
-/// Calls `work` with each row of `out` and its number, on several threads if that is `worth` it.
-pub(super) fn for_each_row_if(
-    worth: bool,
-    out: &mut [f32],
-    row: usize,
-    work: impl Fn(usize, &mut [f32]) + Sync,
-) {
-    if !worth || row == 0 || INSIDE.get() {
+    if out.len() < WORTH_THREADS || row == 0 {
         for (index, row) in out.chunks_mut(row.max(1)).enumerate() {
             work(index, row);
         }
@@ -55,31 +36,6 @@ pub(super) fn for_each_row_if(
             work(part * each + index, row);
         }
     });
-}
-
-/// Does `one` with each number below `count`, on several threads, and answers in their order.
-pub(super) fn at_once(
-    count: usize,
-    one: impl Fn(usize) -> Result<Tensor> + Sync,
-) -> Result<Vec<Tensor>> {
-    if INSIDE.get() {
-        return (0..count).map(one).collect();
-    }
-    let parts: Vec<OnceLock<Result<Tensor>>> = (0..count).map(|_| OnceLock::new()).collect();
-    barrier_pool().execute_chunked(count, |range| {
-        INSIDE.set(true);
-        for index in range {
-            let _ = parts[index].set(one(index));
-        }
-        INSIDE.set(false);
-    });
-    parts
-        .into_iter()
-        .map(|part| {
-            part.into_inner()
-                .unwrap_or_else(|| Err(candle_core::Error::Msg("a part is missing".into())))
-        })
-        .collect()
 }
 
 /// The rows of a tensor of two dimensions in 32 bits, whose numbers may have gaps between rows but

@@ -3,12 +3,14 @@
 use std::fmt::Debug;
 use std::ops::Range;
 
+use bytemuck::allocation::zeroed_vec;
 use candle_core::DType;
 use half::{bf16, f16};
 
-use super::element::Element;
+use super::Span;
 use super::stretch::{Part, SUMMARY};
-use super::{Span, kernels};
+use crate::dispatch::dispatch;
+use crate::element::Element;
 use crate::{Instructions, LANES};
 
 /// The keys and values of a layer, for as many positions as it has room for.
@@ -123,7 +125,7 @@ impl KvCache {
         self.instructions
     }
 
-    /// Fills a part, see [`Part::run`].
+    /// Fills a part, see [`Part`].
     pub(super) fn attend(&self, span: Span, out: &mut [f32]) {
         self.store.attend(self.instructions, span, out);
     }
@@ -193,8 +195,9 @@ impl<E: Element> Store<E> {
     fn new(shape: Shape) -> Self {
         let heads = shape.kv_heads * shape.blocks;
         Self {
-            keys: vec![[E::ZERO; LANES]; heads * shape.width],
-            values: vec![[E::ZERO; LANES]; heads * LANES * shape.columns()],
+            // Not written to, so that an allocator can take memory when it is needed.
+            keys: zeroed_vec(heads * shape.width),
+            values: zeroed_vec(heads * LANES * shape.columns()),
             shape,
         }
     }
@@ -248,7 +251,7 @@ impl<E: Element + Debug> AnyStore for Store<E> {
         let columns = self.columns();
         assert!(position + keys.rows <= blocks * LANES, "room for the keys");
         assert_eq!(keys.rows, values.rows, "as many values as keys");
-        let mut key = vec![E::ZERO; width];
+        let mut key = zeroed_vec(width);
         for row in 0..keys.rows {
             let at = position + row;
             for head in 0..kv_heads {
@@ -273,6 +276,6 @@ impl<E: Element + Debug> AnyStore for Store<E> {
             positions: span.positions,
             out,
         };
-        kernels::run(instructions, part);
+        dispatch(instructions, part);
     }
 }

@@ -3,14 +3,19 @@
 use std::ops::Range;
 
 use super::cache::Store;
-use super::element::Element;
-use super::lanes::Lanes;
 use super::queries::Queries;
 use crate::LANES;
+use crate::dispatch::Vectorised;
+use crate::element::Element;
+use crate::lanes::Lanes;
 use crate::numbers::{exp, greatest, sum};
 
 /// Positions that are looked at together: their keys, values and weights stay in a core's cache.
 pub(super) const STRETCH: usize = 256;
+
+/// Sixteens of keys and values that memory is asked for before they are read. Processors do so by
+/// themselves, but not across the borders of pages, of which heads have a lot.
+const AHEAD: usize = 64;
 
 /// What stands before the mixed values of a head: the greatest score, and the sum of the weights, which
 /// are powers of what the scores lie below it.
@@ -28,14 +33,11 @@ pub(crate) struct Part<'a, E> {
     pub(super) out: &'a mut [f32],
 }
 
-impl<E: Element> Part<'_, E> {
-    /// Fills `out`. What that is, to the last bit, does not depend on which rows and positions make up a
-    /// part, as long as the parts of a row are put together in their order, see [`fold`].
-    ///
-    /// # Safety
-    /// The processor has the instructions of `L`.
+/// Fills `out`. What that is, to the last bit, does not depend on which rows and positions make up a part,
+/// as long as the parts of a row are [put together](Join) in their order.
+impl<E: Element> Vectorised for Part<'_, E> {
     #[inline(always)]
-    pub(crate) unsafe fn run<L: Lanes>(self) {
+    unsafe fn run<L: Lanes>(self) {
         let one = self.store.summary_len();
         let heads = self.rows.len() * self.queries.group();
         let mut fresh = vec![0f32; L::HEADS * one];
@@ -68,11 +70,13 @@ impl<E: Element> Part<'_, E> {
             start += STRETCH;
         }
     }
+}
 
+impl<E: Element> Part<'_, E> {
     /// Fills `out` with what `H` heads from the one numbered `first` on see in a stretch.
     ///
     /// # Safety
-    /// See [`Self::run`].
+    /// See [`Vectorised::run`].
     #[inline(always)]
     unsafe fn heads<L: Lanes, const H: usize>(
         &self,
@@ -146,7 +150,7 @@ impl<E: Element> Part<'_, E> {
     /// The products of queries and the keys of blocks of 16 positions, two blocks at a time.
     ///
     /// # Safety
-    /// See [`Self::run`].
+    /// See [`Vectorised::run`].
     #[inline(always)]
     unsafe fn scores<L: Lanes, const H: usize>(
         &self,
@@ -194,6 +198,7 @@ unsafe fn products<E: Element, L: Lanes, const H: usize, const B: usize>(
             let mut key = [L::splat(0.0); B];
             for b in 0..B {
                 key[b] = E::load(&keys[b][d]);
+                L::prefetch(keys[b].as_ptr().wrapping_add(d + AHEAD));
             }
             for h in 0..H {
                 let query = L::splat(queries[h][d]);
@@ -234,6 +239,7 @@ unsafe fn mix<E: Element, L: Lanes, const H: usize, const N: usize>(
             let mut wide = [L::splat(0.0); N];
             for n in 0..N {
                 wide[n] = E::load(&value[n]);
+                L::prefetch(value.as_ptr().wrapping_add(n + AHEAD));
             }
             for h in 0..H {
                 let weight = L::splat(weights[h][position]);
@@ -259,12 +265,29 @@ pub(super) fn nothing(out: &mut [f32]) {
     out[0] = f32::NEG_INFINITY;
 }
 
+/// Puts parts of a head, each as long as `out`, together in their order.
+pub(super) struct Join<'a, P> {
+    pub(super) parts: P,
+    /// What was seen before.
+    pub(super) out: &'a mut [f32],
+}
+
+impl<'a, P: Iterator<Item = &'a [f32]>> Vectorised for Join<'_, P> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        for part in self.parts {
+            // SAFETY: the caller's promise.
+            unsafe { fold::<L>(self.out, part) };
+        }
+    }
+}
+
 /// Adds what a head has seen in `more` to what it saw before.
 ///
 /// # Safety
 /// The processor has the instructions of `L`.
 #[inline(always)]
-pub(super) unsafe fn fold<L: Lanes>(out: &mut [f32], more: &[f32]) {
+unsafe fn fold<L: Lanes>(out: &mut [f32], more: &[f32]) {
     let (summary, mixed) = out.split_at_mut(SUMMARY);
     let (more, more_mixed) = more.split_at(SUMMARY);
     if more[1] == 0.0 {

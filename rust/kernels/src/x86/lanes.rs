@@ -5,11 +5,13 @@ use std::arch::x86_64::*;
 use half::{bf16, f16};
 
 use crate::LANES;
-use crate::attention::Lanes;
+use crate::lanes::Lanes;
 
 impl Lanes for __m512 {
     const HEADS: usize = 4;
     const COLUMNS: usize = 4;
+    const ROWS: usize = 8;
+    const GROUPS: usize = 3;
 
     #[inline(always)]
     unsafe fn splat(number: f32) -> Self {
@@ -36,6 +38,12 @@ impl Lanes for __m512 {
             let halves = _mm512_cvtepu16_epi32(_mm256_loadu_si256(numbers.as_ptr().cast()));
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(halves))
         }
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch<T>(place: *const T) {
+        // SAFETY: see `splat`; the address need not be one.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) }
     }
 
     #[inline(always)]
@@ -72,6 +80,8 @@ impl Two {
 impl Lanes for Two {
     const HEADS: usize = 2;
     const COLUMNS: usize = 2;
+    const ROWS: usize = 4;
+    const GROUPS: usize = 1;
 
     #[inline(always)]
     unsafe fn splat(number: f32) -> Self {
@@ -110,6 +120,12 @@ impl Lanes for Two {
                 _mm256_castsi256_ps(_mm256_slli_epi32::<16>(second)),
             ])
         }
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch<T>(place: *const T) {
+        // SAFETY: see `splat`; the address need not be one.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) }
     }
 
     #[inline(always)]

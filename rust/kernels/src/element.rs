@@ -1,18 +1,19 @@
-//! The types that keys and values are kept in.
+//! The types that floating point numbers are kept in.
 
+use bytemuck::Zeroable;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use super::lanes::Lanes;
 use crate::LANES;
+use crate::lanes::Lanes;
 
-/// A floating point number of a cache.
-pub(crate) trait Element: Copy + Send + Sync + 'static {
-    /// Nothing.
-    const ZERO: Self;
-
+/// A floating point number as it is kept: a weight, or one of a key or value.
+pub(crate) trait Element: Zeroable + Copy + Send + Sync + 'static {
     /// Rounds numbers to as many elements.
     fn round(numbers: &[f32], elements: &mut [Self]);
+
+    /// The number as such.
+    fn widen(self) -> f32;
 
     /// Reads 16.
     ///
@@ -22,7 +23,9 @@ pub(crate) trait Element: Copy + Send + Sync + 'static {
 }
 
 impl Element for f32 {
-    const ZERO: Self = 0.0;
+    fn widen(self) -> f32 {
+        self
+    }
 
     fn round(numbers: &[f32], elements: &mut [Self]) {
         elements.copy_from_slice(numbers);
@@ -36,7 +39,9 @@ impl Element for f32 {
 }
 
 impl Element for f16 {
-    const ZERO: Self = f16::ZERO;
+    fn widen(self) -> f32 {
+        self.to_f32()
+    }
 
     fn round(numbers: &[f32], elements: &mut [Self]) {
         elements.convert_from_f32_slice(numbers);
@@ -50,7 +55,9 @@ impl Element for f16 {
 }
 
 impl Element for bf16 {
-    const ZERO: Self = bf16::ZERO;
+    fn widen(self) -> f32 {
+        self.to_f32()
+    }
 
     fn round(numbers: &[f32], elements: &mut [Self]) {
         elements.convert_from_f32_slice(numbers);

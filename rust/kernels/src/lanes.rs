@@ -15,6 +15,12 @@ pub(crate) trait Lanes: Copy {
     /// Sixteens of a value that are summed together, at most 4.
     const COLUMNS: usize;
 
+    /// Rows that a matrix is multiplied with together, at most 8: as many as registers hold the sums of.
+    const ROWS: usize;
+
+    /// Sixteens of a matrix's rows that are multiplied together, at most 3.
+    const GROUPS: usize;
+
     /// The same number 16 times.
     ///
     /// # Safety
@@ -38,6 +44,12 @@ pub(crate) trait Lanes: Copy {
     /// # Safety
     /// See [`Self::splat`].
     unsafe fn widen_bf16(numbers: &[bf16; LANES]) -> Self;
+
+    /// Asks for memory that will be read soon, if it is any.
+    ///
+    /// # Safety
+    /// See [`Self::splat`].
+    unsafe fn prefetch<T>(place: *const T);
 
     /// Writes numbers.
     ///
@@ -65,6 +77,8 @@ pub(crate) struct Portable([f32; LANES]);
 impl Lanes for Portable {
     const HEADS: usize = 2;
     const COLUMNS: usize = 2;
+    const ROWS: usize = 4;
+    const GROUPS: usize = 1;
 
     #[inline(always)]
     unsafe fn splat(number: f32) -> Self {
@@ -95,6 +109,9 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    unsafe fn prefetch<T>(_: *const T) {}
+
+    #[inline(always)]
     unsafe fn store(self, numbers: &mut [f32; LANES]) {
         *numbers = self.0;
     }
@@ -102,8 +119,11 @@ impl Lanes for Portable {
     #[inline(always)]
     unsafe fn mul_add(mut self, factor: Self, more: Self) -> Self {
         for ((number, factor), more) in self.0.iter_mut().zip(factor.0).zip(more.0) {
-            // A fused one would be a call where the instruction is not known to be there.
-            *number = *number * factor + more;
+            *number = match cfg!(target_arch = "aarch64") {
+                true => number.mul_add(factor, more),
+                // It would be a call where the instruction is not known to be there.
+                false => *number * factor + more,
+            };
         }
         self
     }

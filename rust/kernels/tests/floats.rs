@@ -1,0 +1,137 @@
+//! Products with matrices of floating point numbers beside plain arithmetic, for every set of
+//! instructions that this processor has.
+
+use candle_core::{CpuStorage, DType};
+use candle4j_kernels::{FloatMatrix, Instructions, WeightMatrix};
+use half::{bf16, f16};
+
+/// Rows that are multiplied, rows of the matrix, columns.
+const SHAPES: [(usize, usize, usize); 7] = [
+    (1, 1, 1),
+    (1, 100, 1030),
+    (3, 48, 64),
+    (8, 17, 2050),
+    (13, 65, 7),
+    (30, 33, 1024),
+    (2, 128, 300),
+];
+
+/// Every set of instructions, and none.
+fn instructions() -> impl Iterator<Item = Option<Instructions>> {
+    Instructions::all().into_iter().map(Some).chain([None])
+}
+
+/// Numbers between -1 and 1 that do not repeat soon.
+fn numbers(count: usize, factor: usize) -> Vec<f32> {
+    (0..count)
+        .map(|i| ((i * factor) % 1009) as f32 / 504.5 - 1.0)
+        .collect()
+}
+
+/// Numbers in a type, and what they are there.
+fn stored(dtype: DType, numbers: &[f32]) -> (CpuStorage, Vec<f32>) {
+    match dtype {
+        DType::F16 => {
+            let halves: Vec<f16> = numbers.iter().copied().map(f16::from_f32).collect();
+            let wide = halves.iter().map(|x| x.to_f32()).collect();
+            (CpuStorage::F16(halves), wide)
+        }
+        DType::BF16 => {
+            let halves: Vec<bf16> = numbers.iter().copied().map(bf16::from_f32).collect();
+            let wide = halves.iter().map(|x| x.to_f32()).collect();
+            (CpuStorage::BF16(halves), wide)
+        }
+        _ => (CpuStorage::F32(numbers.to_vec()), numbers.to_vec()),
+    }
+}
+
+fn product(matrix: &FloatMatrix, rows: &[f32]) -> Vec<f32> {
+    let count = rows.len() / matrix.columns();
+    let mut out = vec![f32::NAN; count * matrix.rows()];
+    matrix.multiply(rows, &mut out);
+    out
+}
+
+#[test]
+fn it_is_what_plain_arithmetic_gives() {
+    for (count, rows, columns) in SHAPES {
+        let numbers_of_rows = numbers(count * columns, 37);
+        for dtype in [DType::F32, DType::F16, DType::BF16] {
+            let (weights, wide) = stored(dtype, &numbers(rows * columns, 71));
+            for instructions in instructions() {
+                let matrix =
+                    FloatMatrix::for_instructions(instructions, &weights, 0, rows, columns)
+                        .unwrap();
+                let got = product(&matrix, &numbers_of_rows);
+                for (index, got) in got.iter().enumerate() {
+                    let row = &numbers_of_rows[index / rows * columns..][..columns];
+                    let weights = &wide[index % rows * columns..][..columns];
+                    let terms = || row.iter().zip(weights);
+                    let expected: f64 = terms().map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                    let size: f32 = terms().map(|(a, b)| (a * b).abs()).sum();
+                    assert!(
+                        (f64::from(*got) - expected).abs() <= f64::from(size) * 2e-6,
+                        "{count} x {rows} x {columns}, {dtype:?}, {instructions:?}: \
+                         {got} instead of {expected}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_does_not_depend_on_its_company() {
+    let (rows, columns) = (50, 1500);
+    let (weights, _) = stored(DType::BF16, &numbers(rows * columns, 71));
+    let many = numbers(21 * columns, 37);
+    for instructions in instructions() {
+        let matrix =
+            FloatMatrix::for_instructions(instructions, &weights, 0, rows, columns).unwrap();
+        let together = product(&matrix, &many);
+        let alone: Vec<f32> = many
+            .chunks(columns)
+            .flat_map(|row| product(&matrix, row))
+            .collect();
+        assert_eq!(together, alone, "{instructions:?}");
+    }
+}
+
+#[test]
+fn sixteen_bits_are_multiplied_as_if_they_were_widened() {
+    let (rows, columns) = (37, 1100);
+    let many = numbers(9 * columns, 37);
+    for dtype in [DType::F16, DType::BF16] {
+        let (halves, wide) = stored(dtype, &numbers(rows * columns, 71));
+        for instructions in instructions() {
+            let pack = |numbers: &CpuStorage| {
+                FloatMatrix::for_instructions(instructions, numbers, 0, rows, columns).unwrap()
+            };
+            let wide = pack(&CpuStorage::F32(wide.clone()));
+            assert_eq!(product(&pack(&halves), &many), product(&wide, &many));
+        }
+    }
+}
+
+#[test]
+fn rows_come_back_as_they_were() {
+    let (rows, columns) = (18, 40);
+    for dtype in [DType::F32, DType::F16, DType::BF16] {
+        let (weights, wide) = stored(dtype, &numbers((rows + 1) * columns, 71));
+        let matrix = FloatMatrix::pack(&weights, columns, rows, columns).unwrap();
+        for row in 0..rows {
+            let mut got = vec![0f32; columns];
+            matrix.row(row, &mut got);
+            assert_eq!(got, wide[(row + 1) * columns..][..columns]);
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let floats = CpuStorage::F32(vec![0.0; 100]);
+    assert!(FloatMatrix::pack(&floats, 0, 10, 10).is_some());
+    assert!(FloatMatrix::pack(&floats, 1, 10, 10).is_none());
+    assert!(FloatMatrix::pack(&floats, 0, usize::MAX, 10).is_none());
+    assert!(FloatMatrix::pack(&CpuStorage::F64(vec![0.0; 100]), 0, 10, 10).is_none());
+}
