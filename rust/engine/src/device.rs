@@ -78,7 +78,7 @@ pub fn device_name(device: &Device) -> &'static str {
 }
 
 impl Precision {
-    /// The type that weights get on `device`. `CANDLE_FORCE_F32=1` overrides every choice.
+    /// The type that a folder is computed in on `device`. `CANDLE_FORCE_F32=1` overrides every choice.
     pub fn resolve(self, device: &Device) -> DType {
         if std::env::var("CANDLE_FORCE_F32").is_ok_and(|v| v == "1" || v == "true") {
             return DType::F32;

@@ -46,6 +46,9 @@ impl Matrix {
                 Matrix::Packed(_) => return Ok(None),
             }
         }
+        if quantised.is_empty() && dense.iter().any(|t| t.dtype() != dense[0].dtype()) {
+            return Ok(None);
+        }
         if quantised.is_empty() {
             return Tensor::cat(&dense, 0).map(|t| Some(Matrix::Dense(t)));
         }

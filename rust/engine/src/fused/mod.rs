@@ -33,4 +33,4 @@ pub(crate) use decoder::Decoder;
 pub(crate) use linear::{Matrix, quantised_bytes, quantised_matrix};
 pub(crate) use scheduler::Scheduler;
 pub(crate) use sequence::FusedSequence;
-pub(crate) use source::{FolderSource, TensorSource, quantised_type, unreadable};
+pub(crate) use source::{FolderSource, TensorSource, kept_type, quantised_type, unreadable};

@@ -66,12 +66,18 @@ pub(crate) fn quantised_type(
         .find(|dtype| columns.is_multiple_of(dtype.block_size()))
 }
 
-impl FolderSource {
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        let entry = self.weights.expect(name, shape)?;
-        self.weights.tensor(entry, self.dtype, &self.device)
+/// The type in which the numbers of a matrix are kept that are `stored` in a file and `computed` with.
+///
+/// Those of 16 bits stay so on the CPU, for which there are kernels that widen them: they take half of the
+/// memory, and give what they would in 32 bits.
+pub(crate) fn kept_type(stored: DType, computed: DType, device: &Device) -> DType {
+    match (stored, computed) {
+        (DType::F16 | DType::BF16, DType::F32) if device.is_cpu() => stored,
+        _ => computed,
     }
+}
 
+impl FolderSource {
     fn quantised_matrix(
         &self,
         name: &str,
@@ -109,18 +115,20 @@ fn quantise(rows: &Tensor, dtype: GgmlDType, each: usize) -> candle_core::Result
 
 impl TensorSource for FolderSource {
     fn matrix(&self, name: &str, shape: (usize, usize)) -> Result<Matrix> {
-        let dims = [shape.0, shape.1];
+        let entry = self.weights.expect(name, &[shape.0, shape.1])?;
         match quantised_type(name, shape.1, self.quantise) {
-            None => self.tensor(name, &dims).map(Matrix::Dense),
-            Some(dtype) => {
-                let entry = self.weights.expect(name, &dims)?;
-                self.quantised_matrix(name, shape, entry, dtype)
+            None => {
+                let kept = kept_type(entry.dtype, self.dtype, &self.device);
+                let tensor = self.weights.tensor(entry, kept, &self.device)?;
+                Ok(Matrix::Dense(tensor))
             }
+            Some(dtype) => self.quantised_matrix(name, shape, entry, dtype),
         }
     }
 
     fn vector(&self, name: &str, len: usize) -> Result<Tensor> {
-        self.tensor(name, &[len])
+        let entry = self.weights.expect(name, &[len])?;
+        self.weights.tensor(entry, self.dtype, &self.device)
     }
 
     fn quantised(&self) -> bool {

@@ -81,6 +81,16 @@ struct Loaded {
 
 impl Loaded {
     fn matrix(&self, device: &Device) -> candle_core::Result<Matrix> {
+        let halves = match self.dtype {
+            GgmlDType::F16 => Some(DType::F16),
+            GgmlDType::BF16 => Some(DType::BF16),
+            _ => None,
+        };
+        if let Some(dtype) = halves.filter(|_| device.is_cpu()) {
+            let (rows, columns) = self.shape;
+            return Tensor::from_raw_buffer(&self.bytes, dtype, &[rows, columns], device)
+                .map(Matrix::Dense);
+        }
         let matrix = quantised_matrix(self.dtype, &self.bytes, self.shape, device)?;
         match self.dtype {
             GgmlDType::F32 => matrix.dense().map(Matrix::Dense),

@@ -20,7 +20,7 @@ use crate::device::{DeviceKind, Precision, device_name, precision_name};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::fused::{
-    Decoder, FolderSource, FusedSequence, Scheduler, quantised_bytes, quantised_type,
+    Decoder, FolderSource, FusedSequence, Scheduler, kept_type, quantised_bytes, quantised_type,
 };
 use crate::generate::{ProposedSampling, check_finite};
 use crate::gguf::{GgufModel, GgufWeights};
@@ -381,11 +381,14 @@ fn load_folder(
     device: &Device,
 ) -> Result<Loaded> {
     if device.is_cpu() {
-        let elements: u64 = weights
-            .iter()
-            .map(|(_, entry)| (entry.byte_len() / entry.dtype.size_in_bytes()) as u64)
-            .sum();
-        memory::ensure("the model", elements * dtype.size_in_bytes() as u64)?;
+        let needed = weights.iter().map(|(_, entry)| {
+            let kept = match engine {
+                Engine::Candle => dtype,
+                _ => kept_type(entry.dtype, dtype, device),
+            };
+            (entry.byte_len() / entry.dtype.size_in_bytes() * kept.size_in_bytes()) as u64
+        });
+        memory::ensure("the model", needed.sum())?;
     }
     let model: Box<dyn CandleModel> = match engine {
         Engine::Candle => Box::new(CandleDecoder::load(

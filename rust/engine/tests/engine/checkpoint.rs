@@ -41,6 +41,15 @@ impl Checkpoint {
 
     /// Changes the tensors of `model.safetensors`: `(shape, values)` by name.
     pub fn edit_weights(&self, change: impl FnOnce(&mut HashMap<String, (Vec<usize>, Vec<f32>)>)) {
+        self.rewrite_weights(Dtype::F32, change);
+    }
+
+    /// The same, and stores the upper half of each number where that is all there is of BF16.
+    pub fn rewrite_weights(
+        &self,
+        dtype: Dtype,
+        change: impl FnOnce(&mut HashMap<String, (Vec<usize>, Vec<f32>)>),
+    ) {
         let path = self.path().join("model.safetensors");
         let bytes = std::fs::read(&path).unwrap();
         let mut tensors = HashMap::new();
@@ -54,17 +63,18 @@ impl Checkpoint {
             tensors.insert(name, (view.shape().to_vec(), values));
         }
         change(&mut tensors);
+        let bytes = |value: &f32| match dtype {
+            Dtype::BF16 => value.to_le_bytes()[2..].to_vec(),
+            _ => value.to_le_bytes().to_vec(),
+        };
         let raw: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
             .into_iter()
-            .map(|(name, (shape, values))| {
-                let bytes = values.iter().flat_map(|v: &f32| v.to_le_bytes()).collect();
-                (name, shape, bytes)
-            })
+            .map(|(name, (shape, values))| (name, shape, values.iter().flat_map(bytes).collect()))
             .collect();
         let views: Vec<(&str, TensorView)> = raw
             .iter()
             .map(|(name, shape, bytes)| {
-                let view = TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap();
+                let view = TensorView::new(dtype, shape.clone(), bytes).unwrap();
                 (name.as_str(), view)
             })
             .collect();

@@ -7,6 +7,7 @@ use candle4j_engine::device::Precision;
 use candle4j_engine::error::Error;
 use candle4j_engine::model::{Engine, LoadOptions, Model, Quantisation};
 use candle4j_engine::session::Session;
+use safetensors::Dtype;
 
 use crate::checkpoint::Checkpoint;
 use crate::gguf_file::GgufFile;
@@ -131,6 +132,27 @@ fn weights_that_are_not_numbers_are_a_numeric_error_in_every_type() {
                 .unwrap_err();
             assert!(matches!(error, Error::Numeric { .. }), "{error}");
         }
+    }
+}
+
+/// On the CPU they are kept so, and widened when they are multiplied.
+#[test]
+fn weights_of_16_bits_give_what_they_do_in_32() {
+    for case in ["llama-gqa", "qwen2-plain", "qwen3-tied", "qwen3-moe-plain"] {
+        let prompt = &expected(case).sequences[1].prompt;
+        let checkpoint = Checkpoint::copy(case);
+        checkpoint.edit_weights(|tensors| {
+            for (_, values) in tensors.values_mut() {
+                for value in values {
+                    *value = f32::from_bits(value.to_bits() & 0xffff_0000);
+                }
+            }
+        });
+        let wide = logprobs(checkpoint.load().unwrap(), prompt);
+        checkpoint.rewrite_weights(Dtype::BF16, |_| ());
+        let narrow = checkpoint.load().unwrap();
+        assert_eq!(narrow.info().precision, "f32");
+        assert_eq!(logprobs(narrow, prompt), wide, "{case}");
     }
 }
 
