@@ -108,12 +108,8 @@ impl RoundedRows {
         &self.bytes[row / LANES * (self.columns / BLOCK) + block]
     }
 
-    /// What a block of a row has in common.
-    pub(crate) fn block(&self, row: usize, block: usize) -> &BlockOfRow {
-        &self.blocks[row * (self.columns / BLOCK) + block]
-    }
-
     /// The numbers and the blocks of a row.
+    #[inline]
     pub(crate) fn row(&self, row: usize) -> (&[Pairs], &[BlockOfRow]) {
         let blocks = self.columns / BLOCK;
         (

@@ -2,7 +2,8 @@
 //!
 //! Tiles multiply bytes, so what is multiplied is split into its upper and its lower byte, and the two
 //! products are put together. The sums are the same integers as without tiles, and what follows is done
-//! in the same order, so the results are the same too.
+//! in the same order, so the results are the same too. (What stands for 0 is taken from the weights here,
+//! and from the sums there.)
 //!
 //! Linux hands out tiles only to who asks for them, since they enlarge what is saved of a thread. They
 //! are given back before a kernel returns.
@@ -12,12 +13,12 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use super::avx512::floats;
+use super::avx512::{fetch_ahead, floats};
 use super::{EIGHT, FOUR};
 use crate::format::Bits;
 use crate::matrix::{Group, Line};
 use crate::product::Output;
-use crate::rows::RoundedRows;
+use crate::rows::{BlockOfRow, RoundedRows};
 use crate::{BLOCK, LANES, PackedMatrix};
 
 /// Rows from which tiles are worth their while.
@@ -64,9 +65,10 @@ struct Shapes {
 
 impl Shapes {
     /// Tiles 0 and 1 are the upper and lower bytes of 16 rows, 2 is the weights of a group, 3 and 4 are
-    /// their products. `columns` are multiplied at a time.
-    fn new(columns: usize) -> Self {
+    /// their products; fewer than 16 if there are no more. `columns` are multiplied at a time.
+    fn new(rows: usize, columns: usize) -> Self {
         let (row, lines) = (columns as u16, (columns / 4) as u8);
+        let rows = rows.min(LANES) as u8;
         let mut shapes = Self {
             palette: 1,
             start: 0,
@@ -75,7 +77,7 @@ impl Shapes {
             rows: [0; 16],
         };
         shapes.bytes[..5].copy_from_slice(&[row, row, 64, 64, 64]);
-        shapes.rows[..5].copy_from_slice(&[16, 16, lines, 16, 16]);
+        shapes.rows[..5].copy_from_slice(&[rows, rows, lines, rows, rows]);
         shapes
     }
 }
@@ -91,7 +93,7 @@ pub(super) unsafe fn multiply(
     rows: &RoundedRows,
     out: &Output,
 ) {
-    let shapes = Shapes::new(BLOCK / matrix.scales_each());
+    let shapes = Shapes::new(rows.rows, BLOCK / matrix.scales_each());
     // SAFETY: the processor has tiles, and the shapes are ones that it knows.
     unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const shapes, options(nostack, preserves_flags)) };
     strips!(strip, matrix, groups, rows, out);
@@ -99,10 +101,11 @@ pub(super) unsafe fn multiply(
     unsafe { asm!("tilerelease", options(nostack, preserves_flags)) };
 }
 
-/// Blocks that all rows are multiplied with before the next ones: 16 KB of two groups.
-const STRETCH: usize = 16;
+/// Parts of blocks that all rows are multiplied with before the next ones: what they give stays in the
+/// nearest cache.
+const STRETCH: usize = 8;
 
-/// Four columns of 16 rows, the four numbers of a row beside each other.
+/// Four columns of 16 rows, the four numbers of a row beside each other. They are less what stands for 0.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
 struct Four([u8; 4 * LANES]);
@@ -110,15 +113,22 @@ struct Four([u8; 4 * LANES]);
 /// Four columns each.
 type BlockOfFours = [Four; BLOCK / 4];
 
-/// Sums of 16 rows with a group.
+/// What a tile holds: the sums of 16 rows with a group.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
-struct Sums<T>([[T; LANES]; LANES]);
+struct Sums([[i32; LANES]; LANES]);
 
 /// What tiles make of the upper and of the lower bytes of 16 rows.
-struct Products<const G: usize> {
-    upper: [Sums<i32>; G],
-    lower: [Sums<i32>; G],
+type Products = [Sums; 2];
+
+/// Where a tile is.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    group: Group<'a>,
+    /// The column of the results that the group begins at.
+    column: usize,
+    /// The first of the rows.
+    row: usize,
 }
 
 /// All rows with `G` groups of a matrix from `group` on.
@@ -134,133 +144,169 @@ unsafe fn strip<const LINES: usize, const PARTS: usize, const G: usize>(
 ) {
     let groups: [Group; G] = std::array::from_fn(|g| matrix.group(group + g));
     let lines: [&[[Line; LINES]]; G] = std::array::from_fn(|g| groups[g].lines.as_chunks().0);
+    let zero = _mm512_set1_epi8(matrix.zero() as i8);
     let mut fours = [[[Four([0; 4 * LANES]); BLOCK / 4]; STRETCH]; G];
-    let mut products = Products {
-        upper: [Sums([[0; LANES]; LANES]); G],
-        lower: [Sums([[0; LANES]; LANES]); G],
-    };
-    let mut sums = [Sums([[0f32; LANES]; LANES]); G];
-    for start in (0..matrix.blocks()).step_by(STRETCH) {
-        let blocks = start..matrix.blocks().min(start + STRETCH);
+    let mut products = [[Sums([[0; LANES]; LANES]); 2]; STRETCH];
+    let stretch = STRETCH / PARTS;
+    for start in (0..matrix.blocks()).step_by(stretch) {
+        let blocks = start..matrix.blocks().min(start + stretch);
         for g in 0..G {
             for (fours, lines) in fours[g].iter_mut().zip(&lines[g][blocks.clone()]) {
-                by_fours(lines, fours);
+                by_fours(lines, zero, fours);
             }
         }
         for row in (0..rows.rows).step_by(LANES) {
-            let count = LANES.min(rows.rows - row);
-            for (g, sums) in sums.iter_mut().enumerate() {
-                for (m, sums) in sums.0.iter_mut().enumerate().take(count) {
-                    let column = (group + g) * LANES;
-                    match start {
-                        0 => *sums = [0.0; LANES],
-                        // SAFETY: the caller's promise.
-                        _ => unsafe { out.with(row + m, column, |results| *sums = *results) },
-                    }
-                }
-            }
-            for (index, block) in blocks.clone().enumerate() {
-                let of_block = std::array::from_fn(|g| &fours[g][index]);
-                // SAFETY: the tiles have their shapes.
-                unsafe {
-                    add::<PARTS, G>(groups, of_block, rows, row, block, &mut products, &mut sums)
+            for g in 0..G {
+                // The next ones come while these are multiplied.
+                let next = match row {
+                    0 => &lines[g][blocks.end..],
+                    _ => &[],
                 };
-            }
-            for (g, sums) in sums.iter().enumerate() {
-                for (m, sums) in sums.0.iter().enumerate().take(count) {
-                    // SAFETY: the caller's promise.
-                    unsafe { out.with(row + m, (group + g) * LANES, |results| *results = *sums) };
+                let place = Place {
+                    group: groups[g],
+                    column: (group + g) * LANES,
+                    row,
+                };
+                // SAFETY: the caller's promises.
+                unsafe {
+                    multiply_tiles::<LINES, PARTS>(
+                        &fours[g],
+                        rows,
+                        row,
+                        blocks.clone(),
+                        next,
+                        &mut products,
+                    );
+                    for first in (0..LANES.min(rows.rows - row)).step_by(TOGETHER) {
+                        add::<PARTS>(place, first, &products, rows, blocks.clone(), out);
+                    }
                 }
             }
         }
     }
 }
 
-/// Adds the products of a block: 16 rows from `row` on, fewer where there are no more, with `G` groups.
+/// The products of 16 rows from `row` on with a group, for each part of the blocks. Nothing waits for
+/// them here, so that one can begin before the one before has ended.
 ///
 /// # Safety
 /// The tiles have their shapes.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-unsafe fn add<const PARTS: usize, const G: usize>(
-    groups: [Group; G],
-    fours: [&BlockOfFours; G],
+unsafe fn multiply_tiles<const LINES: usize, const PARTS: usize>(
+    fours: &[BlockOfFours; STRETCH],
     rows: &RoundedRows,
     row: usize,
-    block: usize,
-    products: &mut Products<G>,
-    sums: &mut [Sums<f32>; G],
+    blocks: Range<usize>,
+    next: &[[Line; LINES]],
+    products: &mut [Products; STRETCH],
 ) {
-    let count = LANES.min(rows.rows - row);
-    let [upper_bytes, lower_bytes] = rows.bytes(row, block);
-    let Products { upper, lower } = products;
-    for part in 0..PARTS {
-        let columns = BLOCK / PARTS * part;
-        // SAFETY: there are 16 rows of bytes, and room for 16 of results.
-        unsafe {
-            asm!(
-                "tileloadd tmm0, [{upper} + {stride}*1]",
-                "tileloadd tmm1, [{lower} + {stride}*1]",
-                upper = in(reg) upper_bytes.as_flattened()[columns..].as_ptr(),
-                lower = in(reg) lower_bytes.as_flattened()[columns..].as_ptr(),
-                stride = in(reg) BLOCK,
-                options(nostack, preserves_flags),
-            );
-            for g in 0..G {
+    let of_blocks = products.chunks_exact_mut(PARTS).zip(fours).zip(blocks);
+    for (index, ((products, fours), block)) in of_blocks.enumerate() {
+        if let Some(next) = next.get(index) {
+            fetch_ahead(next);
+        }
+        let [upper_bytes, lower_bytes] = rows.bytes(row, block);
+        for (part, [upper, lower]) in products.iter_mut().enumerate() {
+            let columns = BLOCK / PARTS * part;
+            // SAFETY: there are 16 rows of bytes, a part of a block of weights, and room for the sums of
+            // 16 rows.
+            unsafe {
                 asm!(
-                    "tileloadd tmm2, [{weights} + {stride}*1]",
+                    "tileloadd tmm0, [{upper_bytes} + {row}*1]",
+                    "tileloadd tmm1, [{lower_bytes} + {row}*1]",
+                    "tileloadd tmm2, [{weights} + {line}*1]",
                     "tilezero tmm3",
                     "tilezero tmm4",
-                    "tdpbsud tmm3, tmm0, tmm2",
-                    "tdpbsud tmm4, tmm1, tmm2",
-                    "tilestored [{upper} + {stride}*1], tmm3",
-                    "tilestored [{lower} + {stride}*1], tmm4",
-                    weights = in(reg) fours[g][columns / 4..].as_ptr(),
-                    upper = in(reg) &raw mut upper[g],
-                    lower = in(reg) &raw mut lower[g],
-                    stride = in(reg) 4 * LANES,
+                    "tdpbssd tmm3, tmm0, tmm2",
+                    "tdpbssd tmm4, tmm1, tmm2",
+                    "tilestored [{upper} + {line}*1], tmm3",
+                    "tilestored [{lower} + {line}*1], tmm4",
+                    upper_bytes = in(reg) upper_bytes.as_flattened()[columns..].as_ptr(),
+                    lower_bytes = in(reg) lower_bytes.as_flattened()[columns..].as_ptr(),
+                    weights = in(reg) fours[columns / 4..].as_ptr(),
+                    upper = in(reg) upper,
+                    lower = in(reg) lower,
+                    row = in(reg) BLOCK,
+                    line = in(reg) 4 * LANES,
                     options(nostack, preserves_flags),
                 );
-            }
-        }
-        for g in 0..G {
-            let scales = floats(&groups[g].scales[block * PARTS + part]);
-            for m in 0..count {
-                let of_row = rows.block(row + m, block);
-                // SAFETY: there are as many numbers, and room for as many.
-                unsafe {
-                    let upper = _mm512_load_si512(upper[g].0[m].as_ptr().cast());
-                    let lower = _mm512_load_si512(lower[g].0[m].as_ptr().cast());
-                    let start = _mm512_set1_epi32(of_row.starts[part]);
-                    let product = _mm512_add_epi32(_mm512_slli_epi32::<8>(upper), lower);
-                    let product = _mm512_cvtepi32_ps(_mm512_add_epi32(product, start));
-                    let scale = _mm512_mul_ps(scales, _mm512_set1_ps(of_row.scale));
-                    let sum = _mm512_load_ps(sums[g].0[m].as_ptr());
-                    let sum = _mm512_fmadd_ps(product, scale, sum);
-                    _mm512_store_ps(sums[g].0[m].as_mut_ptr(), sum);
-                }
-            }
-        }
-    }
-    for g in 0..G {
-        if let Some(minima) = groups[g].minima.get(block) {
-            let minima = floats(minima);
-            for m in 0..count {
-                let total = _mm512_set1_ps(rows.block(row + m, block).total);
-                // SAFETY: there are as many numbers, and room for as many.
-                unsafe {
-                    let sum = _mm512_load_ps(sums[g].0[m].as_ptr());
-                    let sum = _mm512_fmadd_ps(minima, total, sum);
-                    _mm512_store_ps(sums[g].0[m].as_mut_ptr(), sum);
-                }
             }
         }
     }
 }
 
-/// Puts the numbers of a block together by fours.
+/// Rows whose sums stay in registers.
+const TOGETHER: usize = 8;
+
+/// Adds to the results what tiles made of some of their rows, from `first` on, in some blocks. The first
+/// blocks find nothing to add to.
+///
+/// # Safety
+/// No other thread uses the columns of the group.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
+unsafe fn add<const PARTS: usize>(
+    place: Place,
+    first: usize,
+    products: &[Products; STRETCH],
+    rows: &RoundedRows,
+    blocks: Range<usize>,
+    out: &Output,
+) {
+    let Place { group, column, row } = place;
+    let row = row + first;
+    let count = TOGETHER.min(rows.rows - row);
+    // What is behind the last row is taken for it, and not kept.
+    let of_rows: [&[BlockOfRow]; TOGETHER] =
+        std::array::from_fn(|m| &rows.row((row + m).min(rows.rows - 1)).1[blocks.clone()]);
+    let mut sums = [_mm512_setzero_ps(); TOGETHER];
+    if blocks.start > 0 {
+        for (m, sum) in sums.iter_mut().enumerate().take(count) {
+            // SAFETY: the caller's promise; and there are as many.
+            unsafe {
+                out.with(row + m, column, |results| {
+                    *sum = _mm512_loadu_ps(results.as_ptr());
+                });
+            }
+        }
+    }
+    for (index, (products, block)) in products.chunks_exact(PARTS).zip(blocks).enumerate() {
+        for (part, [upper, lower]) in products.iter().enumerate() {
+            let scales = floats(&group.scales[block * PARTS + part]);
+            for m in 0..TOGETHER {
+                // SAFETY: there are as many numbers.
+                let (upper, lower) = unsafe {
+                    (
+                        _mm512_load_si512(upper.0[first + m].as_ptr().cast()),
+                        _mm512_load_si512(lower.0[first + m].as_ptr().cast()),
+                    )
+                };
+                let product = _mm512_add_epi32(_mm512_slli_epi32::<8>(upper), lower);
+                let scale = _mm512_mul_ps(scales, _mm512_set1_ps(of_rows[m][index].scale));
+                sums[m] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(product), scale, sums[m]);
+            }
+        }
+        if let Some(minima) = group.minima.get(block) {
+            let minima = floats(minima);
+            for m in 0..TOGETHER {
+                let total = _mm512_set1_ps(of_rows[m][index].total);
+                sums[m] = _mm512_fmadd_ps(minima, total, sums[m]);
+            }
+        }
+    }
+    for (m, sum) in sums.iter().enumerate().take(count) {
+        // SAFETY: the caller's promise; and there is room for as many.
+        unsafe {
+            out.with(row + m, column, |results| {
+                _mm512_storeu_ps(results.as_mut_ptr(), *sum);
+            });
+        }
+    }
+}
+
+/// Puts the numbers of a block together by fours, less the one that stands for 0.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-fn by_fours<const LINES: usize>(lines: &[Line; LINES], fours: &mut BlockOfFours) {
+fn by_fours<const LINES: usize>(lines: &[Line; LINES], zero: __m512i, fours: &mut BlockOfFours) {
     for (step, four) in fours.iter_mut().enumerate() {
         let (first, second) = if LINES == FOUR {
             let both = pairs(&lines[step]);
@@ -274,7 +320,9 @@ fn by_fours<const LINES: usize>(lines: &[Line; LINES], fours: &mut BlockOfFours)
         };
         let all = _mm512_or_si512(first, _mm512_slli_epi32::<16>(second));
         // SAFETY: there is room for as many.
-        unsafe { _mm512_store_si512(four.0.as_mut_ptr().cast(), all) };
+        unsafe {
+            _mm512_store_si512(four.0.as_mut_ptr().cast(), _mm512_sub_epi8(all, zero));
+        }
     }
 }
 

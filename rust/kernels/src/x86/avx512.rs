@@ -87,6 +87,9 @@ unsafe fn strip<const LINES: usize, const PARTS: usize, const G: usize>(
     }
 }
 
+/// Blocks that memory is asked for before they are read.
+const AHEAD: usize = 8;
+
 /// Blocks that are widened at a time: 16 KB of two groups.
 const STRETCH: usize = 8;
 
@@ -116,6 +119,16 @@ fn widen<const LINES: usize>(lines: &[Line; LINES], wide: &mut [Line; WIDE]) {
 fn fetch(blocks: &[Pairs]) {
     for block in blocks {
         _mm_prefetch::<_MM_HINT_T0>(block.as_ptr().cast());
+    }
+}
+
+/// Asks for what lies at an address, if it is one, to be brought near.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
+pub(super) fn fetch_ahead<T>(place: *const T) {
+    const LINE: usize = 64;
+    for offset in (0..size_of::<T>()).step_by(LINE) {
+        _mm_prefetch::<_MM_HINT_T0>(place.cast::<i8>().wrapping_add(offset));
     }
 }
 
@@ -195,6 +208,11 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize, const G: 
         let mut of_block = [&lines[0][index]; G];
         for g in 1..G {
             of_block[g] = &lines[g][index];
+        }
+        if LINES != WIDE {
+            for lines in of_block {
+                fetch_ahead(std::ptr::from_ref(lines).wrapping_add(AHEAD));
+            }
         }
         for part in 0..PARTS {
             let mut products = [[_mm512_setzero_si512(); G]; M];
