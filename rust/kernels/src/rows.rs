@@ -29,6 +29,10 @@ pub(crate) type Bytes = [[[i8; BLOCK]; LANES]; 2];
 /// taken from it for the bytes that stand for 0. Its upper byte, and its lower with a sign, are 127.
 const LARGEST: f32 = 32639.0;
 
+/// Added to it, a number less than 2²² becomes a whole one, which its last bits hold: this takes one
+/// instruction, where a conversion would be checked for numbers that do not fit.
+const ROUND: f32 = 1.5 * (1 << 23) as f32;
+
 /// Numbers that a thread rounds at a time.
 const AT_ONCE: usize = 1 << 13;
 
@@ -129,10 +133,10 @@ pub(crate) fn round_blocks(
 ) {
     let chunks = numbers.chunks_exact(BLOCK).zip(rounded).zip(blocks);
     for ((numbers, rounded), block) in chunks {
-        let mut largest = [0f32; 8];
-        let mut zeros = [0f32; 8];
-        for eight in numbers.chunks_exact(8) {
-            for ((largest, zero), number) in largest.iter_mut().zip(&mut zeros).zip(eight) {
+        let mut largest = [0f32; LANES];
+        let mut zeros = [0f32; LANES];
+        for lanes in numbers.as_chunks::<LANES>().0 {
+            for ((largest, zero), number) in largest.iter_mut().zip(&mut zeros).zip(lanes) {
                 *largest = largest.max(number.abs());
                 // Zero times a number is zero, unless the number is not finite.
                 *zero += number * 0.0;
@@ -149,19 +153,21 @@ pub(crate) fn round_blocks(
         for ((rounded, numbers), sum) in halves.zip(numbers.chunks_exact(BLOCK / 2)).zip(&mut sums)
         {
             for (rounded, number) in rounded.iter_mut().zip(numbers) {
-                let number = (number * factor).round_ties_even() as i32;
-                *sum += number;
+                // One that is not finite becomes anything; its block's scale tells.
+                let bits = (number * factor + ROUND).to_bits() as i32;
+                let number = bits.wrapping_sub(ROUND.to_bits() as i32);
+                *sum = sum.wrapping_add(number);
                 *rounded = number as i16;
             }
         }
         let scale = largest / LARGEST + zeros.iter().sum::<f32>();
-        let sum = sums[0] + sums[1];
+        let sum = sums[0].wrapping_add(sums[1]);
         *block = BlockOfRow {
             scale,
             total: scale * sum as f32,
             starts: match matrix.scales_each() {
-                1 => [-matrix.zero() * sum, 0],
-                _ => sums.map(|sum| -matrix.zero() * sum),
+                1 => [sum.wrapping_mul(-matrix.zero()), 0],
+                _ => sums.map(|sum| sum.wrapping_mul(-matrix.zero())),
             },
         };
     }

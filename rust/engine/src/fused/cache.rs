@@ -50,34 +50,35 @@ impl CacheShape {
                 None => bail!("no keys and values can be kept in {:?}", self.dtype),
             };
         }
-        let empty = || Tensor::zeros((heads, capacity, width), self.dtype, &self.device);
-        Ok(LayerCache::Tensors {
-            keys: empty()?,
-            values: empty()?,
-        })
+        let (keys, values) = self.tensors(capacity)?;
+        Ok(LayerCache::Tensors { keys, values })
+    }
+
+    fn tensors(&self, capacity: usize) -> Result<(Tensor, Tensor)> {
+        let shape = (self.kv_heads, capacity, self.head_dim);
+        let empty = || Tensor::zeros(shape, self.dtype, &self.device);
+        Ok((empty()?, empty()?))
     }
 }
 
 impl LayerCache {
     /// A cache with room for `capacity` positions, and the first `len` of this one.
     fn resized(&self, shape: &CacheShape, len: usize, capacity: usize) -> Result<Self> {
-        let (keys, values) = match self {
-            LayerCache::Kernels(cache) => {
-                return Ok(LayerCache::Kernels(cache.resized(len, capacity)));
+        match self {
+            LayerCache::Kernels(cache) => Ok(LayerCache::Kernels(cache.resized(len, capacity))),
+            LayerCache::Tensors { keys, values } => {
+                let (new_keys, new_values) = shape.tensors(capacity)?;
+                if len > 0 {
+                    let filled = |tensor: &Tensor| tensor.narrow(1, 0, len)?.contiguous();
+                    new_keys.slice_set(&filled(keys)?, 1, 0)?;
+                    new_values.slice_set(&filled(values)?, 1, 0)?;
+                }
+                Ok(LayerCache::Tensors {
+                    keys: new_keys,
+                    values: new_values,
+                })
             }
-            LayerCache::Tensors { keys, values } => (keys, values),
-        };
-        let resized = shape.layer(capacity)?;
-        if let LayerCache::Tensors {
-            keys: new_keys,
-            values: new_values,
-        } = &resized
-            && len > 0
-        {
-            new_keys.slice_set(&keys.narrow(1, 0, len)?.contiguous()?, 1, 0)?;
-            new_values.slice_set(&values.narrow(1, 0, len)?.contiguous()?, 1, 0)?;
         }
-        Ok(resized)
     }
 }
 
@@ -189,5 +190,66 @@ impl SequenceCache {
     /// Counts positions that all layers have been given.
     pub(crate) fn advance(&mut self, count: usize) {
         self.len += count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A cache of tensors, such as other devices have, with room for no position yet.
+    fn of_tensors() -> SequenceCache {
+        let shape = CacheShape {
+            layers: 2,
+            kv_heads: 2,
+            head_dim: 4,
+            dtype: DType::F32,
+            device: Device::Cpu,
+        };
+        let mut cache = SequenceCache::new(shape.clone(), 1000);
+        for _ in 0..shape.layers {
+            let (keys, values) = shape.tensors(0).unwrap();
+            cache.layers.push(LayerCache::Tensors { keys, values });
+        }
+        cache
+    }
+
+    /// Keys or values of positions, each number of which says where it belongs.
+    fn rows(first: usize, count: usize, more: usize) -> Tensor {
+        let numbers = (first * 8..(first + count) * 8).map(|index| (index + more) as f32);
+        Tensor::from_vec(numbers.collect::<Vec<_>>(), (count, 2, 4), &Device::Cpu).unwrap()
+    }
+
+    /// Appends positions to all layers, and answers with what the last one then has from `from` on.
+    fn append(cache: &mut SequenceCache, count: usize, from: usize) -> (Tensor, Tensor) {
+        let first = cache.len();
+        cache.reserve(count).unwrap();
+        let [_, last] = [0, 1].map(|layer| {
+            let (keys, values) = (rows(first, count, layer), rows(first, count, 10_000));
+            cache.append(layer, &keys, &values, from).unwrap()
+        });
+        cache.advance(count);
+        last
+    }
+
+    fn numbers(tensor: &Tensor) -> Vec<Vec<Vec<f32>>> {
+        tensor.to_vec3().unwrap()
+    }
+
+    #[test]
+    fn tensors_keep_what_was_appended_while_they_grow() {
+        let mut cache = of_tensors();
+        for count in [3, 1, 300, 1] {
+            append(&mut cache, count, 0);
+        }
+        let mut fork = cache.fork().unwrap();
+        cache.truncate(304);
+        for cache in [&mut cache, &mut fork] {
+            let first = cache.len();
+            let (keys, values) = append(cache, 2, first - 4);
+            let by_head = |more| rows(first - 4, 6, more).transpose(0, 1).unwrap();
+            assert_eq!(numbers(&keys), numbers(&by_head(1)));
+            assert_eq!(numbers(&values), numbers(&by_head(10_000)));
+        }
     }
 }
