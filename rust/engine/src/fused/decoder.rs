@@ -5,17 +5,19 @@ use candle_core::{DType, Device, Tensor};
 use super::attention::Attention;
 use super::cache::{CacheShape, SequenceCache};
 use super::feed_forward::{Block, Experts, Mlp};
-use super::linear::{FusedLinear, Linear, Matrix};
+use super::linear::{FusedLinear, Linear};
+use super::matrix::Matrix;
 use super::norm::Norm;
 use super::rotary::Rotary;
 use super::source::{TensorSource, unreadable};
+use super::weights::Weights;
 use crate::candle::candle_error;
 use crate::error::Result;
 use crate::model::decoder_config::{DecoderConfig, EMBEDDING, FeedForward, HEAD, LayerConfig};
 
 /// The weights of a model, shared by all of its sequences.
 pub(crate) struct Decoder {
-    embedding: Matrix,
+    embedding: Weights,
     layers: Vec<Layer>,
     norm: Norm,
     head: Linear,
@@ -49,13 +51,13 @@ impl Decoder {
     pub(crate) fn load(config: &DecoderConfig, source: &dyn TensorSource) -> Result<Self> {
         let loader = Loader { config, source };
         let vocabulary = (config.vocab_size, config.hidden_size);
-        let embedding = source
-            .matrix(EMBEDDING, vocabulary)?
-            .packed()
-            .map_err(|e| unreadable(EMBEDDING, &e))?;
+        let weights = |name: &str| {
+            Weights::new(source.matrix(name, vocabulary)?).map_err(|e| unreadable(name, &e))
+        };
+        let embedding = weights(EMBEDDING)?;
         let head = match config.tie_word_embeddings {
             true => embedding.clone(),
-            false => source.matrix(HEAD, vocabulary)?,
+            false => weights(HEAD)?,
         };
         let layers = config
             .layers
@@ -67,7 +69,7 @@ impl Decoder {
             embedding,
             layers,
             norm: loader.norm("model.norm", config.hidden_size)?,
-            head: Linear::new(head, None).map_err(|e| unreadable(HEAD, &e))?,
+            head: Linear::new(head, None),
             rotary: Rotary::new(
                 &config.rope,
                 config.head_dim,
@@ -289,7 +291,8 @@ impl Loader<'_> {
 
     fn linear(&self, part: &Part) -> Result<Linear> {
         let (matrix, bias) = self.read(part)?;
-        Linear::new(matrix, bias).map_err(|e| unreadable(&part.0, &e))
+        let weights = Weights::new(matrix).map_err(|e| unreadable(&part.0, &e))?;
+        Ok(Linear::new(weights, bias))
     }
 
     fn fused(&self, parts: &[Part]) -> Result<FusedLinear> {

@@ -9,8 +9,8 @@
 //! - [`Decoder`] is the weights, and the forward pass of any number of sequences at once: the rows of
 //!   all of them go through each matrix together, and only the attention takes them one by one;
 //! - `attention`, `feed_forward`, `rotary`, `cache`: its parts;
-//! - [`Linear`](linear::Linear) is a matrix in whatever format, so that a faster kernel has one
-//!   place to stand in;
+//! - [`Linear`](linear::Linear) is a linear layer, and [`Weights`](weights::Weights) its matrix in the order
+//!   of whatever kernel is fastest for its format;
 //! - [`TensorSource`] is where the weights come from.
 //!
 //! "Fused" are the projections that read the same rows: queries, keys and values are one matrix,
@@ -21,6 +21,7 @@ mod cache;
 mod decoder;
 mod feed_forward;
 mod linear;
+mod matrix;
 mod norm;
 mod rotary;
 mod rows;
@@ -28,9 +29,10 @@ mod scheduler;
 mod sequence;
 mod softmax;
 mod source;
+mod weights;
 
 pub(crate) use decoder::Decoder;
-pub(crate) use linear::{Matrix, quantised_bytes, quantised_matrix};
+pub(crate) use matrix::{Matrix, quantised_bytes, quantised_matrix};
 pub(crate) use scheduler::Scheduler;
 pub(crate) use sequence::FusedSequence;
 pub(crate) use source::{FolderSource, TensorSource, kept_type, quantised_type, unreadable};

@@ -7,7 +7,7 @@ use candle_core::quantized::GgmlDType;
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
-use super::linear::{Matrix, quantised_matrix};
+use super::matrix::{Matrix, quantised_matrix};
 use crate::error::{Error, Result};
 use crate::model::blocks::quantised_blocks;
 use crate::model::decoder_config::{EMBEDDING, HEAD};
