@@ -39,6 +39,12 @@ const ROWS: usize = 16;
 /// When `out` has another size, when the heads of queries are no multiple of those of keys, or when a
 /// query sees more positions than its cache has room for.
 pub fn attend(all: &[Queries], out: &mut [f32]) {
+    for queries in all {
+        let (heads, kv_heads) = (queries.heads, queries.cache.kv_heads());
+        assert_eq!(heads % kv_heads, 0, "{heads} heads over {kv_heads}");
+        let end = queries.first + queries.rows.rows;
+        assert!(end <= queries.cache.capacity(), "room for {end} positions");
+    }
     let tiles: Vec<Tile> = all.iter().flat_map(tiles).collect();
     let mut summaries = vec![0f32; tiles.iter().map(Tile::summaries_len).sum()];
     let mut rest = &mut summaries[..];

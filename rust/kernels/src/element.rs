@@ -8,12 +8,9 @@ use crate::LANES;
 use crate::lanes::Lanes;
 
 /// A floating point number as it is kept: a weight, or one of a key or value.
-pub(crate) trait Element: Zeroable + Copy + Send + Sync + 'static {
+pub(crate) trait Element: Into<f32> + Zeroable + Copy + Send + Sync + 'static {
     /// Rounds numbers to as many elements.
     fn round(numbers: &[f32], elements: &mut [Self]);
-
-    /// The number as such.
-    fn widen(self) -> f32;
 
     /// Reads 16.
     ///
@@ -23,10 +20,6 @@ pub(crate) trait Element: Zeroable + Copy + Send + Sync + 'static {
 }
 
 impl Element for f32 {
-    fn widen(self) -> f32 {
-        self
-    }
-
     fn round(numbers: &[f32], elements: &mut [Self]) {
         elements.copy_from_slice(numbers);
     }
@@ -39,10 +32,6 @@ impl Element for f32 {
 }
 
 impl Element for f16 {
-    fn widen(self) -> f32 {
-        self.to_f32()
-    }
-
     fn round(numbers: &[f32], elements: &mut [Self]) {
         elements.convert_from_f32_slice(numbers);
     }
@@ -55,10 +44,6 @@ impl Element for f16 {
 }
 
 impl Element for bf16 {
-    fn widen(self) -> f32 {
-        self.to_f32()
-    }
-
     fn round(numbers: &[f32], elements: &mut [Self]) {
         elements.convert_from_f32_slice(numbers);
     }

@@ -3,15 +3,14 @@
 use std::fmt::Debug;
 
 use bytemuck::allocation::zeroed_vec;
-use candle_core::utils::barrier_pool;
-use candle_core::{CpuStorage, DType};
+use candle_core::CpuStorage;
 use half::{bf16, f16};
 
 use crate::dispatch::{Vectorised, dispatch};
 use crate::element::Element;
 use crate::lanes::Lanes;
 use crate::parts::for_each_part;
-use crate::product::{Output, WORTH_THREADS};
+use crate::product::{Output, for_each_part_of_product};
 use crate::{Instructions, LANES, WeightMatrix};
 
 /// A matrix of floating point numbers in 32 or 16 bits. They are multiplied as numbers of 32 bits, in which
@@ -36,11 +35,6 @@ const AT_ONCE: usize = 1024;
 const AHEAD: usize = 64;
 
 impl FloatMatrix {
-    /// Whether numbers of a type can be kept.
-    pub fn supports(dtype: DType) -> bool {
-        matches!(dtype, DType::F32 | DType::F16 | DType::BF16)
-    }
-
     /// Takes a matrix of `rows × columns`, a row behind the other, from `start` on.
     ///
     /// `None` when the type is none of F32, F16 and BF16, or when there are not as many numbers.
@@ -57,7 +51,7 @@ impl FloatMatrix {
         rows: usize,
         columns: usize,
     ) -> Option<Self> {
-        if instructions.is_some_and(|wanted| !Instructions::all().contains(&wanted)) {
+        if !Instructions::usable(instructions) {
             return None;
         }
         let place = start..start.checked_add(rows.checked_mul(columns)?)?;
@@ -144,7 +138,7 @@ impl<E: Element + Debug> AnyGroups for Groups<E> {
     fn row(&self, row: usize, out: &mut [f32]) {
         let group = &self.numbers[row / LANES * self.columns..][..self.columns];
         for (out, column) in out.iter_mut().zip(group) {
-            *out = column[row % LANES].widen();
+            *out = column[row % LANES].into();
         }
     }
 
@@ -153,7 +147,8 @@ impl<E: Element + Debug> AnyGroups for Groups<E> {
             return;
         }
         let groups = self.numbers.len() / self.columns;
-        let part = |first: usize| {
+        let part = |index: usize| {
+            let first = index * MOST_GROUPS;
             let product = Product {
                 groups: &self.numbers[first * self.columns..],
                 first,
@@ -164,13 +159,7 @@ impl<E: Element + Debug> AnyGroups for Groups<E> {
             dispatch(instructions, product);
         };
         let parts = groups.div_ceil(MOST_GROUPS);
-        if numbers.len() * groups * LANES < WORTH_THREADS {
-            (0..parts).for_each(|index| part(index * MOST_GROUPS));
-        } else {
-            barrier_pool().execute_chunked(parts, |range| {
-                range.for_each(|index| part(index * MOST_GROUPS));
-            });
-        }
+        for_each_part_of_product(numbers.len() * groups * LANES, parts, part);
     }
 }
 

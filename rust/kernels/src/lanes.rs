@@ -7,7 +7,8 @@ use crate::LANES;
 /// Sixteen floating point numbers.
 ///
 /// What uses it is compiled once for each kind, inlined into a function for which the instructions are
-/// enabled; so all of it is `#[inline(always)]`, and without closures, which are compiled by themselves.
+/// enabled; so all of it is `#[inline(always)]`, and no closure has to do with them, since closures are
+/// compiled by themselves.
 pub(crate) trait Lanes: Copy {
     /// Heads that are looked at together, at most 4: as many as registers hold the sums of.
     const HEADS: usize;

@@ -62,6 +62,11 @@ impl Instructions {
         Self::all().into_iter().next()
     }
 
+    /// Whether this processor has them; what every processor has is `None`.
+    pub(crate) fn usable(instructions: Option<Self>) -> bool {
+        instructions.is_none_or(|wanted| Self::all().contains(&wanted))
+    }
+
     /// All that this processor has, the best first.
     pub fn all() -> Vec<Self> {
         [

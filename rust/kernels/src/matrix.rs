@@ -150,7 +150,7 @@ impl PackedMatrix {
         let stored = columns / (format.blocks * BLOCK);
         let fits = columns.is_multiple_of(format.blocks * BLOCK)
             && bytes.len() == rows * stored * format.bytes;
-        if !fits || columns == 0 || !Instructions::all().contains(&instructions) {
+        if !fits || columns == 0 || !Instructions::usable(Some(instructions)) {
             return None;
         }
         let each = columns / BLOCK;

@@ -6,13 +6,13 @@ const LANES: usize = 16;
 
 /// The sum of all numbers.
 #[inline(always)]
-pub fn sum(numbers: &[f32]) -> f32 {
+pub(crate) fn sum(numbers: &[f32]) -> f32 {
     fold(numbers, 0.0, |a, b| a + b)
 }
 
 /// The greatest number, whatever is not one left out.
 #[inline(always)]
-pub fn greatest(numbers: &[f32]) -> f32 {
+pub(crate) fn greatest(numbers: &[f32]) -> f32 {
     fold(numbers, f32::NEG_INFINITY, f32::max)
 }
 

@@ -64,7 +64,7 @@ impl Output {
 }
 
 /// Products below which one thread does all.
-pub(crate) const WORTH_THREADS: usize = 1 << 16;
+const WORTH_THREADS: usize = 1 << 16;
 
 /// Groups of a matrix that a thread takes at a time, and at most are multiplied together.
 const GROUPS: usize = 2;
@@ -88,10 +88,15 @@ impl PackedMatrix {
                 },
             }
         };
-        if rows.rows * self.rows() * self.columns() < WORTH_THREADS {
-            (0..parts).for_each(part);
-        } else {
-            barrier_pool().execute_chunked(parts, |range| range.for_each(part));
-        }
+        for_each_part_of_product(rows.rows * self.rows() * self.columns(), parts, part);
+    }
+}
+
+/// Calls `part` with each number below `parts`, on several threads if there are enough products.
+pub(crate) fn for_each_part_of_product(products: usize, parts: usize, part: impl Fn(usize) + Sync) {
+    if products < WORTH_THREADS {
+        (0..parts).for_each(part);
+    } else {
+        barrier_pool().execute_chunked(parts, |range| range.for_each(&part));
     }
 }

@@ -1,12 +1,15 @@
 //! Attention of several queries a key head (Ainslie et al. 2023, GQA) over KV caches.
 
-use candle_core::{CpuStorage, DType, Device, Layout, Result, Storage, Tensor, bail};
+use std::ops::Deref;
+
+use candle_core::{DType, Device, Layout, Result, Storage, Tensor, bail};
 use candle4j_kernels::{Queries, Strided, attend};
 
 use super::cache::SequenceCache;
 use super::linear::{FusedLinear, Linear};
 use super::norm::Norm;
 use super::rotary::Angles;
+use super::rows::strided;
 use super::softmax::MaskedSoftmax;
 
 /// Weights and shape of one layer's attention.
@@ -71,11 +74,7 @@ impl Attention {
             k.storage_and_layout(),
             v.storage_and_layout(),
         );
-        let (q, k, v) = (
-            strided(&q.0, q.1)?,
-            strided(&k.0, k.1)?,
-            strided(&v.0, v.1)?,
-        );
+        let (q, k, v) = (on_cpu(&q)?, on_cpu(&k)?, on_cpu(&v)?);
         let mut start = 0;
         let mut queries = Vec::with_capacity(sequences.len());
         for (cache, count) in sequences {
@@ -133,7 +132,6 @@ impl Attention {
         let (keys, values) = cache.append(self.layer, k, v, from)?;
         let softmax = MaskedSoftmax {
             scale: self.scale(),
-            queries: q.dim(0)?,
             first: position - from,
             window: self.window,
         };
@@ -145,16 +143,12 @@ impl Attention {
     }
 }
 
-/// The rows of a matrix in 32 bits on the CPU.
-fn strided<'a>(storage: &'a Storage, layout: &Layout) -> Result<Strided<'a>> {
-    let (Storage::Cpu(CpuStorage::F32(numbers)), &[rows, _], &[stride, 1]) =
-        (storage, layout.dims(), layout.stride())
-    else {
-        bail!("expected rows in 32 bits without gaps inside");
-    };
-    Ok(Strided {
-        numbers: &numbers[layout.start_offset()..],
-        stride,
-        rows,
-    })
+/// The rows of a matrix on the CPU.
+fn on_cpu<'a>(
+    (storage, layout): &'a (impl Deref<Target = Storage>, &Layout),
+) -> Result<Strided<'a>> {
+    match &**storage {
+        Storage::Cpu(storage) => strided(storage, layout),
+        _ => bail!("expected rows on the CPU"),
+    }
 }

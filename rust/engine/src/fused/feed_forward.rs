@@ -1,12 +1,12 @@
 //! The block behind the attention, dense or of experts.
 
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor};
+use candle4j_kernels::numbers::exp;
 use pulp::{Arch, NullaryFnOnce};
 
 use super::linear::{FusedLinear, Linear};
-use super::rows::{Rows, for_each_row, usable};
+use super::rows::{for_each_row, strided, usable};
 use crate::model::decoder_config::Activation;
-use candle4j_kernels::numbers::exp;
 
 /// `down(act(gate(x)) · up(x))` (Shazeer 2020).
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl CustomOp2 for SwiGlu {
         up: &CpuStorage,
         up_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (gate, up) = (Rows::new(gate, gate_layout)?, Rows::new(up, up_layout)?);
+        let (gate, up) = (strided(gate, gate_layout)?, strided(up, up_layout)?);
         let (rows, columns) = gate_layout.shape().dims2()?;
         // Parts of rows, since there may be only one row.
         let part = columns.min(PART);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
-use super::rows::{Rows, for_each_row, rms_norm, usable};
+use super::rows::{for_each_row, rms_norm, strided, usable};
 
 /// RMSNorm (Zhang and Sennrich 2019): each row divided by its root mean square, times a weight.
 #[derive(Debug, Clone)]
@@ -57,7 +57,7 @@ impl CustomOp1 for OnRows<'_> {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let rows = Rows::new(storage, layout)?;
+        let rows = strided(storage, layout)?;
         let mut out = vec![0f32; layout.shape().elem_count()];
         for_each_row(&mut out, self.weight.len(), |index, out| {
             rms_norm(rows.row(index), self.weight, self.eps, out);

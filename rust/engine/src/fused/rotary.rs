@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor};
 
 use super::norm::Norm;
-use super::rows::{Rows, for_each_row, rms_norm, usable};
+use super::rows::{for_each_row, rms_norm, strided, usable};
 use crate::model::rope::{Rope, RopeScaling};
 
 /// The frequencies of one model.
@@ -257,7 +257,7 @@ impl CustomOp1 for Rotation<'_> {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let rows = Rows::new(storage, layout)?;
+        let rows = strided(storage, layout)?;
         let (count, width) = layout.shape().dims2()?;
         let half = self.angles.half;
         let mut out = vec![0f32; count * width];

@@ -5,7 +5,7 @@
 
 use candle_core::utils::barrier_pool;
 use candle_core::{CpuStorage, Layout, Result, Tensor, bail};
-use candle4j_kernels::for_each_part;
+use candle4j_kernels::{Strided, for_each_part};
 
 /// Numbers below which one thread does all.
 const WORTH_THREADS: usize = 1 << 14;
@@ -40,39 +40,21 @@ pub(super) fn for_each_row(out: &mut [f32], row: usize, work: impl Fn(usize, &mu
 
 /// The rows of a tensor of two dimensions in 32 bits, whose numbers may have gaps between rows but
 /// not inside of them.
-pub(super) struct Rows<'a> {
-    numbers: &'a [f32],
-    stride: usize,
-    columns: usize,
-}
-
-impl<'a> Rows<'a> {
-    /// A view of what an operation is given.
-    pub(super) fn new(storage: &'a CpuStorage, layout: &Layout) -> Result<Self> {
-        let (CpuStorage::F32(numbers), &[rows, columns], &[stride, step]) =
-            (storage, layout.dims(), layout.stride())
-        else {
-            bail!("expected rows in 32 bits, got {:?}", layout.shape());
-        };
-        if step != 1 && columns > 1 {
-            bail!("expected rows without gaps inside");
-        }
-        let start = layout.start_offset();
-        let end = match rows {
-            0 => start,
-            _ => start + (rows - 1) * stride + columns,
-        };
-        Ok(Self {
-            numbers: &numbers[start..end],
-            stride,
-            columns,
-        })
+pub(super) fn strided<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<Strided<'a>> {
+    let (CpuStorage::F32(numbers), &[rows, columns], &[stride, step]) =
+        (storage, layout.dims(), layout.stride())
+    else {
+        bail!("expected rows in 32 bits, got {:?}", layout.shape());
+    };
+    if step != 1 && columns > 1 {
+        bail!("expected rows without gaps inside");
     }
-
-    /// One row.
-    pub(super) fn row(&self, index: usize) -> &'a [f32] {
-        &self.numbers[index * self.stride..][..self.columns]
-    }
+    Ok(Strided {
+        numbers: &numbers[layout.start_offset()..],
+        stride,
+        rows,
+        columns,
+    })
 }
 
 /// Writes `row`, divided by its root mean square and times `weight`, to `out`.

@@ -7,8 +7,6 @@ use candle_core::{DType, Result, Tensor};
 pub(crate) struct MaskedSoftmax {
     /// What scores are multiplied by.
     pub(crate) scale: f32,
-    /// Queries of each head; the rows of a head stand behind each other.
-    pub(crate) queries: usize,
     /// The last column that the first query sees.
     pub(crate) first: usize,
     /// How many columns a query sees, if not all before it.
@@ -26,7 +24,7 @@ impl MaskedSoftmax {
             .reshape((rows, kv_heads, group, head_dim))?
             .permute((1, 2, 0, 3))?
             .reshape((kv_heads, group * rows, head_dim))?;
-        let weights = self.apply(&q.matmul(&keys.transpose(1, 2)?)?)?;
+        let weights = self.apply(rows, &q.matmul(&keys.transpose(1, 2)?)?)?;
         weights
             .matmul(values)?
             .reshape((kv_heads, group, rows, head_dim))?
@@ -35,13 +33,13 @@ impl MaskedSoftmax {
     }
 
     /// Turns scores of shape `heads × rows × columns` into weights: scales them, hides what a query does
-    /// not see, and takes the softmax of each row.
-    fn apply(&self, scores: &Tensor) -> Result<Tensor> {
+    /// not see, and takes the softmax of each row. Every so many `queries` rows are those of a head.
+    fn apply(&self, queries: usize, scores: &Tensor) -> Result<Tensor> {
         let (heads, rows, columns) = scores.dims3()?;
         let dtype = scores.dtype();
         let mut scores = (scores.to_dtype(DType::F32)? * f64::from(self.scale))?;
-        if self.queries > 1 || self.window.is_some() {
-            let mask: Vec<f32> = (0..self.queries)
+        if queries > 1 || self.window.is_some() {
+            let mask: Vec<f32> = (0..queries)
                 .flat_map(|query| {
                     let seen = self.seen(query);
                     (0..columns).map(move |column| match seen.contains(&column) {
@@ -50,9 +48,9 @@ impl MaskedSoftmax {
                     })
                 })
                 .collect();
-            let mask = Tensor::from_vec(mask, (self.queries, columns), scores.device())?;
+            let mask = Tensor::from_vec(mask, (queries, columns), scores.device())?;
             scores = scores
-                .reshape((heads, rows / self.queries, self.queries, columns))?
+                .reshape((heads, rows / queries, queries, columns))?
                 .broadcast_add(&mask)?
                 .reshape((heads, rows, columns))?;
         }
@@ -85,6 +83,7 @@ mod tests {
             numbers,
             stride,
             rows: numbers.len() / stride,
+            columns: stride,
         }
     }
 
@@ -98,7 +97,6 @@ mod tests {
         ] {
             let softmax = MaskedSoftmax {
                 scale: 1.0 / (width as f32).sqrt(),
-                queries: rows,
                 first: positions - rows,
                 window,
             };

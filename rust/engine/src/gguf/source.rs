@@ -7,7 +7,7 @@ use super::describe::GgufArchitecture;
 use super::file::{GgufFile, place};
 use super::loaded_view::LoadedView;
 use crate::error::Result;
-use crate::fused::{Matrix, TensorSource, quantised_matrix, unreadable};
+use crate::fused::{Matrix, TensorSource, kept_type, quantised_matrix, unreadable};
 use crate::model::Engine;
 use crate::model::decoder_config::DecoderConfig;
 
@@ -81,21 +81,16 @@ struct Loaded {
 
 impl Loaded {
     fn matrix(&self, device: &Device) -> candle_core::Result<Matrix> {
-        let halves = match self.dtype {
-            GgmlDType::F16 => Some(DType::F16),
-            GgmlDType::BF16 => Some(DType::BF16),
-            _ => None,
+        let stored = match self.dtype {
+            GgmlDType::F32 => DType::F32,
+            GgmlDType::F16 => DType::F16,
+            GgmlDType::BF16 => DType::BF16,
+            blocks => return quantised_matrix(blocks, &self.bytes, self.shape, device),
         };
-        if let Some(dtype) = halves.filter(|_| device.is_cpu()) {
-            let (rows, columns) = self.shape;
-            return Tensor::from_raw_buffer(&self.bytes, dtype, &[rows, columns], device)
-                .map(Matrix::Dense);
-        }
-        let matrix = quantised_matrix(self.dtype, &self.bytes, self.shape, device)?;
-        match self.dtype {
-            GgmlDType::F32 => matrix.dense().map(Matrix::Dense),
-            _ => Ok(matrix),
-        }
+        let (rows, columns) = self.shape;
+        Tensor::from_raw_buffer(&self.bytes, stored, &[rows, columns], device)?
+            .to_dtype(kept_type(stored, DType::F32, device))
+            .map(Matrix::Dense)
     }
 }
 

@@ -21,7 +21,6 @@ use crate::{Instructions, LANES};
 #[derive(Debug)]
 pub struct KvCache {
     store: Box<dyn AnyStore>,
-    shape: Shape,
     instructions: Option<Instructions>,
 }
 
@@ -51,7 +50,7 @@ impl KvCache {
         width: usize,
         capacity: usize,
     ) -> Option<Self> {
-        if instructions.is_some_and(|wanted| !Instructions::all().contains(&wanted)) {
+        if !Instructions::usable(instructions) {
             return None;
         }
         let shape = Shape {
@@ -67,14 +66,13 @@ impl KvCache {
         };
         Some(Self {
             store,
-            shape,
             instructions,
         })
     }
 
     /// Positions that there is room for.
     pub fn capacity(&self) -> usize {
-        self.shape.blocks * LANES
+        self.store.shape().blocks * LANES
     }
 
     /// A cache with room for `capacity` positions, and the first `len` of this one.
@@ -83,19 +81,14 @@ impl KvCache {
     /// When there is no room for `len` positions in either.
     pub fn resized(&self, len: usize, capacity: usize) -> Self {
         assert!(len <= self.capacity() && len <= capacity, "room for {len}");
-        let blocks = capacity.div_ceil(LANES);
+        let (filled, blocks) = (len.div_ceil(LANES), capacity.div_ceil(LANES));
         Self {
-            store: self.store.resized(len.div_ceil(LANES), blocks),
-            shape: Shape {
-                blocks,
-                ..self.shape
-            },
+            store: self.store.resized(filled, blocks),
             instructions: self.instructions,
         }
     }
 
-    /// Writes keys and values of positions from `position` on: rows of `kv_heads × width` numbers, the
-    /// first numbers of a row `key_stride` and `value_stride` behind those of the row before.
+    /// Writes keys and values of positions from `position` on: rows of `kv_heads × width` numbers.
     ///
     /// # Panics
     /// When there is no room for them, or the last row is not whole.
@@ -104,21 +97,21 @@ impl KvCache {
     }
 
     /// The numbers of a key and of a value in all heads.
-    pub fn row_len(&self) -> usize {
-        self.shape.kv_heads * self.shape.width
+    pub(super) fn row_len(&self) -> usize {
+        self.store.shape().kv_heads * self.store.shape().width
     }
 
     /// Numbers that are kept for a head of a query in a part.
     pub(super) fn summary_len(&self) -> usize {
-        self.shape.summary_len()
+        self.store.shape().summary_len()
     }
 
     pub(super) fn kv_heads(&self) -> usize {
-        self.shape.kv_heads
+        self.store.shape().kv_heads
     }
 
     pub(super) fn width(&self) -> usize {
-        self.shape.width
+        self.store.shape().width
     }
 
     pub(super) fn instructions(&self) -> Option<Instructions> {
@@ -140,6 +133,8 @@ pub struct Strided<'a> {
     pub stride: usize,
     /// How many rows there are.
     pub rows: usize,
+    /// The numbers of a row.
+    pub columns: usize,
 }
 
 impl<'a> Strided<'a> {
@@ -150,14 +145,18 @@ impl<'a> Strided<'a> {
     pub fn rows(&self, rows: &Range<usize>) -> Self {
         Self {
             numbers: &self.numbers[rows.start * self.stride..],
-            stride: self.stride,
             rows: rows.len(),
+            ..*self
         }
     }
 
-    /// The numbers of a row from the column `start` on.
-    pub(super) fn part(&self, row: usize, start: usize, len: usize) -> &'a [f32] {
-        &self.numbers[row * self.stride + start..][..len]
+    /// One row.
+    ///
+    /// # Panics
+    /// When there is none, or it is not whole.
+    pub fn row(&self, index: usize) -> &'a [f32] {
+        assert!(index < self.rows, "row {index} of {}", self.rows);
+        &self.numbers[index * self.stride..][..self.columns]
     }
 }
 
@@ -174,6 +173,8 @@ impl Shape {
 
 /// A store of whatever type.
 trait AnyStore: Debug + Send + Sync {
+    fn shape(&self) -> Shape;
+
     fn resized(&self, filled: usize, blocks: usize) -> Box<dyn AnyStore>;
 
     fn write(&mut self, position: usize, keys: Strided, values: Strided);
@@ -226,6 +227,10 @@ impl<E: Element> Store<E> {
 }
 
 impl<E: Element + Debug> AnyStore for Store<E> {
+    fn shape(&self) -> Shape {
+        self.shape
+    }
+
     fn resized(&self, filled: usize, blocks: usize) -> Box<dyn AnyStore> {
         let mut resized = Self::new(Shape {
             blocks,
@@ -255,14 +260,17 @@ impl<E: Element + Debug> AnyStore for Store<E> {
         for row in 0..keys.rows {
             let at = position + row;
             for head in 0..kv_heads {
-                E::round(keys.part(row, head * width, width), &mut key);
+                E::round(&keys.row(row)[head * width..][..width], &mut key);
                 let block = &mut self.keys[(head * blocks + at / LANES) * width..][..width];
                 for (dimension, number) in block.iter_mut().zip(&key) {
                     dimension[at % LANES] = *number;
                 }
                 let value = (head * blocks * LANES + at) * columns;
                 let value = self.values[value..][..columns].as_flattened_mut();
-                E::round(values.part(row, head * width, width), &mut value[..width]);
+                E::round(
+                    &values.row(row)[head * width..][..width],
+                    &mut value[..width],
+                );
             }
         }
     }

@@ -30,7 +30,7 @@ impl<'a> Queries<'a> {
     /// A head of a row.
     pub(super) fn head(&self, row: usize, head: usize) -> &'a [f32] {
         let width = self.cache.width();
-        self.rows.part(row, head * width, width)
+        &self.rows.row(row)[head * width..][..width]
     }
 
     /// The positions that a row sees.

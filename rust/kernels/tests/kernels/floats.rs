@@ -2,8 +2,10 @@
 //! instructions that this processor has.
 
 use candle_core::{CpuStorage, DType};
-use candle4j_kernels::{FloatMatrix, Instructions, WeightMatrix};
+use candle4j_kernels::{FloatMatrix, WeightMatrix};
 use half::{bf16, f16};
+
+use crate::support::{instructions, numbers};
 
 /// Rows that are multiplied, rows of the matrix, columns.
 const SHAPES: [(usize, usize, usize); 7] = [
@@ -15,18 +17,6 @@ const SHAPES: [(usize, usize, usize); 7] = [
     (30, 33, 1024),
     (2, 128, 300),
 ];
-
-/// Every set of instructions, and none.
-fn instructions() -> impl Iterator<Item = Option<Instructions>> {
-    Instructions::all().into_iter().map(Some).chain([None])
-}
-
-/// Numbers between -1 and 1 that do not repeat soon.
-fn numbers(count: usize, factor: usize) -> Vec<f32> {
-    (0..count)
-        .map(|i| ((i * factor) % 1009) as f32 / 504.5 - 1.0)
-        .collect()
-}
 
 /// Numbers in a type, and what they are there.
 fn stored(dtype: DType, numbers: &[f32]) -> (CpuStorage, Vec<f32>) {

@@ -4,6 +4,8 @@ use candle_core::DType;
 use candle4j_kernels::{Instructions, KvCache, Queries, Strided, attend};
 use half::{bf16, f16};
 
+use crate::support::{instructions, numbers};
+
 /// What a test is about.
 #[derive(Debug, Clone, Copy)]
 struct Case {
@@ -45,18 +47,6 @@ const fn case(
     }
 }
 
-/// Every set of instructions, and none.
-fn instructions() -> impl Iterator<Item = Option<Instructions>> {
-    Instructions::all().into_iter().map(Some).chain([None])
-}
-
-/// Numbers between -1 and 1 that do not repeat soon.
-fn numbers(count: usize, factor: usize) -> Vec<f32> {
-    (0..count)
-        .map(|i| ((i * factor) % 1009) as f32 / 504.5 - 1.0)
-        .collect()
-}
-
 /// What a number is once it was kept.
 fn kept(dtype: DType, number: f32) -> f64 {
     match dtype {
@@ -71,6 +61,7 @@ fn strided(numbers: &[f32], width: usize) -> Strided<'_> {
         numbers,
         stride: width,
         rows: numbers.len() / width,
+        columns: width,
     }
 }
 
@@ -284,4 +275,25 @@ fn scores_that_are_no_numbers_show() {
 #[test]
 fn other_types_are_refused() {
     assert!(KvCache::new(DType::F64, 1, 8, 16).is_none());
+}
+
+#[test]
+#[should_panic(expected = "room for 36 positions")]
+fn what_there_is_no_room_for_cannot_be_seen() {
+    let data = case(1, 2, 2, 16, 20, None).data();
+    let mut cache = KvCache::new(DType::F32, 2, 16, 20).unwrap();
+    cache.write(0, strided(&data.keys, 32), strided(&data.values, 32));
+    let queries = Queries {
+        first: 35,
+        ..data.queries(&cache, 0, 1)
+    };
+    attend(&[queries], &mut [0f32; 32]);
+}
+
+#[test]
+#[should_panic(expected = "3 heads over 2")]
+fn heads_that_cannot_share_are_refused() {
+    let data = case(1, 3, 2, 16, 20, None).data();
+    let cache = data.cache(None, DType::F32);
+    data.attend(&cache, 0, 1);
 }

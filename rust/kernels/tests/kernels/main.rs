@@ -1,0 +1,6 @@
+//! The kernels beside plain arithmetic.
+
+mod attention;
+mod floats;
+mod products;
+mod support;
