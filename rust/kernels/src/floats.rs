@@ -10,7 +10,7 @@ use crate::dispatch::{Vectorised, dispatch};
 use crate::element::Element;
 use crate::lanes::Lanes;
 use crate::parts::for_each_part;
-use crate::product::{Output, for_each_part_of_product};
+use crate::product::{Output, share_product};
 use crate::{Instructions, LANES, WeightMatrix};
 
 /// A matrix of floating point numbers in 32 or 16 bits. They are multiplied as numbers of 32 bits, in which
@@ -147,23 +147,27 @@ impl<E: Element + Debug> AnyGroups for Groups<E> {
             return;
         }
         let groups = self.numbers.len() / self.columns;
-        let part = |index: usize| {
-            let first = index * MOST_GROUPS;
-            let product = Product {
-                groups: &self.numbers[first * self.columns..],
-                first,
-                rows: numbers,
-                columns: self.columns,
-                out,
-            };
-            dispatch(instructions, product);
-        };
-        let parts = groups.div_ceil(MOST_GROUPS);
-        for_each_part_of_product(numbers.len() * groups * LANES, parts, part);
+        share_product(
+            numbers.len() * groups * LANES,
+            groups,
+            MOST_GROUPS,
+            |groups| {
+                for first in groups.step_by(MOST_GROUPS) {
+                    let product = Product {
+                        groups: &self.numbers[first * self.columns..],
+                        first,
+                        rows: numbers,
+                        columns: self.columns,
+                        out,
+                    };
+                    dispatch(instructions, product);
+                }
+            },
+        );
     }
 }
 
-/// Groups of a thread's part.
+/// Groups that are multiplied together.
 const MOST_GROUPS: usize = 3;
 
 /// The product of rows and at most three groups.

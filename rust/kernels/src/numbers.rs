@@ -26,7 +26,20 @@ fn fold(numbers: &[f32], start: f32, step: impl Fn(f32, f32) -> f32 + Copy) -> f
         }
     }
     let rest = rest.iter().copied().fold(start, step);
-    lanes.iter().copied().fold(rest, step)
+    step(rest, reduce(lanes, step))
+}
+
+/// What is left of numbers when the upper half is joined with the lower, again and again.
+#[inline(always)]
+pub(crate) fn reduce(mut lanes: [f32; LANES], step: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] = step(lanes[lane], lanes[lane + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
 }
 
 /// `e` to the power of `x`, within 2 units in the last place; never less than 1e-38, and not finite

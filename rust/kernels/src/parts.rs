@@ -1,5 +1,7 @@
 //! Work on parts of slices by several threads.
 
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::utils::barrier_pool;
@@ -16,10 +18,25 @@ pub fn for_each_part<T: Send>(parts: Vec<T>, work: impl Fn(T) + Sync) {
         .into_iter()
         .map(|part| Mutex::new(Some(part)))
         .collect();
-    barrier_pool().execute_chunked(parts.len(), |range| {
+    share(parts.len(), |range| {
         for part in &parts[range] {
             let part = part.lock().unwrap_or_else(PoisonError::into_inner).take();
             part.into_iter().for_each(&work);
+        }
+    });
+}
+
+/// Calls `work` with ranges that make up those below `count`, on all threads: half of what is left for
+/// each at first, and less and less, so that no thread waits long for the last.
+pub(crate) fn share(count: usize, work: impl Fn(Range<usize>) + Sync) {
+    let pool = barrier_pool();
+    let threads = pool.n_workers() + 1;
+    let next = AtomicUsize::new(0);
+    let end = |start: usize| start + (count - start).div_ceil(2 * threads);
+    pool.execute(|_| {
+        let take = |start| (start < count).then(|| end(start));
+        while let Ok(start) = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+            work(start..end(start));
         }
     });
 }

@@ -1,7 +1,8 @@
 //! The product of rows and a matrix, spread over threads.
 
-use candle_core::utils::barrier_pool;
+use std::ops::Range;
 
+use crate::parts::share;
 use crate::rows::RoundedRows;
 use crate::{LANES, PackedMatrix, WeightMatrix};
 
@@ -66,7 +67,7 @@ impl Output {
 /// Products below which one thread does all.
 const WORTH_THREADS: usize = 1 << 16;
 
-/// Groups of a matrix that a thread takes at a time, and at most are multiplied together.
+/// Groups of a matrix that a thread takes at least, and at most are multiplied together.
 const GROUPS: usize = 2;
 
 impl PackedMatrix {
@@ -74,29 +75,33 @@ impl PackedMatrix {
     pub(crate) fn product(&self, numbers: &[f32], out: &mut [f32]) {
         let rows = &RoundedRows::round(numbers, self);
         let output = Output::new(out, rows.rows, self.rows());
-        let groups = self.groups();
-        let parts = groups.div_ceil(GROUPS);
-        let part = |part: usize| {
-            let first = part * GROUPS;
-            let groups = first..(first + GROUPS).min(groups);
+        let products = rows.rows * self.rows() * self.columns();
+        share_product(products, self.groups(), GROUPS, |groups| {
             match self.instructions() {
-                // SAFETY: a matrix is only made for instructions that the processor has, and each part,
-                // which is given to one thread, has columns of its own.
+                // SAFETY: a matrix is only made for instructions that the processor has, and each
+                // thread's groups have columns of their own.
                 #[cfg(target_arch = "x86_64")]
                 instructions => unsafe {
                     crate::x86::multiply(instructions, self, groups, rows, &output);
                 },
             }
-        };
-        for_each_part_of_product(rows.rows * self.rows() * self.columns(), parts, part);
+        });
     }
 }
 
-/// Calls `part` with each number below `parts`, on several threads if there are enough products.
-pub(crate) fn for_each_part_of_product(products: usize, parts: usize, part: impl Fn(usize) + Sync) {
+/// Calls `work` with ranges that make up those below `groups`, whole multiples of `least` but for the last,
+/// on several threads if there are enough products.
+pub(crate) fn share_product(
+    products: usize,
+    groups: usize,
+    least: usize,
+    work: impl Fn(Range<usize>) + Sync,
+) {
     if products < WORTH_THREADS {
-        (0..parts).for_each(part);
+        work(0..groups);
     } else {
-        barrier_pool().execute_chunked(parts, |range| range.for_each(&part));
+        share(groups.div_ceil(least), |parts| {
+            work(parts.start * least..groups.min(parts.end * least));
+        });
     }
 }

@@ -1,5 +1,6 @@
 //! Rows that a matrix is multiplied with.
 
+use crate::numbers::reduce;
 use crate::parts::for_each_part;
 use crate::{BLOCK, LANES, PackedMatrix, WeightMatrix};
 
@@ -15,15 +16,20 @@ pub(crate) struct RoundedRows {
     pub(crate) numbers: Vec<Pairs>,
     /// One for each block.
     pub(crate) blocks: Vec<BlockOfRow>,
-    /// Bytes of 16 rows after the other, each block by block, where the kernel wants them so. Rows behind
-    /// the last are 0.
+    /// Bytes of eight rows after the other, each block by block, where the kernel wants them so. Rows
+    /// behind the last are 0.
     bytes: Vec<Bytes>,
     pub(crate) columns: usize,
     pub(crate) rows: usize,
 }
 
-/// A block of 16 rows: their upper bytes, and the lower ones as numbers with a sign.
-pub(crate) type Bytes = [[[i8; BLOCK]; LANES]; 2];
+/// Rows whose bytes are multiplied together.
+pub(crate) const TOGETHER: usize = 8;
+
+/// A block of eight rows: their upper bytes, and the lower ones as numbers with a sign.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+pub(crate) struct Bytes(pub(crate) [[[i8; BLOCK]; TOGETHER]; 2]);
 
 /// The largest number, with which the sum of 32 products with bytes stays below 2³¹, and so does what is
 /// taken from it for the bytes that stand for 0. Its upper byte, and its lower with a sign, are 127.
@@ -34,7 +40,7 @@ const LARGEST: f32 = 32639.0;
 const ROUND: f32 = 1.5 * (1 << 23) as f32;
 
 /// Numbers that a thread rounds at a time.
-const AT_ONCE: usize = 1 << 13;
+const AT_ONCE: usize = 1 << 14;
 
 /// What the numbers of a block have in common.
 #[derive(Debug, Clone, Copy, Default)]
@@ -88,28 +94,22 @@ impl RoundedRows {
     /// Splits the numbers into their bytes.
     fn split(&mut self) {
         let blocks = self.columns / BLOCK;
-        self.bytes = vec![[[[0; BLOCK]; LANES]; 2]; self.rows.div_ceil(LANES) * blocks];
+        self.bytes =
+            vec![Bytes([[[0; BLOCK]; TOGETHER]; 2]); self.rows.div_ceil(TOGETHER) * blocks];
         let parts = self
             .numbers
-            .chunks(LANES * blocks)
+            .chunks(TOGETHER * blocks)
             .zip(self.bytes.chunks_mut(blocks))
             .collect();
         for_each_part(parts, |(numbers, bytes): (&[Pairs], &mut [Bytes])| {
-            for (lane, row) in numbers.chunks_exact(blocks).enumerate() {
-                for (numbers, [upper, lower]) in row.iter().zip(bytes.iter_mut()) {
-                    let bytes = upper[lane].iter_mut().zip(&mut lower[lane]);
-                    for (number, (upper, lower)) in numbers.as_flattened().iter().zip(bytes) {
-                        *lower = *number as i8;
-                        *upper = ((number - i16::from(*lower)) >> 8) as i8;
-                    }
-                }
-            }
+            // SAFETY: bytes are wanted by instructions that the processor has.
+            unsafe { crate::x86::split(numbers, bytes) };
         });
     }
 
-    /// The bytes of a block of the 16 rows that `row` is the first of.
+    /// The bytes of a block of the eight rows that `row` is the first of.
     pub(crate) fn bytes(&self, row: usize, block: usize) -> &Bytes {
-        &self.bytes[row / LANES * (self.columns / BLOCK) + block]
+        &self.bytes[row / TOGETHER * (self.columns / BLOCK) + block]
     }
 
     /// The numbers and the blocks of a row.
@@ -120,6 +120,22 @@ impl RoundedRows {
             &self.numbers[row * blocks..][..blocks],
             &self.blocks[row * blocks..][..blocks],
         )
+    }
+}
+
+/// Splits the numbers of up to eight rows into their bytes: to be inlined where the vector instructions are
+/// known.
+#[inline(always)]
+pub(crate) fn split_blocks(numbers: &[Pairs], bytes: &mut [Bytes]) {
+    for (lane, row) in numbers.chunks_exact(bytes.len()).enumerate() {
+        for (numbers, Bytes([upper, lower])) in row.iter().zip(bytes.iter_mut()) {
+            let bytes = upper[lane].iter_mut().zip(&mut lower[lane]);
+            for (number, (upper, lower)) in numbers.as_flattened().iter().zip(bytes) {
+                *lower = *number as i8;
+                // None is so large that this would be too much.
+                *upper = (number.wrapping_add(128) >> 8) as i8;
+            }
+        }
     }
 }
 
@@ -142,7 +158,7 @@ pub(crate) fn round_blocks(
                 *zero += number * 0.0;
             }
         }
-        let largest = largest.iter().fold(0f32, |a, b| a.max(*b));
+        let largest = reduce(largest, f32::max);
         let factor = if largest > 0.0 {
             LARGEST / largest
         } else {
@@ -160,7 +176,7 @@ pub(crate) fn round_blocks(
                 *rounded = number as i16;
             }
         }
-        let scale = largest / LARGEST + zeros.iter().sum::<f32>();
+        let scale = largest / LARGEST + reduce(zeros, |a, b| a + b);
         let sum = sums[0].wrapping_add(sums[1]);
         *block = BlockOfRow {
             scale,

@@ -31,7 +31,7 @@ pub(crate) use lanes::Two;
 
 use crate::format::Bits;
 use crate::product::Output;
-use crate::rows::{BlockOfRow, Pairs, RoundedRows};
+use crate::rows::{BlockOfRow, Bytes, Pairs, RoundedRows};
 use crate::{BLOCK, Instructions, PackedMatrix};
 
 /// Lines of a block whose numbers have 4 bits.
@@ -90,6 +90,15 @@ pub(crate) unsafe fn round(
             Instructions::Avx2 => avx2::round(matrix, numbers, rounded, blocks),
         }
     }
+}
+
+/// Splits the numbers of up to eight rows into their bytes.
+///
+/// # Safety
+/// The processor has the 512-bit instructions.
+pub(crate) unsafe fn split(numbers: &[Pairs], bytes: &mut [Bytes]) {
+    // SAFETY: the caller's promise.
+    unsafe { avx512::split(numbers, bytes) }
 }
 
 /// Multiplies rows with groups of a matrix.

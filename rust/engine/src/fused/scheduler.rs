@@ -58,9 +58,10 @@ struct State {
     waiting: VecDeque<(u64, Work)>,
     done: HashMap<u64, Done>,
     leading: bool,
-    /// Sequences of the last pass, which are likely to come back soon.
-    together: usize,
-    /// How long that pass took.
+    /// Sequences that the next pass is likely to have: those of the last one, which will come back soon,
+    /// and those that came meanwhile.
+    expected: usize,
+    /// How long the last pass took.
     took: Duration,
 }
 
@@ -110,7 +111,7 @@ impl Scheduler {
     fn lead<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         state.leading = true;
         let limit = self.limit.load(Ordering::Relaxed);
-        let expected = state.together.min(limit);
+        let expected = state.expected.min(limit);
         let deadline = Instant::now() + (state.took / 4).min(LONGEST_WAIT);
         while state.waiting.len() < expected {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -127,7 +128,7 @@ impl Scheduler {
         let took = start.elapsed();
 
         let mut state = self.lock();
-        state.together = done.len();
+        state.expected = done.len() + state.waiting.len();
         state.took = took;
         state.done.extend(done);
         state.leading = false;

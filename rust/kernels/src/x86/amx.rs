@@ -1,7 +1,9 @@
-//! Tiles of 16 rows (AMX), for prompts: one instruction adds the products of 16 rows with 16 others.
+//! Tiles of 16 rows (AMX), where there are several: one instruction adds the products of 16 rows with 16
+//! others.
 //!
-//! Tiles multiply bytes, so what is multiplied is split into its upper and its lower byte, and the two
-//! products are put together. The sums are the same integers as without tiles, and what follows is done
+//! Tiles multiply bytes, so what is multiplied is split into its upper and its lower byte. Those of eight
+//! rows make a tile, since an instruction takes as long for eight as for 16, and the two products of each
+//! are put together. The sums are the same integers as without tiles, and what follows is done
 //! in the same order, so the results are the same too. (What stands for 0 is taken from the weights here,
 //! and from the sums there.)
 //!
@@ -10,6 +12,7 @@
 
 use std::arch::asm;
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -18,11 +21,11 @@ use super::{EIGHT, FOUR};
 use crate::format::Bits;
 use crate::matrix::{Group, Line};
 use crate::product::Output;
-use crate::rows::{BlockOfRow, RoundedRows};
+use crate::rows::{BlockOfRow, Bytes, RoundedRows, TOGETHER};
 use crate::{BLOCK, LANES, PackedMatrix};
 
-/// Rows from which tiles are worth their while.
-pub(super) const MANY: usize = 8;
+/// Rows from which tiles are worth their while: more than the other kernel takes at a time.
+pub(super) const MANY: usize = super::avx512::ROWS + 1;
 
 /// Whether the processor has tiles, and this process may use them.
 pub(super) fn available() -> bool {
@@ -64,11 +67,10 @@ struct Shapes {
 }
 
 impl Shapes {
-    /// Tiles 0 and 1 are the upper and lower bytes of 16 rows, 2 is the weights of a group, 3 and 4 are
-    /// their products; fewer than 16 if there are no more. `columns` are multiplied at a time.
-    fn new(rows: usize, columns: usize) -> Self {
+    /// Tile 0 is the bytes of eight rows, 1 the weights of a group, and 2 their products; `columns` are
+    /// multiplied at a time.
+    fn new(columns: usize) -> Self {
         let (row, lines) = (columns as u16, (columns / 4) as u8);
-        let rows = rows.min(LANES) as u8;
         let mut shapes = Self {
             palette: 1,
             start: 0,
@@ -76,8 +78,8 @@ impl Shapes {
             bytes: [0; 16],
             rows: [0; 16],
         };
-        shapes.bytes[..5].copy_from_slice(&[row, row, 64, 64, 64]);
-        shapes.rows[..5].copy_from_slice(&[rows, rows, lines, rows, rows]);
+        shapes.bytes[..3].copy_from_slice(&[row, 64, 64]);
+        shapes.rows[..3].copy_from_slice(&[LANES as u8, lines, LANES as u8]);
         shapes
     }
 }
@@ -93,17 +95,26 @@ pub(super) unsafe fn multiply(
     rows: &RoundedRows,
     out: &Output,
 ) {
-    let shapes = Shapes::new(rows.rows, BLOCK / matrix.scales_each());
+    let shapes = Shapes::new(BLOCK / matrix.scales_each());
     // SAFETY: the processor has tiles, and the shapes are ones that it knows.
     unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const shapes, options(nostack, preserves_flags)) };
-    strips!(strip, matrix, groups, rows, out);
+    for group in groups {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match (matrix.bits(), matrix.scales_each()) {
+                (Bits::Four, _) => multiply_group::<FOUR, 1>(matrix, group, rows, out),
+                (Bits::Eight, 1) => multiply_group::<EIGHT, 1>(matrix, group, rows, out),
+                (Bits::Eight, _) => multiply_group::<EIGHT, 2>(matrix, group, rows, out),
+            }
+        }
+    }
     // SAFETY: the tiles were this function's.
     unsafe { asm!("tilerelease", options(nostack, preserves_flags)) };
 }
 
-/// Parts of blocks that all rows are multiplied with before the next ones: what they give stays in the
-/// nearest cache.
-const STRETCH: usize = 8;
+/// Parts of blocks that all rows are multiplied with before the next ones: they and what they give stay in
+/// the nearest cache.
+const STRETCH: usize = 16;
 
 /// Four columns of 16 rows, the four numbers of a row beside each other. They are less what stands for 0.
 #[derive(Clone, Copy)]
@@ -113,151 +124,73 @@ struct Four([u8; 4 * LANES]);
 /// Four columns each.
 type BlockOfFours = [Four; BLOCK / 4];
 
-/// What a tile holds: the sums of 16 rows with a group.
+/// What a tile makes of the upper bytes of eight rows, and of the lower ones, with a group.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
-struct Sums([[i32; LANES]; LANES]);
+struct Products([[[i32; LANES]; TOGETHER]; 2]);
 
-/// What tiles make of the upper and of the lower bytes of 16 rows.
-type Products = [Sums; 2];
-
-/// Where a tile is.
-#[derive(Clone, Copy)]
-struct Place<'a> {
-    group: Group<'a>,
-    /// The column of the results that the group begins at.
-    column: usize,
-    /// The first of the rows.
-    row: usize,
-}
-
-/// All rows with `G` groups of a matrix from `group` on.
+/// All rows with a group of a matrix.
 ///
 /// # Safety
-/// No other thread uses the columns of the groups, and the tiles have their shapes.
+/// No other thread uses the columns of the group, and the tiles have their shapes.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-unsafe fn strip<const LINES: usize, const PARTS: usize, const G: usize>(
+unsafe fn multiply_group<const LINES: usize, const PARTS: usize>(
     matrix: &PackedMatrix,
     group: usize,
     rows: &RoundedRows,
     out: &Output,
 ) {
-    let groups: [Group; G] = std::array::from_fn(|g| matrix.group(group + g));
-    let lines: [&[[Line; LINES]]; G] = std::array::from_fn(|g| groups[g].lines.as_chunks().0);
+    let column = group * LANES;
+    let group = matrix.group(group);
+    let lines: &[[Line; LINES]] = group.lines.as_chunks().0;
     let zero = _mm512_set1_epi8(matrix.zero() as i8);
-    let mut fours = [[[Four([0; 4 * LANES]); BLOCK / 4]; STRETCH]; G];
-    let mut products = [[Sums([[0; LANES]; LANES]); 2]; STRETCH];
-    let stretch = STRETCH / PARTS;
-    for start in (0..matrix.blocks()).step_by(stretch) {
-        let blocks = start..matrix.blocks().min(start + stretch);
-        for g in 0..G {
-            for (fours, lines) in fours[g].iter_mut().zip(&lines[g][blocks.clone()]) {
-                by_fours(lines, zero, fours);
-            }
+    // Written before it is read.
+    let mut fours = MaybeUninit::<[BlockOfFours; STRETCH]>::uninit();
+    // SAFETY: any bits make one.
+    let fours = unsafe { fours.assume_init_mut() };
+    let count = matrix.blocks();
+    let stretch = count.div_ceil(count.div_ceil(STRETCH / PARTS));
+    for start in (0..count).step_by(stretch) {
+        let blocks = start..count.min(start + stretch);
+        for (fours, lines) in fours.iter_mut().zip(&lines[blocks.clone()]) {
+            by_fours(lines, zero, fours);
         }
-        for row in (0..rows.rows).step_by(LANES) {
-            for g in 0..G {
-                // The next ones come while these are multiplied.
-                let next = match row {
-                    0 => &lines[g][blocks.end..],
-                    _ => &[],
-                };
-                let place = Place {
-                    group: groups[g],
-                    column: (group + g) * LANES,
-                    row,
-                };
-                // SAFETY: the caller's promises.
-                unsafe {
-                    multiply_tiles::<LINES, PARTS>(
-                        &fours[g],
-                        rows,
-                        row,
-                        blocks.clone(),
-                        next,
-                        &mut products,
-                    );
-                    for first in (0..LANES.min(rows.rows - row)).step_by(TOGETHER) {
-                        add::<PARTS>(place, first, &products, rows, blocks.clone(), out);
-                    }
+        for row in (0..rows.rows).step_by(TOGETHER) {
+            if row == 0 {
+                // The next ones come while these are multiplied, this group's or another's.
+                for index in 0..blocks.len() {
+                    fetch_ahead(lines.as_ptr().wrapping_add(blocks.end + index));
                 }
             }
-        }
-    }
-}
-
-/// The products of 16 rows from `row` on with a group, for each part of the blocks. Nothing waits for
-/// them here, so that one can begin before the one before has ended.
-///
-/// # Safety
-/// The tiles have their shapes.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-unsafe fn multiply_tiles<const LINES: usize, const PARTS: usize>(
-    fours: &[BlockOfFours; STRETCH],
-    rows: &RoundedRows,
-    row: usize,
-    blocks: Range<usize>,
-    next: &[[Line; LINES]],
-    products: &mut [Products; STRETCH],
-) {
-    let of_blocks = products.chunks_exact_mut(PARTS).zip(fours).zip(blocks);
-    for (index, ((products, fours), block)) in of_blocks.enumerate() {
-        if let Some(next) = next.get(index) {
-            fetch_ahead(next);
-        }
-        let [upper_bytes, lower_bytes] = rows.bytes(row, block);
-        for (part, [upper, lower]) in products.iter_mut().enumerate() {
-            let columns = BLOCK / PARTS * part;
-            // SAFETY: there are 16 rows of bytes, a part of a block of weights, and room for the sums of
-            // 16 rows.
+            // SAFETY: the caller's promises.
             unsafe {
-                asm!(
-                    "tileloadd tmm0, [{upper_bytes} + {row}*1]",
-                    "tileloadd tmm1, [{lower_bytes} + {row}*1]",
-                    "tileloadd tmm2, [{weights} + {line}*1]",
-                    "tilezero tmm3",
-                    "tilezero tmm4",
-                    "tdpbssd tmm3, tmm0, tmm2",
-                    "tdpbssd tmm4, tmm1, tmm2",
-                    "tilestored [{upper} + {line}*1], tmm3",
-                    "tilestored [{lower} + {line}*1], tmm4",
-                    upper_bytes = in(reg) upper_bytes.as_flattened()[columns..].as_ptr(),
-                    lower_bytes = in(reg) lower_bytes.as_flattened()[columns..].as_ptr(),
-                    weights = in(reg) fours[columns / 4..].as_ptr(),
-                    upper = in(reg) upper,
-                    lower = in(reg) lower,
-                    row = in(reg) BLOCK,
-                    line = in(reg) 4 * LANES,
-                    options(nostack, preserves_flags),
-                );
+                multiply_rows::<PARTS>(group, fours, blocks.clone(), rows, row, column, out);
             }
         }
     }
 }
 
-/// Rows whose sums stay in registers.
-const TOGETHER: usize = 8;
-
-/// Adds to the results what tiles made of some of their rows, from `first` on, in some blocks. The first
-/// blocks find nothing to add to.
+/// Adds to the results what eight rows from `row` on make with blocks of a group. The first blocks find
+/// nothing to add to.
 ///
 /// # Safety
-/// No other thread uses the columns of the group.
+/// No other thread uses the columns of the group, and the tiles have their shapes.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-unsafe fn add<const PARTS: usize>(
-    place: Place,
-    first: usize,
-    products: &[Products; STRETCH],
-    rows: &RoundedRows,
+unsafe fn multiply_rows<const PARTS: usize>(
+    group: Group,
+    fours: &[BlockOfFours; STRETCH],
     blocks: Range<usize>,
+    rows: &RoundedRows,
+    row: usize,
+    column: usize,
     out: &Output,
 ) {
-    let Place { group, column, row } = place;
-    let row = row + first;
     let count = TOGETHER.min(rows.rows - row);
     // What is behind the last row is taken for it, and not kept.
-    let of_rows: [&[BlockOfRow]; TOGETHER] =
-        std::array::from_fn(|m| &rows.row((row + m).min(rows.rows - 1)).1[blocks.clone()]);
+    let mut of_rows: [&[BlockOfRow]; TOGETHER] = [&[]; TOGETHER];
+    for (m, of_row) in of_rows.iter_mut().enumerate() {
+        *of_row = &rows.row((row + m).min(rows.rows - 1)).1[blocks.clone()];
+    }
     let mut sums = [_mm512_setzero_ps(); TOGETHER];
     if blocks.start > 0 {
         for (m, sum) in sums.iter_mut().enumerate().take(count) {
@@ -269,15 +202,31 @@ unsafe fn add<const PARTS: usize>(
             }
         }
     }
+    // Written before it is read.
+    let mut products = MaybeUninit::<[Products; STRETCH]>::uninit();
+    // SAFETY: any bits make one.
+    let products = unsafe { products.assume_init_mut() };
+    // Nothing waits for a product here, so that one can begin before the one before has ended.
+    for (index, products) in products
+        .chunks_exact_mut(PARTS)
+        .take(blocks.len())
+        .enumerate()
+    {
+        let bytes = rows.bytes(row, blocks.start + index);
+        for (part, products) in products.iter_mut().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe { multiply_tiles(bytes, &fours[index], BLOCK / PARTS * part, products) };
+        }
+    }
     for (index, (products, block)) in products.chunks_exact(PARTS).zip(blocks).enumerate() {
-        for (part, [upper, lower]) in products.iter().enumerate() {
+        for (part, Products([upper, lower])) in products.iter().enumerate() {
             let scales = floats(&group.scales[block * PARTS + part]);
             for m in 0..TOGETHER {
                 // SAFETY: there are as many numbers.
                 let (upper, lower) = unsafe {
                     (
-                        _mm512_load_si512(upper.0[first + m].as_ptr().cast()),
-                        _mm512_load_si512(lower.0[first + m].as_ptr().cast()),
+                        _mm512_load_si512(upper[m].as_ptr().cast()),
+                        _mm512_load_si512(lower[m].as_ptr().cast()),
                     )
                 };
                 let product = _mm512_add_epi32(_mm512_slli_epi32::<8>(upper), lower);
@@ -300,6 +249,36 @@ unsafe fn add<const PARTS: usize>(
                 _mm512_storeu_ps(results.as_mut_ptr(), *sum);
             });
         }
+    }
+}
+
+/// The products of eight rows with a part of a block, from a column of it on.
+///
+/// # Safety
+/// The tiles have their shapes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
+unsafe fn multiply_tiles(
+    bytes: &Bytes,
+    fours: &BlockOfFours,
+    column: usize,
+    products: &mut Products,
+) {
+    // SAFETY: there are 16 rows of bytes, a part of a block of weights, and room for 16 sums of each row.
+    unsafe {
+        asm!(
+            "tileloadd tmm0, [{bytes} + {row}*1]",
+            "tileloadd tmm1, [{weights} + {line}*1]",
+            "tilezero tmm2",
+            "tdpbssd tmm2, tmm0, tmm1",
+            "tilestored [{products} + {line}*1], tmm2",
+            bytes = in(reg) bytes.0.as_flattened().as_flattened()[column..].as_ptr(),
+            weights = in(reg) fours[column / 4..].as_ptr(),
+            products = in(reg) products,
+            row = in(reg) BLOCK,
+            line = in(reg) 4 * LANES,
+            options(nostack, preserves_flags),
+        );
     }
 }
 

@@ -8,7 +8,7 @@ use super::{EIGHT, FOUR, NOTHING};
 use crate::format::Bits;
 use crate::matrix::{Group, Halves, Line};
 use crate::product::Output;
-use crate::rows::{BlockOfRow, Pairs, RoundedRows, round_blocks};
+use crate::rows::{BlockOfRow, Bytes, Pairs, RoundedRows, round_blocks, split_blocks};
 use crate::{BLOCK, LANES, PackedMatrix};
 
 /// [`round_blocks`], compiled for these instructions.
@@ -22,11 +22,17 @@ pub(super) fn round(
     round_blocks(matrix, numbers, rounded, blocks);
 }
 
+/// [`split_blocks`], compiled for these instructions.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
+pub(super) fn split(numbers: &[Pairs], bytes: &mut [Bytes]) {
+    split_blocks(numbers, bytes);
+}
+
 /// Lines of a block whose numbers have 16 bits.
 const WIDE: usize = BLOCK;
 
 /// Rows that are multiplied together: as many as there are registers for their sums.
-const ROWS: usize = 6;
+pub(super) const ROWS: usize = 6;
 
 /// Multiplies rows with groups of a matrix.
 ///
