@@ -11,7 +11,8 @@ use crate::element::Element;
 use crate::lanes::Lanes;
 use crate::parts::for_each_part;
 use crate::product::{Output, share_product};
-use crate::{Instructions, LANES, WeightMatrix};
+use crate::weights::{Multiply, WeightMatrix};
+use crate::{Instructions, LANES};
 
 /// A matrix of floating point numbers in 32 or 16 bits. They are multiplied as numbers of 32 bits, in which
 /// sums are kept: those of 16 bits take half of the memory, and give what they would if they had been
@@ -37,7 +38,8 @@ const AHEAD: usize = 64;
 impl FloatMatrix {
     /// Takes a matrix of `rows × columns`, a row behind the other, from `start` on.
     ///
-    /// `None` when the type is none of F32, F16 and BF16, or when there are not as many numbers.
+    /// `None` when the type is none of F32, F16 and BF16, when there are not as many numbers, or when rows
+    /// have none.
     pub fn pack(numbers: &CpuStorage, start: usize, rows: usize, columns: usize) -> Option<Self> {
         Self::for_instructions(Instructions::detect(), numbers, start, rows, columns)
     }
@@ -51,7 +53,7 @@ impl FloatMatrix {
         rows: usize,
         columns: usize,
     ) -> Option<Self> {
-        if !Instructions::usable(instructions) {
+        if columns == 0 || !Instructions::usable(instructions) {
             return None;
         }
         let place = start..start.checked_add(rows.checked_mul(columns)?)?;
@@ -86,12 +88,11 @@ impl WeightMatrix for FloatMatrix {
         assert_eq!(out.len(), self.columns, "a row's numbers");
         self.groups.row(row, out);
     }
+}
 
-    fn multiply(&self, numbers: &[f32], out: &mut [f32]) {
-        assert_eq!(numbers.len() % self.columns, 0, "numbers of whole rows");
-        let rows = numbers.len() / self.columns;
-        let output = Output::new(out, rows, self.rows);
-        self.groups.multiply(self.instructions, numbers, &output);
+impl Multiply for FloatMatrix {
+    fn multiply(&self, numbers: &[f32], out: &Output) {
+        self.groups.multiply(self.instructions, numbers, out);
     }
 }
 
@@ -143,9 +144,6 @@ impl<E: Element + Debug> AnyGroups for Groups<E> {
     }
 
     fn multiply(&self, instructions: Option<Instructions>, numbers: &[f32], out: &Output) {
-        if self.columns == 0 {
-            return;
-        }
         let groups = self.numbers.len() / self.columns;
         share_product(
             numbers.len() * groups * LANES,
@@ -260,16 +258,18 @@ impl<E: Element> Product<'_, E> {
                     }
                 }
             }
-            for r in 0..R {
-                for g in 0..G {
+            for (r, sums) in sums.iter().enumerate() {
+                for (g, sum) in sums.iter().enumerate() {
                     let mut results = [0f32; LANES];
-                    sums[r][g].store(&mut results);
+                    sum.store(&mut results);
                     let place = (self.first + group + g) * LANES;
-                    self.out.with(row + r, place, |sums| {
-                        for (sum, result) in sums.iter_mut().zip(results) {
-                            *sum = if start > 0 { *sum + result } else { result };
+                    if start > 0 {
+                        let before = self.out.get(row + r, place);
+                        for (result, before) in results.iter_mut().zip(before) {
+                            *result += before;
                         }
-                    });
+                    }
+                    self.out.put(row + r, place, &results);
                 }
             }
         }

@@ -7,6 +7,7 @@
 //!   multiplied is rounded to 16 bits first.
 //! - A [`FloatMatrix`] does so with weights of 32 or 16 bits, and nothing is rounded.
 //! - A [`KvCache`] holds the keys and values of a sequence, over which [`attend`] lets queries look.
+//! - [`rms_norm`], [`swiglu`] and others go through rows number by number.
 //! - [`numbers`] are functions that compilers turn into vector instructions.
 //!
 //! The kernels share the threads of Candle's barrier pool.
@@ -14,9 +15,12 @@
 //! A result depends on its own row of numbers and its own row of weights alone, to the last bit: not on
 //! how many rows are multiplied together, nor on the number of threads.
 
+use std::sync::OnceLock;
+
 mod attention;
 mod dispatch;
 mod element;
+mod elementwise;
 mod floats;
 mod format;
 mod lanes;
@@ -30,6 +34,7 @@ mod weights;
 mod x86;
 
 pub use attention::{KvCache, Queries, Strided, attend};
+pub use elementwise::{are_finite, place_of_greatest, rms_norm, swiglu};
 pub use floats::FloatMatrix;
 pub use matrix::PackedMatrix;
 pub use parts::for_each_part;
@@ -59,7 +64,8 @@ pub enum Instructions {
 impl Instructions {
     /// The best that this processor has, if there are kernels for any.
     pub fn detect() -> Option<Self> {
-        Self::all().into_iter().next()
+        static BEST: OnceLock<Option<Instructions>> = OnceLock::new();
+        *BEST.get_or_init(|| Self::all().into_iter().next())
     }
 
     /// Whether this processor has them; what every processor has is `None`.

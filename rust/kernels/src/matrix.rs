@@ -276,10 +276,6 @@ impl WeightMatrix for PackedMatrix {
             }
         }
     }
-
-    fn multiply(&self, numbers: &[f32], out: &mut [f32]) {
-        self.product(numbers, out);
-    }
 }
 
 impl Bits {

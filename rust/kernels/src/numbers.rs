@@ -7,17 +7,35 @@ const LANES: usize = 16;
 /// The sum of all numbers.
 #[inline(always)]
 pub(crate) fn sum(numbers: &[f32]) -> f32 {
-    fold(numbers, 0.0, |a, b| a + b)
+    fold(numbers, 0.0, |a, b| a + b, |a, b| a + b)
+}
+
+/// The sum of the squares of all numbers.
+#[inline(always)]
+pub(crate) fn squares(numbers: &[f32]) -> f32 {
+    fold(numbers, 0.0, |a, b| a + b * b, |a, b| a + b)
+}
+
+/// Whether none is NaN or infinite.
+#[inline(always)]
+pub(crate) fn finite(numbers: &[f32]) -> bool {
+    // Zero times a number is zero, unless the number is not finite.
+    fold(numbers, 0.0, |a, b| a + b * 0.0, |a, b| a + b) == 0.0
 }
 
 /// The greatest number, whatever is not one left out.
 #[inline(always)]
 pub(crate) fn greatest(numbers: &[f32]) -> f32 {
-    fold(numbers, f32::NEG_INFINITY, f32::max)
+    fold(numbers, f32::NEG_INFINITY, f32::max, f32::max)
 }
 
 #[inline(always)]
-fn fold(numbers: &[f32], start: f32, step: impl Fn(f32, f32) -> f32 + Copy) -> f32 {
+fn fold(
+    numbers: &[f32],
+    start: f32,
+    step: impl Fn(f32, f32) -> f32 + Copy,
+    join: impl Fn(f32, f32) -> f32,
+) -> f32 {
     let mut lanes = [start; LANES];
     let (chunks, rest) = numbers.as_chunks::<LANES>();
     for chunk in chunks {
@@ -26,7 +44,7 @@ fn fold(numbers: &[f32], start: f32, step: impl Fn(f32, f32) -> f32 + Copy) -> f
         }
     }
     let rest = rest.iter().copied().fold(start, step);
-    step(rest, reduce(lanes, step))
+    join(rest, reduce(lanes, &join))
 }
 
 /// What is left of numbers when the upper half is joined with the lower, again and again.

@@ -33,11 +33,11 @@ pub(crate) struct Bytes(pub(crate) [[[i8; BLOCK]; TOGETHER]; 2]);
 
 /// The largest number, with which the sum of 32 products with bytes stays below 2³¹, and so does what is
 /// taken from it for the bytes that stand for 0. Its upper byte, and its lower with a sign, are 127.
-const LARGEST: f32 = 32639.0;
+pub(crate) const LARGEST: f32 = 32639.0;
 
 /// Added to it, a number less than 2²² becomes a whole one, which its last bits hold: this takes one
 /// instruction, where a conversion would be checked for numbers that do not fit.
-const ROUND: f32 = 1.5 * (1 << 23) as f32;
+pub(crate) const ROUND: f32 = 1.5 * (1 << 23) as f32;
 
 /// Numbers that a thread rounds at a time.
 const AT_ONCE: usize = 1 << 14;
@@ -159,11 +159,7 @@ pub(crate) fn round_blocks(
             }
         }
         let largest = reduce(largest, f32::max);
-        let factor = if largest > 0.0 {
-            LARGEST / largest
-        } else {
-            0.0
-        };
+        let factor = factor(largest);
         let mut sums = [0i32; 2];
         let halves = rounded.as_flattened_mut().chunks_exact_mut(BLOCK / 2);
         for ((rounded, numbers), sum) in halves.zip(numbers.chunks_exact(BLOCK / 2)).zip(&mut sums)
@@ -177,14 +173,31 @@ pub(crate) fn round_blocks(
             }
         }
         let scale = largest / LARGEST + reduce(zeros, |a, b| a + b);
-        let sum = sums[0].wrapping_add(sums[1]);
-        *block = BlockOfRow {
+        if matrix.scales_each() == 1 {
+            sums = [sums[0].wrapping_add(sums[1]), 0];
+        }
+        *block = BlockOfRow::new(matrix, scale, sums);
+    }
+}
+
+/// What the numbers of a block are multiplied with before they are rounded.
+#[inline(always)]
+pub(crate) fn factor(largest: f32) -> f32 {
+    match largest > 0.0 {
+        true => LARGEST / largest,
+        false => 0.0,
+    }
+}
+
+impl BlockOfRow {
+    /// For a block whose rounded numbers have these sums, one for each part that its weights have scales
+    /// for.
+    #[inline(always)]
+    pub(crate) fn new(matrix: &PackedMatrix, scale: f32, sums: [i32; 2]) -> Self {
+        Self {
             scale,
-            total: scale * sum as f32,
-            starts: match matrix.scales_each() {
-                1 => [sum.wrapping_mul(-matrix.zero()), 0],
-                _ => sums.map(|sum| sum.wrapping_mul(-matrix.zero())),
-            },
-        };
+            total: scale * sums[0].wrapping_add(sums[1]) as f32,
+            starts: sums.map(|sum| sum.wrapping_mul(-matrix.zero())),
+        }
     }
 }

@@ -81,16 +81,17 @@ impl CandleModel for CandleDecoder {
         }
     }
 
-    fn forward(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
+    fn forward(&mut self, tokens: &[u32], logits: &mut Vec<f32>) -> Result<()> {
         self.limits.check(self.position, tokens)?;
-        let logits = Tensor::new(tokens, &self.device)
+        let answer = Tensor::new(tokens, &self.device)
             .and_then(|ids| ids.unsqueeze(0))
             .and_then(|ids| self.model.forward(&ids, self.position))
             .and_then(|logits| logits.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>());
-        match logits {
-            Ok(logits) => {
+        match answer {
+            Ok(answer) => {
                 self.position += tokens.len();
-                Ok(logits)
+                *logits = answer;
+                Ok(())
             }
             Err(error) => {
                 // Some layers may have taken the tokens into their caches and others not.

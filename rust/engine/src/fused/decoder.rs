@@ -44,6 +44,8 @@ pub(crate) struct Piece<'a> {
     pub(crate) length: usize,
     /// Whether the logits behind every token are wanted, or those behind the last one.
     pub(crate) every: bool,
+    /// Becomes the logits, one row a token.
+    pub(crate) logits: &'a mut Vec<f32>,
 }
 
 impl Decoder {
@@ -102,14 +104,12 @@ impl Decoder {
         self.rotary.fixed_up_to()
     }
 
-    /// Takes the tokens of all pieces through the model. Answers with the logits that were asked
-    /// for, one row a token, the rows of the first piece first.
+    /// Takes the tokens of all pieces through the model.
     ///
     /// # Errors
     /// [`Error::Compute`](crate::error::Error::Compute); the caches are then to be thrown away.
-    pub(crate) fn forward(&self, pieces: &mut [Piece]) -> Result<Vec<Vec<f32>>> {
+    pub(crate) fn forward(&self, pieces: &mut [Piece]) -> Result<()> {
         self.run(pieces, &mut |_, _| Ok(()))
-            .and_then(|logits| logits.to_vec2())
             .map_err(|e| candle_error(&e))
     }
 
@@ -134,10 +134,12 @@ impl Decoder {
         &self,
         pieces: &mut [Piece],
         after_layer: &mut dyn FnMut(usize, &Tensor) -> candle_core::Result<()>,
-    ) -> candle_core::Result<Tensor> {
+    ) -> candle_core::Result<()> {
         let mut tokens = Vec::new();
         let mut places = Vec::new();
         let mut wanted = Vec::new();
+        let mut caches = Vec::with_capacity(pieces.len());
+        let mut logits = Vec::with_capacity(pieces.len());
         for piece in pieces.iter_mut() {
             let count = piece.tokens.len();
             piece.cache.reserve(count)?;
@@ -149,15 +151,13 @@ impl Decoder {
             };
             wanted.extend((first..count).map(|row| (tokens.len() + row) as u32));
             tokens.extend_from_slice(piece.tokens);
+            caches.push((&mut *piece.cache, count));
+            logits.push((count - first, &mut *piece.logits));
         }
         let rows = tokens.len();
         let tokens = Tensor::from_vec(tokens, rows, &self.device)?;
         let angles = self.rotary.angles(&places, &self.device);
         let mut x = self.embedding.select(&tokens, self.dtype)?;
-        let mut caches: Vec<(&mut SequenceCache, usize)> = pieces
-            .iter_mut()
-            .map(|piece| (&mut *piece.cache, piece.tokens.len()))
-            .collect();
         for (index, layer) in self.layers.iter().enumerate() {
             let normed = layer.attention_norm.forward(&x)?;
             x = (x + layer.attention.forward(&normed, &angles, &mut caches)?)?;
@@ -173,9 +173,7 @@ impl Decoder {
         for (cache, count) in caches {
             cache.advance(count);
         }
-        self.head
-            .forward(&self.norm.forward(&x)?)?
-            .to_dtype(DType::F32)
+        self.head.forward_to(&self.norm.forward(&x)?, &mut logits)
     }
 }
 

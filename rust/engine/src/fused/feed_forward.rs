@@ -1,8 +1,7 @@
 //! The block behind the attention, dense or of experts.
 
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor};
-use candle4j_kernels::numbers::exp;
-use pulp::{Arch, NullaryFnOnce};
+use candle4j_kernels::swiglu;
 
 use super::linear::{FusedLinear, Linear};
 use super::rows::{for_each_row, strided, usable};
@@ -85,11 +84,10 @@ impl CustomOp2 for SwiGlu {
         let part = columns.min(PART);
         let parts = columns.div_ceil(part);
         let mut out = vec![0f32; rows * columns];
-        let arch = Arch::new();
         let work = |row: usize, start: usize, out: &mut [f32]| {
             let gate = &gate.row(row)[start..][..out.len()];
             let up = &up.row(row)[start..][..out.len()];
-            arch.dispatch(Gate { gate, up, out });
+            swiglu(gate, up, out);
         };
         if columns == parts * part {
             for_each_row(&mut out, part, |index, out| {
@@ -99,24 +97,6 @@ impl CustomOp2 for SwiGlu {
             for_each_row(&mut out, columns, |row, out| work(row, 0, out));
         }
         Ok((CpuStorage::F32(out), gate_layout.shape().clone()))
-    }
-}
-
-/// `silu(gate) · up`, compiled for the vector instructions that the processor has.
-struct Gate<'a> {
-    gate: &'a [f32],
-    up: &'a [f32],
-    out: &'a mut [f32],
-}
-
-impl NullaryFnOnce for Gate<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn call(self) {
-        for ((out, gate), up) in self.out.iter_mut().zip(self.gate).zip(self.up) {
-            *out = gate / (1.0 + exp(-gate)) * up;
-        }
     }
 }
 

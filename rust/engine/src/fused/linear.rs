@@ -1,6 +1,6 @@
 //! Linear layers: a matrix in whatever format, and maybe a bias.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 use super::matrix::Matrix;
 use super::weights::Weights;
@@ -25,6 +25,24 @@ impl Linear {
             None => Ok(product),
             Some(bias) => product.broadcast_add(bias),
         }
+    }
+
+    /// The same, but each vector becomes what so many rows give, the first vector what the first rows do.
+    pub(crate) fn forward_to(
+        &self,
+        x: &Tensor,
+        parts: &mut [(usize, &mut Vec<f32>)],
+    ) -> Result<()> {
+        if self.bias.is_none() && self.weights.product_to(x, parts)? {
+            return Ok(());
+        }
+        let product = self.forward(x)?.to_dtype(DType::F32)?;
+        let mut start = 0;
+        for (count, out) in parts {
+            **out = product.narrow(0, start, *count)?.flatten_all()?.to_vec1()?;
+            start += *count;
+        }
+        Ok(())
     }
 }
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use candle4j_kernels::rms_norm;
 
-use super::rows::{for_each_row, rms_norm, strided, usable};
+use super::rows::{for_each_row, strided, usable};
 
 /// RMSNorm (Zhang and Sennrich 2019): each row divided by its root mean square, times a weight.
 #[derive(Debug, Clone)]

@@ -9,9 +9,10 @@ use std::f32::consts::PI;
 use std::sync::OnceLock;
 
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor};
+use candle4j_kernels::rms_norm;
 
 use super::norm::Norm;
-use super::rows::{for_each_row, rms_norm, strided, usable};
+use super::rows::{for_each_row, strided, usable};
 use crate::model::rope::{Rope, RopeScaling};
 
 /// The frequencies of one model.

@@ -56,21 +56,3 @@ pub(super) fn strided<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<St
         columns,
     })
 }
-
-/// Writes `row`, divided by its root mean square and times `weight`, to `out`.
-pub(super) fn rms_norm(row: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
-    const LANES: usize = 8;
-    let mut sums = [0f32; LANES];
-    let chunks = row.chunks_exact(LANES);
-    let rest: f32 = chunks.remainder().iter().map(|x| x * x).sum();
-    for chunk in chunks {
-        for (sum, x) in sums.iter_mut().zip(chunk) {
-            *sum += x * x;
-        }
-    }
-    let mean = (sums.iter().sum::<f32>() + rest) / row.len() as f32;
-    let factor = 1.0 / (mean + eps).sqrt();
-    for ((out, x), weight) in out.iter_mut().zip(row).zip(weight) {
-        *out = x * factor * weight;
-    }
-}

@@ -33,15 +33,12 @@ pub(crate) struct Work {
     pub(crate) length: usize,
     /// As [`Piece::every`].
     pub(crate) every: bool,
+    /// As [`Piece::logits`]; they come back too.
+    pub(crate) logits: Vec<f32>,
 }
 
-/// What became of it.
-pub(crate) struct Done {
-    /// The cache, with the tokens in it unless the outcome is an error.
-    pub(crate) cache: SequenceCache,
-    /// The logits that were asked for, one row a token.
-    pub(crate) outcome: Result<Vec<Vec<f32>>>,
-}
+/// Work as it comes back, with its tokens in the cache and its logits unless the outcome is an error.
+type Done = (Work, Result<()>);
 
 /// The queue of one decoder.
 pub(crate) struct Scheduler {
@@ -139,18 +136,10 @@ impl Scheduler {
     fn compute(&self, mut batch: Vec<(u64, Work)>) -> Vec<(u64, Done)> {
         let outcome = self.pass(&mut batch);
         match outcome {
-            Ok(rows) => {
-                let mut rows = rows.into_iter();
-                batch
-                    .into_iter()
-                    .map(|(id, work)| {
-                        let count = if work.every { work.tokens.len() } else { 1 };
-                        let outcome = Ok(rows.by_ref().take(count).collect());
-                        let cache = work.cache;
-                        (id, Done { cache, outcome })
-                    })
-                    .collect()
-            }
+            Ok(()) => batch
+                .into_iter()
+                .map(|(id, work)| (id, (work, Ok(()))))
+                .collect(),
             // Whose fault it was shows when each runs alone.
             Err(_) if batch.len() > 1 => batch
                 .into_iter()
@@ -159,16 +148,12 @@ impl Scheduler {
             Err(error) => batch
                 .into_iter()
                 .zip(std::iter::once(error))
-                .map(|((id, work), error)| {
-                    let cache = work.cache;
-                    let outcome = Err(error);
-                    (id, Done { cache, outcome })
-                })
+                .map(|((id, work), error)| (id, (work, Err(error))))
                 .collect(),
         }
     }
 
-    fn pass(&self, batch: &mut [(u64, Work)]) -> Result<Vec<Vec<f32>>> {
+    fn pass(&self, batch: &mut [(u64, Work)]) -> Result<()> {
         let mut pieces: Vec<Piece> = batch
             .iter_mut()
             .map(|(_, work)| Piece {
@@ -176,6 +161,7 @@ impl Scheduler {
                 cache: &mut work.cache,
                 length: work.length,
                 every: work.every,
+                logits: &mut work.logits,
             })
             .collect();
         catch_unwind(AssertUnwindSafe(|| self.decoder.forward(&mut pieces)))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::cache::SequenceCache;
 use super::decoder::Piece;
-use super::scheduler::{Done, Scheduler, Work};
+use super::scheduler::{Scheduler, Work};
 use crate::candle::candle_error;
 use crate::error::{Error, Result};
 use crate::generate::check_finite;
@@ -37,34 +37,34 @@ impl FusedSequence {
         }
     }
 
-    fn run(&mut self, tokens: &[u32], every: bool) -> Result<Vec<Vec<f32>>> {
+    fn run(&mut self, tokens: &[u32], every: bool, logits: &mut Vec<f32>) -> Result<()> {
         let position = self.cache.len();
         self.limits.check(position, tokens)?;
         let length = self.expected.max(position + tokens.len());
         self.longest = self.longest.max(length);
         let nothing = self.scheduler.decoder().new_cache(0);
-        let Done { cache, outcome } = self.scheduler.forward(Work {
+        let (done, outcome) = self.scheduler.forward(Work {
             tokens: tokens.to_vec(),
             cache: std::mem::replace(&mut self.cache, nothing),
             length,
             every,
+            logits: std::mem::take(logits),
         });
-        self.cache = cache;
-        let outcome = outcome.and_then(|logits| {
-            logits.iter().try_for_each(|row| check_finite(row))?;
-            Ok(logits)
-        });
-        outcome.map_err(|error| {
-            let error = match error {
-                Error::Numeric { place, what } => Error::Numeric {
-                    place: self.locate_fault(position, tokens, length).unwrap_or(place),
-                    what,
-                },
-                other => other,
-            };
-            self.cache.truncate(0);
-            error
-        })
+        self.cache = done.cache;
+        *logits = done.logits;
+        outcome
+            .and_then(|()| check_finite(logits))
+            .map_err(|error| {
+                let error = match error {
+                    Error::Numeric { place, what } => Error::Numeric {
+                        place: self.locate_fault(position, tokens, length).unwrap_or(place),
+                        what,
+                    },
+                    other => other,
+                };
+                self.cache.truncate(0);
+                error
+            })
     }
 
     /// The layer in which the numbers of tokens stop being finite.
@@ -75,6 +75,7 @@ impl FusedSequence {
             cache: &mut self.cache,
             length,
             every: false,
+            logits: &mut Vec::new(),
         };
         let layer = self.scheduler.decoder().locate_fault(piece)?;
         Some(format!("layer {layer}"))
@@ -114,9 +115,8 @@ impl CandleModel for FusedSequence {
         self.scheduler.allow_together(count);
     }
 
-    fn forward(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
-        let rows = self.run(tokens, false)?;
-        Ok(rows.into_iter().next().unwrap_or_default())
+    fn forward(&mut self, tokens: &[u32], logits: &mut Vec<f32>) -> Result<()> {
+        self.run(tokens, false, logits)
     }
 
     fn forward_each(
@@ -125,8 +125,11 @@ impl CandleModel for FusedSequence {
         visit: &mut dyn FnMut(usize, &[f32]) -> Result<()>,
     ) -> Result<()> {
         self.expect_length(self.cache.len() + tokens.len());
+        let mut logits = Vec::new();
         for (chunk, tokens) in tokens.chunks(SCORE_CHUNK).enumerate() {
-            for (index, logits) in self.run(tokens, true)?.iter().enumerate() {
+            self.run(tokens, true, &mut logits)?;
+            let rows = logits.chunks_exact(logits.len() / tokens.len());
+            for (index, logits) in rows.enumerate() {
                 visit(chunk * SCORE_CHUNK + index, logits)?;
             }
         }

@@ -51,6 +51,27 @@ impl Weights {
         }
     }
 
+    /// Makes each vector what so many rows of `x` give, the first vector what the first rows do, in memory
+    /// that it has already; or answers that this cannot be done.
+    pub(crate) fn product_to(
+        &self,
+        x: &Tensor,
+        parts: &mut [(usize, &mut Vec<f32>)],
+    ) -> Result<bool> {
+        let Weights::Packed(matrix) = self else {
+            return Ok(false);
+        };
+        let (storage, layout) = x.storage_and_layout();
+        let Storage::Cpu(storage) = &*storage else {
+            return Ok(false);
+        };
+        if x.dtype() != DType::F32 {
+            return Ok(false);
+        }
+        matrix.product_to(rows_of(&**matrix, storage, layout)?.0, parts);
+        Ok(true)
+    }
+
     /// The rows of the given numbers, in `dtype`.
     pub(crate) fn select(&self, rows: &Tensor, dtype: DType) -> Result<Tensor> {
         match self {
@@ -108,16 +129,25 @@ impl CustomOp1 for Product<'_> {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (CpuStorage::F32(numbers), Some((start, end))) = (storage, layout.contiguous_offsets())
-        else {
-            bail!("expected contiguous rows in 32 bits");
-        };
-        let (rows, columns) = layout.shape().dims2()?;
-        if columns != self.0.columns() {
-            bail!("expected rows of {}, got {columns}", self.0.columns());
-        }
-        let mut out = vec![0f32; rows * self.0.rows()];
-        self.0.multiply(&numbers[start..end], &mut out);
+        let (numbers, rows) = rows_of(self.0, storage, layout)?;
+        let out = self.0.product(numbers);
         Ok((CpuStorage::F32(out), Shape::from((rows, self.0.rows()))))
     }
+}
+
+/// The rows that a matrix can be multiplied with, and how many they are.
+fn rows_of<'a>(
+    matrix: &dyn WeightMatrix,
+    storage: &'a CpuStorage,
+    layout: &Layout,
+) -> Result<(&'a [f32], usize)> {
+    let (CpuStorage::F32(numbers), Some((start, end))) = (storage, layout.contiguous_offsets())
+    else {
+        bail!("expected contiguous rows in 32 bits");
+    };
+    let (rows, columns) = layout.shape().dims2()?;
+    if columns != matrix.columns() {
+        bail!("expected rows of {}, got {columns}", matrix.columns());
+    }
+    Ok((&numbers[start..end], rows))
 }

@@ -180,7 +180,7 @@ pub(crate) fn generate_with<M: CandleModel + ?Sized>(
         if let Some(reason) = finish {
             break reason;
         }
-        logits = model.forward(&[id])?;
+        model.forward(&[id], &mut logits)?;
     };
     generated.decode = start.elapsed() - generated.prefill;
     Ok(generated)
@@ -199,7 +199,7 @@ pub(crate) fn prefill<M: CandleModel + ?Sized>(
         if cancelled() {
             return Ok(None);
         }
-        logits = model.forward(chunk)?;
+        model.forward(chunk, &mut logits)?;
     }
     Ok(Some(logits))
 }

@@ -7,6 +7,7 @@
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
+use candle4j_kernels::{are_finite, place_of_greatest};
 use rand::Rng;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -180,24 +181,20 @@ fn keep_nucleus(candidates: &mut Vec<Candidate>, top_p: f64) {
 
 /// The first of the largest.
 fn argmax(logits: &[f32]) -> u32 {
-    let mut best = 0;
-    for (id, logit) in logits.iter().enumerate() {
-        if *logit > logits[best] {
-            best = id;
-        }
-    }
-    best as u32
+    place_of_greatest(logits).unwrap_or(0) as u32
 }
 
 /// Refuses NaN and infinities, which would turn every choice into token 0 or a lottery.
 pub(crate) fn check_finite(logits: &[f32]) -> Result<()> {
-    match logits.iter().position(|logit| !logit.is_finite()) {
-        None => Ok(()),
-        Some(id) => Err(Error::Numeric {
-            place: "logits".into(),
-            what: format!("the logit of token {id} is {}", logits[id]),
-        }),
+    if are_finite(logits) {
+        return Ok(());
     }
+    let is_not = |logit: &f32| !logit.is_finite();
+    let id = logits.iter().position(is_not).unwrap_or_default();
+    Err(Error::Numeric {
+        place: "logits".into(),
+        what: format!("the logit of token {id} is {}", logits[id]),
+    })
 }
 
 #[cfg(test)]

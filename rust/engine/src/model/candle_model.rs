@@ -56,9 +56,9 @@ pub trait CandleModel: Send {
     /// Some rotary embeddings depend on it, and a prompt may come in several pieces.
     fn expect_length(&mut self, _length: usize) {}
 
-    /// Appends `tokens` (at least one) to the cache and returns the logits of what follows them,
-    /// one a token id. After an error the cache is empty.
-    fn forward(&mut self, tokens: &[u32]) -> Result<Vec<f32>>;
+    /// Appends `tokens` (at least one) to the cache. `logits` become those of what follows them, one a
+    /// token id; what it held is lost, its memory may be used again. After an error the cache is empty.
+    fn forward(&mut self, tokens: &[u32], logits: &mut Vec<f32>) -> Result<()>;
 
     /// Calls `visit` with the logits that follow each of `tokens` in turn.
     fn forward_each(
@@ -66,8 +66,9 @@ pub trait CandleModel: Send {
         tokens: &[u32],
         visit: &mut dyn FnMut(usize, &[f32]) -> Result<()>,
     ) -> Result<()> {
+        let mut logits = Vec::new();
         for (index, token) in tokens.iter().enumerate() {
-            let logits = self.forward(std::slice::from_ref(token))?;
+            self.forward(std::slice::from_ref(token), &mut logits)?;
             visit(index, &logits)?;
         }
         Ok(())

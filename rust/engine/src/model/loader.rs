@@ -524,7 +524,8 @@ impl Loaded {
 
     /// One forward pass, to see whether the numbers stay finite.
     fn probe(&mut self) -> Result<()> {
-        let logits = self.model.forward(&[0])?;
+        let mut logits = Vec::new();
+        self.model.forward(&[0], &mut logits)?;
         self.model.truncate(0);
         check_finite(&logits)
     }

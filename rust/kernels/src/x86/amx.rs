@@ -194,12 +194,10 @@ unsafe fn multiply_rows<const PARTS: usize>(
     let mut sums = [_mm512_setzero_ps(); TOGETHER];
     if blocks.start > 0 {
         for (m, sum) in sums.iter_mut().enumerate().take(count) {
-            // SAFETY: the caller's promise; and there are as many.
-            unsafe {
-                out.with(row + m, column, |results| {
-                    *sum = _mm512_loadu_ps(results.as_ptr());
-                });
-            }
+            // SAFETY: the caller's promise, and what was there before.
+            let results = unsafe { out.get(row + m, column) };
+            // SAFETY: there are as many.
+            *sum = unsafe { _mm512_loadu_ps(results.as_ptr()) };
         }
     }
     // Written before it is read.
@@ -243,11 +241,11 @@ unsafe fn multiply_rows<const PARTS: usize>(
         }
     }
     for (m, sum) in sums.iter().enumerate().take(count) {
-        // SAFETY: the caller's promise; and there is room for as many.
+        let mut results = [0f32; LANES];
+        // SAFETY: there is room for as many; the rest is the caller's promise.
         unsafe {
-            out.with(row + m, column, |results| {
-                _mm512_storeu_ps(results.as_mut_ptr(), *sum);
-            });
+            _mm512_storeu_ps(results.as_mut_ptr(), *sum);
+            out.put(row + m, column, &results);
         }
     }
 }

@@ -134,14 +134,13 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize>(
         }
     }
     for (m, sums) in sums.iter().enumerate() {
-        // SAFETY: the caller's promise; and there is room for as many.
-        unsafe {
-            out.with(row + m, group * LANES, |results| {
-                for (sum, results) in sums.iter().zip(results.chunks_exact_mut(8)) {
-                    _mm256_storeu_ps(results.as_mut_ptr(), *sum);
-                }
-            });
+        let mut results = [0f32; LANES];
+        for (sum, results) in sums.iter().zip(results.as_chunks_mut::<8>().0) {
+            // SAFETY: there is room for as many.
+            unsafe { _mm256_storeu_ps(results.as_mut_ptr(), *sum) };
         }
+        // SAFETY: the caller's promise.
+        unsafe { out.put(row + m, group * LANES, &results) };
     }
 }
 

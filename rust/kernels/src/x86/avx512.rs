@@ -8,10 +8,10 @@ use super::{EIGHT, FOUR, NOTHING};
 use crate::format::Bits;
 use crate::matrix::{Group, Halves, Line};
 use crate::product::Output;
-use crate::rows::{BlockOfRow, Bytes, Pairs, RoundedRows, round_blocks, split_blocks};
+use crate::rows::{BlockOfRow, Bytes, LARGEST, Pairs, ROUND, RoundedRows, factor, split_blocks};
 use crate::{BLOCK, LANES, PackedMatrix};
 
-/// [`round_blocks`], compiled for these instructions.
+/// What [`round_blocks`](crate::rows::round_blocks) does, to the last bit.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
 pub(super) fn round(
     matrix: &PackedMatrix,
@@ -19,7 +19,54 @@ pub(super) fn round(
     rounded: &mut [Pairs],
     blocks: &mut [BlockOfRow],
 ) {
-    round_blocks(matrix, numbers, rounded, blocks);
+    /// Infinities and what is no number.
+    const NOT_FINITE: i32 = 0x99;
+    let numbers = numbers.as_chunks::<BLOCK>().0.iter();
+    for ((numbers, rounded), block) in numbers.zip(rounded).zip(blocks) {
+        // SAFETY: there are as many numbers.
+        let halves = unsafe {
+            [
+                _mm512_loadu_ps(numbers.as_ptr()),
+                _mm512_loadu_ps(numbers[LANES..].as_ptr()),
+            ]
+        };
+        let [first, second] = halves;
+        let largest = _mm512_max_ps(_mm512_abs_ps(first), _mm512_abs_ps(second));
+        let largest = _mm512_reduce_max_ps(largest);
+        let not_finite = _mm512_fpclass_ps_mask::<NOT_FINITE>(first)
+            | _mm512_fpclass_ps_mask::<NOT_FINITE>(second);
+        let factor = _mm512_set1_ps(factor(largest));
+        let mut wholes = [_mm512_setzero_si512(); 2];
+        for (whole, numbers) in wholes.iter_mut().zip(halves) {
+            let shifted = _mm512_add_ps(_mm512_mul_ps(numbers, factor), _mm512_set1_ps(ROUND));
+            let bits = _mm512_castps_si512(shifted);
+            *whole = _mm512_sub_epi32(bits, _mm512_set1_epi32(ROUND.to_bits() as i32));
+        }
+        for (whole, rounded) in wholes
+            .iter()
+            .zip(rounded.as_chunks_mut::<{ LANES / 2 }>().0)
+        {
+            // SAFETY: there is room for as many.
+            unsafe {
+                _mm256_storeu_si256(rounded.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(*whole));
+            }
+        }
+        let scale = match not_finite {
+            0 => largest / LARGEST,
+            _ => f32::NAN,
+        };
+        let sums = match matrix.scales_each() {
+            1 => [
+                _mm512_reduce_add_epi32(_mm512_add_epi32(wholes[0], wholes[1])),
+                0,
+            ],
+            _ => [
+                _mm512_reduce_add_epi32(wholes[0]),
+                _mm512_reduce_add_epi32(wholes[1]),
+            ],
+        };
+        *block = BlockOfRow::new(matrix, scale, sums);
+    }
 }
 
 /// [`split_blocks`], compiled for these instructions.
@@ -197,12 +244,10 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize, const G: 
     if blocks.start > 0 {
         for (m, sums) in sums.iter_mut().enumerate() {
             for (g, sum) in sums.iter_mut().enumerate() {
-                // SAFETY: the caller's promise; and there are as many.
-                unsafe {
-                    out.with(row + m, (group + g) * LANES, |results| {
-                        *sum = _mm512_loadu_ps(results.as_ptr());
-                    });
-                }
+                // SAFETY: the caller's promise, and what was there before.
+                let results = unsafe { out.get(row + m, (group + g) * LANES) };
+                // SAFETY: there are as many.
+                *sum = unsafe { _mm512_loadu_ps(results.as_ptr()) };
             }
         }
     }
@@ -262,11 +307,11 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize, const G: 
     }
     for (m, sums) in sums.iter().enumerate() {
         for (g, sum) in sums.iter().enumerate() {
-            // SAFETY: the caller's promise; and there is room for as many.
+            let mut results = [0f32; LANES];
+            // SAFETY: there is room for as many; the rest is the caller's promise.
             unsafe {
-                out.with(row + m, (group + g) * LANES, |results| {
-                    _mm512_storeu_ps(results.as_mut_ptr(), *sum);
-                });
+                _mm512_storeu_ps(results.as_mut_ptr(), *sum);
+                out.put(row + m, (group + g) * LANES, &results);
             }
         }
     }

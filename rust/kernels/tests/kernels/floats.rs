@@ -35,13 +35,6 @@ fn stored(dtype: DType, numbers: &[f32]) -> (CpuStorage, Vec<f32>) {
     }
 }
 
-fn product(matrix: &FloatMatrix, rows: &[f32]) -> Vec<f32> {
-    let count = rows.len() / matrix.columns();
-    let mut out = vec![f32::NAN; count * matrix.rows()];
-    matrix.multiply(rows, &mut out);
-    out
-}
-
 #[test]
 fn it_is_what_plain_arithmetic_gives() {
     for (count, rows, columns) in SHAPES {
@@ -52,7 +45,7 @@ fn it_is_what_plain_arithmetic_gives() {
                 let matrix =
                     FloatMatrix::for_instructions(instructions, &weights, 0, rows, columns)
                         .unwrap();
-                let got = product(&matrix, &numbers_of_rows);
+                let got = matrix.product(&numbers_of_rows);
                 for (index, got) in got.iter().enumerate() {
                     let row = &numbers_of_rows[index / rows * columns..][..columns];
                     let weights = &wide[index % rows * columns..][..columns];
@@ -78,10 +71,10 @@ fn a_row_does_not_depend_on_its_company() {
     for instructions in instructions() {
         let matrix =
             FloatMatrix::for_instructions(instructions, &weights, 0, rows, columns).unwrap();
-        let together = product(&matrix, &many);
+        let together = matrix.product(&many);
         let alone: Vec<f32> = many
             .chunks(columns)
-            .flat_map(|row| product(&matrix, row))
+            .flat_map(|row| matrix.product(row))
             .collect();
         assert_eq!(together, alone, "{instructions:?}");
     }
@@ -98,7 +91,7 @@ fn sixteen_bits_are_multiplied_as_if_they_were_widened() {
                 FloatMatrix::for_instructions(instructions, numbers, 0, rows, columns).unwrap()
             };
             let wide = pack(&CpuStorage::F32(wide.clone()));
-            assert_eq!(product(&pack(&halves), &many), product(&wide, &many));
+            assert_eq!(pack(&halves).product(&many), wide.product(&many));
         }
     }
 }

@@ -51,12 +51,6 @@ fn rounded(row: &[f32]) -> Vec<f32> {
         .collect()
 }
 
-fn product(matrix: &PackedMatrix, rows: &[f32]) -> Vec<f32> {
-    let mut out = vec![f32::NAN; rows.len() / matrix.columns() * matrix.rows()];
-    matrix.multiply(rows, &mut out);
-    out
-}
-
 #[test]
 fn every_kernel_computes_what_plain_arithmetic_does() {
     let instructions = Instructions::all();
@@ -77,7 +71,7 @@ fn every_kernel_computes_what_plain_arithmetic_does() {
             };
             for count in [1, 2, 3, 4, 5, 6, 7, 13] {
                 let input = numbers(count * columns, 11);
-                let out = product(&matrix, &input);
+                let out = matrix.product(&input);
                 for (index, got) in out.iter().enumerate() {
                     let (row, column) = (index / rows, index % rows);
                     let x = rounded(&input[row * columns..][..columns]);
@@ -105,9 +99,9 @@ fn a_row_does_not_depend_on_its_company() {
         let (bytes, _) = weights(dtype, rows, columns, 3);
         let matrix = PackedMatrix::for_instructions(kind, dtype, &bytes, rows, columns).unwrap();
         let input = numbers(17 * columns, 5);
-        let together = product(&matrix, &input);
+        let together = matrix.product(&input);
         for (row, alone) in input.chunks(columns).enumerate() {
-            let alone = product(&matrix, alone);
+            let alone = matrix.product(alone);
             assert_eq!(
                 alone,
                 together[row * rows..][..rows],
@@ -167,7 +161,7 @@ fn the_smallest_weight_is_one_too() {
         let dtype = GgmlDType::Q8_0;
         let matrix = PackedMatrix::for_instructions(kind, dtype, &bytes, 16, 32).unwrap();
         for sign in [1.0, -1.0] {
-            let out = product(&matrix, &[sign; 32]);
+            let out = matrix.product(&[sign; 32]);
             for result in out {
                 assert!((result + sign * 4096.0).abs() < 1e-2, "{kind:?}: {result}");
             }
@@ -186,10 +180,10 @@ fn what_is_not_finite_stays_so() {
         for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut input = numbers(64, 2);
             input[40] = wrong;
-            let out = product(&matrix, &input);
+            let out = matrix.product(&input);
             assert!(out.iter().all(|x| !x.is_finite()), "{kind:?}: {out:?}");
         }
-        assert_eq!(product(&matrix, &[0.0; 64]), [0.0; 16]);
+        assert_eq!(matrix.product(&[0.0; 64]), [0.0; 16]);
     }
 }
 
