@@ -9,11 +9,11 @@ use crate::format::{Bits, Format, Weights};
 use crate::parts::for_each_part;
 use crate::{BLOCK, Instructions, LANES, WeightMatrix};
 
-/// Numbers of 16 rows: two columns of 8 bits, the two numbers of a row beside each other; or four
-/// columns of 4 bits, the first two in the lower halves of the bytes.
+/// Numbers of 16 rows: four columns of 8 bits, the four numbers of a row beside each other; or eight
+/// columns of 4 bits, the first four in the lower halves of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(C, align(32))]
-pub(crate) struct Line(pub(crate) [u8; 2 * LANES]);
+#[repr(C, align(64))]
+pub(crate) struct Line(pub(crate) [u8; 4 * LANES]);
 
 /// The scales, or the minima, of a block or half a block of 16 rows, in 16 bits.
 pub(crate) type Halves = [u16; LANES];
@@ -21,9 +21,10 @@ pub(crate) type Halves = [u16; LANES];
 /// A matrix of small numbers, every 32 or 16 of a row with a scale of their own, and a minimum where the
 /// format has one.
 ///
-/// Rows are kept in groups of 16, whose numbers lie side by side two by two, so that an instruction that
-/// adds two products works for all 16 at once. Numbers have no sign, since such are as easily widened;
-/// one of them stands for 0. A last group that is not full has rows of zeros.
+/// Rows are kept in groups of 16, whose numbers lie side by side four by four, as tiles take them. For
+/// instructions that add two products of 16 bits for all 16 rows at once, every other byte is one of the
+/// two. Numbers have no sign, since such are as easily widened; one of them stands for 0. A last group that
+/// is not full has rows of zeros.
 #[derive(Debug, Clone)]
 pub struct PackedMatrix {
     format: Format,
@@ -66,7 +67,7 @@ impl GroupMut<'_> {
                 Bits::Four => format.zero << 4 | format.zero,
                 Bits::Eight => format.zero,
             };
-            self.lines.fill(Line([empty; 2 * LANES]));
+            self.lines.fill(Line([empty; 4 * LANES]));
         }
         for (lane, row) in self.bytes.chunks_exact(self.row_bytes).enumerate() {
             for (index, stored) in row.chunks_exact(format.bytes).enumerate() {
@@ -95,14 +96,17 @@ impl GroupMut<'_> {
         let lines = &mut self.lines[block * count..][..count];
         match self.format.bits {
             Bits::Eight => {
-                for (line, numbers) in lines.iter_mut().zip(weights.numbers.chunks_exact(2)) {
-                    line.0[2 * lane..2 * lane + 2].copy_from_slice(numbers);
+                for (line, numbers) in lines.iter_mut().zip(weights.numbers.chunks_exact(4)) {
+                    line.0[4 * lane..][..4].copy_from_slice(numbers);
                 }
             }
             Bits::Four => {
-                for (line, numbers) in lines.iter_mut().zip(weights.numbers.chunks_exact(4)) {
-                    line.0[2 * lane] = numbers[2] << 4 | numbers[0];
-                    line.0[2 * lane + 1] = numbers[3] << 4 | numbers[1];
+                for (line, numbers) in lines.iter_mut().zip(weights.numbers.chunks_exact(8)) {
+                    let (lower, upper) = numbers.split_at(4);
+                    let bytes = line.0[4 * lane..].iter_mut();
+                    for ((byte, lower), upper) in bytes.zip(lower).zip(upper) {
+                        *byte = upper << 4 | lower;
+                    }
                 }
             }
         }
@@ -157,7 +161,7 @@ impl PackedMatrix {
         let blocks = rows.div_ceil(LANES) * each;
         let mut matrix = Self {
             format,
-            lines: vec![Line([0; 2 * LANES]); blocks * format.bits.lines()],
+            lines: vec![Line([0; 4 * LANES]); blocks * format.bits.lines()],
             scales: vec![[0; LANES]; blocks * format.scales],
             minima: vec![[0; LANES]; if format.minima { blocks } else { 0 }],
             rows,
@@ -267,9 +271,9 @@ impl WeightMatrix for PackedMatrix {
             let scales = scales.flat_map(|scale| std::iter::repeat_n(scale, each));
             for ((column, out), scale) in out.iter_mut().enumerate().zip(scales) {
                 let number = match self.format.bits {
-                    Bits::Eight => lines[column / 2].0[2 * lane + column % 2],
+                    Bits::Eight => lines[column / 4].0[4 * lane + column % 4],
                     Bits::Four => {
-                        lines[column / 4].0[2 * lane + column % 2] >> (column / 2 % 2 * 4) & 0x0f
+                        lines[column / 8].0[4 * lane + column % 4] >> (column / 4 % 2 * 4) & 0x0f
                     }
                 };
                 *out = scale * (f32::from(number) - f32::from(self.format.zero)) + minimum;
@@ -282,8 +286,8 @@ impl Bits {
     /// Lines of a block.
     pub(crate) const fn lines(self) -> usize {
         match self {
-            Bits::Four => BLOCK / 4,
-            Bits::Eight => BLOCK / 2,
+            Bits::Four => BLOCK / 8,
+            Bits::Eight => BLOCK / 4,
         }
     }
 }

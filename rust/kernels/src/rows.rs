@@ -4,7 +4,8 @@ use crate::numbers::reduce;
 use crate::parts::for_each_part;
 use crate::{BLOCK, LANES, PackedMatrix, WeightMatrix};
 
-/// The numbers of a block, two by two as an instruction takes them.
+/// The numbers of a block, two by two as an instruction takes them: of every four the first and the third,
+/// then the second and the fourth, since these are every other byte of a matrix.
 pub(crate) type Pairs = [[i16; 2]; BLOCK / 2];
 
 /// Rows of floating point numbers in 16 bits, every 32 numbers with a scale of their own.
@@ -16,9 +17,8 @@ pub(crate) struct RoundedRows {
     pub(crate) numbers: Vec<Pairs>,
     /// One for each block.
     pub(crate) blocks: Vec<BlockOfRow>,
-    /// Bytes of eight rows after the other, each block by block, where the kernel wants them so. Rows
-    /// behind the last are 0.
-    bytes: Vec<Bytes>,
+    /// The same of eight rows after the other, each block by block, where the kernel wants them so.
+    eights: Vec<BlockOfEight>,
     pub(crate) columns: usize,
     pub(crate) rows: usize,
 }
@@ -26,10 +26,19 @@ pub(crate) struct RoundedRows {
 /// Rows whose bytes are multiplied together.
 pub(crate) const TOGETHER: usize = 8;
 
-/// A block of eight rows: their upper bytes, and the lower ones as numbers with a sign.
-#[derive(Debug, Clone, Copy)]
-#[repr(align(64))]
-pub(crate) struct Bytes(pub(crate) [[[i8; BLOCK]; TOGETHER]; 2]);
+/// A block of eight rows. Rows behind the last are 0.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C, align(64))]
+pub(crate) struct BlockOfEight {
+    /// Their upper bytes, and the lower ones as numbers with a sign.
+    pub(crate) bytes: [[[i8; BLOCK]; TOGETHER]; 2],
+    /// [`BlockOfRow::scale`] of each.
+    pub(crate) scales: [f32; TOGETHER],
+    /// [`BlockOfRow::total`] of each.
+    pub(crate) totals: [f32; TOGETHER],
+    /// [`BlockOfRow::starts`] of each, those of the first part first.
+    pub(crate) starts: [[i32; TOGETHER]; 2],
+}
 
 /// The largest number, with which the sum of 32 products with bytes stays below 2³¹, and so does what is
 /// taken from it for the bytes that stand for 0. Its upper byte, and its lower with a sign, are 127.
@@ -66,7 +75,7 @@ impl RoundedRows {
         let mut rows = Self {
             numbers: vec![[[0; 2]; BLOCK / 2]; numbers.len() / BLOCK],
             blocks: vec![BlockOfRow::default(); numbers.len() / BLOCK],
-            bytes: Vec::new(),
+            eights: Vec::new(),
             columns,
             rows: numbers.len() / columns,
         };
@@ -85,31 +94,36 @@ impl RoundedRows {
             }
         });
         #[cfg(target_arch = "x86_64")]
-        if crate::x86::wants_bytes(matrix.instructions(), rows.rows) {
+        if crate::x86::wants_eights(matrix.instructions(), rows.rows) {
             rows.split();
         }
         rows
     }
 
     /// Splits the numbers into their bytes.
+    #[cfg(target_arch = "x86_64")]
     fn split(&mut self) {
         let blocks = self.columns / BLOCK;
-        self.bytes =
-            vec![Bytes([[[0; BLOCK]; TOGETHER]; 2]); self.rows.div_ceil(TOGETHER) * blocks];
+        self.eights = vec![BlockOfEight::default(); self.rows.div_ceil(TOGETHER) * blocks];
         let parts = self
             .numbers
             .chunks(TOGETHER * blocks)
-            .zip(self.bytes.chunks_mut(blocks))
+            .zip(self.blocks.chunks(TOGETHER * blocks))
+            .zip(self.eights.chunks_mut(blocks))
             .collect();
-        for_each_part(parts, |(numbers, bytes): (&[Pairs], &mut [Bytes])| {
-            // SAFETY: bytes are wanted by instructions that the processor has.
-            unsafe { crate::x86::split(numbers, bytes) };
-        });
+        for_each_part(
+            parts,
+            |((numbers, blocks), eights): ((&[_], &[_]), &mut [_])| {
+                // SAFETY: this is wanted by instructions that the processor has.
+                unsafe { crate::x86::split(numbers, blocks, eights) };
+            },
+        );
     }
 
-    /// The bytes of a block of the eight rows that `row` is the first of.
-    pub(crate) fn bytes(&self, row: usize, block: usize) -> &Bytes {
-        &self.bytes[row / TOGETHER * (self.columns / BLOCK) + block]
+    /// The blocks of the eight rows that `row` is the first of.
+    pub(crate) fn eight(&self, row: usize) -> &[BlockOfEight] {
+        let blocks = self.columns / BLOCK;
+        &self.eights[row / TOGETHER * blocks..][..blocks]
     }
 
     /// The numbers and the blocks of a row.
@@ -123,17 +137,27 @@ impl RoundedRows {
     }
 }
 
-/// Splits the numbers of up to eight rows into their bytes: to be inlined where the vector instructions are
-/// known.
+/// Puts up to eight rows together: to be inlined where the vector instructions are known.
 #[inline(always)]
-pub(crate) fn split_blocks(numbers: &[Pairs], bytes: &mut [Bytes]) {
-    for (lane, row) in numbers.chunks_exact(bytes.len()).enumerate() {
-        for (numbers, Bytes([upper, lower])) in row.iter().zip(bytes.iter_mut()) {
-            let bytes = upper[lane].iter_mut().zip(&mut lower[lane]);
-            for (number, (upper, lower)) in numbers.as_flattened().iter().zip(bytes) {
-                *lower = *number as i8;
+pub(crate) fn split_blocks(numbers: &[Pairs], blocks: &[BlockOfRow], eights: &mut [BlockOfEight]) {
+    let each = eights.len();
+    let rows = numbers.chunks_exact(each).zip(blocks.chunks_exact(each));
+    for (lane, (numbers, blocks)) in rows.enumerate() {
+        for ((numbers, block), eight) in numbers.iter().zip(blocks).zip(eights.iter_mut()) {
+            let [upper, lower] = &mut eight.bytes;
+            let fours = numbers.as_chunks::<2>().0.iter();
+            let bytes = upper[lane].as_chunks_mut::<4>().0.iter_mut();
+            let bytes = bytes.zip(lower[lane].as_chunks_mut::<4>().0);
+            for ([[first, third], [second, fourth]], (upper, lower)) in fours.zip(bytes) {
+                let numbers = [*first, *second, *third, *fourth];
+                *lower = numbers.map(|number| number as i8);
                 // None is so large that this would be too much.
-                *upper = (number.wrapping_add(128) >> 8) as i8;
+                *upper = numbers.map(|number| (number.wrapping_add(128) >> 8) as i8);
+            }
+            eight.scales[lane] = block.scale;
+            eight.totals[lane] = block.total;
+            for (starts, start) in eight.starts.iter_mut().zip(block.starts) {
+                starts[lane] = start;
             }
         }
     }
@@ -164,12 +188,18 @@ pub(crate) fn round_blocks(
         let halves = rounded.as_flattened_mut().chunks_exact_mut(BLOCK / 2);
         for ((rounded, numbers), sum) in halves.zip(numbers.chunks_exact(BLOCK / 2)).zip(&mut sums)
         {
-            for (rounded, number) in rounded.iter_mut().zip(numbers) {
-                // One that is not finite becomes anything; its block's scale tells.
-                let bits = (number * factor + ROUND).to_bits() as i32;
-                let number = bits.wrapping_sub(ROUND.to_bits() as i32);
-                *sum = sum.wrapping_add(number);
-                *rounded = number as i16;
+            let fours = rounded.as_chunks_mut::<4>().0.iter_mut();
+            for (rounded, numbers) in fours.zip(numbers.as_chunks::<4>().0) {
+                let wholes = numbers.map(|number| {
+                    // One that is not finite becomes anything; its block's scale tells.
+                    let bits = (number * factor + ROUND).to_bits() as i32;
+                    bits.wrapping_sub(ROUND.to_bits() as i32)
+                });
+                let [first, second, third, fourth] = wholes.map(|whole| whole as i16);
+                *rounded = [first, third, second, fourth];
+                *sum = wholes
+                    .iter()
+                    .fold(*sum, |sum, whole| sum.wrapping_add(*whole));
             }
         }
         let scale = largest / LARGEST + reduce(zeros, |a, b| a + b);

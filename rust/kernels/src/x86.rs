@@ -31,7 +31,7 @@ pub(crate) use lanes::Two;
 
 use crate::format::Bits;
 use crate::product::Output;
-use crate::rows::{BlockOfRow, Bytes, Pairs, RoundedRows};
+use crate::rows::{BlockOfEight, BlockOfRow, Pairs, RoundedRows};
 use crate::{BLOCK, Instructions, PackedMatrix};
 
 /// Lines of a block whose numbers have 4 bits.
@@ -48,8 +48,8 @@ pub(crate) fn amx_available() -> bool {
     avx512_available() && amx::available()
 }
 
-/// Whether so many rows are to be split into bytes.
-pub(crate) fn wants_bytes(instructions: Instructions, rows: usize) -> bool {
+/// Whether so many rows are to be put together by eight.
+pub(crate) fn wants_eights(instructions: Instructions, rows: usize) -> bool {
     instructions == Instructions::Amx && rows >= amx::MANY
 }
 
@@ -92,13 +92,13 @@ pub(crate) unsafe fn round(
     }
 }
 
-/// Splits the numbers of up to eight rows into their bytes.
+/// Puts up to eight rows together.
 ///
 /// # Safety
 /// The processor has the 512-bit instructions.
-pub(crate) unsafe fn split(numbers: &[Pairs], bytes: &mut [Bytes]) {
+pub(crate) unsafe fn split(numbers: &[Pairs], blocks: &[BlockOfRow], eights: &mut [BlockOfEight]) {
     // SAFETY: the caller's promise.
-    unsafe { avx512::split(numbers, bytes) }
+    unsafe { avx512::split(numbers, blocks, eights) }
 }
 
 /// Multiplies rows with groups of a matrix.
@@ -115,7 +115,7 @@ pub(crate) unsafe fn multiply(
     // SAFETY: what this asks for is what the kernels ask for.
     unsafe {
         match instructions {
-            Instructions::Amx if wants_bytes(instructions, rows.rows) => {
+            Instructions::Amx if wants_eights(instructions, rows.rows) => {
                 amx::multiply(matrix, groups, rows, out);
             }
             Instructions::Amx | Instructions::Avx512Vnni => {

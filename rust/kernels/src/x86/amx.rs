@@ -21,11 +21,11 @@ use super::{EIGHT, FOUR};
 use crate::format::Bits;
 use crate::matrix::{Group, Line};
 use crate::product::Output;
-use crate::rows::{BlockOfRow, Bytes, RoundedRows, TOGETHER};
+use crate::rows::{BlockOfEight, RoundedRows, TOGETHER};
 use crate::{BLOCK, LANES, PackedMatrix};
 
-/// Rows from which tiles are worth their while: more than the other kernel takes at a time.
-pub(super) const MANY: usize = super::avx512::ROWS + 1;
+/// Rows from which tiles are worth their while.
+pub(super) const MANY: usize = 5;
 
 /// Whether the processor has tiles, and this process may use them.
 pub(super) fn available() -> bool {
@@ -112,17 +112,20 @@ pub(super) unsafe fn multiply(
     unsafe { asm!("tilerelease", options(nostack, preserves_flags)) };
 }
 
-/// Parts of blocks that all rows are multiplied with before the next ones: they and what they give stay in
-/// the nearest cache.
-const STRETCH: usize = 16;
+/// Blocks that all rows are multiplied with before the next ones: they stay in the nearest cache.
+const STRETCH: usize = 32;
 
-/// Four columns of 16 rows, the four numbers of a row beside each other. They are less what stands for 0.
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-struct Four([u8; 4 * LANES]);
+/// Blocks that memory is asked for before they are read.
+const AHEAD: usize = 16;
 
-/// Four columns each.
-type BlockOfFours = [Four; BLOCK / 4];
+/// Tiles that are under way before what the first made is used.
+const UNDER_WAY: usize = 4;
+
+/// Places for what they make, so that none is written while it is read.
+const PLACES: usize = 2 * UNDER_WAY;
+
+/// A block of weights as a tile takes them.
+type Bytewise = [Line; EIGHT];
 
 /// What a tile makes of the upper bytes of eight rows, and of the lower ones, with a group.
 #[derive(Clone, Copy)]
@@ -143,109 +146,128 @@ unsafe fn multiply_group<const LINES: usize, const PARTS: usize>(
     let column = group * LANES;
     let group = matrix.group(group);
     let lines: &[[Line; LINES]] = group.lines.as_chunks().0;
-    let zero = _mm512_set1_epi8(matrix.zero() as i8);
     // Written before it is read.
-    let mut fours = MaybeUninit::<[BlockOfFours; STRETCH]>::uninit();
+    let mut widened = MaybeUninit::<[Bytewise; STRETCH]>::uninit();
     // SAFETY: any bits make one.
-    let fours = unsafe { fours.assume_init_mut() };
+    let widened = unsafe { widened.assume_init_mut() };
     let count = matrix.blocks();
-    let stretch = count.div_ceil(count.div_ceil(STRETCH / PARTS));
+    let stretch = count.div_ceil(count.div_ceil(STRETCH));
     for start in (0..count).step_by(stretch) {
         let blocks = start..count.min(start + stretch);
-        for (fours, lines) in fours.iter_mut().zip(&lines[blocks.clone()]) {
-            by_fours(lines, zero, fours);
-        }
-        for row in (0..rows.rows).step_by(TOGETHER) {
-            if row == 0 {
-                // The next ones come while these are multiplied, this group's or another's.
-                for index in 0..blocks.len() {
-                    fetch_ahead(lines.as_ptr().wrapping_add(blocks.end + index));
+        let weights = match lines.as_flattened().as_chunks::<EIGHT>().0 {
+            bytewise if LINES == EIGHT => &bytewise[blocks.clone()],
+            _ => {
+                for (widened, lines) in widened.iter_mut().zip(&lines[blocks.clone()]) {
+                    widen(lines, widened);
                 }
+                &widened[..blocks.len()]
             }
+        };
+        for row in (0..rows.rows).step_by(TOGETHER) {
+            // The next ones come while these are multiplied, this group's or another's.
+            let next = match row {
+                0 => Some(lines.as_ptr().wrapping_add(start + AHEAD)),
+                _ => None,
+            };
+            let eight = &rows.eight(row)[blocks.clone()];
+            let results = Results {
+                out,
+                rows: row..rows.rows.min(row + TOGETHER),
+                column,
+            };
             // SAFETY: the caller's promises.
             unsafe {
-                multiply_rows::<PARTS>(group, fours, blocks.clone(), rows, row, column, out);
+                multiply_eight::<LINES, PARTS>(group, weights, start, eight, next, &results);
             }
         }
     }
 }
 
-/// Adds to the results what eight rows from `row` on make with blocks of a group. The first blocks find
+/// Where the results of up to eight rows with a group are.
+struct Results<'a> {
+    out: &'a Output,
+    rows: Range<usize>,
+    column: usize,
+}
+
+/// Adds to the results what eight rows make with blocks of a group from `start` on. The first blocks find
 /// nothing to add to.
 ///
 /// # Safety
 /// No other thread uses the columns of the group, and the tiles have their shapes.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-unsafe fn multiply_rows<const PARTS: usize>(
+unsafe fn multiply_eight<const LINES: usize, const PARTS: usize>(
     group: Group,
-    fours: &[BlockOfFours; STRETCH],
-    blocks: Range<usize>,
-    rows: &RoundedRows,
-    row: usize,
-    column: usize,
-    out: &Output,
+    weights: &[Bytewise],
+    start: usize,
+    eight: &[BlockOfEight],
+    next: Option<*const [Line; LINES]>,
+    results: &Results,
 ) {
-    let count = TOGETHER.min(rows.rows - row);
-    // What is behind the last row is taken for it, and not kept.
-    let mut of_rows: [&[BlockOfRow]; TOGETHER] = [&[]; TOGETHER];
-    for (m, of_row) in of_rows.iter_mut().enumerate() {
-        *of_row = &rows.row((row + m).min(rows.rows - 1)).1[blocks.clone()];
-    }
     let mut sums = [_mm512_setzero_ps(); TOGETHER];
-    if blocks.start > 0 {
-        for (m, sum) in sums.iter_mut().enumerate().take(count) {
+    if start > 0 {
+        for (row, sum) in results.rows.clone().zip(&mut sums) {
             // SAFETY: the caller's promise, and what was there before.
-            let results = unsafe { out.get(row + m, column) };
+            let before = unsafe { results.out.get(row, results.column) };
             // SAFETY: there are as many.
-            *sum = unsafe { _mm512_loadu_ps(results.as_ptr()) };
+            *sum = unsafe { _mm512_loadu_ps(before.as_ptr()) };
         }
     }
     // Written before it is read.
-    let mut products = MaybeUninit::<[Products; STRETCH]>::uninit();
+    let mut products = MaybeUninit::<[Products; PLACES]>::uninit();
     // SAFETY: any bits make one.
     let products = unsafe { products.assume_init_mut() };
-    // Nothing waits for a product here, so that one can begin before the one before has ended.
-    for (index, products) in products
-        .chunks_exact_mut(PARTS)
-        .take(blocks.len())
-        .enumerate()
-    {
-        let bytes = rows.bytes(row, blocks.start + index);
-        for (part, products) in products.iter_mut().enumerate() {
+    let tiles = eight.len() * PARTS;
+    for tile in 0..tiles + UNDER_WAY {
+        if tile < tiles {
+            let (index, part) = (tile / PARTS, tile % PARTS);
+            if let Some(next) = next
+                && part == 0
+            {
+                fetch_ahead(next.wrapping_add(index));
+            }
+            let products = &mut products[tile % PLACES];
+            let column = BLOCK / PARTS * part;
             // SAFETY: the caller's promise.
-            unsafe { multiply_tiles(bytes, &fours[index], BLOCK / PARTS * part, products) };
+            unsafe { multiply_tiles(&eight[index], &weights[index], column, products) };
         }
-    }
-    for (index, (products, block)) in products.chunks_exact(PARTS).zip(blocks).enumerate() {
-        for (part, Products([upper, lower])) in products.iter().enumerate() {
-            let scales = floats(&group.scales[block * PARTS + part]);
-            for m in 0..TOGETHER {
-                // SAFETY: there are as many numbers.
-                let (upper, lower) = unsafe {
-                    (
-                        _mm512_load_si512(upper[m].as_ptr().cast()),
-                        _mm512_load_si512(lower[m].as_ptr().cast()),
-                    )
-                };
-                let product = _mm512_add_epi32(_mm512_slli_epi32::<8>(upper), lower);
-                let scale = _mm512_mul_ps(scales, _mm512_set1_ps(of_rows[m][index].scale));
-                sums[m] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(product), scale, sums[m]);
-            }
+        // Nothing waits for what a tile makes while the next ones are under way.
+        let Some(tile) = tile.checked_sub(UNDER_WAY) else {
+            continue;
+        };
+        let (index, part) = (tile / PARTS, tile % PARTS);
+        let (rows, block) = (&eight[index], start + index);
+        let Products([upper, lower]) = &products[tile % PLACES];
+        let scales = floats(&group.scales[block * PARTS + part]);
+        for m in 0..TOGETHER {
+            // SAFETY: there are as many numbers.
+            let (upper, lower) = unsafe {
+                (
+                    _mm512_load_si512(upper[m].as_ptr().cast()),
+                    _mm512_load_si512(lower[m].as_ptr().cast()),
+                )
+            };
+            let start = _mm512_set1_epi32(rows.starts[part][m]);
+            let product = _mm512_add_epi32(_mm512_slli_epi32::<8>(upper), lower);
+            let product = _mm512_cvtepi32_ps(_mm512_add_epi32(product, start));
+            let scale = _mm512_mul_ps(scales, _mm512_set1_ps(rows.scales[m]));
+            sums[m] = _mm512_fmadd_ps(product, scale, sums[m]);
         }
-        if let Some(minima) = group.minima.get(block) {
+        if let Some(minima) = group.minima.get(block)
+            && part + 1 == PARTS
+        {
             let minima = floats(minima);
-            for m in 0..TOGETHER {
-                let total = _mm512_set1_ps(of_rows[m][index].total);
-                sums[m] = _mm512_fmadd_ps(minima, total, sums[m]);
+            for (sum, total) in sums.iter_mut().zip(&rows.totals) {
+                *sum = _mm512_fmadd_ps(minima, _mm512_set1_ps(*total), *sum);
             }
         }
     }
-    for (m, sum) in sums.iter().enumerate().take(count) {
-        let mut results = [0f32; LANES];
+    for (row, sum) in results.rows.clone().zip(sums) {
+        let mut numbers = [0f32; LANES];
         // SAFETY: there is room for as many; the rest is the caller's promise.
         unsafe {
-            _mm512_storeu_ps(results.as_mut_ptr(), *sum);
-            out.put(row + m, column, &results);
+            _mm512_storeu_ps(numbers.as_mut_ptr(), sum);
+            results.out.put(row, results.column, &numbers);
         }
     }
 }
@@ -257,8 +279,8 @@ unsafe fn multiply_rows<const PARTS: usize>(
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
 unsafe fn multiply_tiles(
-    bytes: &Bytes,
-    fours: &BlockOfFours,
+    rows: &BlockOfEight,
+    weights: &Bytewise,
     column: usize,
     products: &mut Products,
 ) {
@@ -268,10 +290,10 @@ unsafe fn multiply_tiles(
             "tileloadd tmm0, [{bytes} + {row}*1]",
             "tileloadd tmm1, [{weights} + {line}*1]",
             "tilezero tmm2",
-            "tdpbssd tmm2, tmm0, tmm1",
+            "tdpbsud tmm2, tmm0, tmm1",
             "tilestored [{products} + {line}*1], tmm2",
-            bytes = in(reg) bytes.0.as_flattened().as_flattened()[column..].as_ptr(),
-            weights = in(reg) fours[column / 4..].as_ptr(),
+            bytes = in(reg) rows.bytes.as_flattened().as_flattened()[column..].as_ptr(),
+            weights = in(reg) weights[column / 4..].as_ptr(),
             products = in(reg) products,
             row = in(reg) BLOCK,
             line = in(reg) 4 * LANES,
@@ -280,33 +302,20 @@ unsafe fn multiply_tiles(
     }
 }
 
-/// Puts the numbers of a block together by fours, less the one that stands for 0.
+/// Gives each of the numbers of a block, which have 4 bits, a byte of its own.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-fn by_fours<const LINES: usize>(lines: &[Line; LINES], zero: __m512i, fours: &mut BlockOfFours) {
-    for (step, four) in fours.iter_mut().enumerate() {
-        let (first, second) = if LINES == FOUR {
-            let both = pairs(&lines[step]);
-            let mask = _mm512_set1_epi32(0x0f0f);
-            (
-                _mm512_and_si512(both, mask),
-                _mm512_and_si512(_mm512_srli_epi32::<4>(both), mask),
-            )
-        } else {
-            (pairs(&lines[2 * step]), pairs(&lines[2 * step + 1]))
-        };
-        let all = _mm512_or_si512(first, _mm512_slli_epi32::<16>(second));
-        // SAFETY: there is room for as many.
+fn widen<const LINES: usize>(lines: &[Line; LINES], widened: &mut Bytewise) {
+    let lower = _mm512_set1_epi8(0x0f);
+    for (line, widened) in lines.iter().zip(widened.as_chunks_mut::<2>().0) {
+        // SAFETY: a line is 64 bytes that are aligned as such.
         unsafe {
-            _mm512_store_si512(four.0.as_mut_ptr().cast(), _mm512_sub_epi8(all, zero));
+            let line = _mm512_load_si512(line.0.as_ptr().cast());
+            let halves = [line, _mm512_srli_epi16::<4>(line)];
+            for (half, widened) in halves.iter().zip(widened) {
+                let half = _mm512_and_si512(*half, lower);
+                _mm512_store_si512(widened.0.as_mut_ptr().cast(), half);
+            }
         }
     }
-}
-
-/// The two numbers of each row, in 32 bits.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-fn pairs(line: &Line) -> __m512i {
-    // SAFETY: a line is 32 bytes that are aligned as such.
-    _mm512_cvtepu16_epi32(unsafe { _mm256_load_si256(line.0.as_ptr().cast()) })
 }

@@ -100,12 +100,16 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize>(
             for m in 0..M {
                 products[m] = [_mm256_set1_epi32(inputs[m].1[block].starts[part]); 2];
             }
-            let steps = BLOCK / 4 / PARTS;
-            for step in part * steps..(part + 1) * steps {
-                let weights = [four_columns(lines, step, 0), four_columns(lines, step, 1)];
-                for pair in 0..2 {
+            // Pairs of a line, and lines of a part.
+            let (pairs_each, lines_each) = (BLOCK / 2 / LINES, LINES / PARTS);
+            for line in part * lines_each..(part + 1) * lines_each {
+                let weights = [
+                    pairs::<LINES>(&lines[line], 0),
+                    pairs::<LINES>(&lines[line], 1),
+                ];
+                for pair in 0..pairs_each {
                     for m in 0..M {
-                        let two = bytemuck::cast(numbers[m][2 * step + pair]);
+                        let two = bytemuck::cast(numbers[m][pairs_each * line + pair]);
                         let two = _mm256_set1_epi32(two);
                         for half in 0..2 {
                             let both = _mm256_madd_epi16(weights[half][pair], two);
@@ -144,35 +148,30 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize>(
     }
 }
 
-/// Half of the weights of the four columns of a step, two by two, in 16 bits.
+/// The pairs of weights in half of a line, in 16 bits: two or four for as many lines as a block has.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn four_columns<const LINES: usize>(
-    lines: &[Line; LINES],
-    step: usize,
-    half: usize,
-) -> [__m256i; 2] {
-    if LINES == FOUR {
-        let both = wide(&lines[step], half);
+fn pairs<const LINES: usize>(line: &Line, half: usize) -> [__m256i; 4] {
+    let bytes = &line.0[2 * LANES * half..][..2 * LANES];
+    // SAFETY: there are 32 bytes.
+    let line = unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) };
+    if LINES == EIGHT {
+        let none = _mm256_setzero_si256();
         [
-            _mm256_and_si256(both, _mm256_set1_epi16(0x0f)),
-            _mm256_srli_epi16::<4>(both),
+            _mm256_and_si256(line, _mm256_set1_epi16(0xff)),
+            _mm256_srli_epi16::<8>(line),
+            none,
+            none,
         ]
     } else {
+        let lower = _mm256_set1_epi16(0x0f);
         [
-            wide(&lines[2 * step], half),
-            wide(&lines[2 * step + 1], half),
+            _mm256_and_si256(line, lower),
+            _mm256_and_si256(_mm256_srli_epi16::<8>(line), lower),
+            _mm256_and_si256(_mm256_srli_epi16::<4>(line), lower),
+            _mm256_srli_epi16::<12>(line),
         ]
     }
-}
-
-/// Half of the bytes of a line in 16 bits.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn wide(line: &Line, half: usize) -> __m256i {
-    let bytes = &line.0[LANES * half..][..LANES];
-    // SAFETY: there are 16 bytes.
-    _mm256_cvtepu8_epi16(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
 }
 
 #[inline]

@@ -8,7 +8,9 @@ use super::{EIGHT, FOUR, NOTHING};
 use crate::format::Bits;
 use crate::matrix::{Group, Halves, Line};
 use crate::product::Output;
-use crate::rows::{BlockOfRow, Bytes, LARGEST, Pairs, ROUND, RoundedRows, factor, split_blocks};
+use crate::rows::{
+    BlockOfEight, BlockOfRow, LARGEST, Pairs, ROUND, RoundedRows, factor, split_blocks,
+};
 use crate::{BLOCK, LANES, PackedMatrix};
 
 /// What [`round_blocks`](crate::rows::round_blocks) does, to the last bit.
@@ -46,10 +48,13 @@ pub(super) fn round(
             .iter()
             .zip(rounded.as_chunks_mut::<{ LANES / 2 }>().0)
         {
+            // The first, the third, the second and the fourth of every four.
+            const ORDER: i32 = 0b11_01_10_00;
+            let numbers = _mm512_cvtepi32_epi16(*whole);
+            let numbers = _mm256_shufflelo_epi16::<ORDER>(numbers);
+            let numbers = _mm256_shufflehi_epi16::<ORDER>(numbers);
             // SAFETY: there is room for as many.
-            unsafe {
-                _mm256_storeu_si256(rounded.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(*whole));
-            }
+            unsafe { _mm256_storeu_si256(rounded.as_mut_ptr().cast(), numbers) };
         }
         let scale = match not_finite {
             0 => largest / LARGEST,
@@ -71,15 +76,15 @@ pub(super) fn round(
 
 /// [`split_blocks`], compiled for these instructions.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-pub(super) fn split(numbers: &[Pairs], bytes: &mut [Bytes]) {
-    split_blocks(numbers, bytes);
+pub(super) fn split(numbers: &[Pairs], blocks: &[BlockOfRow], eights: &mut [BlockOfEight]) {
+    split_blocks(numbers, blocks, eights);
 }
 
 /// Lines of a block whose numbers have 16 bits.
-const WIDE: usize = BLOCK;
+const WIDE: usize = BLOCK / 2;
 
 /// Rows that are multiplied together: as many as there are registers for their sums.
-pub(super) const ROWS: usize = 6;
+const ROWS: usize = 6;
 
 /// Multiplies rows with groups of a matrix.
 ///
@@ -121,7 +126,7 @@ unsafe fn strip<const LINES: usize, const PARTS: usize, const G: usize>(
         return;
     }
     // What is multiplied with row after row is widened once, and stays in the nearest cache meanwhile.
-    let mut wide = [Widened([[Line([0; 2 * LANES]); WIDE]; STRETCH]); G];
+    let mut wide = [Widened([[Line([0; 4 * LANES]); WIDE]; STRETCH]); G];
     for start in (0..matrix.blocks()).step_by(STRETCH) {
         let blocks = start..matrix.blocks().min(start + STRETCH);
         for g in 0..G {
@@ -155,13 +160,11 @@ struct Widened([[Line; WIDE]; STRETCH]);
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
 fn widen<const LINES: usize>(lines: &[Line; LINES], wide: &mut [Line; WIDE]) {
-    for (step, wide) in wide.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-        for (columns, wide) in four_columns(lines, step)
-            .iter()
-            .zip(wide.as_chunks_mut::<2>().0)
-        {
-            // SAFETY: two lines are 64 bytes.
-            unsafe { _mm512_storeu_si512(wide.as_mut_ptr().cast(), *columns) };
+    let each = WIDE / LINES;
+    for (line, wide) in lines.iter().zip(wide.chunks_exact_mut(each)) {
+        for (pairs, wide) in pairs::<LINES>(line).iter().zip(wide) {
+            // SAFETY: a line is 64 bytes that are aligned as such.
+            unsafe { _mm512_store_si512(wide.0.as_mut_ptr().cast(), *pairs) };
         }
     }
 }
@@ -270,15 +273,16 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize, const G: 
             for m in 0..M {
                 products[m] = [_mm512_set1_epi32(inputs[m].1[block].starts[part]); G];
             }
-            let steps = BLOCK / 4 / PARTS;
-            for step in part * steps..(part + 1) * steps {
-                let mut weights = [[_mm512_setzero_si512(); 2]; G];
+            // Pairs of a line, and lines of a part.
+            let (pairs_each, lines_each) = (WIDE / LINES, LINES / PARTS);
+            for line in part * lines_each..(part + 1) * lines_each {
+                let mut weights = [[_mm512_setzero_si512(); 4]; G];
                 for g in 0..G {
-                    weights[g] = four_columns(of_block[g], step);
+                    weights[g] = pairs::<LINES>(&of_block[g][line]);
                 }
-                for pair in 0..2 {
+                for pair in 0..pairs_each {
                     for m in 0..M {
-                        let two = bytemuck::cast(numbers[m][2 * step + pair]);
+                        let two = bytemuck::cast(numbers[m][pairs_each * line + pair]);
                         let two = _mm512_set1_epi32(two);
                         for g in 0..G {
                             products[m][g] = add_products(products[m][g], weights[g][pair], two);
@@ -337,33 +341,31 @@ fn add_products(mut sums: __m512i, weights: __m512i, two: __m512i) -> __m512i {
     sums
 }
 
-/// The weights of the four columns of a step, two by two, in 16 bits.
+/// The pairs of weights of a line, in 16 bits: one, two or four for as many lines as a block has.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-fn four_columns<const LINES: usize>(lines: &[Line; LINES], step: usize) -> [__m512i; 2] {
+fn pairs<const LINES: usize>(line: &Line) -> [__m512i; 4] {
+    // SAFETY: a line is 64 bytes that are aligned as such.
+    let line = unsafe { _mm512_load_si512(line.0.as_ptr().cast()) };
+    let none = _mm512_setzero_si512();
     if LINES == WIDE {
-        [0, 1].map(|pair| {
-            let two = &lines[4 * step + 2 * pair..][..2];
-            // SAFETY: two lines are 64 bytes.
-            unsafe { _mm512_loadu_si512(two.as_ptr().cast()) }
-        })
-    } else if LINES == FOUR {
-        let both = wide(&lines[step]);
+        [line, none, none, none]
+    } else if LINES == EIGHT {
         [
-            _mm512_and_si512(both, _mm512_set1_epi16(0x0f)),
-            _mm512_srli_epi16::<4>(both),
+            _mm512_and_si512(line, _mm512_set1_epi16(0xff)),
+            _mm512_srli_epi16::<8>(line),
+            none,
+            none,
         ]
     } else {
-        [wide(&lines[2 * step]), wide(&lines[2 * step + 1])]
+        let lower = _mm512_set1_epi16(0x0f);
+        [
+            _mm512_and_si512(line, lower),
+            _mm512_and_si512(_mm512_srli_epi16::<8>(line), lower),
+            _mm512_and_si512(_mm512_srli_epi16::<4>(line), lower),
+            _mm512_srli_epi16::<12>(line),
+        ]
     }
-}
-
-/// The bytes of a line in 16 bits.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-fn wide(line: &Line) -> __m512i {
-    // SAFETY: a line is 32 bytes that are aligned as such.
-    _mm512_cvtepu8_epi16(unsafe { _mm256_load_si256(line.0.as_ptr().cast()) })
 }
 
 #[inline]
