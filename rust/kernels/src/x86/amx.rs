@@ -3,9 +3,8 @@
 //!
 //! Tiles multiply bytes, so what is multiplied is split into its upper and its lower byte. Those of eight
 //! rows make a tile, since an instruction takes as long for eight as for 16, and the two products of each
-//! are put together. The sums are the same integers as without tiles, and what follows is done
-//! in the same order, so the results are the same too. (What stands for 0 is taken from the weights here,
-//! and from the sums there.)
+//! are put together. The sums are the same integers as without tiles, and what follows is done in the same
+//! order, so the results are the same too.
 //!
 //! Linux hands out tiles only to who asks for them, since they enlarge what is saved of a thread. They
 //! are given back before a kernel returns.
@@ -146,10 +145,7 @@ unsafe fn multiply_group<const LINES: usize, const PARTS: usize>(
     let column = group * LANES;
     let group = matrix.group(group);
     let lines: &[[Line; LINES]] = group.lines.as_chunks().0;
-    // Written before it is read.
-    let mut widened = MaybeUninit::<[Bytewise; STRETCH]>::uninit();
-    // SAFETY: any bits make one.
-    let widened = unsafe { widened.assume_init_mut() };
+    let mut widened = [const { MaybeUninit::<Bytewise>::uninit() }; STRETCH];
     let count = matrix.blocks();
     let stretch = count.div_ceil(count.div_ceil(STRETCH));
     for start in (0..count).step_by(stretch) {
@@ -160,7 +156,8 @@ unsafe fn multiply_group<const LINES: usize, const PARTS: usize>(
                 for (widened, lines) in widened.iter_mut().zip(&lines[blocks.clone()]) {
                     widen(lines, widened);
                 }
-                &widened[..blocks.len()]
+                // SAFETY: so many are written.
+                unsafe { std::slice::from_raw_parts(widened.as_ptr().cast(), blocks.len()) }
             }
         };
         for row in (0..rows.rows).step_by(TOGETHER) {
@@ -213,10 +210,7 @@ unsafe fn multiply_eight<const LINES: usize, const PARTS: usize>(
             *sum = unsafe { _mm512_loadu_ps(before.as_ptr()) };
         }
     }
-    // Written before it is read.
-    let mut products = MaybeUninit::<[Products; PLACES]>::uninit();
-    // SAFETY: any bits make one.
-    let products = unsafe { products.assume_init_mut() };
+    let mut products = [const { MaybeUninit::<Products>::uninit() }; PLACES];
     let tiles = eight.len() * PARTS;
     for tile in 0..tiles + UNDER_WAY {
         if tile < tiles {
@@ -237,7 +231,8 @@ unsafe fn multiply_eight<const LINES: usize, const PARTS: usize>(
         };
         let (index, part) = (tile / PARTS, tile % PARTS);
         let (rows, block) = (&eight[index], start + index);
-        let Products([upper, lower]) = &products[tile % PLACES];
+        // SAFETY: it was written.
+        let Products([upper, lower]) = unsafe { products[tile % PLACES].assume_init_ref() };
         let scales = floats(&group.scales[block * PARTS + part]);
         for m in 0..TOGETHER {
             // SAFETY: there are as many numbers.
@@ -282,7 +277,7 @@ unsafe fn multiply_tiles(
     rows: &BlockOfEight,
     weights: &Bytewise,
     column: usize,
-    products: &mut Products,
+    products: &mut MaybeUninit<Products>,
 ) {
     // SAFETY: there are 16 rows of bytes, a part of a block of weights, and room for 16 sums of each row.
     unsafe {
@@ -294,7 +289,7 @@ unsafe fn multiply_tiles(
             "tilestored [{products} + {line}*1], tmm2",
             bytes = in(reg) rows.bytes.as_flattened().as_flattened()[column..].as_ptr(),
             weights = in(reg) weights[column / 4..].as_ptr(),
-            products = in(reg) products,
+            products = in(reg) products.as_mut_ptr(),
             row = in(reg) BLOCK,
             line = in(reg) 4 * LANES,
             options(nostack, preserves_flags),
@@ -305,17 +300,16 @@ unsafe fn multiply_tiles(
 /// Gives each of the numbers of a block, which have 4 bits, a byte of its own.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-fn widen<const LINES: usize>(lines: &[Line; LINES], widened: &mut Bytewise) {
+fn widen<const LINES: usize>(lines: &[Line; LINES], widened: &mut MaybeUninit<Bytewise>) {
     let lower = _mm512_set1_epi8(0x0f);
-    for (line, widened) in lines.iter().zip(widened.as_chunks_mut::<2>().0) {
-        // SAFETY: a line is 64 bytes that are aligned as such.
+    for (index, line) in lines.iter().enumerate() {
+        // SAFETY: a line is 64 bytes that are aligned as such, and there is room for two.
         unsafe {
+            let place = widened.as_mut_ptr().cast::<Line>().add(2 * index);
             let line = _mm512_load_si512(line.0.as_ptr().cast());
-            let halves = [line, _mm512_srli_epi16::<4>(line)];
-            for (half, widened) in halves.iter().zip(widened) {
-                let half = _mm512_and_si512(*half, lower);
-                _mm512_store_si512(widened.0.as_mut_ptr().cast(), half);
-            }
+            let upper = _mm512_and_si512(_mm512_srli_epi16::<4>(line), lower);
+            _mm512_store_si512(place.cast(), _mm512_and_si512(line, lower));
+            _mm512_store_si512(place.add(1).cast(), upper);
         }
     }
 }
