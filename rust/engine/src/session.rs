@@ -259,7 +259,6 @@ impl Session {
             if cancel.is_cancelled(call) {
                 return Err(Error::Cancelled);
             }
-            crate::generate::check_finite(logits)?;
             let total = log_sum_exp(logits);
             match tokens.get(index + 1) {
                 Some(next) => score.logprobs.push(logits[*next as usize] - total),

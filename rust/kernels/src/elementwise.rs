@@ -32,10 +32,10 @@ pub fn are_finite(numbers: &[f32]) -> bool {
 
 /// Where the greatest number is, the first of several; `None` where there is none but NaN.
 pub fn place_of_greatest(numbers: &[f32]) -> Option<usize> {
-    let mut answer = f32::NEG_INFINITY;
+    let mut answer = None;
     let answer_to = &mut answer;
     dispatch(Instructions::detect(), Greatest { numbers, answer_to });
-    numbers.iter().position(|number| *number == answer)
+    answer
 }
 
 struct SwiGlu<'a> {
@@ -85,12 +85,55 @@ impl Vectorised for Finite<'_> {
 
 struct Greatest<'a> {
     numbers: &'a [f32],
-    answer_to: &'a mut f32,
+    answer_to: &'a mut Option<usize>,
 }
 
 impl Vectorised for Greatest<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        *self.answer_to = greatest(self.numbers);
+        /// Numbers of which the greatest is looked for before its place is.
+        const PART: usize = 1024;
+        let (mut best, mut part) = (f32::NEG_INFINITY, 0);
+        for (index, numbers) in self.numbers.chunks(PART).enumerate() {
+            let most = greatest(numbers);
+            if most > best {
+                (best, part) = (most, index);
+            }
+        }
+        let rest = self.numbers.get(part * PART..).unwrap_or_default();
+        let place = rest.iter().position(|number| *number == best);
+        *self.answer_to = place.map(|place| part * PART + place);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_the_greatest() {
+        let mut numbers = vec![-1.0; 5000];
+        assert_eq!(place_of_greatest(&numbers), Some(0));
+        numbers[3000] = 2.0;
+        numbers[3001] = 2.0;
+        numbers[4999] = 2.0;
+        assert_eq!(place_of_greatest(&numbers), Some(3000));
+        numbers[4999] = 3.0;
+        assert_eq!(place_of_greatest(&numbers), Some(4999));
+        assert_eq!(place_of_greatest(&[f32::NAN, 0.0]), Some(1));
+        assert_eq!(place_of_greatest(&[f32::NAN]), None);
+        assert_eq!(place_of_greatest(&[]), None);
+    }
+
+    #[test]
+    fn whatever_is_not_finite_is_found() {
+        for count in [1, 16, 50] {
+            let mut numbers = vec![f32::MAX; count];
+            assert!(are_finite(&numbers));
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                numbers[count - 1] = bad;
+                assert!(!are_finite(&numbers));
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@ use candle_core::{DType, Device, Tensor};
 
 use super::{CandleForward, var_builder};
 use crate::error::{Error, Result};
+use crate::generate::check_finite;
 use crate::model::architecture::Architecture;
 use crate::model::decoder_config::DecoderConfig;
 use crate::model::weights::Weights;
@@ -87,6 +88,10 @@ impl CandleModel for CandleDecoder {
             .and_then(|ids| ids.unsqueeze(0))
             .and_then(|ids| self.model.forward(&ids, self.position))
             .and_then(|logits| logits.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>());
+        let answer = answer.map_err(|e| candle_error(&e)).and_then(|answer| {
+            check_finite(&answer)?;
+            Ok(answer)
+        });
         match answer {
             Ok(answer) => {
                 self.position += tokens.len();
@@ -97,7 +102,7 @@ impl CandleModel for CandleDecoder {
                 // Some layers may have taken the tokens into their caches and others not.
                 self.model.clear();
                 self.position = 0;
-                Err(candle_error(&error))
+                Err(error)
             }
         }
     }

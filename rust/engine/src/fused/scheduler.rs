@@ -8,13 +8,16 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+
+use candle4j_kernels::{are_finite, for_each_part};
 
 use super::cache::SequenceCache;
 use super::decoder::{Decoder, Piece};
 use crate::error::{Error, Result};
+use crate::generate::check_finite;
 use crate::pool::panic_message;
 
 /// Rows that go through the model in one pass, as long as one sequence alone does not bring more.
@@ -136,10 +139,17 @@ impl Scheduler {
     fn compute(&self, mut batch: Vec<(u64, Work)>) -> Vec<(u64, Done)> {
         let outcome = self.pass(&mut batch);
         match outcome {
-            Ok(()) => batch
-                .into_iter()
-                .map(|(id, work)| (id, (work, Ok(()))))
-                .collect(),
+            Ok(()) => {
+                let finite = finite(&batch);
+                let done = |((id, work), finite): ((u64, Work), bool)| {
+                    let outcome = match finite {
+                        true => Ok(()),
+                        false => check_finite(&work.logits),
+                    };
+                    (id, (work, outcome))
+                };
+                batch.into_iter().zip(finite).map(done).collect()
+            }
             // Whose fault it was shows when each runs alone.
             Err(_) if batch.len() > 1 => batch
                 .into_iter()
@@ -194,6 +204,27 @@ impl Scheduler {
             }
         }
     }
+}
+
+/// Whose logits are finite. All threads look while they wait for work anyway: afterwards the sequences would
+/// share what processors these leave to them.
+fn finite(batch: &[(u64, Work)]) -> Vec<bool> {
+    /// Logits that a thread looks at at a time.
+    const PART: usize = 1 << 14;
+    let answers: Vec<AtomicBool> = batch.iter().map(|_| AtomicBool::new(true)).collect();
+    let parts = batch.iter().zip(&answers).flat_map(|((_, work), answer)| {
+        let parts = work.logits.chunks(PART);
+        parts.map(move |logits| (logits, answer))
+    });
+    for_each_part(
+        parts.collect(),
+        |(logits, answer): (&[f32], &AtomicBool)| {
+            if !are_finite(logits) {
+                answer.store(false, Ordering::Relaxed);
+            }
+        },
+    );
+    answers.into_iter().map(AtomicBool::into_inner).collect()
 }
 
 /// Takes the oldest of what is waiting, as much as may run together.

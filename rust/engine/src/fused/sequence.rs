@@ -7,7 +7,6 @@ use super::decoder::Piece;
 use super::scheduler::{Scheduler, Work};
 use crate::candle::candle_error;
 use crate::error::{Error, Result};
-use crate::generate::check_finite;
 use crate::model::{CandleModel, ModelLimits};
 
 /// Tokens that go through the model at once where the logits behind each are wanted.
@@ -52,19 +51,17 @@ impl FusedSequence {
         });
         self.cache = done.cache;
         *logits = done.logits;
-        outcome
-            .and_then(|()| check_finite(logits))
-            .map_err(|error| {
-                let error = match error {
-                    Error::Numeric { place, what } => Error::Numeric {
-                        place: self.locate_fault(position, tokens, length).unwrap_or(place),
-                        what,
-                    },
-                    other => other,
-                };
-                self.cache.truncate(0);
-                error
-            })
+        outcome.map_err(|error| {
+            let error = match error {
+                Error::Numeric { place, what } => Error::Numeric {
+                    place: self.locate_fault(position, tokens, length).unwrap_or(place),
+                    what,
+                },
+                other => other,
+            };
+            self.cache.truncate(0);
+            error
+        })
     }
 
     /// The layer in which the numbers of tokens stop being finite.

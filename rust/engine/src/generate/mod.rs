@@ -159,7 +159,7 @@ pub(crate) fn generate_with<M: CandleModel + ?Sized>(
         if cancelled() {
             break FinishReason::Cancelled;
         }
-        let id = sampler.next(&mut logits, &context)?;
+        let id = sampler.next(&mut logits, &context);
         context.push(id);
         generated.tokens.push(id);
         let finish = if !sampling.ignore_eos && limits.eos_ids.contains(&id) {

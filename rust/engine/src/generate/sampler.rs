@@ -48,12 +48,8 @@ impl Sampler {
         }
     }
 
-    /// The next token after `context`, by logits of which there is one a token id.
-    ///
-    /// # Errors
-    /// [`Error::Numeric`] when a logit is NaN or infinite.
-    pub fn next(&mut self, logits: &mut [f32], context: &[u32]) -> Result<u32> {
-        check_finite(logits)?;
+    /// The next token after `context`, by logits of which there is one a token id. They are finite.
+    pub fn next(&mut self, logits: &mut [f32], context: &[u32]) -> u32 {
         let told = self.sampling.logprobs.map(|top| {
             let distribution = Distribution::of(logits, top);
             (distribution, logits.to_vec())
@@ -63,7 +59,7 @@ impl Sampler {
         }
         let id = self.choose(logits, context);
         self.logprob = told.map(|(distribution, own)| distribution.choice(id, own[id as usize]));
-        Ok(id)
+        id
     }
 
     /// How probable the last token was, where that was asked for.
@@ -216,7 +212,7 @@ mod tests {
         let mut counts = vec![0usize; weights.len()];
         for _ in 0..draws {
             let mut logits: Vec<f32> = weights.iter().map(|w| w.ln()).collect();
-            counts[sampler.next(&mut logits, &[]).unwrap() as usize] += 1;
+            counts[sampler.next(&mut logits, &[]) as usize] += 1;
         }
         counts.iter().map(|c| *c as f64 / draws as f64).collect()
     }
@@ -224,15 +220,13 @@ mod tests {
     #[test]
     fn greedy_takes_the_first_of_the_largest() {
         let mut greedy = sampler(|s| s.temperature = 0.0);
-        assert_eq!(greedy.next(&mut [0.5, 2.0, 2.0, -1.0], &[]).unwrap(), 1);
+        assert_eq!(greedy.next(&mut [0.5, 2.0, 2.0, -1.0], &[]), 1);
     }
 
     #[test]
     fn nan_and_infinity_are_errors_and_not_token_zero() {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            let error = sampler(|s| s.temperature = 0.0)
-                .next(&mut [bad, 1.0], &[])
-                .unwrap_err();
+            let error = check_finite(&[1.0, bad]).unwrap_err();
             assert!(matches!(error, Error::Numeric { .. }), "{error}");
         }
     }
@@ -283,14 +277,14 @@ mod tests {
             s.repeat_penalty = 2.0;
         });
         let mut logits = [3.0, 2.0, -1.0];
-        assert_eq!(all.next(&mut logits, &[0, 0, 2]).unwrap(), 1);
+        assert_eq!(all.next(&mut logits, &[0, 0, 2]), 1);
         assert_eq!(logits, [1.5, 2.0, -2.0]);
         let mut last = sampler(|s| {
             s.temperature = 0.0;
             s.repeat_penalty = 2.0;
             s.repeat_window = Some(1);
         });
-        assert_eq!(last.next(&mut [3.0, 2.0], &[0, 1]).unwrap(), 0);
+        assert_eq!(last.next(&mut [3.0, 2.0], &[0, 1]), 0);
     }
 
     #[test]
@@ -298,7 +292,7 @@ mod tests {
         let run = |seed| {
             let mut sampler = sampler(|s| s.seed = seed);
             (0..32)
-                .map(|_| sampler.next(&mut [1.0; 64], &[]).unwrap())
+                .map(|_| sampler.next(&mut [1.0; 64], &[]))
                 .collect::<Vec<u32>>()
         };
         assert_eq!(run(42), run(42));

@@ -57,7 +57,8 @@ pub trait CandleModel: Send {
     fn expect_length(&mut self, _length: usize) {}
 
     /// Appends `tokens` (at least one) to the cache. `logits` become those of what follows them, one a
-    /// token id; what it held is lost, its memory may be used again. After an error the cache is empty.
+    /// token id; what it held is lost, its memory may be used again. They are finite: if not, that is an
+    /// [`Error::Numeric`]. After an error the cache is empty.
     fn forward(&mut self, tokens: &[u32], logits: &mut Vec<f32>) -> Result<()>;
 
     /// Calls `visit` with the logits that follow each of `tokens` in turn.

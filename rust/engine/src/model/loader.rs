@@ -22,7 +22,7 @@ use crate::files;
 use crate::fused::{
     Decoder, FolderSource, FusedSequence, Scheduler, kept_type, quantised_bytes, quantised_type,
 };
-use crate::generate::{ProposedSampling, check_finite};
+use crate::generate::ProposedSampling;
 use crate::gguf::{GgufModel, GgufWeights};
 use crate::memory;
 use crate::pool;
@@ -527,7 +527,7 @@ impl Loaded {
         let mut logits = Vec::new();
         self.model.forward(&[0], &mut logits)?;
         self.model.truncate(0);
-        check_finite(&logits)
+        Ok(())
     }
 }
 
