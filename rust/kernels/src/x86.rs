@@ -1,25 +1,5 @@
 //! The kernels for x86-64.
 
-/// Calls a kernel's `strip` with groups of a matrix, two at a time: what the matrix is like, and how many
-/// groups there are, become constants.
-macro_rules! strips {
-    ($strip:ident, $matrix:ident, $groups:ident, $rows:ident, $out:ident) => {
-        for group in $groups.clone().step_by(2) {
-            // SAFETY: the kernel's caller promised what a strip asks for.
-            unsafe {
-                match ($matrix.bits(), $matrix.scales_each(), $groups.end - group) {
-                    (Bits::Four, _, 1) => $strip::<FOUR, 1, 1>($matrix, group, $rows, $out),
-                    (Bits::Four, _, _) => $strip::<FOUR, 1, 2>($matrix, group, $rows, $out),
-                    (Bits::Eight, 1, 1) => $strip::<EIGHT, 1, 1>($matrix, group, $rows, $out),
-                    (Bits::Eight, 1, _) => $strip::<EIGHT, 1, 2>($matrix, group, $rows, $out),
-                    (Bits::Eight, _, 1) => $strip::<EIGHT, 2, 1>($matrix, group, $rows, $out),
-                    (Bits::Eight, _, _) => $strip::<EIGHT, 2, 2>($matrix, group, $rows, $out),
-                }
-            }
-        }
-    };
-}
-
 mod amx;
 mod avx2;
 mod avx512;

@@ -242,11 +242,14 @@ unsafe fn multiply_eight<const LINES: usize, const PARTS: usize>(
                     _mm512_load_si512(lower[m].as_ptr().cast()),
                 )
             };
-            let start = _mm512_set1_epi32(rows.starts[part][m]);
-            let product = _mm512_add_epi32(_mm512_slli_epi32::<8>(upper), lower);
-            let product = _mm512_cvtepi32_ps(_mm512_add_epi32(product, start));
+            let mut product = _mm512_add_epi32(_mm512_slli_epi32::<8>(upper), lower);
+            if group.minima.is_empty() {
+                // Where there are minima, it is 0 that stands for 0.
+                let start = _mm512_set1_epi32(rows.starts[part][m]);
+                product = _mm512_add_epi32(product, start);
+            }
             let scale = _mm512_mul_ps(scales, _mm512_set1_ps(rows.scales[m]));
-            sums[m] = _mm512_fmadd_ps(product, scale, sums[m]);
+            sums[m] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(product), scale, sums[m]);
         }
         if let Some(minima) = group.minima.get(block)
             && part + 1 == PARTS

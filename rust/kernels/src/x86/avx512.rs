@@ -97,7 +97,19 @@ pub(super) unsafe fn multiply(
     rows: &RoundedRows,
     out: &Output,
 ) {
-    strips!(strip, matrix, groups, rows, out);
+    for group in groups.clone().step_by(2) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match (matrix.bits(), matrix.scales_each(), groups.end - group) {
+                (Bits::Four, _, 1) => strip::<FOUR, 1, 1>(matrix, group, rows, out),
+                (Bits::Four, _, _) => strip::<FOUR, 1, 2>(matrix, group, rows, out),
+                (Bits::Eight, 1, 1) => strip::<EIGHT, 1, 1>(matrix, group, rows, out),
+                (Bits::Eight, 1, _) => strip::<EIGHT, 1, 2>(matrix, group, rows, out),
+                (Bits::Eight, _, 1) => strip::<EIGHT, 2, 1>(matrix, group, rows, out),
+                (Bits::Eight, _, _) => strip::<EIGHT, 2, 2>(matrix, group, rows, out),
+            }
+        }
+    }
 }
 
 /// All rows with `G` groups of a matrix from `group` on, with so many lines a block, and

@@ -35,6 +35,31 @@ fn stored(dtype: DType, numbers: &[f32]) -> (CpuStorage, Vec<f32>) {
     }
 }
 
+fn matrix_of(numbers: Vec<f32>, rows: usize, columns: usize) -> FloatMatrix {
+    FloatMatrix::pack(&CpuStorage::F32(numbers), 0, rows, columns).unwrap()
+}
+
+#[test]
+fn products_go_to_several_vectors() {
+    let matrix = matrix_of(numbers(37 * 20, 4), 37, 20);
+    let input = numbers(3 * 20, 6);
+    let (mut first, mut rest) = (vec![f32::NAN; 500], Vec::new());
+    matrix.product_to(&input, &mut [(1, &mut first), (2, &mut rest)]);
+    assert_eq!([first, rest].concat(), matrix.product(&input));
+}
+
+#[test]
+#[should_panic(expected = "numbers of whole rows")]
+fn vectors_are_for_all_rows() {
+    let matrix = matrix_of(vec![0.0; 20], 1, 20);
+    matrix.product_to(&[0.0; 40], &mut [(1, &mut Vec::new())]);
+}
+
+#[test]
+fn rows_without_numbers_are_no_matrix() {
+    assert!(FloatMatrix::pack(&CpuStorage::F32(Vec::new()), 0, 3, 0).is_none());
+}
+
 #[test]
 fn it_is_what_plain_arithmetic_gives() {
     for (count, rows, columns) in SHAPES {

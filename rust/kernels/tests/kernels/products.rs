@@ -95,7 +95,8 @@ fn a_row_does_not_depend_on_its_company() {
         .into_iter()
         .flat_map(|kind| TYPES.map(|dtype| (kind, dtype)))
     {
-        let (rows, columns) = (300, 512);
+        // More columns than are multiplied before the next rows.
+        let (rows, columns) = (100, 1536);
         let (bytes, _) = weights(dtype, rows, columns, 3);
         let matrix = PackedMatrix::for_instructions(kind, dtype, &bytes, rows, columns).unwrap();
         let input = numbers(17 * columns, 5);
@@ -178,10 +179,14 @@ fn what_is_not_finite_stays_so() {
         let (bytes, _) = weights(dtype, 16, 64, 1);
         let matrix = PackedMatrix::for_instructions(kind, dtype, &bytes, 16, 64).unwrap();
         for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            let mut input = numbers(64, 2);
-            input[40] = wrong;
-            let out = matrix.product(&input);
-            assert!(out.iter().all(|x| !x.is_finite()), "{kind:?}: {out:?}");
+            for rows in [1, 9] {
+                let mut input = numbers(rows * 64, 2);
+                input[40] = wrong;
+                let out = matrix.product(&input);
+                let (first, others) = out.split_at(16);
+                assert!(first.iter().all(|x| !x.is_finite()), "{kind:?}: {first:?}");
+                assert!(others.iter().all(|x| x.is_finite()), "{kind:?}: {others:?}");
+            }
         }
         assert_eq!(matrix.product(&[0.0; 64]), [0.0; 16]);
     }

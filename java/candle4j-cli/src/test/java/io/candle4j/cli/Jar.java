@@ -10,6 +10,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
 
@@ -195,6 +196,11 @@ final class Jar {
       line = "exec " + line;
       command = List.of("script", "--quiet", "--return", "--command", line, "/dev/null");
     }
+    if (!command.stream().allMatch(word -> word.chars().allMatch(c -> c < 128))) {
+      // The locale of this JVM may lack what the arguments of the other are to have.
+      String line = String.join(" ", command.stream().map(Jar::inBash).toList());
+      command = List.of("bash", "-c", "exec " + line);
+    }
     ProcessBuilder builder = new ProcessBuilder(command);
     builder
         .environment()
@@ -208,6 +214,15 @@ final class Jar {
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
+  }
+
+  /** A word for bash in nothing but ASCII. */
+  private static String inBash(String word) {
+    StringBuilder quoted = new StringBuilder("$'");
+    for (byte b : word.getBytes(StandardCharsets.UTF_8)) {
+      quoted.append(String.format(Locale.ROOT, "\\%03o", b & 0xff));
+    }
+    return quoted.append('\'').toString();
   }
 
   Cli.Result run(String... args) {
