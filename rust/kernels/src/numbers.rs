@@ -1,8 +1,7 @@
 //! Functions of many numbers, written so that compilers turn them into vector instructions where they are
 //! inlined into a function for which these are enabled.
 
-/// Sums that are kept side by side.
-const LANES: usize = 16;
+use crate::LANES;
 
 /// The sum of all numbers.
 #[inline(always)]

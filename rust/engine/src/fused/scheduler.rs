@@ -40,6 +40,14 @@ pub(crate) struct Work {
     pub(crate) logits: Vec<f32>,
 }
 
+impl Work {
+    /// The logits of each token for which they were asked.
+    fn rows(&self) -> impl Iterator<Item = &[f32]> {
+        let count = if self.every { self.tokens.len() } else { 1 };
+        self.logits.chunks_exact(self.logits.len() / count)
+    }
+}
+
 /// Work as it comes back, with its tokens in the cache and its logits unless the outcome is an error.
 type Done = (Work, Result<()>);
 
@@ -144,7 +152,7 @@ impl Scheduler {
                 let done = |((id, work), finite): ((u64, Work), bool)| {
                     let outcome = match finite {
                         true => Ok(()),
-                        false => check_finite(&work.logits),
+                        false => work.rows().try_for_each(check_finite),
                     };
                     (id, (work, outcome))
                 };

@@ -62,6 +62,13 @@ fn numbers_that_are_not_finite_are_the_fault_of_one_alone() {
         values[POISON * shape[1]] = f32::NAN;
     });
     let model = std::sync::Arc::new(checkpoint.load().unwrap());
+    let error = Session::new(model.clone())
+        .score(0, &[1, 2, POISON as u32], 0)
+        .unwrap_err();
+    assert!(
+        matches!(&error, Error::Numeric { what, .. } if what == "the logit of token 0 is NaN"),
+        "{error}"
+    );
     let healthy = load("llama-plain");
     let prompt: Vec<u32> = (1..20).collect();
     let expected = generate(&mut Session::new(healthy), &tokens(&prompt, 8)).token_ids;

@@ -388,3 +388,50 @@ pub(super) fn floats(halves: &Halves) -> __m512 {
     // SAFETY: they are 32 bytes.
     _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(halves.as_ptr().cast()) })
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::quantized::GgmlDType;
+
+    use super::*;
+    use crate::Instructions;
+    use crate::rows::round_blocks;
+
+    /// What a block of a row is, to the last bit.
+    fn bits(block: &BlockOfRow) -> (u32, u32, [i32; 2]) {
+        (block.scale.to_bits(), block.total.to_bits(), block.starts)
+    }
+
+    #[test]
+    fn rows_are_rounded_as_without_these_instructions() {
+        const COLUMNS: usize = 256;
+        if !Instructions::usable(Some(Instructions::Avx512Vnni)) {
+            return;
+        }
+        let mut numbers: Vec<f32> = (0..COLUMNS)
+            .map(|i| ((i * 7919 % 1009) as f32 - 504.5) * 1.37e-3)
+            .collect();
+        numbers[..BLOCK].fill(0.0);
+        numbers[BLOCK..2 * BLOCK]
+            .iter_mut()
+            .for_each(|x| *x *= 1e-30);
+        numbers[2 * BLOCK] = -1e30;
+        for dtype in [GgmlDType::Q8_0, GgmlDType::Q4_1, GgmlDType::Q6K] {
+            let bytes = vec![0; COLUMNS / dtype.block_size() * dtype.type_size()];
+            let kind = Instructions::Avx512Vnni;
+            let matrix = PackedMatrix::for_instructions(kind, dtype, &bytes, 1, COLUMNS).unwrap();
+            let mut got = [(NOTHING, BlockOfRow::default()); 2].map(|(numbers, block)| {
+                let count = COLUMNS / BLOCK;
+                (vec![numbers; count], vec![block; count])
+            });
+            let [(numbers_here, blocks_here), (numbers_there, blocks_there)] = &mut got;
+            // SAFETY: the processor has the instructions.
+            unsafe { round(&matrix, &numbers, numbers_here, blocks_here) };
+            round_blocks(&matrix, &numbers, numbers_there, blocks_there);
+            assert_eq!(numbers_here, numbers_there, "{dtype:?}");
+            let [here, there] = [blocks_here, blocks_there]
+                .map(|blocks| blocks.iter().map(bits).collect::<Vec<_>>());
+            assert_eq!(here, there, "{dtype:?}");
+        }
+    }
+}
