@@ -44,7 +44,7 @@ class BindingsTest {
       library =
           files.filter(file -> !file.toString().endsWith(".sha256")).findFirst().orElseThrow();
     }
-    System.load(library.toAbsolutePath().toString());
+    LoadedLibrary.use(SymbolLookup.libraryLookup(library, Arena.global()));
   }
 
   @Test

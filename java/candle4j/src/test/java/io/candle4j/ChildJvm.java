@@ -5,6 +5,7 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -17,6 +18,7 @@ final class ChildJvm {
   private final List<String> options = new ArrayList<>();
   private final List<String> prefix = new ArrayList<>();
   private final Map<String, String> environment = new java.util.HashMap<>();
+  private Duration timeout = Duration.ofMinutes(1);
 
   /** What a child printed, and how it ended. */
   record Result(int exit, String out, String err) {}
@@ -55,6 +57,12 @@ final class ChildJvm {
     return this;
   }
 
+  /** How long it may run; a minute without this. */
+  ChildJvm timeout(Duration timeout) {
+    this.timeout = timeout;
+    return this;
+  }
+
   Result run(String... command) throws IOException, InterruptedException {
     Path out = Files.createTempFile("child", ".out");
     Path err = Files.createTempFile("child", ".err");
@@ -67,7 +75,7 @@ final class ChildJvm {
           new ProcessBuilder(line).redirectOutput(out.toFile()).redirectError(err.toFile());
       builder.environment().putAll(environment);
       Process process = builder.start();
-      if (!process.waitFor(60, TimeUnit.SECONDS)) {
+      if (!process.waitFor(timeout.toMillis(), TimeUnit.MILLISECONDS)) {
         process.destroyForcibly().waitFor();
       }
       return new Result(process.exitValue(), read(out), read(err));

@@ -32,8 +32,12 @@ final class CacheFolder {
 
   private CacheFolder() {}
 
-  /** The folder. It need not exist. */
+  /** The folder, as an absolute path. It need not exist. */
   static Path root() {
+    return configured().toAbsolutePath();
+  }
+
+  private static Path configured() {
     String override = System.getProperty(PROPERTY);
     if (override != null && !override.isBlank()) {
       return Path.of(override);

@@ -1,9 +1,18 @@
 package io.candle4j.internal;
 
 import io.candle4j.NativeLibraryException;
+import io.candle4j.bindings.LoadedLibrary;
+import io.candle4j.bindings.candle4j_h;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SymbolLookup;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
 import java.net.URL;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -11,6 +20,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Finds the native library and loads it, in this order:
@@ -29,20 +39,62 @@ final class NativeLoader {
   private NativeLoader() {}
 
   /**
-   * Loads the library into this class's loader.
+   * Loads the library and gives its symbols to the bindings.
    *
    * @return the file that was loaded
+   * @throws NativeLibraryException if there is no library for this platform, or it cannot be loaded
+   *     or has another ABI
    */
+  @SuppressWarnings("restricted")
   static Path load() {
     List<String> tried = new ArrayList<>();
     Path file = find(Platform.current(), tried);
+    SymbolLookup symbols;
+    int abi;
     try {
-      System.load(file.toString());
-    } catch (UnsatisfiedLinkError e) {
-      throw new NativeLibraryException(
-          "cannot load " + file + ": " + e.getMessage(), Map.of("file", file.toString()));
+      // By path, since System.load refuses a library that another class loader has loaded. In the
+      // global arena, since threads of the library may outlive any other.
+      symbols = SymbolLookup.libraryLookup(file, Arena.global());
+      abi = abiVersion(symbols, file);
+    } catch (IllegalArgumentException | IllegalCallerException e) {
+      throw failure("cannot load " + file + ": " + e.getMessage() + hint(file), file, e);
     }
+    if (abi != candle4j_h.C4J_ABI_VERSION()) {
+      throw failure(
+          file + " has ABI " + abi + ", expected " + candle4j_h.C4J_ABI_VERSION(), file, null);
+    }
+    LoadedLibrary.use(symbols);
     return file;
+  }
+
+  /** Not by the generated class, which would keep the function of a library that is refused. */
+  @SuppressWarnings("restricted")
+  private static int abiVersion(SymbolLookup symbols, Path file) {
+    MemorySegment function =
+        symbols
+            .find("c4j_abi_version")
+            .orElseThrow(() -> failure(file + " is not a library of candle4j", file, null));
+    MethodHandle version =
+        Linker.nativeLinker().downcallHandle(function, FunctionDescriptor.of(ValueLayout.JAVA_INT));
+    try {
+      return (int) version.invokeExact();
+    } catch (Throwable t) {
+      throw failure("cannot call " + file + ": " + t.getMessage(), file, t);
+    }
+  }
+
+  private static NativeLibraryException failure(
+      String message, Path file, @Nullable Throwable cause) {
+    return new NativeLibraryException(message, Map.of("file", file.toString()), cause);
+  }
+
+  /** What may be wrong with a file that is there and cannot be loaded. */
+  private static String hint(Path file) {
+    return Files.isReadable(file)
+        ? "; if its file system is mounted noexec, the system property "
+            + CacheFolder.PROPERTY
+            + " names another folder"
+        : "";
   }
 
   private static Path find(Platform platform, List<String> tried) {
@@ -92,7 +144,8 @@ final class NativeLoader {
               + "); the system property "
               + CacheFolder.PROPERTY
               + " names another folder",
-          Map.of("resource", resource, "folder", CacheFolder.root().toString()));
+          Map.of("resource", resource, "folder", CacheFolder.root().toString()),
+          e);
     }
   }
 

@@ -6,56 +6,38 @@ import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
-/** The native library, loaded at the first use of this class. */
+/** The native library, loaded when it is first asked for and never unloaded. */
 public final class NativeRuntime {
   private static final Logger LOGGER = System.getLogger("io.candle4j");
 
-  /** Exactly one of the two is set. */
-  private sealed interface Outcome {
-    record Loaded(Path library) implements Outcome {}
-
-    record Failed(String message, Map<String, String> detail) implements Outcome {}
-  }
-
-  // What an initialiser throws is wrapped the first time and hidden the second, so it is kept.
-  private static final Outcome OUTCOME = load();
+  /**
+   * The loaded library's file; null until loading succeeds, so that a failed attempt can be
+   * repeated.
+   */
+  private static @Nullable Path loaded;
 
   private NativeRuntime() {}
 
-  private static Outcome load() {
-    adviseNativeAccess();
-    // The library tells Candle the number of threads by variables of its environment. The JVM
-    // copies
-    // its own when it is first asked for, and from now on programs that it starts do not see them.
-    var unused = System.getenv();
-    try {
-      Path library = NativeLoader.load();
-      int abi = candle4j_h.c4j_abi_version();
-      if (abi != candle4j_h.C4J_ABI_VERSION()) {
-        throw new NativeLibraryException(
-            library + " has ABI " + abi + ", expected " + candle4j_h.C4J_ABI_VERSION(),
-            Map.of("file", library.toString()));
-      }
-      return new Outcome.Loaded(library);
-    } catch (NativeLibraryException e) {
-      return new Outcome.Failed(String.valueOf(e.getMessage()), e.detail());
-    }
-  }
-
   /**
-   * The library's file.
+   * Loads the library unless that was done.
    *
-   * @return its path
-   * @throws NativeLibraryException when there is no library, every time
+   * @return its file
+   * @throws NativeLibraryException if it cannot be loaded; a later call tries again
    */
-  public static Path library() {
-    return switch (OUTCOME) {
-      case Outcome.Loaded loaded -> loaded.library();
-      case Outcome.Failed failed ->
-          throw new NativeLibraryException(failed.message(), failed.detail());
-    };
+  public static synchronized Path library() {
+    Path library = loaded;
+    if (library == null) {
+      adviseNativeAccess();
+      // The library tells Candle the number of threads by variables of its environment. The JVM
+      // copies its own when it is first asked for, and from then on programs that it starts do not
+      // see them.
+      var unused = System.getenv();
+      library = NativeLoader.load();
+      loaded = library;
+    }
+    return library;
   }
 
   /** What the library says of itself and of the machine. */
