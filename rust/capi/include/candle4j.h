@@ -304,7 +304,7 @@ c4j_status c4j_model_render_chat(const c4j_model *model,
 // Generates for many prompts, several at a time over one copy of the weights.
 //
 // `request` is a JSON object of `requests`, each as for `c4j_session_generate`, and `parallel`
-// (`CANDLE_NUM_PARALLEL`, else 4, when left out). `progress` may be null; it gets `done`, `total`
+// (1 to 1024; `CANDLE_NUM_PARALLEL`, else 4, when left out). `progress` may be null; it gets `done`, `total`
 // and the `index` of the prompt that was done, or null. `*out` becomes a JSON array in the order
 // of the requests: `{"result": …}` as for `c4j_session_generate`, or `{"error": {"code",
 // "message", "detail"}}`. One prompt's failure touches no other.
@@ -339,17 +339,25 @@ c4j_status c4j_build_info(c4j_buffer *out, c4j_error **error);
 
 // What the library runs on, as JSON: versions, threads, instruction sets and devices.
 //
-// The number of threads is fixed by this call if it was not before.
+// The number of threads is fixed by this call if it was not before. `C4J_INVALID_ARGUMENT` when
+// `CANDLE_NUM_THREADS` or `RAYON_NUM_THREADS` hold no number from 1 to 1024.
 //
 // # Safety
 // `out` and `error` are null or valid for writing.
 c4j_status c4j_runtime_info(c4j_buffer *out, c4j_error **error);
 
-// Fixes the number of threads of a forward pass on the CPU, before anything else was computed.
+// Fixes the number of threads of a forward pass on the CPU, 1 to 1024, before anything else was
+// computed.
 //
 // # Safety
 // `error` is null or valid for writing.
 c4j_status c4j_runtime_set_threads(uint32_t count, c4j_error **error);
+
+// Bytes of stack that the calling thread has left below this call, or `UINT64_MAX` where the system
+// does not tell. A JVM keeps some of them for itself. Functions of this library need up to 64 KiB on
+// the calling thread, and what their callbacks need; work that recurses over files or templates runs
+// on threads of the library's own.
+uint64_t c4j_stack_remaining(void);
 
 // Starts a session with an empty KV cache. `*out` becomes a session that the caller ends with
 // `c4j_session_free`; the model may be freed before.
@@ -414,7 +422,7 @@ c4j_status c4j_session_clear(const c4j_session *session, c4j_error **error);
 // Cancels the calls whose requests carry a `call` number from 1 up to `call`, whether they run
 // already, are yet to begin, or are over. Any thread may call it, also while another is inside a
 // call on the session. The call under way ends soon, between two tokens or two pieces of its
-// prompt, with the finish reason `CANCELLED`.
+// prompt, with the finish reason `CANCELLED`. Works on a session that answers `C4J_POISONED` too.
 //
 // # Safety
 // Pointers are null or valid as the header's introduction says.

@@ -27,12 +27,21 @@ pub(crate) fn give<T: Handle>(value: T) -> *mut T {
 /// `handle` is null or came from [`give`], and is not freed before the call returns.
 pub(crate) unsafe fn borrow<'a, T: Handle>(handle: *const T) -> Result<&'a T> {
     // SAFETY: as the caller promises.
-    let value = unsafe { handle.as_ref() }
-        .ok_or_else(|| Error::argument(T::NAME, "expected a handle, got null"))?;
+    let value = unsafe { borrow_damaged(handle) }?;
     if value.poisoned().load(Ordering::Acquire) {
         return Err(Error::Poisoned(T::NAME));
     }
     Ok(value)
+}
+
+/// Like [`borrow`], but lends a handle that a panic has damaged too, for what a panic cannot damage.
+///
+/// # Safety
+/// As for [`borrow`].
+pub(crate) unsafe fn borrow_damaged<'a, T: Handle>(handle: *const T) -> Result<&'a T> {
+    // SAFETY: as the caller promises.
+    unsafe { handle.as_ref() }
+        .ok_or_else(|| Error::argument(T::NAME, "expected a handle, got null"))
 }
 
 /// Takes a value back and drops it; null is nothing. A panic in a destructor is swallowed, since

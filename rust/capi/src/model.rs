@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use candle4j_engine::chat::Message;
-use candle4j_engine::error::{Error, Result};
+use candle4j_engine::error::Result;
 use candle4j_engine::model::{LoadOptions, Model};
 use candle4j_engine::pool::{self, BatchProgress};
 use candle4j_engine::session::{GenerateRequest, Generation};
@@ -61,7 +61,7 @@ pub unsafe extern "C" fn c4j_model_load(
             let out = Out::new("out", out)?;
             let path = text("path", path, path_len)?;
             let options: LoadOptions = json("options", options, options_len)?;
-            announce_threads();
+            announce_threads()?;
             let model = Arc::new(Model::load(Path::new(path), &options)?);
             out.write(give(c4j_model {
                 model,
@@ -144,7 +144,7 @@ struct BatchRequest {
 /// Generates for many prompts, several at a time over one copy of the weights.
 ///
 /// `request` is a JSON object of `requests`, each as for `c4j_session_generate`, and `parallel`
-/// (`CANDLE_NUM_PARALLEL`, else 4, when left out). `progress` may be null; it gets `done`, `total`
+/// (1 to 1024; `CANDLE_NUM_PARALLEL`, else 4, when left out). `progress` may be null; it gets `done`, `total`
 /// and the `index` of the prompt that was done, or null. `*out` becomes a JSON array in the order
 /// of the requests: `{"result": …}` as for `c4j_session_generate`, or `{"error": {"code",
 /// "message", "detail"}}`. One prompt's failure touches no other.
@@ -168,8 +168,7 @@ pub unsafe extern "C" fn c4j_model_generate_all(
             let model = borrow(model)?;
             let batch: BatchRequest = json("request", request, request_len)?;
             let parallel = match batch.parallel {
-                Some(0) => return Err(Error::argument("parallel", "expected at least 1, got 0")),
-                Some(n) => n,
+                Some(n) => pool::check_workers("parallel", n)?,
                 None => pool::default_workers()?,
             };
             let callback = ProgressCallback {

@@ -2,7 +2,7 @@
 
 use std::sync::Once;
 
-use candle4j_engine::error::Error;
+use candle4j_engine::error::{Error, Result};
 use candle4j_engine::runtime;
 use serde_json::{Map, Value, json};
 
@@ -35,11 +35,10 @@ pub unsafe extern "C" fn c4j_build_info(
     unsafe {
         guard(error, || {
             let out = Out::new("out", out)?;
-            let info = runtime::info();
             out.write(json_buffer(&json!({
                 "abi": C4J_ABI_VERSION,
-                "version": info.version,
-                "target": info.target,
+                "version": runtime::VERSION,
+                "target": runtime::target(),
                 "features": features(),
                 "structs": structs(),
             }))?);
@@ -50,7 +49,8 @@ pub unsafe extern "C" fn c4j_build_info(
 
 /// What the library runs on, as JSON: versions, threads, instruction sets and devices.
 ///
-/// The number of threads is fixed by this call if it was not before.
+/// The number of threads is fixed by this call if it was not before. `C4J_INVALID_ARGUMENT` when
+/// `CANDLE_NUM_THREADS` or `RAYON_NUM_THREADS` hold no number from 1 to 1024.
 ///
 /// # Safety
 /// `out` and `error` are null or valid for writing.
@@ -63,13 +63,14 @@ pub unsafe extern "C" fn c4j_runtime_info(
     unsafe {
         guard(error, || {
             let out = Out::new("out", out)?;
-            out.write(json_buffer(&runtime::info())?);
+            out.write(json_buffer(&runtime::info()?)?);
             Ok(())
         })
     }
 }
 
-/// Fixes the number of threads of a forward pass on the CPU, before anything else was computed.
+/// Fixes the number of threads of a forward pass on the CPU, 1 to 1024, before anything else was
+/// computed.
 ///
 /// # Safety
 /// `error` is null or valid for writing.
@@ -89,16 +90,27 @@ pub unsafe extern "C" fn c4j_runtime_set_threads(
 }
 
 /// Tells Candle the number of threads, once, before the first model is loaded.
-pub(crate) fn announce_threads() {
+pub(crate) fn announce_threads() -> Result<()> {
     static ANNOUNCED: Once = Once::new();
+    let variables = runtime::candle_environment()?;
     ANNOUNCED.call_once(|| {
-        for (name, value) in runtime::candle_environment() {
+        for (name, value) in variables {
             // SAFETY: changing the environment is undefined while another thread reads it through C.
             // The JVM has copied its own before it loaded this library, Rust's readers share a lock
             // with this, and it happens once, before the first model.
             unsafe { std::env::set_var(name, value) };
         }
     });
+    Ok(())
+}
+
+/// Bytes of stack that the calling thread has left below this call, or `UINT64_MAX` where the system
+/// does not tell. A JVM keeps some of them for itself. Functions of this library need up to 64 KiB on
+/// the calling thread, and what their callbacks need; work that recurses over files or templates runs
+/// on threads of the library's own.
+#[unsafe(no_mangle)]
+pub extern "C" fn c4j_stack_remaining() -> u64 {
+    stacker::remaining_stack().map_or(u64::MAX, |bytes| bytes as u64)
 }
 
 fn features() -> Vec<&'static str> {

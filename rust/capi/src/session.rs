@@ -13,7 +13,7 @@ use crate::boundary::{Out, guard};
 use crate::buffer::c4j_buffer;
 use crate::callback::{TokenCallback, c4j_token_fn};
 use crate::error::{c4j_error, c4j_status};
-use crate::handle::{self, Handle, borrow, give, poisoning};
+use crate::handle::{self, Handle, borrow, borrow_damaged, give, poisoning};
 use crate::model::c4j_model;
 use crate::text::{json, json_buffer};
 
@@ -211,7 +211,7 @@ pub unsafe extern "C" fn c4j_session_clear(
 /// Cancels the calls whose requests carry a `call` number from 1 up to `call`, whether they run
 /// already, are yet to begin, or are over. Any thread may call it, also while another is inside a
 /// call on the session. The call under way ends soon, between two tokens or two pieces of its
-/// prompt, with the finish reason `CANCELLED`.
+/// prompt, with the finish reason `CANCELLED`. Works on a session that answers `C4J_POISONED` too.
 ///
 /// # Safety
 /// Pointers are null or valid as the header's introduction says.
@@ -224,7 +224,7 @@ pub unsafe extern "C" fn c4j_session_cancel(
     // SAFETY: as the caller promises.
     unsafe {
         guard(error, || {
-            borrow(session)?.cancel.cancel(call);
+            borrow_damaged(session)?.cancel.cancel(call);
             Ok(())
         })
     }

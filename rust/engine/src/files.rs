@@ -1,23 +1,81 @@
 //! Reading files with errors that name the file.
 
-use std::fs::File;
-use std::io;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
 use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// Reads a whole small file.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|e| Error::io(path, &e))
+/// The most bytes of a kind of file that is read whole, so that a damaged or hostile one is refused
+/// before it fills the memory. All are several times what has been published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// Settings: `config.json` and the like.
+    Settings,
+    /// `chat_template.jinja`.
+    Template,
+    /// `model.safetensors.index.json`.
+    Index,
+    /// `tokenizer.json`, which holds the vocabulary.
+    Tokenizer,
 }
 
-/// Reads a whole small file, or nothing when there is none.
-pub(crate) fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
+impl Limit {
+    fn bytes(self) -> u64 {
+        match self {
+            Limit::Settings => 16 << 20,
+            Limit::Template => 1 << 20,
+            Limit::Index => 64 << 20,
+            Limit::Tokenizer => 128 << 20,
+        }
+    }
+}
+
+/// Reads a whole file.
+///
+/// # Errors
+/// [`Error::Io`], and [`Error::InvalidFile`] for what is no file or larger than its limit.
+pub(crate) fn read(path: &Path, limit: Limit) -> Result<Vec<u8>> {
+    // Asked before it is opened: opening a pipe would wait for its other end.
+    let metadata = std::fs::metadata(path).map_err(|e| Error::io(path, &e))?;
+    read_whole(path, &metadata, limit)
+}
+
+/// Reads a whole file, or nothing when there is none.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_if_present(path: &Path, limit: Limit) -> Result<Option<Vec<u8>>> {
+    match std::fs::metadata(path) {
+        Ok(metadata) => read_whole(path, &metadata, limit).map(Some),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(Error::io(path, &e)),
     }
+}
+
+fn read_whole(path: &Path, metadata: &Metadata, limit: Limit) -> Result<Vec<u8>> {
+    let invalid = |reason: String| Error::InvalidFile {
+        file: name(path),
+        reason,
+    };
+    if !metadata.is_file() {
+        return Err(invalid("is not a regular file".into()));
+    }
+    let most = limit.bytes();
+    let too_large = |len: u64| invalid(format!("has {len} bytes; at most {most} are read"));
+    if metadata.len() > most {
+        return Err(too_large(metadata.len()));
+    }
+    let file = File::open(path).map_err(|e| Error::io(path, &e))?;
+    let mut bytes = Vec::with_capacity(metadata.len() as usize);
+    // It may grow while it is read.
+    file.take(most + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| Error::io(path, &e))?;
+    if bytes.len() as u64 > most {
+        return Err(too_large(bytes.len() as u64));
+    }
+    Ok(bytes)
 }
 
 /// The last part of a path, as it stands in messages.

@@ -6,6 +6,7 @@
 
 mod candle;
 pub mod chat;
+mod deep;
 pub mod device;
 pub mod error;
 mod files;

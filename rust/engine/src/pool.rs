@@ -17,6 +17,9 @@ use crate::session::{GenerateRequest, Generation, Session};
 /// Workers when neither the caller nor `CANDLE_NUM_PARALLEL` says how many.
 const DEFAULT_WORKERS: usize = 4;
 
+/// The most workers: more sessions than that only wait for each other.
+const MOST_WORKERS: usize = 1024;
+
 /// Sequences of one forward pass when nobody says how many.
 const MOST_TOGETHER: usize = 64;
 
@@ -51,12 +54,27 @@ fn asked_for() -> Result<Option<usize>> {
     match std::env::var(NAME) {
         Err(_) => Ok(None),
         Ok(text) => match text.parse() {
-            Ok(n) if n > 0 => Ok(Some(n)),
-            _ => Err(Error::argument(
+            Ok(n) => check_workers(NAME, n).map(Some),
+            Err(_) => Err(Error::argument(
                 NAME,
-                format!("expected at least 1, got {text:?}"),
+                format!("expected 1 to {MOST_WORKERS}, got {text:?}"),
             )),
         },
+    }
+}
+
+/// Checks a number of workers that `name` says.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] for less than 1 or more than 1024.
+pub fn check_workers(name: &str, count: usize) -> Result<usize> {
+    if (1..=MOST_WORKERS).contains(&count) {
+        Ok(count)
+    } else {
+        Err(Error::argument(
+            name,
+            format!("expected 1 to {MOST_WORKERS}, got {count}"),
+        ))
     }
 }
 

@@ -28,23 +28,47 @@ pub struct RuntimeInfo {
 /// Names that threads are counted under, in Candle and in the libraries below it.
 const THREAD_VARIABLES: [&str; 2] = ["CANDLE_NUM_THREADS", "RAYON_NUM_THREADS"];
 
+/// The most threads of a forward pass. Machines have fewer processors, and more threads than those only
+/// wait for each other.
+const MOST_THREADS: usize = 1024;
+
 static THREADS: OnceLock<usize> = OnceLock::new();
 
 /// The number of threads that a forward pass uses: what [`set_threads`] said, else
 /// `CANDLE_NUM_THREADS`, else `RAYON_NUM_THREADS`, else the processors that this process may use
 /// (its affinity and its control group's quota counted).
-pub fn threads() -> usize {
-    *THREADS.get_or_init(|| {
-        THREAD_VARIABLES
-            .iter()
-            .find_map(|name| from_environment(name))
-            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()))
-    })
+///
+/// # Errors
+/// [`Error::InvalidArgument`] that names the variable, when it holds no number from 1 to 1024.
+pub fn threads() -> Result<usize> {
+    if let Some(count) = THREADS.get() {
+        return Ok(*count);
+    }
+    let asked_for = THREAD_VARIABLES
+        .iter()
+        .map(|name| from_environment(name))
+        .find_map(Result::transpose)
+        .transpose()?;
+    let count = asked_for
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()))
+        .min(MOST_THREADS);
+    Ok(*THREADS.get_or_init(|| count))
 }
 
-/// A number of threads that an environment variable names; what is no such number is passed over.
-fn from_environment(name: &str) -> Option<usize> {
-    std::env::var(name).ok()?.parse().ok().filter(|n| *n > 0)
+/// The number of threads that an environment variable names, if it is set.
+fn from_environment(name: &str) -> Result<Option<usize>> {
+    let Some(text) = std::env::var_os(name).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    match text.to_str().and_then(|text| text.trim().parse().ok()) {
+        Some(count) if (1..=MOST_THREADS).contains(&count) => Ok(Some(count)),
+        // Rayon's own word for its default.
+        Some(0) if name == "RAYON_NUM_THREADS" => Ok(None),
+        _ => Err(Error::argument(
+            name,
+            format!("expected a number of threads from 1 to {MOST_THREADS}, got {text:?}"),
+        )),
+    }
 }
 
 /// What the environment must say before Candle computes anything: variables and their values, of
@@ -53,23 +77,27 @@ fn from_environment(name: &str) -> Option<usize> {
 /// Candle counts the machine's cores and knows neither a process's affinity nor a container's quota,
 /// and there is no other way to tell it. Where `RAYON_NUM_THREADS` is not set, it counts them again,
 /// out of a file of the system, at every product of floating point matrices.
-pub fn candle_environment() -> impl Iterator<Item = (&'static str, String)> {
-    let count = threads();
-    THREAD_VARIABLES
+///
+/// # Errors
+/// As [`threads`].
+pub fn candle_environment() -> Result<impl Iterator<Item = (&'static str, String)>> {
+    let count = threads()?;
+    Ok(THREAD_VARIABLES
         .into_iter()
-        .filter(move |name| from_environment(name) != Some(count))
-        .map(move |name| (name, count.to_string()))
+        .filter(move |name| from_environment(name) != Ok(Some(count)))
+        .map(move |name| (name, count.to_string())))
 }
 
 /// Fixes the number of threads. It counts from the first use on and cannot be changed after.
 ///
 /// # Errors
-/// [`Error::InvalidArgument`] for 0, and when another number is in use already.
+/// [`Error::InvalidArgument`] for less than 1 or more than 1024, and when another number is in use
+/// already.
 pub fn set_threads(count: usize) -> Result<()> {
-    if count == 0 || count > 4096 {
+    if count == 0 || count > MOST_THREADS {
         return Err(Error::argument(
             "threads",
-            format!("expected 1 to 4096, got {count}"),
+            format!("expected 1 to {MOST_THREADS}, got {count}"),
         ));
     }
     let used = *THREADS.get_or_init(|| count);
@@ -84,20 +112,36 @@ pub fn set_threads(count: usize) -> Result<()> {
 }
 
 /// Starts the thread pools with [`threads`] threads. Every way into a model comes through here.
-pub(crate) fn start() {
+///
+/// # Errors
+/// As [`threads`].
+pub(crate) fn start() -> Result<()> {
     static STARTED: OnceLock<()> = OnceLock::new();
+    let count = threads()?;
     STARTED.get_or_init(|| {
         // Fails only when the program that this library is part of made the pool already, which is
         // then its choice.
         let _ = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads())
+            .num_threads(count)
             .thread_name(|index| format!("candle4j-{index}"))
             .build_global();
     });
+    Ok(())
+}
+
+/// Version of the library.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The platform that the library was built for, such as `linux-x86_64`.
+pub fn target() -> String {
+    format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH)
 }
 
 /// Describes library and machine.
-pub fn info() -> RuntimeInfo {
+///
+/// # Errors
+/// As [`threads`].
+pub fn info() -> Result<RuntimeInfo> {
     let mut devices = vec!["cpu"];
     if cfg!(feature = "metal") {
         devices.push("metal");
@@ -105,11 +149,11 @@ pub fn info() -> RuntimeInfo {
     if cfg!(feature = "cuda") {
         devices.push("cuda");
     }
-    RuntimeInfo {
-        version: env!("CARGO_PKG_VERSION"),
+    Ok(RuntimeInfo {
+        version: VERSION,
         candle: "0.11.1",
-        target: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
-        threads: threads(),
+        target: target(),
+        threads: threads()?,
         instruction_sets: instruction_sets(),
         default_device: if cfg!(all(target_os = "macos", feature = "metal")) {
             "metal"
@@ -117,7 +161,7 @@ pub fn info() -> RuntimeInfo {
             "cpu"
         },
         devices,
-    }
+    })
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -1,6 +1,8 @@
 //! Chat: messages rendered by the model's own template.
 
 mod encode;
+mod jinja;
+mod limits;
 mod template;
 
 pub use template::{ChatTemplate, Message};

@@ -1,19 +1,19 @@
 //! The model's chat template, a Jinja text that turns messages into a prompt.
-//!
-//! It is rendered as transformers renders it: whitespace trimmed around blocks, loop controls,
-//! Python's methods on strings, lists and dictionaries, `raise_exception`, `strftime_now`, and a
-//! `tojson` that leaves characters as they are.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Serde};
-use minijinja::{Environment, ErrorKind, UndefinedBehavior};
+use minijinja::value::Serde;
+use minijinja::{Environment, ErrorKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::{jinja, limits};
+use crate::deep;
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::{self, Limit};
 
 /// One message of a conversation. Keys beside role and content (a tool's name, tool calls) reach
 /// the template as they are.
@@ -29,82 +29,143 @@ pub struct Message {
     pub more: Map<String, Value>,
 }
 
-/// A template that was parsed.
+/// A template that was parsed. Any number of threads may use it at once.
 #[derive(Debug)]
 pub struct ChatTemplate {
+    /// The file that it comes from, for messages.
+    file: String,
     environment: Environment<'static>,
     /// `bos_token` and the like, which templates write into the prompt.
     variables: Map<String, Value>,
+    /// Set once a rendering took too long, whose thread may still be at it.
+    gave_up: Arc<AtomicBool>,
 }
 
 const NAME: &str = "chat_template";
+
+/// How long compiling or rendering may take. Other limits are met long before, unless a template does
+/// something that is not counted.
+const TIME_LIMIT: Duration = Duration::from_secs(8);
 
 impl ChatTemplate {
     /// Finds and parses the template of a model's folder: `chat_template.jinja`, else
     /// `chat_template` in `tokenizer_config.json`, else `chat_template.json`; `None` when the model
     /// has none.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::InvalidFile`] and [`Error::ChatTemplate`], which name the file.
     pub fn open(folder: &Path) -> Result<Option<Self>> {
-        let config = read_object(&folder.join("tokenizer_config.json"))?.unwrap_or_default();
-        let file = files::read_if_present(&folder.join("chat_template.jinja"))?;
-        let source = match file {
-            Some(bytes) => Some(String::from_utf8(bytes).map_err(|e| Error::InvalidFile {
-                file: "chat_template.jinja".into(),
-                reason: e.to_string(),
-            })?),
+        const TEMPLATE: &str = "chat_template.jinja";
+        const CONFIG: &str = "tokenizer_config.json";
+        const OLD: &str = "chat_template.json";
+        let config = read_object(&folder.join(CONFIG))?.unwrap_or_default();
+        let file = files::read_if_present(&folder.join(TEMPLATE), Limit::Template)?;
+        let found = match file {
+            Some(bytes) => {
+                let source = String::from_utf8(bytes).map_err(|e| Error::InvalidFile {
+                    file: TEMPLATE.into(),
+                    reason: e.to_string(),
+                })?;
+                Some((TEMPLATE, source))
+            }
             None => match default_template(config.get("chat_template")) {
-                Some(source) => Some(source),
-                None => read_object(&folder.join("chat_template.json"))?
-                    .and_then(|object| default_template(object.get("chat_template"))),
+                Some(source) => Some((CONFIG, source)),
+                None => read_object(&folder.join(OLD))?
+                    .and_then(|object| default_template(object.get("chat_template")))
+                    .map(|source| (OLD, source)),
             },
         };
-        source
-            .map(|source| Self::parse(source, special_variables(&config)))
+        found
+            .map(|(file, source)| Self::parse(file, source, special_variables(&config)))
             .transpose()
     }
 
-    /// Parses a template. `variables` are what it can use beside the messages.
-    pub fn parse(source: String, variables: Map<String, Value>) -> Result<Self> {
-        let mut environment = Environment::new();
-        let syntax = SyntaxConfig::builder()
-            .trim_blocks(true)
-            .lstrip_blocks(true)
-            .build()
-            .map_err(|e| template_error(&e))?;
-        environment.set_syntax(syntax);
-        environment.set_undefined_behavior(UndefinedBehavior::Lenient);
-        environment
-            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_function("raise_exception", raise_exception);
-        environment.add_function("strftime_now", strftime_now);
-        environment.add_filter("tojson", to_json);
-        environment
-            .add_template_owned(NAME, source)
-            .map_err(|e| template_error(&e))?;
+    /// Parses a template. `file` is where it comes from, and `variables` are what it can use beside the
+    /// messages.
+    ///
+    /// # Errors
+    /// [`Error::ChatTemplate`] for what is no template, or larger than 256 KiB.
+    pub fn parse(file: &str, source: String, variables: Map<String, Value>) -> Result<Self> {
+        if source.len() > limits::MOST_SOURCE {
+            return Err(Error::ChatTemplate(format!(
+                "{file}: the template has {} bytes; at most {} are read",
+                source.len(),
+                limits::MOST_SOURCE
+            )));
+        }
+        let environment = deep::run_within(TIME_LIMIT, move || jinja::environment(NAME, &source))?
+            .ok_or_else(|| {
+                Error::ChatTemplate(format!(
+                    "{file}: compiling takes longer than {} seconds",
+                    TIME_LIMIT.as_secs()
+                ))
+            })?
+            .map_err(|e| template_error(file, &e))?;
         Ok(Self {
+            file: file.into(),
             environment,
             variables,
+            gave_up: Arc::default(),
         })
     }
 
     /// Renders messages to a prompt, `generation_prompt` with the beginning of an answer behind
     /// them. `more` holds further variables, such as `tools` or `enable_thinking`.
+    ///
+    /// # Errors
+    /// [`Error::ChatTemplate`] for what the template raises or gets wrong, and when it takes more steps,
+    /// memory or time than any real one does.
     pub fn render(
         &self,
         messages: &[Message],
         generation_prompt: bool,
         more: &Map<String, Value>,
     ) -> Result<String> {
+        if self.gave_up.load(Ordering::Relaxed) {
+            return Err(self.too_slow());
+        }
         let mut context = self.variables.clone();
         context.insert("messages".into(), to_value(messages)?);
         context.insert("add_generation_prompt".into(), generation_prompt.into());
         for (key, value) in more {
             context.insert(key.clone(), value.clone());
         }
-        self.environment
-            .get_template(NAME)
-            .and_then(|template| template.render(minijinja::Value::from(Serde(&context))))
-            .map_err(|e| template_error(&e))
+        let mut environment = self.environment.clone();
+        environment.set_fuel(Some(limits::fuel(size(&context))));
+        let rendered = deep::run_within(TIME_LIMIT, move || {
+            environment
+                .get_template(NAME)
+                .and_then(|template| template.render(minijinja::Value::from(Serde(&context))))
+        })?;
+        match rendered {
+            Some(result) => result.map_err(|e| template_error(&self.file, &e)),
+            None => {
+                self.gave_up.store(true, Ordering::Relaxed);
+                Err(self.too_slow())
+            }
+        }
     }
+
+    fn too_slow(&self) -> Error {
+        Error::ChatTemplate(format!(
+            "{}: rendering takes longer than {} seconds",
+            self.file,
+            TIME_LIMIT.as_secs()
+        ))
+    }
+}
+
+/// About the bytes of JSON that values take.
+fn size(context: &Map<String, Value>) -> usize {
+    fn of(value: &Value) -> usize {
+        8 + match value {
+            Value::String(text) => text.len(),
+            Value::Array(list) => list.iter().map(of).sum(),
+            Value::Object(map) => map.iter().map(|(key, value)| key.len() + of(value)).sum(),
+            _ => 0,
+        }
+    }
+    context.values().map(of).sum()
 }
 
 fn to_value(messages: &[Message]) -> Result<Value> {
@@ -112,13 +173,18 @@ fn to_value(messages: &[Message]) -> Result<Value> {
 }
 
 /// The last line of an error's chain is the one that a template raised or that tells most.
-fn template_error(error: &minijinja::Error) -> Error {
+fn template_error(file: &str, error: &minijinja::Error) -> Error {
+    if error.kind() == ErrorKind::OutOfFuel {
+        return Error::ChatTemplate(format!(
+            "{file}: rendering takes more steps or memory than its limit for these messages"
+        ));
+    }
     let mut text = match error.detail() {
         Some(detail) => detail.to_owned(),
         None => error.kind().to_string(),
     };
     if let Some(line) = error.line() {
-        text.push_str(&format!(" (line {line})"));
+        text.push_str(&format!(" (line {line} of {file})"));
     }
     Error::ChatTemplate(text)
 }
@@ -162,7 +228,7 @@ fn special_variables(config: &Map<String, Value>) -> Map<String, Value> {
 }
 
 fn read_object(path: &Path) -> Result<Option<Map<String, Value>>> {
-    let Some(bytes) = files::read_if_present(path)? else {
+    let Some(bytes) = files::read_if_present(path, Limit::Settings)? else {
         return Ok(None);
     };
     serde_json::from_slice(&bytes)
@@ -171,76 +237,4 @@ fn read_object(path: &Path) -> Result<Option<Map<String, Value>>> {
             file: files::name(path),
             reason: e.to_string(),
         })
-}
-
-fn raise_exception(message: String) -> std::result::Result<String, minijinja::Error> {
-    Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
-}
-
-/// Today, in the way that templates ask for it; local time is not known here, so it is UTC.
-fn strftime_now(format: &str) -> String {
-    chrono::Utc::now().format(format).to_string()
-}
-
-/// JSON as Python writes it: `, ` and `: ` between things unless `separators` or `indent` say
-/// otherwise, and nothing escaped for HTML.
-fn to_json(
-    value: &minijinja::Value,
-    kwargs: Kwargs,
-) -> std::result::Result<minijinja::Value, minijinja::Error> {
-    let indent: Option<usize> = kwargs.get("indent")?;
-    // Accepted because templates pass them; they ask for what is done anyway.
-    let _: Option<bool> = kwargs.get("ensure_ascii")?;
-    kwargs.assert_all_used()?;
-    let text = match indent {
-        Some(width) => {
-            let spaces = vec![b' '; width];
-            write_json(
-                value,
-                serde_json::ser::PrettyFormatter::with_indent(&spaces),
-            )
-        }
-        None => write_json(value, PythonFormatter),
-    };
-    text.map(minijinja::Value::from_safe_string)
-        .map_err(|e| minijinja::Error::new(ErrorKind::BadSerialization, e.to_string()))
-}
-
-fn write_json(
-    value: &minijinja::Value,
-    formatter: impl serde_json::ser::Formatter,
-) -> serde_json::Result<String> {
-    let mut bytes = Vec::new();
-    value.serialize(&mut serde_json::Serializer::with_formatter(
-        &mut bytes, formatter,
-    ))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// Python's default separators.
-struct PythonFormatter;
-
-impl serde_json::ser::Formatter for PythonFormatter {
-    fn begin_array_value<W: ?Sized + std::io::Write>(
-        &mut self,
-        writer: &mut W,
-        first: bool,
-    ) -> std::io::Result<()> {
-        writer.write_all(if first { b"" } else { b", " })
-    }
-
-    fn begin_object_key<W: ?Sized + std::io::Write>(
-        &mut self,
-        writer: &mut W,
-        first: bool,
-    ) -> std::io::Result<()> {
-        writer.write_all(if first { b"" } else { b", " })
-    }
-
-    fn begin_object_value<W: ?Sized + std::io::Write>(
-        &mut self,
-        writer: &mut W,
-    ) -> std::io::Result<()> {
-        writer.write_all(b": ")
-    }
 }

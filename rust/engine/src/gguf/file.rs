@@ -253,6 +253,8 @@ impl GgufFile {
     pub(crate) fn id(&self, key: &str) -> Result<Option<u32>> {
         match self.value(key) {
             None => Ok(None),
+            // None, as some tools write it.
+            Some(Value::I32(-1) | Value::I64(-1) | Value::U64(u64::MAX)) => Ok(None),
             Some(value) => json(value)
                 .as_u64()
                 .and_then(|id| u32::try_from(id).ok())

@@ -289,5 +289,5 @@ pub(super) fn template(file: &GgufFile) -> Result<Option<ChatTemplate>> {
             variables.insert(variable.into(), (*token).into());
         }
     }
-    ChatTemplate::parse(source.to_owned(), variables).map(Some)
+    ChatTemplate::parse(&file.name(), source.to_owned(), variables).map(Some)
 }

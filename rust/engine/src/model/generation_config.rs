@@ -29,11 +29,11 @@ fn read_ids(file: &str, keys: &Map<String, Value>) -> Result<Vec<u32>> {
         value: keys.get(KEY).map(Value::to_string).unwrap_or_default(),
         reason: "expected a token id or a list of them".into(),
     };
-    let id = |value: &Value| {
-        value
-            .as_u64()
-            .and_then(|n| u32::try_from(n).ok())
-            .ok_or_else(invalid)
+    let id = |value: &Value| match value.as_i64() {
+        // None, as some tools write it.
+        Some(-1) => Ok(u32::MAX),
+        Some(id) => u32::try_from(id).map_err(|_| invalid()),
+        None => Err(invalid()),
     };
     match keys.get(KEY) {
         None | Some(Value::Null) => Ok(Vec::new()),

@@ -18,7 +18,7 @@ use crate::candle::CandleDecoder;
 use crate::chat::ChatTemplate;
 use crate::device::{DeviceKind, Precision, device_name, precision_name};
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::{self, Limit};
 use crate::fused::{
     Decoder, FolderSource, FusedSequence, Scheduler, kept_type, quantised_bytes, quantised_type,
 };
@@ -89,7 +89,32 @@ pub struct Model {
     template: Option<ChatTemplate>,
     proposed: ProposedSampling,
     load_time: Duration,
+    /// What the user should know of the model's files.
+    warnings: Vec<String>,
     loaded: Mutex<Loaded>,
+}
+
+/// The end-of-sequence ids of a model's files that are token ids.
+struct EosIds {
+    known: Vec<u32>,
+    warnings: Vec<String>,
+}
+
+impl EosIds {
+    /// Leaves out ids beyond the vocabulary, which no token ever has. −1 and its unsigned form stand for
+    /// none; others are told.
+    fn of(ids: &[u32], vocab_size: usize) -> Self {
+        let (known, unknown): (Vec<u32>, Vec<u32>) =
+            ids.iter().partition(|id| (**id as usize) < vocab_size);
+        let warnings = unknown
+            .into_iter()
+            .filter(|id| *id != u32::MAX)
+            .map(|id| {
+                format!("eos_token_id {id} is ignored: the vocabulary has {vocab_size} tokens")
+            })
+            .collect();
+        Self { known, warnings }
+    }
 }
 
 /// Everything that a model's files say, its weights still on disk.
@@ -138,7 +163,7 @@ impl Model {
     /// rightly, [`Error::OutOfMemory`] and [`Error::DeviceUnavailable`].
     pub fn load(path: &Path, options: &LoadOptions) -> Result<Self> {
         let start = Instant::now();
-        runtime::start();
+        runtime::start()?;
         let files = Files::open(path)?;
         let device = options.device.open()?;
         let reach = match (&files.source, options.engine.resolve(&device)) {
@@ -147,10 +172,11 @@ impl Model {
             }
             _ => files.config.reach(),
         };
+        let eos_ids = EosIds::of(&files.eos_ids, files.config.vocab_size);
         let limits = Arc::new(ModelLimits {
             context_length: context_length(reach, options)?,
             vocab_size: files.config.vocab_size,
-            eos_ids: files.eos_ids,
+            eos_ids: eos_ids.known,
         });
         let loaded = files
             .source
@@ -165,6 +191,7 @@ impl Model {
             template: files.template,
             proposed: files.proposed,
             load_time: start.elapsed(),
+            warnings: eos_ids.warnings,
             loaded: Mutex::new(loaded),
         })
     }
@@ -190,7 +217,7 @@ impl Model {
             eos_token_ids: self.limits.eos_ids.clone(),
             has_chat_template: self.template.is_some(),
             load_ms: self.load_time.as_secs_f64() * 1e3,
-            warnings: loaded.warnings.clone(),
+            warnings: [&self.warnings[..], &loaded.warnings[..]].concat(),
         }
     }
 
@@ -558,7 +585,7 @@ fn context_length(reach: usize, options: &LoadOptions) -> Result<usize> {
 }
 
 fn read_json(folder: &Path, name: &str) -> Result<Option<Map<String, Value>>> {
-    let Some(bytes) = files::read_if_present(&folder.join(name))? else {
+    let Some(bytes) = files::read_if_present(&folder.join(name), Limit::Settings)? else {
         return Ok(None);
     };
     serde_json::from_slice(&bytes)

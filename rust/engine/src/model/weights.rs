@@ -15,7 +15,7 @@ use safetensors::tensor::{Dtype, TensorInfo};
 use serde::de::{Deserializer, MapAccess, Visitor};
 
 use crate::error::{Error, Result};
-use crate::files::{self, ReadAt};
+use crate::files::{self, Limit, ReadAt};
 use crate::hub::check_path;
 
 /// The largest header that the safetensors format allows.
@@ -75,8 +75,8 @@ impl Weights {
         struct Index {
             weight_map: HashMap<String, String>,
         }
-        let Index { weight_map } =
-            serde_json::from_slice(&files::read(index)?).map_err(|e| Error::InvalidFile {
+        let Index { weight_map } = serde_json::from_slice(&files::read(index, Limit::Index)?)
+            .map_err(|e| Error::InvalidFile {
                 file: files::name(index),
                 reason: e.to_string(),
             })?;

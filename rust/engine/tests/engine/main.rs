@@ -5,6 +5,8 @@ mod checkpoint;
 mod gguf;
 mod gguf_file;
 mod golden;
+mod hostile_templates;
+mod hostile_tokenizers;
 mod malformed;
 mod multilingual;
 mod oracle;

@@ -1374,6 +1374,62 @@ public class candle4j_h {
         }
     }
 
+    private static class c4j_stack_remaining {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            candle4j_h.C_LONG    );
+
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_stack_remaining");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * uint64_t c4j_stack_remaining()
+     * }
+     */
+    public static FunctionDescriptor c4j_stack_remaining$descriptor() {
+        return c4j_stack_remaining.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * uint64_t c4j_stack_remaining()
+     * }
+     */
+    public static MethodHandle c4j_stack_remaining$handle() {
+        return c4j_stack_remaining.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * uint64_t c4j_stack_remaining()
+     * }
+     */
+    public static MemorySegment c4j_stack_remaining$address() {
+        return c4j_stack_remaining.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * uint64_t c4j_stack_remaining()
+     * }
+     */
+    public static long c4j_stack_remaining() {
+        var mh$ = c4j_stack_remaining.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("c4j_stack_remaining");
+            }
+            return (long)mh$.invokeExact();
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
     private static class c4j_session_new {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             candle4j_h.C_INT,

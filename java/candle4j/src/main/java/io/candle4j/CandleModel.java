@@ -1,6 +1,7 @@
 package io.candle4j;
 
 import io.candle4j.internal.NativeModel;
+import io.candle4j.internal.NativeTokenizer;
 import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
 import java.nio.file.Path;
@@ -35,11 +36,22 @@ public final class CandleModel implements AutoCloseable {
   private final NativeModel model;
   private final CandleTokenizer tokenizer;
 
+  /** Takes over {@code model}, and closes it when this fails. */
   private CandleModel(NativeModel model) {
     this.model = model;
-    this.tokenizer = new CandleTokenizer(model.tokenizer());
-    for (String warning : model.describe().warnings()) {
-      LOGGER.log(Level.WARNING, warning);
+    NativeTokenizer owned = null;
+    try {
+      owned = model.tokenizer();
+      this.tokenizer = new CandleTokenizer(owned);
+      for (String warning : model.describe().warnings()) {
+        LOGGER.log(Level.WARNING, warning);
+      }
+    } catch (Throwable t) {
+      if (owned != null) {
+        owned.close();
+      }
+      model.close();
+      throw t;
     }
   }
 
@@ -140,7 +152,8 @@ public final class CandleModel implements AutoCloseable {
    *
    * @param prompts the prompts
    * @param options how
-   * @param parallel how many at a time; 0 for what {@code CANDLE_NUM_PARALLEL} says, else 4
+   * @param parallel how many at a time, up to 1024; 0 for what {@code CANDLE_NUM_PARALLEL} says,
+   *     else 4
    * @param listener told of each prompt that is done, on this thread; or null
    * @return the results in the order of the prompts; one prompt's failure touches no other
    */
@@ -163,8 +176,11 @@ public final class CandleModel implements AutoCloseable {
    */
   @Override
   public void close() {
-    tokenizer.close();
-    model.close();
+    try {
+      tokenizer.close();
+    } finally {
+      model.close();
+    }
   }
 
   /** How a model is to be loaded. Not for several threads. */

@@ -12,6 +12,8 @@ public final class CandleRuntime {
    *
    * @return the description
    * @throws NativeLibraryException when the library cannot be loaded
+   * @throws IllegalArgumentException when {@code CANDLE_NUM_THREADS} or {@code RAYON_NUM_THREADS}
+   *     hold no number from 1 to 1024
    */
   public static RuntimeInfo info() {
     NativeRuntime.Info info = NativeRuntime.info();
@@ -31,8 +33,8 @@ public final class CandleRuntime {
    * else; otherwise {@code CANDLE_NUM_THREADS} counts, else the processors that this process may
    * use.
    *
-   * @param threads at least 1
-   * @throws IllegalArgumentException for fewer, and when another number is in use already
+   * @param threads 1 to 1024
+   * @throws IllegalArgumentException for fewer or more, and when another number is in use already
    */
   public static void setThreads(int threads) {
     NativeRuntime.setThreads(threads);

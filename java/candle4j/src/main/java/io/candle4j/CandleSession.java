@@ -50,9 +50,9 @@ public final class CandleSession implements AutoCloseable {
   private static CandleSession owning(CandleModel model) {
     try {
       return model.newSession(model);
-    } catch (RuntimeException e) {
+    } catch (Throwable t) {
       model.close();
-      throw e;
+      throw t;
     }
   }
 
@@ -360,9 +360,12 @@ public final class CandleSession implements AutoCloseable {
    */
   @Override
   public void close() {
-    session.close();
-    if (owned != null) {
-      owned.close();
+    try {
+      session.close();
+    } finally {
+      if (owned != null) {
+        owned.close();
+      }
     }
   }
 

@@ -11,6 +11,7 @@ import java.util.concurrent.CancellationException;
 import java.util.concurrent.Flow;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.stream.Stream;
@@ -135,7 +136,10 @@ public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>
     return generation;
   }
 
-  /** Stops the generation if it runs, and waits for it to stop. */
+  /**
+   * Stops the generation if it runs, and waits for it to stop. On the thread that generates, from a
+   * listener for instance, it only stops.
+   */
   @Override
   public void close() {
     if (closed.compareAndSet(false, true)) {
@@ -178,33 +182,55 @@ public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>
   }
 
   private final class Tokens implements Iterator<Token> {
+    private final ReentrantLock lock = new ReentrantLock();
     private @Nullable Event next;
 
     @Override
     public boolean hasNext() {
-      if (next == null) {
-        next = await();
+      lock.lock();
+      try {
+        if (next == null) {
+          next = await();
+        }
+        if (next instanceof Event.End) {
+          rethrow();
+          return false;
+        }
+        return true;
+      } finally {
+        lock.unlock();
       }
-      if (next instanceof Event.End) {
-        rethrow();
-        return false;
-      }
-      return true;
     }
 
     @Override
     public Token next() {
-      if (!hasNext() || !(next instanceof Event.Next(Token token))) {
-        throw new NoSuchElementException();
+      lock.lock();
+      try {
+        if (!hasNext() || !(next instanceof Event.Next(Token token))) {
+          throw new NoSuchElementException();
+        }
+        next = null;
+        return token;
+      } finally {
+        lock.unlock();
       }
-      next = null;
-      return token;
     }
 
+    /** Takes tokens until there is none, also when others take some of them. */
     @Override
     public void forEachRemaining(Consumer<? super Token> action) {
-      while (hasNext()) {
-        action.accept(next());
+      while (true) {
+        Token token;
+        lock.lock();
+        try {
+          if (!hasNext()) {
+            return;
+          }
+          token = next();
+        } finally {
+          lock.unlock();
+        }
+        action.accept(token);
       }
     }
 

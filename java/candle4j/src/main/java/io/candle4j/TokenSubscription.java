@@ -1,5 +1,7 @@
 package io.candle4j;
 
+import java.lang.System.Logger;
+import java.lang.System.Logger.Level;
 import java.util.Iterator;
 import java.util.concurrent.Flow;
 import java.util.concurrent.locks.Condition;
@@ -8,6 +10,8 @@ import org.jspecify.annotations.Nullable;
 
 /** Hands tokens to one subscriber, by the rules of Reactive Streams, on a thread of its own. */
 final class TokenSubscription implements Flow.Subscription {
+  private static final Logger LOGGER = System.getLogger("io.candle4j");
+
   private final Iterator<Token> tokens;
   private final Runnable close;
   private final Flow.Subscriber<? super Token> subscriber;
@@ -29,7 +33,27 @@ final class TokenSubscription implements Flow.Subscription {
   }
 
   private void run() {
-    subscriber.onSubscribe(this);
+    try {
+      if (subscribed()) {
+        deliver();
+      }
+    } finally {
+      close.run();
+    }
+  }
+
+  /** A subscriber that fails at once has no subscription, so it is told nothing more. */
+  private boolean subscribed() {
+    try {
+      subscriber.onSubscribe(this);
+      return true;
+    } catch (Throwable t) {
+      LOGGER.log(Level.WARNING, "a subscriber failed in onSubscribe; its stream is closed", t);
+      return false;
+    }
+  }
+
+  private void deliver() {
     try {
       while (awaitDemand()) {
         if (!tokens.hasNext()) {
@@ -42,8 +66,6 @@ final class TokenSubscription implements Flow.Subscription {
       if (!isCancelled()) {
         subscriber.onError(t);
       }
-    } finally {
-      close.run();
     }
   }
 

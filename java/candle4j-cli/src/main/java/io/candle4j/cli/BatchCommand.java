@@ -81,8 +81,8 @@ final class BatchCommand extends BaseCommand {
       throw usage("--input and --output are the same file");
     }
     int workers = parallel == null ? Workers.ofEnvironment() : parallel;
-    if (workers < 1) {
-      throw usage("--parallel: expected at least 1, got " + workers);
+    if (workers < 1 || workers > Workers.MOST) {
+      throw usage("--parallel: expected 1 to " + Workers.MOST + ", got " + workers);
     }
     GenerateOptions options = sampling.toOptions(raw);
     try (InputStream in = openInput();

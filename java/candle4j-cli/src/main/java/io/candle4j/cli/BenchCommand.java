@@ -66,7 +66,11 @@ final class BenchCommand extends BaseCommand {
     atLeastOne("--prompt-tokens", promptTokens);
     atLeastOne("--generate", generate);
     atLeastOne("--repetitions", repetitions);
-    parallel.forEach(number -> atLeastOne("--parallel", number));
+    for (int number : parallel) {
+      if (number < 1 || number > Workers.MOST) {
+        throw usage("--parallel: expected 1 to " + Workers.MOST + ", got " + number);
+      }
+    }
     try (CandleModel model = models.load(stdio(), interruption())) {
       ModelInfo info = model.info();
       if (promptTokens + generate > info.contextLength()) {

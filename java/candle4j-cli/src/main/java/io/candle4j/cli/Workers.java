@@ -5,6 +5,9 @@ final class Workers {
   private static final String VARIABLE = "CANDLE_NUM_PARALLEL";
   private static final int DEFAULT = 4;
 
+  /** The most at a time, as the library has it. */
+  static final int MOST = 1024;
+
   private Workers() {}
 
   static int ofEnvironment() {

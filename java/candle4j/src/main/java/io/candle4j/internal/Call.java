@@ -7,6 +7,8 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Objects;
+import java.util.function.Consumer;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -37,6 +39,21 @@ final class Call implements AutoCloseable {
   /** A place for a handle. */
   MemorySegment handlePlace() {
     return arena.allocate(ValueLayout.ADDRESS);
+  }
+
+  /**
+   * Makes an object of the handle that a function wrote to {@code place}, and frees the handle when
+   * that fails.
+   */
+  static <T> T own(
+      MemorySegment place, Function<MemorySegment, T> make, Consumer<MemorySegment> free) {
+    MemorySegment handle = place.get(ValueLayout.ADDRESS, 0);
+    try {
+      return make.apply(handle);
+    } catch (Throwable t) {
+      free.accept(handle);
+      throw t;
+    }
   }
 
   /** Bytes for the function to read. */

@@ -1,7 +1,12 @@
 package io.candle4j.internal;
 
 import com.fasterxml.jackson.annotation.JsonInclude;
+import io.candle4j.NativeFailureException;
+import java.util.Map;
+import java.util.function.Supplier;
 import tools.jackson.core.JacksonException;
+import tools.jackson.core.JsonParser;
+import tools.jackson.core.JsonToken;
 import tools.jackson.databind.DeserializationFeature;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.PropertyNamingStrategies;
@@ -24,25 +29,77 @@ final class Json {
   /**
    * A request as UTF-8.
    *
-   * @throws IllegalArgumentException when a text in it is not Unicode (a lone surrogate)
+   * @throws IllegalArgumentException when a text in it is not Unicode (half of a surrogate pair),
+   *     which it names by its place
    */
   static byte[] write(Object value) {
     try {
-      return MAPPER.writeValueAsBytes(value);
+      byte[] json = MAPPER.writeValueAsBytes(value);
+      checkSurrogates(json);
+      return json;
     } catch (JacksonException e) {
       throw new IllegalArgumentException("not expressible as JSON: " + e.getOriginalMessage(), e);
     }
   }
 
+  /** Halves of pairs are all that is written as an escape of a surrogate. */
+  private static void checkSurrogates(byte[] json) {
+    for (int i = 0; i + 2 < json.length; i++) {
+      if (json[i] == '\\') {
+        if (json[i + 1] == 'u' && (json[i + 2] == 'd' || json[i + 2] == 'D')) {
+          throw new IllegalArgumentException(
+              placeOfSurrogate(json) + ": holds half of a surrogate pair");
+        }
+        i++;
+      }
+    }
+  }
+
+  private static String placeOfSurrogate(byte[] json) {
+    try (JsonParser parser = MAPPER.createParser(json)) {
+      for (JsonToken token = parser.nextToken(); token != null; token = parser.nextToken()) {
+        boolean isText = token == JsonToken.VALUE_STRING || token == JsonToken.PROPERTY_NAME;
+        if (isText
+            && parser.getString().chars().anyMatch(c -> Character.isSurrogate((char) c))
+            && !Utf8.isUnicode(parser.getString())) {
+          return place(parser.streamReadContext().pathAsPointer().toString());
+        }
+      }
+    }
+    return "request";
+  }
+
+  /** {@code /options/stop/0} as {@code options.stop[0]}. */
+  private static String place(String pointer) {
+    String place =
+        pointer
+            .replaceAll("/(\\d+)(?=/|$)", "[$1]")
+            .replace('/', '.')
+            .replace("~1", "/")
+            .replace("~0", "~");
+    return place.startsWith(".") ? place.substring(1) : place;
+  }
+
+  /**
+   * What the library answered.
+   *
+   * @throws NativeFailureException when that is not what this version understands
+   */
   static <T> T read(String json, Class<T> type) {
-    return MAPPER.readValue(json, type);
+    return understood(() -> MAPPER.readValue(json, type));
   }
 
+  /** As {@link #read}, of any form. */
   static JsonNode tree(String json) {
-    return MAPPER.readTree(json);
+    return understood(() -> MAPPER.readTree(json));
   }
 
-  static <T> T convert(JsonNode node, Class<T> type) {
-    return MAPPER.treeToValue(node, type);
+  private static <T> T understood(Supplier<T> reading) {
+    try {
+      return reading.get();
+    } catch (JacksonException e) {
+      throw new NativeFailureException(
+          "cannot read what the native library answered: " + e.getOriginalMessage(), Map.of());
+    }
   }
 }

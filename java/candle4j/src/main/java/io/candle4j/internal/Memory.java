@@ -14,6 +14,11 @@ final class Memory {
     return pointer.reinterpret(length);
   }
 
+  /** The UTF-8 text at the address {@code pointer}. */
+  static String text(long pointer, long length) {
+    return text(MemorySegment.ofAddress(pointer), length);
+  }
+
   /** The UTF-8 text at {@code pointer}. */
   static String text(MemorySegment pointer, long length) {
     if (length == 0) {

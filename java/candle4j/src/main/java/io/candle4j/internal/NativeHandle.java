@@ -6,7 +6,9 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.ref.Cleaner;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
@@ -17,21 +19,24 @@ import org.jspecify.annotations.Nullable;
  * A pointer to something native, and the rule that nobody uses it once it is freed.
  *
  * <p>Calls go through {@link #call}, which counts them. {@link #close} asks calls under way to
- * stop, waits until none is left, and frees. A handle that is forgotten is freed when it becomes
- * unreachable, with a warning.
+ * stop, waits until none is left, and frees; whoever is last frees. A handle that is forgotten is
+ * freed when it becomes unreachable, with a warning.
  */
 class NativeHandle implements AutoCloseable {
   private static final Logger LOGGER = System.getLogger("io.candle4j");
   private static final Cleaner CLEANER = Cleaner.create();
 
+  /** Which handle each thread waits for in close. Its lock is taken before that of a handle. */
+  private static final Map<Thread, NativeHandle> WAITING = new HashMap<>();
+
   private final String name;
   private final Resource resource;
   private final Cleaner.Cleanable cleanable;
   private final ReentrantLock lock = new ReentrantLock();
-  private final Condition idle = lock.newCondition();
+  private final Condition freed = lock.newCondition();
   private final List<Thread> inside = new ArrayList<>();
   private boolean closing;
-  private boolean closed;
+  private boolean isFreed;
 
   /**
    * Takes over a pointer.
@@ -52,8 +57,10 @@ class NativeHandle implements AutoCloseable {
    * Runs a downcall, during which the pointer is valid.
    *
    * @throws IllegalStateException after close
+   * @throws StackOverflowError if the thread has too little stack left; nothing has happened then
    */
   <T extends @Nullable Object> T call(Function<MemorySegment, T> downcall) {
+    StackGuard.check();
     enter();
     try {
       return downcall.apply(resource.pointer);
@@ -81,11 +88,21 @@ class NativeHandle implements AutoCloseable {
     lock.lock();
     try {
       inside.remove(Thread.currentThread());
-      if (inside.isEmpty()) {
-        idle.signalAll();
-      }
+      freeIfUnused();
     } finally {
       lock.unlock();
+    }
+  }
+
+  private void freeIfUnused() {
+    if (closing && inside.isEmpty() && !isFreed) {
+      isFreed = true;
+      resource.expected = true;
+      try {
+        cleanable.clean();
+      } finally {
+        freed.signalAll();
+      }
     }
   }
 
@@ -108,31 +125,78 @@ class NativeHandle implements AutoCloseable {
    * only when the first is through.
    *
    * @throws IllegalStateException from inside a call of this handle (from a listener), which would
-   *     wait for itself
+   *     wait for itself, or from inside a call that a call of this handle waits for; in the second
+   *     case this handle is freed when its calls are over
+   * @throws StackOverflowError if the thread has too little stack left; nothing has happened then
    */
   @Override
   public void close() {
+    StackGuard.check();
+    Thread current = Thread.currentThread();
     lock.lock();
     try {
-      if (closed) {
-        return;
-      }
-      if (inside.contains(Thread.currentThread())) {
+      if (inside.contains(current)) {
         throw new IllegalStateException(
             "this " + name + " cannot be closed from inside a listener of its own call");
       }
       if (!closing) {
         closing = true;
-        stopCalls(resource.pointer);
+        try {
+          stopCalls(resource.pointer);
+        } finally {
+          freeIfUnused();
+        }
       }
-      while (!closed && !inside.isEmpty()) {
-        idle.awaitUninterruptibly();
+      if (isFreed) {
+        return;
       }
-      if (!closed) {
-        resource.expected = true;
-        cleanable.clean();
-        closed = true;
+    } finally {
+      lock.unlock();
+    }
+    waitUntilFreed(current);
+  }
+
+  private void waitUntilFreed(Thread current) {
+    synchronized (WAITING) {
+      if (waitsFor(current)) {
+        throw new IllegalStateException(
+            "this "
+                + name
+                + " cannot be closed here: its call waits for the call that this listener belongs to");
       }
+      WAITING.put(current, this);
+    }
+    try {
+      lock.lock();
+      try {
+        while (!isFreed) {
+          freed.awaitUninterruptibly();
+        }
+      } finally {
+        lock.unlock();
+      }
+    } finally {
+      synchronized (WAITING) {
+        WAITING.remove(current);
+      }
+    }
+  }
+
+  /** Whether a call of this handle waits, maybe by way of others, for a call of that thread. */
+  private boolean waitsFor(Thread thread) {
+    for (Thread holder : threadsInside()) {
+      NativeHandle next = WAITING.get(holder);
+      if (next != null && (next.threadsInside().contains(thread) || next.waitsFor(thread))) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  private List<Thread> threadsInside() {
+    lock.lock();
+    try {
+      return List.copyOf(inside);
     } finally {
       lock.unlock();
     }

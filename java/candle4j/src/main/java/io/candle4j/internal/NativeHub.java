@@ -10,7 +10,6 @@ import io.candle4j.Snapshot;
 import io.candle4j.VerifiedModel;
 import io.candle4j.bindings.candle4j_h;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -94,11 +93,12 @@ public final class NativeHub implements AutoCloseable {
    */
   public static NativeHub open(Options options) {
     NativeRuntime.library();
+    StackGuard.check();
     byte[] request = Json.write(options);
     try (Call call = new Call()) {
       MemorySegment place = call.handlePlace();
       call.check(c4j_hub_new(call.bytes(request), request.length, place, call.error()));
-      return new NativeHub(place.get(ValueLayout.ADDRESS, 0));
+      return Call.own(place, NativeHub::new, candle4j_h::c4j_hub_free);
     }
   }
 

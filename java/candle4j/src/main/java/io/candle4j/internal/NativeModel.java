@@ -13,7 +13,6 @@ import io.candle4j.Precision;
 import io.candle4j.Quantization;
 import io.candle4j.bindings.candle4j_h;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -53,6 +52,7 @@ public final class NativeModel implements AutoCloseable {
    */
   public static NativeModel load(Path source, Options how) {
     NativeRuntime.library();
+    StackGuard.check();
     byte[] path = Utf8.encode("path", source.toAbsolutePath().toString());
     byte[] options = Json.write(how);
     try (Call call = new Call()) {
@@ -65,7 +65,7 @@ public final class NativeModel implements AutoCloseable {
               options.length,
               place,
               call.error()));
-      return new NativeModel(place.get(ValueLayout.ADDRESS, 0));
+      return Call.own(place, NativeModel::new, candle4j_h::c4j_model_free);
     }
   }
 
@@ -115,7 +115,7 @@ public final class NativeModel implements AutoCloseable {
       try (Call call = new Call()) {
         MemorySegment place = call.handlePlace();
         call.check(c4j_session_new(model, place, call.error()));
-        return new NativeSession(place.get(ValueLayout.ADDRESS, 0));
+        return Call.own(place, NativeSession::new, candle4j_h::c4j_session_free);
       }
     });
   }
@@ -130,7 +130,7 @@ public final class NativeModel implements AutoCloseable {
       try (Call call = new Call()) {
         MemorySegment place = call.handlePlace();
         call.check(c4j_tokenizer_of(model, place, call.error()));
-        return new NativeTokenizer(place.get(ValueLayout.ADDRESS, 0));
+        return Call.own(place, NativeTokenizer::new, candle4j_h::c4j_tokenizer_free);
       }
     });
   }

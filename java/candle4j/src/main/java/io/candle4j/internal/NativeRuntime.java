@@ -2,7 +2,6 @@ package io.candle4j.internal;
 
 import io.candle4j.NativeLibraryException;
 import io.candle4j.bindings.candle4j_h;
-import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
 import java.nio.file.Path;
 import java.util.List;
@@ -10,8 +9,6 @@ import org.jspecify.annotations.Nullable;
 
 /** The native library, loaded when it is first asked for and never unloaded. */
 public final class NativeRuntime {
-  private static final Logger LOGGER = System.getLogger("io.candle4j");
-
   /**
    * The loaded library's file; null until loading succeeds, so that a failed attempt can be
    * repeated.
@@ -29,14 +26,22 @@ public final class NativeRuntime {
   public static synchronized Path library() {
     Path library = loaded;
     if (library == null) {
-      adviseNativeAccess();
-      // The library tells Candle the number of threads by variables of its environment. The JVM
-      // copies its own when it is first asked for, and from then on programs that it starts do not
-      // see them.
-      var unused = System.getenv();
-      library = NativeLoader.load();
+      // Wherever on its stack the caller is, there must be room for all that this initialises.
+      library = Threads.call("candle4j-load", NativeRuntime::load);
       loaded = library;
     }
+    return library;
+  }
+
+  private static Path load() {
+    adviseNativeAccess();
+    // The library tells Candle the number of threads by variables of its environment. The JVM
+    // copies
+    // its own when it is first asked for, and from then on programs that it starts do not see them.
+    var unused = System.getenv();
+    Path library = NativeLoader.load();
+    // Every later call begins with this one.
+    StackGuard.check();
     return library;
   }
 
@@ -57,6 +62,7 @@ public final class NativeRuntime {
    */
   public static Info info() {
     library();
+    StackGuard.check();
     try (Call call = new Call()) {
       call.check(candle4j_h.c4j_runtime_info(call.buffer(), call.error()));
       return Json.read(call.text(), Info.class);
@@ -69,7 +75,11 @@ public final class NativeRuntime {
    * @param count at least 1
    */
   public static void setThreads(int count) {
+    if (count < 1) {
+      throw new IllegalArgumentException("threads: expected 1 to 1024, got " + count);
+    }
     library();
+    StackGuard.check();
     try (Call call = new Call()) {
       call.check(candle4j_h.c4j_runtime_set_threads(count, call.error()));
     }
@@ -80,10 +90,11 @@ public final class NativeRuntime {
     Module own = NativeRuntime.class.getModule();
     if (!own.isNativeAccessEnabled()) {
       String modules = own.isNamed() ? "io.candle4j,io.candle4j.bindings" : "ALL-UNNAMED";
-      LOGGER.log(
-          Level.INFO,
-          "candle4j calls native code: start java with --enable-native-access={0}",
-          modules);
+      System.getLogger("io.candle4j")
+          .log(
+              Level.INFO,
+              "candle4j calls native code: start java with --enable-native-access={0}",
+              modules);
     }
   }
 }

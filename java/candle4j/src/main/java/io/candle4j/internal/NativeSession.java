@@ -11,7 +11,6 @@ import io.candle4j.TokenListener;
 import io.candle4j.bindings.candle4j_h;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicLong;
@@ -165,7 +164,7 @@ public final class NativeSession implements AutoCloseable {
           try (Call call = new Call()) {
             MemorySegment place = call.handlePlace();
             call.check(c4j_session_fork(session, place, call.error()));
-            return new NativeSession(place.get(ValueLayout.ADDRESS, 0));
+            return Call.own(place, NativeSession::new, candle4j_h::c4j_session_free);
           }
         });
   }

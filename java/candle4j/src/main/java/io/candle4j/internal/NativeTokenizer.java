@@ -4,7 +4,6 @@ import static io.candle4j.bindings.candle4j_h.*;
 
 import io.candle4j.bindings.candle4j_h;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 
 /** A tokenizer behind the border. Any thread may use it. */
@@ -23,11 +22,12 @@ public final class NativeTokenizer implements AutoCloseable {
    */
   public static NativeTokenizer load(Path file) {
     NativeRuntime.library();
+    StackGuard.check();
     byte[] path = Utf8.encode("file", file.toAbsolutePath().toString());
     try (Call call = new Call()) {
       MemorySegment place = call.handlePlace();
       call.check(c4j_tokenizer_load(call.bytes(path), path.length, place, call.error()));
-      return new NativeTokenizer(place.get(ValueLayout.ADDRESS, 0));
+      return Call.own(place, NativeTokenizer::new, candle4j_h::c4j_tokenizer_free);
     }
   }
 

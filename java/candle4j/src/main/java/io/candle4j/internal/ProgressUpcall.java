@@ -4,11 +4,16 @@ import io.candle4j.bindings.c4j_progress_fn;
 import io.candle4j.bindings.candle4j_h;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.invoke.MethodHandle;
+import java.lang.invoke.MethodHandles;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /** Where native code reports progress to. As {@link TokenUpcall}, for one call. */
-final class ProgressUpcall implements c4j_progress_fn.Function, AutoCloseable {
+final class ProgressUpcall implements AutoCloseable {
+  static final MethodHandle APPLY =
+      Upcalls.method(MethodHandles.lookup(), "apply", c4j_progress_fn.descriptor());
+
   private final Arena arena = Arena.ofConfined();
   private final MemorySegment stub;
   private final Consumer<String> listener;
@@ -21,15 +26,16 @@ final class ProgressUpcall implements c4j_progress_fn.Function, AutoCloseable {
    */
   ProgressUpcall(Consumer<String> listener) {
     this.listener = listener;
-    this.stub = c4j_progress_fn.allocate(this, arena);
+    this.stub = Upcalls.stub(c4j_progress_fn.descriptor(), APPLY, this, arena);
   }
 
   MemorySegment stub() {
     return stub;
   }
 
-  @Override
-  public int apply(MemorySegment userData, MemorySegment json, long length) {
+  /** Called by native code. Allocates nothing outside of the {@code try}. */
+  @SuppressWarnings("unused")
+  private int apply(long userData, long json, long length) {
     try {
       if (Thread.currentThread().isInterrupted()) {
         return candle4j_h.C4J_STOP();

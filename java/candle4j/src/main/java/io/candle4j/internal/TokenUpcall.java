@@ -6,6 +6,8 @@ import io.candle4j.bindings.c4j_token_fn;
 import io.candle4j.bindings.candle4j_h;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.invoke.MethodHandle;
+import java.lang.invoke.MethodHandles;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -15,13 +17,16 @@ import org.jspecify.annotations.Nullable;
  * is kept, generation is told to stop, and {@link #rethrow} throws it to the caller of the
  * downcall.
  */
-final class TokenUpcall implements c4j_token_fn.Function {
+final class TokenUpcall {
+  static final MethodHandle APPLY =
+      Upcalls.method(MethodHandles.lookup(), "apply", c4j_token_fn.descriptor());
+
   private final MemorySegment stub;
   private @Nullable TokenListener listener;
   private @Nullable Throwable thrown;
 
   TokenUpcall(Arena arena) {
-    stub = c4j_token_fn.allocate(this, arena);
+    stub = Upcalls.stub(c4j_token_fn.descriptor(), APPLY, this, arena);
   }
 
   /** The function pointer. */
@@ -35,8 +40,9 @@ final class TokenUpcall implements c4j_token_fn.Function {
     this.thrown = null;
   }
 
-  @Override
-  public int apply(MemorySegment userData, int id, MemorySegment text, long length) {
+  /** Called by native code. Allocates nothing outside of the {@code try}. */
+  @SuppressWarnings("unused")
+  private int apply(long userData, int id, long text, long length) {
     try {
       if (Thread.currentThread().isInterrupted()) {
         return candle4j_h.C4J_STOP();

@@ -25,6 +25,11 @@ final class Utf8 {
     }
   }
 
+  /** Whether a text holds whole surrogate pairs only. */
+  static boolean isUnicode(String text) {
+    return StandardCharsets.UTF_8.newEncoder().canEncode(text);
+  }
+
   /** Checks a text that will be part of a larger document. */
   static String check(String name, String text) {
     encode(name, text);

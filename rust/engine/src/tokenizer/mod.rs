@@ -1,32 +1,56 @@
 //! Text to tokens and back.
 
+mod budget;
+mod steps;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokenizers::{AddedToken, Tokenizer as HfTokenizer};
+use tokenizers::{AddedToken, ModelWrapper, TokenizerImpl};
 
+use crate::deep;
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::{self, Limit};
+
+type HfTokenizer = TokenizerImpl<
+    ModelWrapper,
+    steps::Normalizers,
+    steps::PreTokenizers,
+    steps::PostProcessors,
+    steps::Decoders,
+>;
 
 /// A model's tokenizer. Any number of threads may use it at once.
 pub struct Tokenizer {
     /// Takes special tokens in the text for what they mean.
-    inner: HfTokenizer,
+    inner: Arc<HfTokenizer>,
     /// Takes them for ordinary text.
-    literal: HfTokenizer,
+    literal: Arc<HfTokenizer>,
     special: Vec<(String, u32)>,
     /// By token id: whether it stands for one raw byte, as `<0x0A>` does.
     bytes: Vec<bool>,
+    /// Bytes of the longest token.
+    longest: usize,
 }
 
-/// The most text that is encoded at once. The regular expressions of some tokenizers recurse over
-/// long runs of one character, so longer texts are refused rather than trusted to the stack.
+/// The most text that is encoded at once, and that tokens are decoded to.
 const TEXT_LIMIT: usize = 64 << 20;
+
+/// The longest text that is encoded on the caller's thread.
+const SHORT_TEXT: usize = 8 << 10;
+
+/// Time for a step of an encoding to notice that its own is over.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Bytes of all added tokens together that a tokenizer has room to normalize.
+const ADDED_TOKENS: usize = 64 << 10;
 
 impl Tokenizer {
     /// Reads a `tokenizer.json`.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::from_json(&files::name(path), &files::read(path)?)
+        Self::from_json(&files::name(path), &files::read(path, Limit::Tokenizer)?)
     }
 
     /// Parses the contents of a `tokenizer.json`; `file` names it in errors.
@@ -35,9 +59,17 @@ impl Tokenizer {
             file: file.into(),
             reason,
         };
-        // A malformed file can panic inside the parser.
-        let parsed = guarded(|| HfTokenizer::from_bytes(json).map_err(|e| e.to_string()))
-            .unwrap_or_else(|_| Err("malformed".into()));
+        // A malformed file can panic inside the parser, and recurse as deep as its JSON is nested. Added
+        // tokens are normalized there.
+        let parsed = deep::run(|| {
+            guarded(|| {
+                budget::with(ADDED_TOKENS, || {
+                    HfTokenizer::from_bytes(json).map_err(|e| e.to_string())
+                })
+                .flatten()
+            })
+            .unwrap_or_else(|_| Err("malformed".into()))
+        })?;
         let mut inner = parsed.map_err(invalid)?;
         inner
             .with_truncation(None)
@@ -62,9 +94,11 @@ impl Tokenizer {
                 *entry = true;
             }
         }
+        let longest = inner.get_vocab(true).keys().map(String::len).max();
         Ok(Self {
-            inner,
-            literal,
+            longest: longest.unwrap_or(0),
+            inner: Arc::new(inner),
+            literal: Arc::new(literal),
             special,
             bytes,
         })
@@ -98,13 +132,34 @@ impl Tokenizer {
 
     /// Decodes tokens. `skip_special` leaves special tokens out of the text.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
+        let length = self.length(ids);
+        if length > TEXT_LIMIT {
+            return Err(Error::argument(
+                "ids",
+                format!("stand for {length} bytes; at most {TEXT_LIMIT} are decoded at once"),
+            ));
+        }
         guarded(|| {
-            self.inner
-                .decode(ids, skip_special)
-                .map_err(|e| e.to_string())
+            budget::with(length, || {
+                self.inner
+                    .decode(ids, skip_special)
+                    .map_err(|e| e.to_string())
+            })
+            .flatten()
         })
         .unwrap_or_else(|_| Err("the decoder panicked".into()))
         .map_err(Error::Tokenizer)
+    }
+
+    /// Bytes of tokens in the vocabulary's own spelling; an upper bound where there are few.
+    fn length(&self, ids: &[u32]) -> usize {
+        let most = ids.len().saturating_mul(self.longest);
+        if most <= TEXT_LIMIT {
+            return most;
+        }
+        ids.iter()
+            .filter_map(|id| self.inner.id_to_token(*id))
+            .fold(0, |sum, token| sum.saturating_add(token.len()))
     }
 
     /// Whether a token stands for one raw byte of a character that has no token of its own.
@@ -118,7 +173,7 @@ impl Tokenizer {
     }
 }
 
-fn encode(tokenizer: &HfTokenizer, text: &str, add_special: bool) -> Result<Vec<u32>> {
+fn encode(tokenizer: &Arc<HfTokenizer>, text: &str, add_special: bool) -> Result<Vec<u32>> {
     if text.len() > TEXT_LIMIT {
         return Err(Error::argument(
             "text",
@@ -128,11 +183,32 @@ fn encode(tokenizer: &HfTokenizer, text: &str, add_special: bool) -> Result<Vec<
             ),
         ));
     }
+    if text.len() <= SHORT_TEXT {
+        return encode_within_budget(tokenizer, text, add_special);
+    }
+    // One search of a regular expression may take a time that grows with the square of the text, and
+    // cannot be stopped.
+    let time = budget::time(text.len());
+    let (tokenizer, text) = (tokenizer.clone(), text.to_owned());
+    deep::run_within(time + GRACE, move || {
+        encode_within_budget(&tokenizer, &text, add_special)
+    })?
+    .unwrap_or_else(|| Err(Error::Tokenizer(budget::too_slow(time))))
+}
+
+fn encode_within_budget(
+    tokenizer: &HfTokenizer,
+    text: &str,
+    add_special: bool,
+) -> Result<Vec<u32>> {
     guarded(|| {
-        tokenizer
-            .encode_fast(text, add_special)
-            .map(|encoding| encoding.get_ids().to_vec())
-            .map_err(|e| e.to_string())
+        budget::with(text.len(), || {
+            tokenizer
+                .encode_fast(text, add_special)
+                .map(|encoding| encoding.get_ids().to_vec())
+                .map_err(|e| e.to_string())
+        })
+        .flatten()
     })
     .unwrap_or_else(|_| Err("the encoder panicked".into()))
     .map_err(Error::Tokenizer)

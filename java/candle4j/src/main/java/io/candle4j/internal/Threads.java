@@ -1,0 +1,62 @@
+package io.candle4j.internal;
+
+import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
+
+/** Work on a platform thread of its own, whose stack is whole. */
+final class Threads {
+  private Threads() {}
+
+  /**
+   * Runs work on a new daemon thread and waits for it. Interrupting the caller does not end it.
+   *
+   * @param name of the thread
+   * @param work what to do
+   * @return its result
+   */
+  static <T extends @Nullable Object> T call(String name, Callable<T> work) {
+    Outcome<T> outcome = new Outcome<>(work);
+    Thread thread = Thread.ofPlatform().daemon().name(name).start(outcome);
+    boolean interrupted = false;
+    while (true) {
+      try {
+        thread.join();
+        break;
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+    return outcome.get();
+  }
+
+  private static final class Outcome<T extends @Nullable Object> implements Runnable {
+    private final Callable<T> work;
+    private @Nullable T result;
+    private @Nullable Throwable thrown;
+
+    Outcome(Callable<T> work) {
+      this.work = work;
+    }
+
+    @Override
+    public void run() {
+      try {
+        result = work.call();
+      } catch (Throwable t) {
+        thrown = t;
+      }
+    }
+
+    // What the work returned has its type; before it ran, nobody asks.
+    @SuppressWarnings("NullAway")
+    T get() {
+      if (thrown != null) {
+        Throwables.sneak(thrown);
+      }
+      return result;
+    }
+  }
+}

@@ -1,0 +1,52 @@
+package io.candle4j.internal;
+
+import io.candle4j.GenerateOptions;
+import io.candle4j.bindings.c4j_progress_fn;
+import io.candle4j.bindings.c4j_token_fn;
+import io.candle4j.bindings.candle4j_h;
+import java.lang.foreign.Arena;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Initialises what calls need for the first time, on a stack that has room for it. A class whose
+ * initialiser overflows the stack is lost for good.
+ */
+final class WarmUp {
+  private WarmUp() {}
+
+  /**
+   * Runs it.
+   *
+   * @return nothing
+   */
+  static @Nullable Void run() throws ClassNotFoundException {
+    for (Class<?> function : candle4j_h.class.getDeclaredClasses()) {
+      Class.forName(function.getName(), true, function.getClassLoader());
+    }
+    try (Arena arena = Arena.ofConfined()) {
+      Upcalls.stub(c4j_token_fn.descriptor(), TokenUpcall.APPLY, new TokenUpcall(arena), arena);
+    }
+    try (ProgressUpcall progress = new ProgressUpcall(json -> {})) {
+      Upcalls.stub(c4j_progress_fn.descriptor(), ProgressUpcall.APPLY, progress, Arena.ofAuto());
+    }
+    Requests.Options options = Requests.options(GenerateOptions.defaults());
+    Json.write(
+        new Requests.Generate(
+            0,
+            Requests.chat(List.of(io.candle4j.ChatMessage.user("x")), Map.of("x", List.of(1))),
+            options,
+            false));
+    Json.write(new Requests.Generate(0, Requests.text("x", true), options, false));
+    Json.write(new Requests.Generate(0, Requests.tokens(new int[] {1}), options, false));
+    Json.write(new Requests.Score(0, new int[] {1}, 1));
+    Json.read(
+        "{\"text\":\"\",\"token_ids\":[1],\"finish_reason\":\"STOP\",\"prompt_tokens\":1,"
+            + "\"cached_tokens\":0,\"seed\":1,\"prefill_ms\":1.5,\"decode_ms\":1.5}",
+        Results.Generated.class);
+    Json.read("{\"logprobs\":[1.5],\"top\":[]}", io.candle4j.Score.class);
+    Errors.of(candle4j_h.C4J_BUSY(), "x", "{\"x\":1}");
+    return null;
+  }
+}
