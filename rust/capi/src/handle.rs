@@ -108,6 +108,8 @@ mod tests {
             }));
             assert!(panic.is_err());
             assert_eq!(borrow(pointer).err(), Some(Error::Poisoned("counter")));
+            // What a panic cannot damage, such as cancelling, still works.
+            assert!(borrow_damaged(pointer).is_ok());
             free(pointer);
         }
         assert_eq!(DROPS.load(Ordering::Relaxed), 1);

@@ -157,8 +157,10 @@ pub enum Error {
         reason: String,
     },
     /// See [`Code::InvalidModel`]. A tensor is missing or not what the configuration says.
-    #[error("tensor {tensor}: expected {expected}, got {got}")]
+    #[error("{}tensor {tensor}: expected {expected}, got {got}", prefix(file))]
     InvalidTensor {
+        /// The file that the tensor is in, or was looked for in; empty where that is not known yet.
+        file: String,
         /// The tensor's name in the file.
         tensor: String,
         /// Shape or type that the configuration asks for.
@@ -167,8 +169,10 @@ pub enum Error {
         got: String,
     },
     /// See [`Code::UnsupportedModel`].
-    #[error("{key} = {value}: {reason}")]
+    #[error("{}{key} = {value}: {reason}", prefix(file))]
     UnsupportedModel {
+        /// The file that holds the key; empty where that is not known yet.
+        file: String,
         /// The configuration key.
         key: String,
         /// Its value as JSON text.
@@ -299,7 +303,27 @@ pub enum Error {
     },
 }
 
+/// The name of a file in front of a message, where it is known.
+fn prefix(file: &str) -> String {
+    if file.is_empty() {
+        String::new()
+    } else {
+        format!("{file}: ")
+    }
+}
+
 impl Error {
+    /// Names the files of a model in an error that does not name one yet: `settings` for keys, `weights`
+    /// for tensors.
+    pub(crate) fn in_files(mut self, settings: &str, weights: &str) -> Self {
+        match &mut self {
+            Error::UnsupportedModel { file, .. } if file.is_empty() => file.push_str(settings),
+            Error::InvalidTensor { file, .. } if file.is_empty() => file.push_str(weights),
+            _ => {}
+        }
+        self
+    }
+
     /// The stable number of this kind of failure.
     pub fn code(&self) -> Code {
         match self {
@@ -344,11 +368,16 @@ impl Error {
                 file, key, value, ..
             } => json!({ "file": file, "key": key, "value": value }),
             Error::InvalidTensor {
+                file,
                 tensor,
                 expected,
                 got,
-            } => json!({ "tensor": tensor, "expected": expected, "got": got }),
-            Error::UnsupportedModel { key, value, .. } => json!({ "key": key, "value": value }),
+            } => {
+                json!({ "file": file, "tensor": tensor, "expected": expected, "got": got })
+            }
+            Error::UnsupportedModel {
+                file, key, value, ..
+            } => json!({ "file": file, "key": key, "value": value }),
             Error::Numeric { place, .. } => json!({ "place": place }),
             Error::OutOfMemory {
                 needed, available, ..

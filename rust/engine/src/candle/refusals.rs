@@ -9,6 +9,7 @@ use crate::model::rope::RopeScaling;
 /// An error that names a key of the configuration and its value.
 pub(crate) fn refuse(key: &str, value: impl Display, reason: &str) -> Error {
     Error::UnsupportedModel {
+        file: String::new(),
         key: key.into(),
         value: value.to_string(),
         reason: reason.into(),

@@ -57,6 +57,7 @@ impl Backend {
             (None, Some(entry)) => entry,
             (None, None) => {
                 return Err(Error::InvalidTensor {
+                    file: String::new(),
                     tensor: name.into(),
                     expected: "a tensor of that name".into(),
                     got: "none".into(),

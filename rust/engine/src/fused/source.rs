@@ -147,6 +147,7 @@ impl TensorSource for FolderSource {
 /// What a source could not read or convert.
 pub(crate) fn unreadable(name: &str, error: &impl Display) -> Error {
     Error::InvalidTensor {
+        file: String::new(),
         tensor: name.into(),
         expected: "weights that can be read and converted".into(),
         got: error.to_string(),

@@ -69,6 +69,7 @@ impl GgufArchitecture {
             .ok_or_else(|| {
                 let known: Vec<&str> = ARCHITECTURES.iter().map(|a| a.name).collect();
                 Error::UnsupportedModel {
+                    file: file.name(),
                     key: KEY.into(),
                     value: name.into(),
                     reason: format!("of GGUF files, those of {} are read", known.join(", ")),
@@ -85,6 +86,7 @@ impl GgufArchitecture {
         let embedding = file.tensor("token_embd.weight")?;
         let &[vocab_size, _] = embedding.shape.as_slice() else {
             return Err(Error::InvalidTensor {
+                file: file.name(),
                 tensor: embedding.name.clone(),
                 expected: "two dimensions".into(),
                 got: format!("shape {:?}", embedding.shape),

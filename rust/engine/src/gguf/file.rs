@@ -62,6 +62,7 @@ impl GgufFile {
             let shape = info.shape.dims().to_vec();
             let dtype = info.ggml_dtype;
             let outside = |got: String| Error::InvalidTensor {
+                file: files::name(path),
                 tensor: name.clone(),
                 expected: format!("whole rows of {} inside the file", dtype_name(dtype)),
                 got,
@@ -135,6 +136,7 @@ impl GgufFile {
     /// The tensor of a name that must be there.
     pub(crate) fn tensor(&self, name: &str) -> Result<&GgufTensor> {
         self.tensors.get(name).ok_or_else(|| Error::InvalidTensor {
+            file: self.name(),
             tensor: name.into(),
             expected: "a tensor of that name".into(),
             got: "none".into(),
@@ -165,6 +167,7 @@ impl GgufFile {
             let tensor = self.tensor(&place.tensor)?;
             if tensor.shape != shape {
                 return Err(Error::InvalidTensor {
+                    file: self.name(),
                     tensor: place.tensor,
                     expected: format!("shape {shape:?}"),
                     got: format!("shape {:?}", tensor.shape),
@@ -178,6 +181,7 @@ impl GgufFile {
         {
             None => Ok(()),
             Some(tensor) => Err(Error::UnsupportedModel {
+                file: self.name(),
                 key: tensor.name.clone(),
                 value: format!("a tensor of shape {:?}", tensor.shape),
                 reason: "the model has no place for it".into(),
@@ -189,6 +193,7 @@ impl GgufFile {
     pub(crate) fn floats(&self, name: &str, len: usize) -> Result<Vec<f64>> {
         let tensor = self.tensor(name)?;
         let wrong = |got: String| Error::InvalidTensor {
+            file: self.name(),
             tensor: name.into(),
             expected: format!("{len} positive numbers of f32"),
             got,

@@ -124,6 +124,7 @@ impl<'a> LoadedView<'a> {
             .binary_search_by(|placed| placed.tensor.name.as_str().cmp(name))
             .map(|index| &self.tensors[index])
             .map_err(|_| Error::InvalidTensor {
+                file: String::new(),
                 tensor: name.into(),
                 expected: "a tensor of that name".into(),
                 got: "none".into(),

@@ -194,6 +194,7 @@ fn byte_level_parts(file: &GgufFile, vocab: Value) -> Result<Parts> {
 
 fn unsupported(key: &str, value: &str, reason: &str) -> Error {
     Error::UnsupportedModel {
+        file: String::new(),
         key: key.into(),
         value: value.into(),
         reason: reason.into(),

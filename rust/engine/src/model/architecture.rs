@@ -64,6 +64,7 @@ impl Architecture {
                 };
                 let known: Vec<&str> = ARCHITECTURES.iter().map(|a| a.name).collect();
                 Err(Error::UnsupportedModel {
+                    file: String::new(),
                     key: key.into(),
                     value: config.get(key).map_or("(missing)".into(), Value::to_string),
                     reason: format!("the known architectures are {}", known.join(", ")),

@@ -280,6 +280,7 @@ impl<'a> ConfigFile<'a> {
     /// An error about a value that may be right, but that is not computed here.
     pub fn unsupported(&self, key: &str, reason: impl Into<String>) -> Error {
         Error::UnsupportedModel {
+            file: self.file.into(),
             key: self.full(key),
             value: self.json(key),
             reason: reason.into(),

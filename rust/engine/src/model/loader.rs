@@ -162,6 +162,17 @@ impl Model {
     /// for what is missing or damaged, [`Error::UnsupportedModel`] for what would not be computed
     /// rightly, [`Error::OutOfMemory`] and [`Error::DeviceUnavailable`].
     pub fn load(path: &Path, options: &LoadOptions) -> Result<Self> {
+        Self::load_files(path, options).map_err(|error| {
+            if path.is_file() {
+                let name = files::name(path);
+                error.in_files(&name, &name)
+            } else {
+                error.in_files("config.json", "model.safetensors")
+            }
+        })
+    }
+
+    fn load_files(path: &Path, options: &LoadOptions) -> Result<Self> {
         let start = Instant::now();
         runtime::start()?;
         let files = Files::open(path)?;

@@ -92,7 +92,14 @@ impl Weights {
                 file: files::name(index),
                 reason: format!("shard name {shard:?}: {reason}"),
             })?;
-            weights.add_file(&folder.join(shard))?;
+            let path = folder.join(shard);
+            if !path.is_file() {
+                return Err(Error::InvalidFile {
+                    file: files::name(index),
+                    reason: format!("names the file {shard:?}, which is not there"),
+                });
+            }
+            weights.add_file(&path)?;
         }
         for (tensor, shard) in &weight_map {
             let holder = weights
@@ -101,6 +108,7 @@ impl Weights {
                 .map(|entry| files::name(&weights.files[entry.file].0));
             if holder.as_deref() != Some(files::name(Path::new(shard)).as_str()) {
                 return Err(Error::InvalidTensor {
+                    file: files::name(index),
                     tensor: tensor.clone(),
                     expected: format!("in {shard}, as the index says"),
                     got: holder.map_or("no such tensor".into(), |h| format!("in {h}")),
@@ -140,6 +148,7 @@ impl Weights {
         for (name, info) in entries {
             let (start, end) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
             let wrong = |expected: String, got: String| Error::InvalidTensor {
+                file: files::name(path),
                 tensor: name.clone(),
                 expected,
                 got,
@@ -178,6 +187,7 @@ impl Weights {
             };
             if self.tensors.insert(name.clone(), entry).is_some() {
                 return Err(Error::InvalidTensor {
+                    file: files::name(path),
                     tensor: name,
                     expected: "one tensor of that name".into(),
                     got: "several".into(),
@@ -188,6 +198,7 @@ impl Weights {
         for pair in ranges.windows(2) {
             if pair[1].0 < pair[0].1 {
                 return Err(Error::InvalidTensor {
+                    file: files::name(path),
                     tensor: pair[1].2.clone(),
                     expected: "bytes of its own".into(),
                     got: format!("bytes that overlap those of {}", pair[0].2),
@@ -223,6 +234,7 @@ impl Weights {
     /// Splits a tensor of shape experts × rows × columns by expert, and its rows among `parts`.
     fn split(&mut self, name: &str, prefix: &str, parts: &[&str]) -> Result<()> {
         let wrong = |got: String| Error::InvalidTensor {
+            file: String::new(),
             tensor: name.into(),
             expected: format!("experts × {} × columns", parts.join(" and ")),
             got,
@@ -296,6 +308,7 @@ impl Weights {
     /// The description of a tensor that must be there with exactly this shape.
     pub fn expect(&self, name: &str, shape: &[usize]) -> Result<&TensorEntry> {
         let wrong = |got: String| Error::InvalidTensor {
+            file: String::new(),
             tensor: name.into(),
             expected: format!("shape {shape:?}"),
             got,

@@ -395,7 +395,7 @@ fn tensors_missing_or_misshapen_are_named() {
         *tensor = tensor.t().unwrap().contiguous().unwrap();
     });
     assert!(
-        matches!(&misshapen, Error::InvalidTensor { tensor, expected, got }
+        matches!(&misshapen, Error::InvalidTensor { tensor, expected, got, .. }
             if tensor == NAME && expected == "shape [64, 32]" && got == "shape [32, 64]"),
         "{misshapen}"
     );

@@ -56,8 +56,8 @@ fn tensors_missing_misshapen_or_of_odd_types_are_named() {
         });
     });
     assert!(
-        matches!(&misshapen, Error::InvalidTensor { tensor, expected, got }
-            if tensor == NAME && expected == "shape [64, 32]" && got == "shape [32, 64]"),
+        matches!(&misshapen, Error::InvalidTensor { file, tensor, expected, got }
+            if file == "model.safetensors" && tensor == NAME && expected == "shape [64, 32]" && got == "shape [32, 64]"),
         "{misshapen}"
     );
     let integers = error_of("llama-plain", |c| {

@@ -1,7 +1,9 @@
 package io.candle4j;
 
 import io.candle4j.internal.NativeModel;
+import io.candle4j.internal.NativeRuntime;
 import io.candle4j.internal.NativeTokenizer;
+import io.candle4j.internal.StackGuard;
 import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
 import java.nio.file.Path;
@@ -314,6 +316,8 @@ public final class CandleModel implements AutoCloseable {
      * @throws NativeLibraryException when there is no native library
      */
     public CandleModel load() {
+      NativeRuntime.library();
+      StackGuard.check();
       Path path = resolve();
       return new CandleModel(
           NativeModel.load(

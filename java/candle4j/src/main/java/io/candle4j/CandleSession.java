@@ -2,6 +2,7 @@ package io.candle4j;
 
 import io.candle4j.internal.NativeSession;
 import io.candle4j.internal.NativeSession.Prompt;
+import io.candle4j.internal.StackGuard;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -244,6 +245,7 @@ public final class CandleSession implements AutoCloseable {
   }
 
   private TokenStream stream(Prompt prompt, GenerateOptions options) {
+    StackGuard.check();
     Objects.requireNonNull(options, "options");
     long number = session.nextCall();
     return new TokenStream(
@@ -272,6 +274,7 @@ public final class CandleSession implements AutoCloseable {
    */
   public CompletableFuture<Generation> generateAsync(
       String prompt, GenerateOptions options, @Nullable TokenListener listener) {
+    StackGuard.check();
     Prompt text = text(prompt, options);
     long number = session.nextCall();
     return Worker.start(

@@ -1,5 +1,6 @@
 package io.candle4j;
 
+import io.candle4j.internal.StackGuard;
 import java.util.Iterator;
 import java.util.NoSuchElementException;
 import java.util.Objects;
@@ -36,11 +37,16 @@ import org.jspecify.annotations.Nullable;
 public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>, AutoCloseable {
   private static final int AHEAD = 64;
 
+  /** Thrown into a generation that could not be cancelled; made beforehand. */
+  private static final CancellationException ABANDONED =
+      new CancellationException("the stream was closed");
+
   private final BlockingQueue<Event> queue = new ArrayBlockingQueue<>(AHEAD);
   private final AtomicBoolean taken = new AtomicBoolean();
   private final AtomicBoolean closed = new AtomicBoolean();
   private final Runnable stop;
   private final Thread producer;
+  private volatile boolean abandoned;
   private volatile @Nullable Generation result;
   private volatile @Nullable Throwable failure;
 
@@ -62,12 +68,17 @@ public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>
     } catch (Throwable t) {
       failure = t;
     } finally {
-      offer(new Event.End());
+      if (!abandoned) {
+        offer(new Event.End());
+      }
     }
   }
 
   /** Waits for room, unless nobody reads any more. */
   private void offer(Event event) {
+    if (abandoned) {
+      throw ABANDONED;
+    }
     try {
       while (!closed.get() && !queue.offer(event, 100, TimeUnit.MILLISECONDS)) {
         // Full: wait on, and look whether the reader has left.
@@ -96,6 +107,7 @@ public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>
    * @throws IllegalStateException when the tokens are read already
    */
   public Stream<Token> stream() {
+    StackGuard.check();
     Spliterator<Token> tokens =
         Spliterators.spliteratorUnknownSize(
             iterator(), Spliterator.ORDERED | Spliterator.NONNULL | Spliterator.IMMUTABLE);
@@ -108,6 +120,7 @@ public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>
    */
   @Override
   public void subscribe(Flow.Subscriber<? super Token> subscriber) {
+    StackGuard.check();
     Objects.requireNonNull(subscriber, "subscriber");
     if (!taken.compareAndSet(false, true)) {
       subscriber.onSubscribe(new Rejected());
@@ -124,6 +137,7 @@ public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>
    * @throws CancellationException when the stream was closed before the end
    */
   public Generation result() {
+    StackGuard.check();
     if (taken.compareAndSet(false, true)) {
       new Tokens().forEachRemaining(token -> {});
     }
@@ -142,8 +156,14 @@ public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>
    */
   @Override
   public void close() {
+    StackGuard.check();
     if (closed.compareAndSet(false, true)) {
-      stop.run();
+      try {
+        stop.run();
+      } catch (Throwable t) {
+        // With a full heap or a full stack, nothing can be called: the next token ends it.
+        abandoned = true;
+      }
       queue.clear();
     }
     if (Thread.currentThread() != producer) {

@@ -43,6 +43,10 @@ public final class Survival {
     List<Case> cases = new ArrayList<>();
     cases.addAll(ThreadPrograms.CASES);
     cases.addAll(ExitPrograms.CASES);
+    cases.addAll(InputPrograms.CASES);
+    cases.addAll(MemoryPrograms.CASES);
+    cases.addAll(ClosingPrograms.CASES);
+    cases.addAll(MutationPrograms.CASES);
     return cases;
   }
 

@@ -33,11 +33,16 @@ final class Json {
    *     which it names by its place
    */
   static byte[] write(Object value) {
+    // Jackson takes a stack that overflows for a value that cannot be written.
+    StackGuard.check();
     try {
       byte[] json = MAPPER.writeValueAsBytes(value);
       checkSurrogates(json);
       return json;
     } catch (JacksonException e) {
+      if (e.getCause() instanceof StackOverflowError overflow) {
+        throw overflow;
+      }
       throw new IllegalArgumentException("not expressible as JSON: " + e.getOriginalMessage(), e);
     }
   }

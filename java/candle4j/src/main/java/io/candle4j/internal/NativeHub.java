@@ -111,6 +111,7 @@ public final class NativeHub implements AutoCloseable {
    * @return where it lies
    */
   public Snapshot fetch(String id, boolean update, @Nullable ProgressListener listener) {
+    StackGuard.check();
     byte[] request = Json.write(new FetchRequest(Utf8.check("id", id), update));
     return handle.call(hub -> {
       try (Call call = new Call();
@@ -142,6 +143,7 @@ public final class NativeHub implements AutoCloseable {
    * @return the models in it
    */
   public List<CachedModel> list() {
+    StackGuard.check();
     return handle.call(hub -> {
       try (Call call = new Call()) {
         call.check(c4j_hub_list(hub, call.buffer(), call.error()));
@@ -169,6 +171,7 @@ public final class NativeHub implements AutoCloseable {
    * @return what was reclaimed
    */
   public RemovedModel remove(String id) {
+    StackGuard.check();
     byte[] bytes = Utf8.encode("id", id);
     return handle.call(hub -> {
       try (Call call = new Call()) {
@@ -188,6 +191,7 @@ public final class NativeHub implements AutoCloseable {
    * @return what was found
    */
   public VerifiedModel verify(String id, @Nullable ProgressListener listener) {
+    StackGuard.check();
     byte[] bytes = Utf8.encode("id", id);
     return handle.call(hub -> {
       try (Call call = new Call();

@@ -75,6 +75,7 @@ public final class NativeModel implements AutoCloseable {
    * @return the description
    */
   public ModelInfo describe() {
+    StackGuard.check();
     return handle.call(model -> {
       try (Call call = new Call()) {
         call.check(c4j_model_describe(model, call.buffer(), call.error()));
@@ -93,6 +94,8 @@ public final class NativeModel implements AutoCloseable {
    */
   public String renderChat(
       List<ChatMessage> messages, boolean generationPrompt, Map<String, Object> variables) {
+    StackGuard.check();
+    Utf8.checkNames("variables", variables);
     byte[] request =
         Json.write(new Requests.Render(Requests.messages(messages), generationPrompt, variables));
     return handle.call(model -> {
@@ -111,6 +114,7 @@ public final class NativeModel implements AutoCloseable {
    * @return the session
    */
   public NativeSession newSession() {
+    StackGuard.check();
     return handle.call(model -> {
       try (Call call = new Call()) {
         MemorySegment place = call.handlePlace();
@@ -126,6 +130,7 @@ public final class NativeModel implements AutoCloseable {
    * @return a handle of its own
    */
   public NativeTokenizer tokenizer() {
+    StackGuard.check();
     return handle.call(model -> {
       try (Call call = new Call()) {
         MemorySegment place = call.handlePlace();
@@ -149,6 +154,7 @@ public final class NativeModel implements AutoCloseable {
       GenerateOptions options,
       @Nullable Integer parallel,
       @Nullable BatchListener listener) {
+    StackGuard.check();
     List<Requests.Generate> requests = new ArrayList<>();
     Requests.Options shared = Requests.options(options);
     for (String prompt : prompts) {

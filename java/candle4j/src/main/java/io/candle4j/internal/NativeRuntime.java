@@ -1,5 +1,6 @@
 package io.candle4j.internal;
 
+import io.candle4j.GenerateOptions;
 import io.candle4j.NativeLibraryException;
 import io.candle4j.bindings.candle4j_h;
 import java.lang.System.Logger.Level;
@@ -40,8 +41,9 @@ public final class NativeRuntime {
     // its own when it is first asked for, and from then on programs that it starts do not see them.
     var unused = System.getenv();
     Path library = NativeLoader.load();
-    // Every later call begins with this one.
+    // Every later call begins with this one, and callers use these before.
     StackGuard.check();
+    GenerateOptions.defaults();
     return library;
   }
 

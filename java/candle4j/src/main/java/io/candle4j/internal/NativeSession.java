@@ -104,6 +104,7 @@ public final class NativeSession implements AutoCloseable {
       GenerateOptions options,
       boolean prepare,
       @Nullable TokenListener listener) {
+    StackGuard.check();
     byte[] request =
         Json.write(
             new Requests.Generate(number, prompt.prompt, Requests.options(options), prepare));
@@ -138,6 +139,7 @@ public final class NativeSession implements AutoCloseable {
    * @return the score
    */
   public Score score(int[] tokens, int top) {
+    StackGuard.check();
     long number = nextCall();
     byte[] request = Json.write(new Requests.Score(number, tokens, top));
     return exclusively(
@@ -158,6 +160,7 @@ public final class NativeSession implements AutoCloseable {
    * @return the session
    */
   public NativeSession fork() {
+    StackGuard.check();
     return exclusively(
         nextCall(),
         session -> {
@@ -171,6 +174,7 @@ public final class NativeSession implements AutoCloseable {
 
   /** Empties the KV cache. */
   public void clear() {
+    StackGuard.check();
     exclusively(
         nextCall(),
         session -> {
@@ -183,6 +187,7 @@ public final class NativeSession implements AutoCloseable {
 
   /** Cancels the call under way, if there is one. */
   public void cancel() {
+    StackGuard.check();
     Long number = running.get();
     if (number != null) {
       cancel(number);
@@ -195,6 +200,7 @@ public final class NativeSession implements AutoCloseable {
    * @param number the number
    */
   public void cancel(long number) {
+    StackGuard.check();
     handle.call(session -> {
       cancel(session, number);
       return null;
@@ -202,9 +208,8 @@ public final class NativeSession implements AutoCloseable {
   }
 
   private static void cancel(MemorySegment session, long number) {
-    try (Call call = new Call()) {
-      call.check(c4j_session_cancel(session, number, call.error()));
-    }
+    // Fails for no handle that is valid, so nobody looks at an error.
+    c4j_session_cancel(session, number, MemorySegment.NULL);
   }
 
   private <T extends @Nullable Object> T exclusively(

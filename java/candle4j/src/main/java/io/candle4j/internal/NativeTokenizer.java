@@ -39,6 +39,7 @@ public final class NativeTokenizer implements AutoCloseable {
    * @return ids
    */
   public int[] encode(String text, boolean addSpecial) {
+    StackGuard.check();
     byte[] bytes = Utf8.encode("text", text);
     return handle.call(tokenizer -> {
       try (Call call = new Call()) {
@@ -63,6 +64,7 @@ public final class NativeTokenizer implements AutoCloseable {
    * @return the text
    */
   public String decode(int[] ids, boolean skipSpecial) {
+    StackGuard.check();
     return handle.call(tokenizer -> {
       try (Call call = new Call()) {
         call.check(

@@ -54,6 +54,7 @@ final class Requests {
   }
 
   static Prompt chat(List<ChatMessage> messages, Map<String, Object> variables) {
+    Utf8.checkNames("variables", variables);
     return new Prompt(null, null, new Chat(messages(messages), variables));
   }
 
@@ -81,6 +82,7 @@ final class Requests {
       if (message.content() != null) {
         keys.put("content", Utf8.check("content", message.content()));
       }
+      Utf8.checkNames("messages[" + list.size() + "]", message.more());
       keys.putAll(message.more());
       list.add(keys);
     }

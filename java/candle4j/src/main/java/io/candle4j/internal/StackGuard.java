@@ -6,10 +6,13 @@ import io.candle4j.bindings.candle4j_h;
  * Makes sure that a call has the stack that it needs, before it changes anything.
  *
  * <p>A {@link StackOverflowError} in the middle of a call would leave locks held and handles busy,
- * and one between native code and a callback ends the JVM. So it is thrown here, where nothing has
- * happened yet.
+ * one while a class or a lambda is linked makes that unusable for good, and one between native code
+ * and a callback ends the JVM. So it is thrown here, where nothing has happened yet: at the
+ * beginning of every method that makes a lambda or calls native code.
+ *
+ * <p>This class itself links nothing late: no lambda, no concatenation of strings.
  */
-final class StackGuard {
+public final class StackGuard {
   /**
    * Bytes that a call needs on the stack: 64 KiB of native code, what the JVM keeps free below Java
    * code (about 96 KiB in a callback, when native code has used little), and the frames of this
@@ -20,26 +23,39 @@ final class StackGuard {
   /** Bytes that a first call may need, which links methods and loads classes. */
   private static final long NEEDED_FIRST = 512 << 10;
 
+  private static final WarmUp WARM_UP = new WarmUp();
+
   private static volatile boolean warm;
 
   private StackGuard() {}
 
   /**
-   * Checks the stack of the calling thread.
+   * Checks the stack of the calling thread. The library is loaded.
    *
    * @throws StackOverflowError if too little is left
    */
-  static void check() {
-    long left = candle4j_h.c4j_stack_remaining();
+  public static void check() {
+    long left = remaining();
     if (left < NEEDED_FIRST) {
       if (!warm) {
-        Threads.call("candle4j-warm-up", WarmUp::run);
+        Threads.call("candle4j-warm-up", WARM_UP);
         warm = true;
       }
       if (left < NEEDED) {
-        throw new StackOverflowError(
-            "candle4j needs " + NEEDED + " bytes of stack, " + left + " are left");
+        throw new StackOverflowError("too little stack is left for a call of candle4j");
       }
+    }
+  }
+
+  /** The generated method wraps what overflows inside of it. */
+  private static long remaining() {
+    try {
+      return candle4j_h.c4j_stack_remaining();
+    } catch (AssertionError e) {
+      if (e.getCause() instanceof StackOverflowError overflow) {
+        throw overflow;
+      }
+      throw e;
     }
   }
 }

@@ -5,6 +5,9 @@ import org.jspecify.annotations.Nullable;
 
 /** Work on a platform thread of its own, whose stack is whole. */
 final class Threads {
+  /** Bytes, whatever the JVM's default is. */
+  private static final long STACK_SIZE = 2 << 20;
+
   private Threads() {}
 
   /**
@@ -16,7 +19,7 @@ final class Threads {
    */
   static <T extends @Nullable Object> T call(String name, Callable<T> work) {
     Outcome<T> outcome = new Outcome<>(work);
-    Thread thread = Thread.ofPlatform().daemon().name(name).start(outcome);
+    Thread thread = Thread.ofPlatform().daemon().name(name).stackSize(STACK_SIZE).start(outcome);
     boolean interrupted = false;
     while (true) {
       try {

@@ -7,23 +7,18 @@ import io.candle4j.bindings.candle4j_h;
 import java.lang.foreign.Arena;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 
 /**
  * Initialises what calls need for the first time, on a stack that has room for it. A class whose
  * initialiser overflows the stack is lost for good.
  */
-final class WarmUp {
-  private WarmUp() {}
-
-  /**
-   * Runs it.
-   *
-   * @return nothing
-   */
-  static @Nullable Void run() throws ClassNotFoundException {
+final class WarmUp implements Callable<@Nullable Void> {
+  @Override
+  public @Nullable Void call() throws ClassNotFoundException {
     for (Class<?> function : candle4j_h.class.getDeclaredClasses()) {
-      Class.forName(function.getName(), true, function.getClassLoader());
+      initialise(function);
     }
     try (Arena arena = Arena.ofConfined()) {
       Upcalls.stub(c4j_token_fn.descriptor(), TokenUpcall.APPLY, new TokenUpcall(arena), arena);
@@ -48,5 +43,9 @@ final class WarmUp {
     Json.read("{\"logprobs\":[1.5],\"top\":[]}", io.candle4j.Score.class);
     Errors.of(candle4j_h.C4J_BUSY(), "x", "{\"x\":1}");
     return null;
+  }
+
+  private static void initialise(Class<?> type) throws ClassNotFoundException {
+    Class.forName(type.getName(), true, type.getClassLoader());
   }
 }

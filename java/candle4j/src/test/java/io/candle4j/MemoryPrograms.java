@@ -1,0 +1,255 @@
+package io.candle4j;
+
+import static io.candle4j.Survival.check;
+import static io.candle4j.Survival.fails;
+
+import io.candle4j.Survival.Case;
+import java.util.ArrayList;
+import java.util.List;
+
+/** A Java heap that is full, and stacks that are nearly used up. */
+final class MemoryPrograms {
+  static final List<Case> CASES =
+      List.of(
+          new Case("aListenerFillsTheHeapG1", MemoryPrograms::fullHeap, "-Xmx32m", "-XX:+UseG1GC"),
+          new Case(
+              "aListenerFillsTheHeapSerial",
+              MemoryPrograms::fullHeap,
+              "-Xmx32m",
+              "-XX:+UseSerialGC"),
+          new Case("aProgressListenerFillsTheHeap", MemoryPrograms::fullHeapInProgress, "-Xmx32m"),
+          new Case("aStreamsReaderFillsTheHeap", MemoryPrograms::fullHeapInStream, "-Xmx32m"),
+          new Case("callsNearTheEndOfTheStack", MemoryPrograms::overflow),
+          new Case("callsNearTheEndOfASmallStack", MemoryPrograms::overflow, "-Xss300k"),
+          new Case("firstCallNearTheEndOfTheStack", MemoryPrograms::firstCall),
+          new Case("interpretedCallsNearTheEndOfTheStack", MemoryPrograms::overflow, "-Xint"),
+          new Case("aListenerOverflows", MemoryPrograms::listenerOverflows),
+          new Case("threadsOf256Kilobytes", MemoryPrograms::smallThreads));
+
+  private MemoryPrograms() {}
+
+  private static void fullHeap() throws Exception {
+    try (CandleModel model = Golden.load(Survival.MODEL);
+        CandleSession session = model.newSession()) {
+      for (int round = 0; round < 5; round++) {
+        List<Object> full = new ArrayList<>();
+        OutOfMemoryError error =
+            fails(
+                () ->
+                    session.generate(
+                        Golden.prompt(Survival.MODEL), Golden.greedy(400), token -> fill(full)),
+                OutOfMemoryError.class);
+        full.clear();
+        check(error.getMessage() != null, "no message");
+        Survival.golden(session, Survival.MODEL);
+      }
+      // The heap is full already, and stays so from call to call.
+      List<Object> full = new ArrayList<>();
+      OutOfMemoryError[] errors = new OutOfMemoryError[20];
+      for (int i = 0; i < errors.length; i++) {
+        try {
+          fill(full);
+        } catch (OutOfMemoryError e) {
+          errors[i] = e;
+        }
+        try {
+          session.generate(Golden.prompt(Survival.MODEL), Golden.greedy(50), token -> fill(full));
+        } catch (OutOfMemoryError e) {
+          errors[i] = e;
+        }
+      }
+      full.clear();
+      Survival.golden(session, Survival.MODEL);
+    }
+  }
+
+  /** To the last byte: large pieces first, then ever smaller ones. */
+  private static void fill(List<Object> list) {
+    OutOfMemoryError last = null;
+    for (int size = 1 << 20; size >= 8; size /= 2) {
+      try {
+        while (true) {
+          list.add(new byte[size]);
+        }
+      } catch (OutOfMemoryError e) {
+        last = e;
+      }
+    }
+    if (last != null) {
+      throw last;
+    }
+  }
+
+  private static void fullHeapInProgress() throws Exception {
+    try (CandleModel model = Golden.load(Survival.MODEL)) {
+      List<String> prompts = java.util.Collections.nCopies(20, "a b c");
+      for (int round = 0; round < 3; round++) {
+        List<Object> full = new ArrayList<>();
+        fails(
+            () ->
+                model.generateAll(
+                    prompts, Golden.greedy(20), 2, (index, done, total) -> fill(full)),
+            OutOfMemoryError.class);
+        full.clear();
+        check(model.generateAll(prompts, Golden.greedy(2)).size() == 20, "batch");
+      }
+    }
+  }
+
+  private static void fullHeapInStream() throws Exception {
+    try (CandleModel model = Golden.load(Survival.MODEL);
+        CandleSession session = model.newSession()) {
+      List<Object> full = new ArrayList<>();
+      fails(
+          () -> {
+            try (TokenStream stream =
+                session.stream(Golden.prompt(Survival.MODEL), Golden.greedy(200))) {
+              for (Token token : stream) {
+                check(token.id() >= 0, "id");
+                fill(full);
+              }
+            }
+          },
+          OutOfMemoryError.class);
+      full.clear();
+      Survival.golden(session, Survival.MODEL);
+    }
+  }
+
+  /** What to call at every depth near the end. */
+  private static List<Runnable> calls(CandleModel model, CandleSession session) {
+    int[] prompt = Golden.prompt(Survival.MODEL);
+    List<ChatMessage> hi = List.of(ChatMessage.user("Hi"));
+    return List.of(
+        () -> session.generate(prompt, Golden.greedy(2)),
+        () -> session.generate(prompt, Golden.greedy(2), token -> {}),
+        () -> session.score(prompt, 2),
+        () -> model.tokenizer().encode("some text"),
+        () -> model.tokenizer().decode(prompt),
+        () -> model.applyChatTemplate(hi, true),
+        () -> model.info(),
+        () -> session.fork().close(),
+        () -> model.newSession().close(),
+        () -> session.stream(prompt, Golden.greedy(2)).close(),
+        () -> session.generateAsync("x", Golden.greedy(2)).join(),
+        () -> model.generateAll(List.of("a"), Golden.greedy(1)),
+        session::cancel,
+        session::reset,
+        () -> Golden.load(Survival.MODEL).close());
+  }
+
+  private static void overflow() throws Exception {
+    try (CandleModel model = Golden.load(Survival.MODEL);
+        CandleSession session = model.newSession()) {
+      for (Runnable call : calls(model, session)) {
+        int[] overflows = new int[1];
+        recurse(call, overflows);
+        check(overflows[0] > 0, "no overflow");
+        Survival.golden(session, Survival.MODEL);
+        check(model.tokenizer().encode("x").length > 0, "encode");
+        check(!model.applyChatTemplate(List.of(ChatMessage.user("x")), true).isEmpty(), "template");
+      }
+      // The deepest place calls too, and its handler again.
+      for (Runnable call : calls(model, session)) {
+        toTheEnd(call);
+        Survival.golden(session, Survival.MODEL);
+      }
+    }
+  }
+
+  /** Goes to the end of the stack, and calls at each depth on the way back, until a call fits. */
+  private static boolean recurse(Runnable call, int[] overflows) {
+    boolean done;
+    try {
+      done = recurse(call, overflows);
+    } catch (StackOverflowError e) {
+      done = false;
+    }
+    if (done) {
+      return true;
+    }
+    try {
+      call.run();
+      return true;
+    } catch (StackOverflowError e) {
+      overflows[0]++;
+      return false;
+    }
+  }
+
+  private static void toTheEnd(Runnable call) {
+    try {
+      toTheEnd(call);
+    } catch (StackOverflowError e) {
+      try {
+        call.run();
+      } catch (StackOverflowError again) {
+        // As deep as this there is no room.
+        throw again;
+      }
+    }
+  }
+
+  private static void firstCall() throws Exception {
+    int[] overflows = new int[1];
+    recurse(
+        () -> {
+          try (CandleModel model = Golden.load(Survival.MODEL);
+              CandleSession session = model.newSession()) {
+            session.generate(Golden.prompt(Survival.MODEL), Golden.greedy(2), token -> {});
+          }
+        },
+        overflows);
+    check(overflows[0] > 0, "no overflow");
+  }
+
+  private static int endless(int depth) {
+    return endless(depth + 1) + 1;
+  }
+
+  private static void listenerOverflows() throws Exception {
+    try (CandleModel model = Golden.load(Survival.MODEL);
+        CandleSession session = model.newSession();
+        CandleSession other = model.newSession()) {
+      for (int i = 0; i < 20; i++) {
+        fails(
+            () ->
+                session.generate(
+                    Golden.prompt(Survival.MODEL), Golden.greedy(20), token -> endless(0)),
+            StackOverflowError.class);
+        Survival.golden(session, Survival.MODEL);
+        // From inside the listener, at the end of its stack, another session.
+        session.generate(
+            Golden.prompt(Survival.MODEL),
+            Golden.greedy(2),
+            token ->
+                recurse(
+                    () -> other.generate(Golden.prompt(Survival.MODEL), Golden.greedy(2)),
+                    new int[1]));
+        Survival.golden(session, Survival.MODEL);
+        Survival.golden(other, Survival.MODEL);
+      }
+    }
+  }
+
+  private static void smallThreads() throws Exception {
+    Throwable[] thrown = new Throwable[1];
+    for (int i = 0; i < 10; i++) {
+      Thread thread =
+          new Thread(
+              null,
+              () -> {
+                try {
+                  Survival.golden();
+                } catch (Throwable t) {
+                  thrown[0] = t;
+                }
+              },
+              "small",
+              256 << 10);
+      thread.start();
+      thread.join();
+      check(thrown[0] == null, String.valueOf(thrown[0]));
+    }
+  }
+}
