@@ -4,6 +4,8 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
+
 use crate::error::{Error, Result};
 
 /// The most bytes of a kind of file that is read whole, so that a damaged or hostile one is refused
@@ -76,6 +78,67 @@ fn read_whole(path: &Path, metadata: &Metadata, limit: Limit) -> Result<Vec<u8>>
         return Err(too_large(bytes.len() as u64));
     }
     Ok(bytes)
+}
+
+/// Reads a whole JSON document.
+///
+/// # Errors
+/// As [`read`], and [`Error::InvalidFile`] for what is no such document, which says what it is instead
+/// where that can be told.
+pub(crate) fn json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
+    // Some editors put a mark in front.
+    let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    serde_json::from_slice(text).map_err(|e| Error::InvalidFile {
+        file: name(path),
+        reason: match other_format(bytes) {
+            Some(kind) => format!("is {kind} and no JSON document"),
+            None => e.to_string(),
+        },
+    })
+}
+
+/// What a file is, judged by its first bytes, when it is none of the kind that begins with `magic`.
+pub(crate) fn other_kind(path: &Path, file: &File, magic: &[u8]) -> Result<Option<&'static str>> {
+    let mut head = [0; 64];
+    let size = file.metadata().map_err(|e| Error::io(path, &e))?.len();
+    let length = (size as usize).min(head.len());
+    file.read_at(path, 0, &mut head[..length])?;
+    let head = &head[..length];
+    Ok(if !magic.is_empty() && head.starts_with(magic) {
+        None
+    } else {
+        other_format(head)
+    })
+}
+
+/// What bytes are the beginning of, of what is often found in the place of something else.
+fn other_format(bytes: &[u8]) -> Option<&'static str> {
+    let text = bytes.trim_ascii_start();
+    let is_html = || {
+        [&b"<!doctype"[..], b"<html"].iter().any(|tag| {
+            text.get(..tag.len())
+                .is_some_and(|head| head.eq_ignore_ascii_case(tag))
+        })
+    };
+    if bytes.is_empty() {
+        Some("empty")
+    } else if bytes.starts_with(b"version https://git-lfs") {
+        Some("a Git LFS pointer (its contents were not fetched: run git lfs pull)")
+    } else if is_html() {
+        Some("an HTML page (the download was answered with one)")
+    } else if bytes.starts_with(b"GGUF") {
+        Some("a GGUF file")
+    } else if bytes.starts_with(b"PK\x03\x04") {
+        Some("a ZIP archive, as PyTorch saves weights")
+    } else if bytes.starts_with(b"\x1F\x8B") {
+        Some("a gzip archive")
+    } else if bytes.get(8) == Some(&b'{') && bytes[..8].last() == Some(&0) {
+        Some("a safetensors file")
+    } else if bytes.iter().all(|byte| *byte == 0) {
+        Some("nothing but zeros (the download was not finished)")
+    } else {
+        None
+    }
 }
 
 /// The last part of a path, as it stands in messages.

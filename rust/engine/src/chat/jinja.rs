@@ -25,11 +25,17 @@ pub(super) fn environment(name: &'static str, source: &str) -> Result<Environmen
         .trim_blocks(true)
         .lstrip_blocks(true)
         .build()?;
-    let source = limits::guard_namespaces(source, &syntax)?;
+    let guard = limits::Guard::new();
+    let source = guard.apply(source, &syntax)?;
     environment.set_syntax(syntax);
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
     environment.set_unknown_method_callback(limits::method);
-    environment.add_function(limits::BOUNDED, limits::bounded);
+    environment.set_recursion_limit(limits::RECURSION);
+    environment.add_function(guard.bounded.clone(), limits::bounded);
+    environment.add_function(guard.counted.clone(), limits::counted);
+    // A block of text that goes through filters takes them as its last.
+    environment.add_filter(guard.bounded, limits::bounded);
+    environment.add_filter(guard.counted, limits::counted);
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", strftime_now);
     environment.add_filter("tojson", to_json);
@@ -44,8 +50,10 @@ fn raise_exception(message: String) -> Result<String, Error> {
 /// Today, in the way that templates ask for it; local time is not known here, so it is UTC.
 fn strftime_now(format: &str) -> Result<String, Error> {
     let mut text = String::new();
-    write!(text, "{}", chrono::Utc::now().format(format))
-        .map_err(|_| limits::refused(format!("strftime_now: {format:?} is no format of a time")))?;
+    write!(text, "{}", chrono::Utc::now().format(format)).map_err(|_| {
+        let format: String = format.chars().take(100).collect();
+        limits::refused(format!("strftime_now: {format:?} is no format of a time"))
+    })?;
     Ok(text)
 }
 

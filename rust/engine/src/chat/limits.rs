@@ -2,13 +2,12 @@
 //! its values, and whatever walks a value recurses as deep as the value is nested.
 //!
 //! minijinja counts steps, bytes and items (its *fuel*). Three things it leaves to us: the size of the
-//! template, since its compiler recurses over long expressions; values that are put into a namespace,
-//! the only place where loops can build nested or circular ones; and methods of Python's that multiply
-//! the length of a string.
+//! template, since its compiler recurses over long expressions; values that hold others many times, or
+//! themselves by way of a namespace; and methods of Python's that multiply the length of a string.
 
 use minijinja::machinery::{Span, Token, tokenize};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::ValueKind;
+use minijinja::value::{Tuple, ValueKind};
 use minijinja::{Error, ErrorKind, State, Value};
 
 /// Most bytes of a template. With the stack of [`crate::deep`], any nesting of that length compiles.
@@ -37,102 +36,249 @@ pub(super) const BYTES_A_FUEL: usize = 64;
 /// Most characters that one number in a format string may ask for.
 const WIDEST_FIELD: usize = 10_000;
 
-/// What templates call [`bounded`] by, which only [`guard_namespaces`] writes.
-pub(super) const BOUNDED: &str = "candle4j_bounded";
+/// Most of minijinja's recursion: some thirty calls of macros inside one another.
+pub(super) const RECURSION: usize = 200;
 
 /// Fuel for rendering messages and variables of so many bytes.
 pub(super) fn fuel(bytes: usize) -> u64 {
     LEAST_FUEL.saturating_add(FUEL_A_BYTE.saturating_mul(bytes as u64))
 }
 
-/// Puts a call of [`bounded`] around each value that a template assigns to an attribute of a
-/// namespace: `{% set ns.x = value %}`. Lines stay where they are. A template that cannot be read is
-/// returned as it is, for the parser to say what is wrong.
-///
-/// # Errors
-/// For a tag of too many words and signs.
-pub(super) fn guard_namespaces(source: &str, syntax: &SyntaxConfig) -> Result<String, Error> {
-    let mut guarded = String::with_capacity(source.len());
-    let mut copied = 0;
-    let mut tokens = tokenize(source, false, syntax.clone()).map_while(Result::ok);
-    while let Some((token, span)) = tokens.next() {
-        if !matches!(token, Token::BlockStart | Token::VariableStart) {
-            continue;
-        }
-        let tag: Vec<_> = tokens
-            .by_ref()
-            .take_while(|(token, _)| !matches!(token, Token::BlockEnd | Token::VariableEnd))
-            .take(MOST_TOKENS + 1)
-            .collect();
-        if tag.len() > MOST_TOKENS {
-            return Err(refused(format!(
-                "a tag has more than {MOST_TOKENS} words and signs (line {})",
-                span.start_line
-            )));
-        }
-        let [(Token::Ident("set"), _), statement @ ..] = tag.as_slice() else {
-            continue;
-        };
-        if let Some((start, end)) = assigned_value(statement) {
-            guarded.push_str(&source[copied..start]);
-            guarded.push_str(&format!(" {BOUNDED}(("));
-            guarded.push_str(&source[start..end]);
-            guarded.push_str("))");
-            copied = end;
-        }
-    }
-    guarded.push_str(&source[copied..]);
-    Ok(guarded)
+/// The names by which a template calls the two checks of values. Nobody can guess them, so no variable or
+/// macro takes their place.
+pub(super) struct Guard {
+    /// Calls [`bounded`].
+    pub bounded: String,
+    /// Calls [`counted`].
+    pub counted: String,
 }
 
-/// First byte and end of the value in `a.b = value`, or `a, b.c = values`.
-fn assigned_value(statement: &[(Token, Span)]) -> Option<(usize, usize)> {
-    let target = statement
-        .iter()
-        .position(|(token, _)| matches!(token, Token::Assign | Token::Pipe))?;
-    let (assign, value) = statement.split_at(target + 1);
-    let is_attribute = assign.iter().any(|(token, _)| matches!(token, Token::Dot));
-    match (assign.last(), value.last()) {
-        (Some((Token::Assign, sign)), Some((_, last))) if is_attribute => {
-            Some((sign.end_offset as usize, last.end_offset as usize))
+impl Guard {
+    pub(super) fn new() -> Self {
+        let secret: u64 = rand::random();
+        Self {
+            bounded: format!("bounded_{secret:016x}"),
+            counted: format!("counted_{secret:016x}"),
         }
-        _ => None,
     }
+
+    /// Puts a check around each value that a template gives a name to: those assigned to an attribute of
+    /// a namespace (`{% set ns.x = value %}`) are [`bounded`], those of `set`, `with` and `for` otherwise
+    /// [`counted`]. Lines stay where they are. A template that cannot be read is returned as it is, for
+    /// the parser to say what is wrong.
+    ///
+    /// # Errors
+    /// For a tag of too many words and signs.
+    pub(super) fn apply(&self, source: &str, syntax: &SyntaxConfig) -> Result<String, Error> {
+        let mut guarded = String::with_capacity(source.len());
+        let mut copied = 0;
+        let mut tokens = tokenize(source, false, syntax.clone()).map_while(Result::ok);
+        while let Some((token, span)) = tokens.next() {
+            if !matches!(token, Token::BlockStart | Token::VariableStart) {
+                continue;
+            }
+            let tag: Vec<_> = tokens
+                .by_ref()
+                .take_while(|(token, _)| !matches!(token, Token::BlockEnd | Token::VariableEnd))
+                .take(MOST_TOKENS + 1)
+                .collect();
+            if tag.len() > MOST_TOKENS {
+                return Err(refused(format!(
+                    "a tag has more than {MOST_TOKENS} words and signs (line {})",
+                    span.start_line
+                )));
+            }
+            for Insertion { at, text } in self.insertions(&tag) {
+                guarded.push_str(&source[copied..at]);
+                guarded.push_str(&text);
+                copied = at;
+            }
+        }
+        guarded.push_str(&source[copied..]);
+        Ok(guarded)
+    }
+
+    /// What is to be put into a tag, in the order of the places.
+    fn insertions(&self, tag: &[(Token, Span)]) -> Vec<Insertion> {
+        let [(Token::Ident(keyword), _), tag @ ..] = tag else {
+            return Vec::new();
+        };
+        match *keyword {
+            "set" => match first(tag, |token| matches!(token, Token::Assign | Token::Pipe)) {
+                Some(sign) => {
+                    let is_attribute = tag[..sign].iter().any(|(t, _)| matches!(t, Token::Dot));
+                    let check = match is_attribute {
+                        true => &self.bounded,
+                        false => &self.counted,
+                    };
+                    match tag[sign].0 {
+                        Token::Assign => around(check, &tag[sign..]),
+                        // A block of text through filters.
+                        _ => Vec::from_iter(tag.last().map(|(_, last)| Insertion {
+                            at: last.end_offset as usize,
+                            text: format!(" | {check}"),
+                        })),
+                    }
+                }
+                None => Vec::new(),
+            },
+            "for" => {
+                let Some(start) = first(tag, |token| matches!(token, Token::Ident("in"))) else {
+                    return Vec::new();
+                };
+                let iterated = &tag[start..];
+                let end = first(iterated, |token| {
+                    matches!(token, Token::Ident("if" | "recursive"))
+                });
+                around(&self.counted, &iterated[..end.unwrap_or(iterated.len())])
+            }
+            "with" => {
+                let mut insertions = Vec::new();
+                let mut rest = tag;
+                while let Some(sign) = first(rest, |token| matches!(token, Token::Assign)) {
+                    rest = &rest[sign..];
+                    let end = first(rest, |token| matches!(token, Token::Comma));
+                    let (value, others) = rest.split_at(end.unwrap_or(rest.len()));
+                    insertions.extend(around(&self.counted, value));
+                    rest = others;
+                }
+                insertions
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// A text that is put into a template.
+struct Insertion {
+    at: usize,
+    text: String,
+}
+
+/// A call around what stands behind the first token.
+fn around(check: &str, tokens: &[(Token, Span)]) -> Vec<Insertion> {
+    match tokens {
+        [(_, sign), .., (_, last)] => vec![
+            Insertion {
+                at: sign.end_offset as usize,
+                text: format!(" {check}(("),
+            },
+            Insertion {
+                at: last.end_offset as usize,
+                text: "))".into(),
+            },
+        ],
+        _ => Vec::new(),
+    }
+}
+
+/// The first token of a kind that stands outside of any brackets.
+fn first(tokens: &[(Token, Span)], is_it: impl Fn(&Token) -> bool) -> Option<usize> {
+    let mut depth = 0usize;
+    tokens.iter().position(|(token, _)| {
+        match token {
+            Token::ParenOpen | Token::BracketOpen | Token::BraceOpen => depth += 1,
+            Token::ParenClose | Token::BracketClose | Token::BraceClose => {
+                depth = depth.saturating_sub(1);
+            }
+            _ => {}
+        }
+        depth == 0 && is_it(token)
+    })
 }
 
 /// Returns `value`, unless it is nested too deeply or holds a namespace, by which it could come to hold
-/// itself.
+/// itself. Views of other values become lists and maps of what they show now, since those change.
 pub(super) fn bounded(state: &State, value: Value) -> Result<Value, Error> {
-    let mut open = vec![(value.clone(), 0)];
-    let mut seen = 0usize;
-    while let Some((value, depth)) = open.pop() {
-        seen += 1;
-        if seen.is_multiple_of(VALUES_A_FUEL) {
-            state.consume_fuel(1)?;
+    plain(state, value, true)
+}
+
+/// Like [`bounded`], but namespaces may be held. A value that holds another many times is paid for as
+/// often, since whatever walks it later is not counted.
+pub(super) fn counted(state: &State, value: Value) -> Result<Value, Error> {
+    plain(state, value, false)
+}
+
+fn plain(state: &State, value: Value, refuses_namespaces: bool) -> Result<Value, Error> {
+    let mut walk = Walk {
+        state,
+        seen: 0,
+        refuses_namespaces,
+    };
+    Ok(walk.replacement(&value, 0)?.unwrap_or(value))
+}
+
+/// A walk through a value and all that it holds.
+struct Walk<'a, 'b, 'c> {
+    state: &'a State<'b, 'c>,
+    seen: usize,
+    refuses_namespaces: bool,
+}
+
+impl Walk<'_, '_, '_> {
+    /// What a value is to be replaced by, if it or something that it holds is a view.
+    fn replacement(&mut self, value: &Value, depth: usize) -> Result<Option<Value>, Error> {
+        self.seen += 1;
+        if self.seen.is_multiple_of(VALUES_A_FUEL) {
+            self.state.consume_fuel(1)?;
         }
         let Some(object) = value.as_object() else {
-            continue;
+            return Ok(None);
         };
         if object.type_name().ends_with("::Namespace") {
-            return Err(refused("a namespace cannot hold a namespace"));
+            return match self.refuses_namespaces {
+                true => Err(refused("a namespace cannot hold a namespace")),
+                // What it holds was bounded.
+                false => Ok(None),
+            };
         }
-        let inner: Vec<Value> = match value.kind() {
-            ValueKind::Seq | ValueKind::Iterable => value.try_iter()?.collect(),
-            ValueKind::Map => value
-                .try_iter()?
-                .filter_map(|key| value.get_item(&key).ok())
-                .collect(),
-            _ => continue,
-        };
-        if depth == DEEPEST && !inner.is_empty() {
+        if depth == DEEPEST {
             return Err(refused(format!(
-                "a namespace's value is nested deeper than {DEEPEST} levels"
+                "a value is nested deeper than {DEEPEST} levels"
             )));
         }
-        state.consume_fuel((inner.len() / VALUES_A_FUEL) as u64)?;
-        open.extend(inner.into_iter().map(|value| (value, depth + 1)));
+        let is_list = object.downcast_ref::<Vec<Value>>().is_some();
+        let is_tuple = object.downcast_ref::<Tuple>().is_some();
+        let is_map = object.type_name().contains("Map<minijinja::value::Value");
+        match value.kind() {
+            ValueKind::Seq | ValueKind::Iterable => {
+                let (items, replaced) = self.replacements(value.try_iter()?, depth)?;
+                Ok(match is_tuple {
+                    _ if (is_list || is_tuple) && !replaced => None,
+                    true => Some(Value::from(Tuple::from(items))),
+                    false => Some(Value::from(items)),
+                })
+            }
+            ValueKind::Map => {
+                let keys: Vec<Value> = value.try_iter()?.collect();
+                let held = keys.iter().map(|key| value.get_item(key));
+                let held = held.collect::<Result<Vec<Value>, Error>>()?;
+                let (held, replaced) = self.replacements(held.into_iter(), depth)?;
+                Ok(match is_map && !replaced {
+                    true => None,
+                    false => Some(keys.into_iter().zip(held).collect()),
+                })
+            }
+            _ => Ok(None),
+        }
     }
-    Ok(value)
+
+    /// The values that another holds, and whether one of them was replaced.
+    fn replacements(
+        &mut self,
+        items: impl Iterator<Item = Value>,
+        depth: usize,
+    ) -> Result<(Vec<Value>, bool), Error> {
+        let mut replaced = false;
+        let items = items
+            .map(|item| {
+                let replacement = self.replacement(&item, depth + 1)?;
+                replaced |= replacement.is_some();
+                Ok(replacement.unwrap_or(item))
+            })
+            .collect::<Result<Vec<Value>, Error>>()?;
+        Ok((items, replaced))
+    }
 }
 
 /// Python's methods, those that multiply the length of their string within the fuel.
@@ -165,7 +311,14 @@ pub(super) fn method(
                 pay(state, pieces, size_of::<Value>())?;
             }
             "splitlines" => pay(state, text.matches('\n').count(), size_of::<Value>())?,
-            "format" => check_format(text, args)?,
+            "format" => {
+                check_format(text, args)?;
+                let longest = args
+                    .iter()
+                    .filter_map(|arg| arg.as_str().map(str::len))
+                    .max();
+                pay(state, text.matches('{').count(), longest.unwrap_or(0))?;
+            }
             _ => {}
         }
     }
@@ -205,25 +358,57 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_assignments_to_attributes_are_guarded() {
-        let guard = |source| guard_namespaces(source, &SyntaxConfig::default()).unwrap();
+    fn values_that_get_a_name_are_guarded() {
+        let guard = Guard {
+            bounded: "B".into(),
+            counted: "C".into(),
+        };
         for source in [
-            "{% set x = 1 %}",
-            "{%- set ns = namespace(a=1) -%}{{ ns.a }}",
-            "{% set ns.x %}block{% endset %}",
-            "{% set ns.x | replace('a', b=1) %}block{% endset %}",
+            "{%- set ns %}block{% endset %}{{ ns.a }}",
             "{% raw %}{% set ns.x = 1 %}{% endraw %}",
             "{# {% set ns.x = 1 %} #}",
             "{% set ns.x = %}",
             "{% set ns.x = 'unfinished",
-            "{% if ns.x == 1 %}{% endif %}",
+            "{% if ns.x == 1 %}{% endif %}{% for x in %}",
         ] {
-            assert_eq!(guard(source), source);
+            assert_eq!(
+                guard.apply(source, &SyntaxConfig::default()).unwrap(),
+                source
+            );
         }
-        assert_eq!(
-            guard("a\n{%- set ns.x = [1,\n2] -%}\nb{% set a, n.b = 1, '%}' %}{{ n.b }}"),
-            "a\n{%- set ns.x = candle4j_bounded(( [1,\n2])) -%}\nb{% set a, n.b = \
-             candle4j_bounded(( 1, '%}')) %}{{ n.b }}"
-        );
+        for (source, expected) in [
+            (
+                "a\n{%- set ns.x = [1,\n2] -%}\nb",
+                "a\n{%- set ns.x = B(( [1,\n2])) -%}\nb",
+            ),
+            (
+                "{% set a, n.b = 1, '%}' %}",
+                "{% set a, n.b = B(( 1, '%}')) %}",
+            ),
+            (
+                "{% set x = a if b else c %}",
+                "{% set x = C(( a if b else c)) %}",
+            ),
+            (
+                "{% set n.x | default(n, x=1) %}",
+                "{% set n.x | default(n, x=1) | B %}",
+            ),
+            ("{% set x | trim %}", "{% set x | trim | C %}"),
+            (
+                "{% for k, v in d.items() if k %}",
+                "{% for k, v in C(( d.items())) if k %}",
+            ),
+            (
+                "{% for a in (b in c) recursive %}",
+                "{% for a in C(( (b in c))) recursive %}",
+            ),
+            (
+                "{% with a=[b, c], d = f(e=1) %}",
+                "{% with a= C(([b, c])), d = C(( f(e=1))) %}",
+            ),
+        ] {
+            let guarded = guard.apply(source, &SyntaxConfig::default()).unwrap();
+            assert_eq!(guarded.replace("  ", " "), expected.replace("  ", " "));
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The model's chat template, a Jinja text that turns messages into a prompt.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +15,7 @@ use super::{jinja, limits};
 use crate::deep;
 use crate::error::{Error, Result};
 use crate::files::{self, Limit};
+use crate::pool::panic_message;
 
 /// One message of a conversation. Keys beside role and content (a tool's name, tool calls) reach
 /// the template as they are.
@@ -133,12 +135,20 @@ impl ChatTemplate {
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(limits::fuel(size(&context))));
         let rendered = deep::run_within(TIME_LIMIT, move || {
-            environment
-                .get_template(NAME)
-                .and_then(|template| template.render(minijinja::Value::from(Serde(&context))))
+            catch_unwind(AssertUnwindSafe(|| {
+                environment
+                    .get_template(NAME)
+                    .and_then(|template| template.render(minijinja::Value::from(Serde(&context))))
+            }))
         })?;
         match rendered {
-            Some(result) => result.map_err(|e| template_error(&self.file, &e)),
+            // The interpreter panics on some nonsense, such as a cycle of nothing.
+            Some(Err(panic)) => Err(Error::ChatTemplate(format!(
+                "{}: the template cannot be run: {}",
+                self.file,
+                panic_message(panic.as_ref())
+            ))),
+            Some(Ok(result)) => result.map_err(|e| template_error(&self.file, &e)),
             None => {
                 self.gave_up.store(true, Ordering::Relaxed);
                 Err(self.too_slow())
@@ -228,13 +238,7 @@ fn special_variables(config: &Map<String, Value>) -> Map<String, Value> {
 }
 
 fn read_object(path: &Path) -> Result<Option<Map<String, Value>>> {
-    let Some(bytes) = files::read_if_present(path, Limit::Settings)? else {
-        return Ok(None);
-    };
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|e| Error::InvalidFile {
-            file: files::name(path),
-            reason: e.to_string(),
-        })
+    files::read_if_present(path, Limit::Settings)?
+        .map(|bytes| files::json(path, &bytes))
+        .transpose()
 }

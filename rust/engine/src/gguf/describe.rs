@@ -6,6 +6,7 @@ use crate::model::config_file::ConfigFile;
 use crate::model::decoder_config::{
     Activation, DecoderConfig, FeedForward, HEAD, LAYER_LIMIT, LayerConfig,
 };
+use crate::model::read_keys;
 use crate::model::rope::{Rope, RopeScaling, yarn_mscale};
 
 /// One architecture as llama.cpp writes it.
@@ -77,8 +78,9 @@ impl GgufArchitecture {
             })
     }
 
-    /// Reads the keys of the architecture. Those that nobody reads are refused by name.
-    pub(super) fn describe(&self, file: &GgufFile) -> Result<DecoderConfig> {
+    /// Reads the keys of the architecture. Those that llama.cpp reads and this does not are refused by
+    /// name; the names of the others that are left come second.
+    pub(super) fn describe(&self, file: &GgufFile) -> Result<(DecoderConfig, Vec<String>)> {
         let prefix = format!("{}.", self.name);
         let (name, keys) = (file.name(), file.section(&prefix));
         let keys = ConfigFile::inside(&name, &prefix, &keys);
@@ -141,8 +143,13 @@ impl GgufArchitecture {
         let rope = self.rope(file, &keys, head_dim, max_position_embeddings)?;
         let feed_forward = self.feed_forward(file, &keys)?;
         let biased = |name: &str| file.has_tensor(&format!("blk.0.{name}.bias"));
+        // Of these architectures, only files of Mistral's have a window that is switched on.
+        let window = match keys.count("attention.sliding_window")? {
+            size if self.name == "llama" => size,
+            _ => None,
+        };
         let layer = LayerConfig {
-            window: None,
+            window,
             qkv_bias: biased("attn_q"),
             output_bias: biased("attn_output"),
             qk_norm: self.qk_norm,
@@ -166,8 +173,8 @@ impl GgufArchitecture {
             tie_word_embeddings: !file.has_tensor(&super::file::gguf_name(HEAD)),
             layers: vec![layer; num_layers],
         };
-        keys.finish()?;
-        Ok(config)
+        keys.finish(read_keys::of_gguf(self.name))?;
+        Ok((config, keys.ignored()))
     }
 
     fn feed_forward(&self, file: &GgufFile, keys: &ConfigFile) -> Result<FeedForward> {
@@ -199,7 +206,7 @@ impl GgufArchitecture {
             intermediate_size: keys.required_count("expert_feed_forward_length")?,
             num_experts,
             experts_per_token: per_token,
-            // The format has no key for it; those who compute such files do it.
+            // The key for it is not read by those who compute such files: they always do it.
             normalise_top_k: true,
         })
     }
@@ -212,18 +219,32 @@ impl GgufArchitecture {
         positions: usize,
     ) -> Result<Rope> {
         let theta = keys.positive("rope.freq_base")?.unwrap_or(10_000.0);
-        let kind = keys.text("rope.scaling.type")?.unwrap_or("none");
+        // The second is an old name for the first; 0 means none.
+        let old_factor = keys.not_negative("rope.scale_linear")?;
+        let factor = keys
+            .not_negative("rope.scaling.factor")?
+            .or(old_factor)
+            .filter(|factor| *factor != 0.0);
+        // llama.cpp takes a factor without a type for a linear one.
+        let kind = match keys.text("rope.scaling.type")? {
+            Some(kind) => kind,
+            None if factor.is_some() => "linear",
+            None => "none",
+        };
         let original = keys
             .count("rope.scaling.original_context_length")?
             .unwrap_or(positions);
-        // Whether the model was trained with it; it says nothing of the computation.
-        let _ = keys.flag("rope.scaling.finetuned")?;
-        let factor = || {
-            keys.positive("rope.scaling.factor")?
-                .ok_or_else(|| keys.invalid("rope.scaling.factor", "rope.scaling.type needs it"))
+        let needed = || {
+            factor.ok_or_else(|| keys.invalid("rope.scaling.factor", "rope.scaling.type needs it"))
         };
         let scaling = match kind {
-            "none" if file.has_tensor(ROPE_FACTORS) => {
+            "none" | "linear" if file.has_tensor(ROPE_FACTORS) => {
+                if kind == "linear" && factor.is_some_and(|factor| factor != 1.0) {
+                    return Err(keys.unsupported(
+                        "rope.scaling.factor",
+                        format!("a linear factor beside the tensor {ROPE_FACTORS}"),
+                    ));
+                }
                 let factors = file.floats(ROPE_FACTORS, head_dim / 2)?;
                 RopeScaling::LongRope {
                     short_factor: factors.clone(),
@@ -233,13 +254,16 @@ impl GgufArchitecture {
                 }
             }
             "none" => RopeScaling::None,
-            "linear" => RopeScaling::Linear { factor: factor()? },
+            "linear" if factor.is_none_or(|factor| factor == 1.0) => RopeScaling::None,
+            "linear" => RopeScaling::Linear { factor: needed()? },
             "yarn" => {
-                let factor = factor()?;
-                let scale = keys.positive("rope.scaling.attn_factor")?.unwrap_or(1.0);
+                let factor = needed()?;
+                // A further factor of some converters, which transformers does not know: a file and
+                // the folder that it was made from compute the same.
+                let _ = keys.value("rope.scaling.attn_factor");
                 RopeScaling::Yarn {
                     factor,
-                    attention_factor: scale * yarn_mscale(factor, 1.0),
+                    attention_factor: yarn_mscale(factor, 1.0),
                     beta_fast: keys
                         .positive("rope.scaling.yarn_beta_fast")?
                         .unwrap_or(32.0),

@@ -24,98 +24,111 @@ pub(crate) struct GgufTensor {
     pub shape: Vec<usize>,
     /// Type of its blocks.
     pub dtype: GgmlDType,
-    /// First byte, counted from the start of the file.
+    /// First byte, counted from the start of its file.
     pub offset: u64,
+    /// Which of the files it lies in.
+    part: usize,
 }
 
-/// An opened GGUF file whose tensors all lie inside it.
+/// The most files that one model is believed to be split into.
+const MOST_PARTS: usize = 1000;
+
+/// An opened GGUF file whose tensors all lie inside it, or several that make up one: a large model is
+/// split into `NAME-00001-of-0000N.gguf` and so on, the first of which has the metadata.
 pub(crate) struct GgufFile {
-    path: PathBuf,
-    file: File,
+    parts: Vec<(PathBuf, File)>,
     magic: VersionedMagic,
     metadata: HashMap<String, Value>,
     tensors: BTreeMap<String, GgufTensor>,
 }
 
 impl GgufFile {
-    /// Opens a file and reads its metadata.
+    /// Opens a file, and those beside it that it is the first of, and reads the metadata.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|e| Error::io(path, &e))?;
-        let size = file.metadata().map_err(|e| Error::io(path, &e))?.len();
-        let invalid = |reason: String| Error::InvalidFile {
-            file: files::name(path),
-            reason,
-        };
-        // Candle divides by an alignment that the file chooses.
-        let read = catch_unwind(AssertUnwindSafe(|| {
-            Content::read(&mut BufReader::with_capacity(1 << 20, &file))
-        }));
-        let content = match read {
-            Ok(Ok(content)) => content,
-            Ok(Err(error)) => {
-                return Err(invalid(format!("not a readable GGUF file: {error}")));
-            }
-            Err(_) => return Err(invalid("not a readable GGUF file".into())),
-        };
-        let mut tensors = BTreeMap::new();
-        for (name, info) in content.tensor_infos {
-            let shape = info.shape.dims().to_vec();
-            let dtype = info.ggml_dtype;
-            let outside = |got: String| Error::InvalidTensor {
-                file: files::name(path),
-                tensor: name.clone(),
-                expected: format!("whole rows of {} inside the file", dtype_name(dtype)),
-                got,
-            };
-            let row = shape.last().copied().unwrap_or(1);
-            let elements = shape.iter().try_fold(1u64, |n, d| n.checked_mul(*d as u64));
-            let bytes = elements
-                .filter(|_| row.is_multiple_of(dtype.block_size()))
-                .map(|n| n / dtype.block_size() as u64)
-                .and_then(|blocks| blocks.checked_mul(dtype.type_size() as u64))
-                .ok_or_else(|| outside(format!("shape {shape:?}")))?;
-            let offset = content.tensor_data_offset.checked_add(info.offset);
-            let end = offset.and_then(|offset| offset.checked_add(bytes));
-            match (offset, end) {
-                (Some(offset), Some(end)) if end <= size => {
-                    let tensor = GgufTensor {
-                        name: name.clone(),
-                        shape,
-                        dtype,
-                        offset,
-                    };
-                    tensors.insert(name, tensor);
-                }
-                _ => {
-                    return Err(outside(format!(
-                        "{bytes} bytes at {}, and the file has {size}; it was cut short",
-                        info.offset
-                    )));
-                }
-            }
-        }
-        Ok(Self {
-            path: path.to_path_buf(),
+        let Part {
             file,
+            content,
+            tensors,
+        } = Part::open(path, 0)?;
+        let mut whole = Self {
+            parts: vec![(path.to_path_buf(), file)],
             magic: content.magic,
             metadata: content.metadata,
             tensors,
-        })
+        };
+        whole.open_others(path)?;
+        Ok(whole)
+    }
+
+    /// Opens the other parts of a split file.
+    fn open_others(&mut self, first: &Path) -> Result<()> {
+        const COUNT: &str = "split.count";
+        const NUMBER: &str = "split.no";
+        let number = |key: &str| -> Result<Option<usize>> {
+            match self.value(key) {
+                None => Ok(None),
+                Some(value) => json(value)
+                    .as_u64()
+                    .map(|n| Some(n as usize))
+                    .ok_or_else(|| self.invalid(key, "expected a whole number")),
+            }
+        };
+        let (count, index) = (number(COUNT)?.unwrap_or(0), number(NUMBER)?.unwrap_or(0));
+        if count <= 1 {
+            return Ok(());
+        }
+        if count > MOST_PARTS {
+            return Err(self.invalid(COUNT, format!("expected at most {MOST_PARTS}")));
+        }
+        let ending = |number: usize| format!("-{number:05}-of-{count:05}.gguf");
+        let name = self.name();
+        let Some(stem) = name.strip_suffix(&ending(1)) else {
+            return Err(self.invalid(
+                NUMBER,
+                if index == 0 {
+                    format!(
+                        "a file of {count} parts has a name that ends in {}",
+                        ending(1)
+                    )
+                } else {
+                    format!("this is part {} of {count}; give the first", index + 1)
+                },
+            ));
+        };
+        for number in 2..=count {
+            let path = first.with_file_name(format!("{stem}{}", ending(number)));
+            if !path.is_file() {
+                return Err(Error::InvalidFile {
+                    file: files::name(&path),
+                    reason: format!("this part of {name} is not there"),
+                });
+            }
+            let part = Part::open(&path, number - 1)?;
+            for (tensor, found) in part.tensors {
+                if self.tensors.contains_key(&tensor) {
+                    return Err(Error::InvalidTensor {
+                        file: files::name(&path),
+                        tensor,
+                        expected: "one tensor of that name".into(),
+                        got: "several, in several parts".into(),
+                    });
+                }
+                self.tensors.insert(tensor, found);
+            }
+            self.parts.push((path, part.file));
+        }
+        Ok(())
     }
 
     /// The file's name, for messages.
     pub(crate) fn name(&self) -> String {
-        files::name(&self.path)
+        files::name(&self.parts[0].0)
     }
 
-    /// Where the file lies.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The open file.
-    pub(crate) fn file(&self) -> &File {
-        &self.file
+    /// Reads bytes of a tensor from `offset` on, counted from its first.
+    pub(crate) fn read(&self, tensor: &GgufTensor, offset: u64, bytes: &mut [u8]) -> Result<()> {
+        let (path, file) = &self.parts[tensor.part];
+        file.read_at(path, tensor.offset + offset, bytes)
     }
 
     /// The version of the format.
@@ -206,11 +219,7 @@ impl GgufFile {
             )));
         }
         let mut floats = vec![0f32; len];
-        self.file.read_at(
-            &self.path,
-            tensor.offset,
-            bytemuck::cast_slice_mut(&mut floats),
-        )?;
+        self.read(tensor, 0, bytemuck::cast_slice_mut(&mut floats))?;
         match floats.iter().find(|x| !(x.is_finite() && **x > 0.0)) {
             None => Ok(floats.into_iter().map(f64::from).collect()),
             Some(x) => Err(wrong(x.to_string())),
@@ -316,6 +325,89 @@ impl GgufFile {
             reason: reason.into(),
         }
     }
+}
+
+/// One file of those that a model may be split into.
+struct Part {
+    file: File,
+    content: Content,
+    tensors: BTreeMap<String, GgufTensor>,
+}
+
+impl Part {
+    fn open(path: &Path, part: usize) -> Result<Self> {
+        let file = File::open(path).map_err(|e| Error::io(path, &e))?;
+        let size = file.metadata().map_err(|e| Error::io(path, &e))?.len();
+        let invalid = |reason: String| Error::InvalidFile {
+            file: files::name(path),
+            reason,
+        };
+        if let Some(other) = files::other_kind(path, &file, b"GGUF")? {
+            return Err(invalid(format!("is {other} and no GGUF file")));
+        }
+        // Candle divides by an alignment that the file chooses.
+        let read = catch_unwind(AssertUnwindSafe(|| {
+            Content::read(&mut BufReader::with_capacity(1 << 20, &file))
+        }));
+        let mut content = match read {
+            Ok(Ok(content)) => content,
+            Ok(Err(error)) => {
+                return Err(invalid(format!(
+                    "not a readable GGUF file: {}",
+                    first_line(&error.to_string())
+                )));
+            }
+            Err(_) => return Err(invalid("not a readable GGUF file".into())),
+        };
+        let mut tensors = BTreeMap::new();
+        for (name, info) in std::mem::take(&mut content.tensor_infos) {
+            let shape = info.shape.dims().to_vec();
+            let dtype = info.ggml_dtype;
+            let outside = |got: String| Error::InvalidTensor {
+                file: files::name(path),
+                tensor: name.clone(),
+                expected: format!("whole rows of {} inside the file", dtype_name(dtype)),
+                got,
+            };
+            let row = shape.last().copied().unwrap_or(1);
+            let elements = shape.iter().try_fold(1u64, |n, d| n.checked_mul(*d as u64));
+            let bytes = elements
+                .filter(|_| row.is_multiple_of(dtype.block_size()))
+                .map(|n| n / dtype.block_size() as u64)
+                .and_then(|blocks| blocks.checked_mul(dtype.type_size() as u64))
+                .ok_or_else(|| outside(format!("shape {shape:?}")))?;
+            let offset = content.tensor_data_offset.checked_add(info.offset);
+            let end = offset.and_then(|offset| offset.checked_add(bytes));
+            match (offset, end) {
+                (Some(offset), Some(end)) if end <= size => {
+                    let tensor = GgufTensor {
+                        name: name.clone(),
+                        shape,
+                        dtype,
+                        offset,
+                        part,
+                    };
+                    tensors.insert(name, tensor);
+                }
+                _ => {
+                    return Err(outside(format!(
+                        "{bytes} bytes at {}, and the file has {size}; it was cut short",
+                        info.offset
+                    )));
+                }
+            }
+        }
+        Ok(Self {
+            file,
+            content,
+            tensors,
+        })
+    }
+}
+
+/// Candle appends where an error was made, when the environment asks for it.
+fn first_line(message: &str) -> &str {
+    message.lines().next().unwrap_or_default()
 }
 
 /// Where the tensor of a name on the Hub is found.

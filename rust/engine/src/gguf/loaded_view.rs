@@ -12,7 +12,6 @@ use rayon::prelude::*;
 
 use super::file::{GgufFile, GgufTensor};
 use crate::error::{Error, Result};
-use crate::files::ReadAt;
 use crate::fused::quantised_bytes;
 use crate::model::Engine;
 use crate::model::blocks::quantised_blocks;
@@ -142,10 +141,8 @@ impl<'a> LoadedView<'a> {
         let tensor = placed.tensor;
         let row_bytes = row_bytes(tensor);
         let mut bytes = vec![0; count * row_bytes];
-        let start = tensor.offset + (first * row_bytes) as u64;
         self.file
-            .file()
-            .read_at(self.file.path(), start, &mut bytes)
+            .read(tensor, (first * row_bytes) as u64, &mut bytes)
             .map_err(io::Error::other)?;
         if placed.dtype != tensor.dtype {
             bytes = requantize(&bytes, tensor, placed.dtype).map_err(io::Error::other)?;

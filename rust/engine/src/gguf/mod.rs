@@ -34,12 +34,14 @@ use crate::tokenizer::Tokenizer;
 pub(crate) struct GgufModel {
     /// The model's description.
     pub config: DecoderConfig,
+    /// Keys of the architecture that change nothing.
+    pub(crate) ignored_keys: Vec<String>,
     /// The ids that end an answer.
     pub eos_ids: Vec<u32>,
     /// The tokenizer.
     pub tokenizer: Tokenizer,
     /// The chat template, where there is one.
-    pub template: Option<ChatTemplate>,
+    pub template: Result<Option<ChatTemplate>>,
     /// The weights.
     pub weights: GgufWeights,
 }
@@ -55,15 +57,16 @@ impl GgufModel {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let mut file = GgufFile::open(path)?;
         let architecture = GgufArchitecture::of(&file)?;
-        let config = architecture.describe(&file)?;
+        let (config, ignored_keys) = architecture.describe(&file)?;
         file.check_tensors(&config)?;
         let eos_ids = tokenizer::eos_ids(&file)?;
         let tokenizer = tokenizer::tokenizer(&file)?;
-        let template = tokenizer::template(&file)?;
+        let template = tokenizer::template(&file);
         // Vocabulary and merges are megabytes that nobody needs any more.
         file.drop_metadata();
         Ok(Self {
             config,
+            ignored_keys,
             eos_ids,
             tokenizer,
             template,

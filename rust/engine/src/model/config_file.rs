@@ -1,94 +1,17 @@
 //! Reading `config.json` key by key.
 //!
-//! Every key that is read is remembered. Keys that nobody asked for are refused by name, unless
-//! they are known to say nothing about how logits are computed: so a model that was published with
-//! some new idea is never run without it.
+//! Every key that is read is remembered. Of the others, those that the reference implementation reads
+//! for this architecture are refused by name unless they restate what is computed anyway; those that it
+//! does not read either cannot change its result, and are ignored.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
+use super::read_keys::{ReadKeys, restates};
 use crate::error::{Error, Result};
-
-/// Keys that do not change what the model computes: training settings, notes of the tools that
-/// wrote the file, settings of generation (read elsewhere), and names of classification labels.
-const HARMLESS: &[&str] = &[
-    "add_cross_attention",
-    "architectures",
-    "attention_dropout",
-    "auto_map",
-    "bad_words_ids",
-    "begin_suppress_tokens",
-    "bos_token_id",
-    "chunk_size_feed_forward",
-    "classifier_dropout",
-    "cross_attention_hidden_size",
-    "decoder_start_token_id",
-    "diversity_penalty",
-    "do_sample",
-    "dtype",
-    "early_stopping",
-    "embd_pdrop",
-    "encoder_no_repeat_ngram_size",
-    "eos_token_id",
-    "exponential_decay_length_penalty",
-    "finetuning_task",
-    "forced_bos_token_id",
-    "forced_eos_token_id",
-    "hidden_dropout",
-    "hidden_dropout_prob",
-    "id2label",
-    "initializer_range",
-    "is_decoder",
-    "is_encoder_decoder",
-    "keys_to_ignore_at_inference",
-    "label2id",
-    "length_penalty",
-    "max_length",
-    "max_sequence_length",
-    "min_length",
-    "model_type",
-    "no_repeat_ngram_size",
-    "num_beam_groups",
-    "num_beams",
-    "num_return_sequences",
-    "output_attentions",
-    "output_hidden_states",
-    "output_router_logits",
-    "output_scores",
-    "pad_token_id",
-    "prefix",
-    "pretraining_tp",
-    "problem_type",
-    "pruned_heads",
-    "remove_invalid_values",
-    "repetition_penalty",
-    "resid_pdrop",
-    "return_dict",
-    "return_dict_in_generate",
-    "router_aux_loss_coef",
-    "sep_token_id",
-    "seq_length",
-    "suppress_tokens",
-    "task_specific_params",
-    "temperature",
-    "tf_legacy_loss",
-    "tie_encoder_decoder",
-    "tokenizer_class",
-    "top_k",
-    "top_p",
-    "torch_dtype",
-    "torchscript",
-    "transformers.js_config",
-    "transformers_version",
-    "typical_p",
-    "unk_token_id",
-    "unsloth_fixed",
-    "unsloth_version",
-    "use_bfloat16",
-    "use_cache",
-];
 
 /// One `config.json`, or one object inside it.
 #[derive(Debug)]
@@ -97,6 +20,8 @@ pub struct ConfigFile<'a> {
     prefix: String,
     keys: &'a Map<String, Value>,
     read: RefCell<HashSet<&'a str>>,
+    /// Shared with the objects inside.
+    ignored: Rc<RefCell<Vec<String>>>,
 }
 
 impl<'a> ConfigFile<'a> {
@@ -107,6 +32,7 @@ impl<'a> ConfigFile<'a> {
             prefix: String::new(),
             keys,
             read: RefCell::new(HashSet::new()),
+            ignored: Rc::default(),
         }
     }
 
@@ -179,6 +105,17 @@ impl<'a> ConfigFile<'a> {
         }
     }
 
+    /// A finite number that may be 0.
+    pub fn not_negative(&self, key: &str) -> Result<Option<f64>> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(value) => match value.as_f64() {
+                Some(x) if x.is_finite() && x >= 0.0 => Ok(Some(x)),
+                _ => Err(self.invalid(key, "expected a number of at least 0")),
+            },
+        }
+    }
+
     /// A list of finite numbers above 0.
     pub fn positives(&self, key: &str) -> Result<Option<Vec<f64>>> {
         let Some(value) = self.value(key) else {
@@ -247,24 +184,35 @@ impl<'a> ConfigFile<'a> {
                 prefix: format!("{}{key}.", self.prefix),
                 keys,
                 read: RefCell::new(HashSet::new()),
+                ignored: self.ignored.clone(),
             })),
             Some(_) => Err(self.invalid(key, "expected an object")),
         }
     }
 
-    /// Refuses the keys that were not read and may mean something.
-    pub fn finish(&self) -> Result<()> {
+    /// Refuses the keys that were not read here, but by the reference implementation, which reads
+    /// `reference`; the others are ignored.
+    pub(crate) fn finish(&self, reference: &ReadKeys) -> Result<()> {
         let read = self.read.borrow();
         for (key, value) in self.keys {
-            let known = read.contains(key.as_str())
-                || HARMLESS.contains(&key.as_str())
-                || key.starts_with('_')
-                || value.is_null();
-            if !known {
-                return Err(self.unsupported(key, "this key is not known, so it is not ignored"));
+            if read.contains(key.as_str()) || value.is_null() {
+                continue;
+            }
+            match reference.get(key) {
+                Some(default) if !restates(value, default) => {
+                    return Err(self.unsupported(key, "what this key asks for is not computed"));
+                }
+                _ => self.ignored.borrow_mut().push(self.full(key)),
             }
         }
         Ok(())
+    }
+
+    /// The keys that were ignored by now, those of the objects inside too, in order.
+    pub(crate) fn ignored(&self) -> Vec<String> {
+        let mut keys = self.ignored.borrow().clone();
+        keys.sort_unstable();
+        keys
     }
 
     /// An error about a value that cannot be.
@@ -348,20 +296,29 @@ mod tests {
     }
 
     #[test]
-    fn unknown_keys_are_refused_by_name() {
-        let keys = object(
-            json!({"hidden_size": 8, "use_cache": true, "_private": 1, "x": null,
-            "rope": {"theta": 2.0, "twist": 1}}),
-        );
+    fn keys_that_the_reference_reads_are_refused_and_others_ignored() {
+        let keys = object(json!({
+            "hidden_size": 8, "published_by": "x", "attention_chunk_size": null, "is_causal": true,
+            "rope": {"theta": 2.0, "twist": 1, "turn": 1}
+        }));
+        let reference = ReadKeys::from_iter([
+            ("attention_chunk_size".to_owned(), Value::Null),
+            ("is_causal".to_owned(), true.into()),
+            ("turn".to_owned(), Value::Null),
+        ]);
         let config = ConfigFile::new("config.json", &keys);
         config.count("hidden_size").unwrap();
         let rope = config.object("rope").unwrap().unwrap();
         rope.positive("theta").unwrap();
-        config.finish().unwrap();
-        let error = rope.finish().unwrap_err();
+        config.finish(&reference).unwrap();
+        let error = rope.finish(&reference).unwrap_err();
         assert!(
-            matches!(&error, Error::UnsupportedModel { key, value, .. } if key == "rope.twist" && value == "1"),
+            matches!(&error, Error::UnsupportedModel { key, value, .. } if key == "rope.turn" && value == "1"),
             "{error}"
+        );
+        assert_eq!(
+            config.ignored(),
+            ["is_causal", "published_by", "rope.twist"]
         );
     }
 }

@@ -4,7 +4,7 @@
 //! tensors must be there, what Candle's model is given, which configurations are refused) is
 //! derived from this description.
 
-use super::rope::Rope;
+use super::rope::{Rope, RopeScaling};
 
 /// Name of the embedding's tensor.
 pub const EMBEDDING: &str = "model.embed_tokens.weight";
@@ -99,6 +99,15 @@ impl DecoderConfig {
     /// Positions that the model reaches, its rotary scaling counted.
     pub fn reach(&self) -> usize {
         self.rope.scaling.reach(self.max_position_embeddings)
+    }
+
+    /// The context that the model was published for. Files with a linear factor have it in
+    /// `max_position_embeddings` already, though nothing fails up to [`reach`](Self::reach).
+    pub fn published_context(&self) -> usize {
+        match self.rope.scaling {
+            RopeScaling::Linear { .. } => self.max_position_embeddings,
+            _ => self.reach(),
+        }
     }
 
     /// Width of all query heads together.

@@ -12,6 +12,7 @@ use super::architecture::Architecture;
 use super::config_file::ConfigFile;
 use super::decoder_config::{DecoderConfig, EMBEDDING, HEAD};
 use super::generation_config;
+use super::read_keys;
 use super::weights::Weights;
 use super::{CandleModel, Engine, ModelLimits, Quantisation};
 use crate::candle::CandleDecoder;
@@ -76,17 +77,21 @@ pub struct ModelInfo {
     pub load_ms: f64,
     /// What the user should know, such as a precision that had to be changed.
     pub warnings: Vec<String>,
+    /// Keys of the configuration that nothing reads, because they change nothing.
+    pub ignored_keys: Vec<String>,
 }
 
 /// A loaded model: weights, tokenizer and chat template, shared by any number of sessions.
 pub struct Model {
     path: PathBuf,
     config: DecoderConfig,
+    ignored_keys: Vec<String>,
     source: Source,
     device: Device,
     limits: Arc<ModelLimits>,
     tokenizer: Arc<Tokenizer>,
-    template: Option<ChatTemplate>,
+    /// The error of a template that is none: it costs chatting, not the model.
+    template: Result<Option<ChatTemplate>>,
     proposed: ProposedSampling,
     load_time: Duration,
     /// What the user should know of the model's files.
@@ -120,11 +125,13 @@ impl EosIds {
 /// Everything that a model's files say, its weights still on disk.
 struct Files {
     config: DecoderConfig,
+    /// Keys of the configuration that change nothing.
+    ignored_keys: Vec<String>,
     source: Source,
     eos_ids: Vec<u32>,
     proposed: ProposedSampling,
     tokenizer: Tokenizer,
-    template: Option<ChatTemplate>,
+    template: Result<Option<ChatTemplate>>,
 }
 
 /// Where the weights come from.
@@ -185,16 +192,25 @@ impl Model {
         };
         let eos_ids = EosIds::of(&files.eos_ids, files.config.vocab_size);
         let limits = Arc::new(ModelLimits {
-            context_length: context_length(reach, options)?,
+            context_length: context_length(reach, files.config.published_context(), options)?,
             vocab_size: files.config.vocab_size,
             eos_ids: eos_ids.known,
         });
+        let mut warnings = eos_ids.warnings;
+        match &files.template {
+            Err(error @ Error::ChatTemplate(_)) => {
+                warnings.push(format!("the model cannot chat: {error}"));
+            }
+            Err(error) => return Err(error.clone()),
+            Ok(_) => {}
+        }
         let loaded = files
             .source
             .first_load(&files.config, &limits, options, &device)?;
         Ok(Self {
             path: path.to_path_buf(),
             config: files.config,
+            ignored_keys: files.ignored_keys,
             source: files.source,
             device,
             limits,
@@ -202,7 +218,7 @@ impl Model {
             template: files.template,
             proposed: files.proposed,
             load_time: start.elapsed(),
-            warnings: eos_ids.warnings,
+            warnings,
             loaded: Mutex::new(loaded),
         })
     }
@@ -226,9 +242,10 @@ impl Model {
                 .map(|(_, shape)| shape.iter().product::<usize>() as u64)
                 .sum(),
             eos_token_ids: self.limits.eos_ids.clone(),
-            has_chat_template: self.template.is_some(),
+            has_chat_template: self.can_chat(),
             load_ms: self.load_time.as_secs_f64() * 1e3,
             warnings: [&self.warnings[..], &loaded.warnings[..]].concat(),
+            ignored_keys: self.ignored_keys.clone(),
         }
     }
 
@@ -250,16 +267,20 @@ impl Model {
     /// The chat template.
     ///
     /// # Errors
-    /// [`Error::ChatTemplate`] when the model has none.
+    /// [`Error::ChatTemplate`] when the model has none, or one that cannot be parsed.
     pub fn chat_template(&self) -> Result<&ChatTemplate> {
-        self.template.as_ref().ok_or_else(|| {
-            Error::ChatTemplate("the model has none; give the prompt as raw text instead".into())
-        })
+        match &self.template {
+            Ok(Some(template)) => Ok(template),
+            Ok(None) => Err(Error::ChatTemplate(
+                "the model has none; give the prompt as raw text instead".into(),
+            )),
+            Err(error) => Err(error.clone()),
+        }
     }
 
     /// Whether the model has a chat template.
     pub fn can_chat(&self) -> bool {
-        self.template.is_some()
+        matches!(self.template, Ok(Some(_)))
     }
 
     /// Sampling that the model's own file proposes.
@@ -319,6 +340,7 @@ impl Files {
         let model = GgufModel::open(path)?;
         Ok(Self {
             config: model.config,
+            ignored_keys: model.ignored_keys,
             source: Source::Gguf(model.weights),
             eos_ids: model.eos_ids,
             proposed: ProposedSampling::default(),
@@ -328,13 +350,11 @@ impl Files {
     }
 
     fn open_folder(folder: &Path) -> Result<Self> {
-        let config_json = read_json(folder, "config.json")?.ok_or_else(|| Error::InvalidFile {
-            file: folder.join("config.json").display().to_string(),
-            reason: "no such file".into(),
-        })?;
+        let config_json =
+            read_json(folder, "config.json")?.ok_or_else(|| without_config(folder))?;
         let generation_json = read_json(folder, "generation_config.json")?;
         let architecture = Architecture::of("config.json", &config_json)?;
-        let mut config = describe(architecture, &config_json)?;
+        let (mut config, ignored_keys) = describe(architecture, &config_json)?;
         let mut weights = Weights::open(folder)?;
         weights.split_experts()?;
         if config.tie_word_embeddings {
@@ -346,6 +366,7 @@ impl Files {
         };
         Ok(Self {
             config,
+            ignored_keys,
             source: Source::Folder {
                 architecture,
                 weights: Arc::new(weights),
@@ -353,7 +374,7 @@ impl Files {
             eos_ids: generation_config::eos_ids(&config_json, generation_json.as_ref())?,
             proposed,
             tokenizer: Tokenizer::open(&folder.join("tokenizer.json"))?,
-            template: ChatTemplate::open(folder)?,
+            template: ChatTemplate::open(folder),
         })
     }
 }
@@ -577,16 +598,20 @@ fn f16_warning(error: &Error) -> String {
     format!("f16 failed ({error}), so the weights were loaded again in f32")
 }
 
-fn describe(architecture: &Architecture, keys: &Map<String, Value>) -> Result<DecoderConfig> {
+/// The description, and the keys that say nothing to it.
+fn describe(
+    architecture: &Architecture,
+    keys: &Map<String, Value>,
+) -> Result<(DecoderConfig, Vec<String>)> {
     let file = ConfigFile::new("config.json", keys);
     let config = (architecture.describe)(&file)?;
-    file.finish()?;
-    Ok(config)
+    file.finish(read_keys::of_config(architecture.name))?;
+    Ok((config, file.ignored()))
 }
 
-fn context_length(reach: usize, options: &LoadOptions) -> Result<usize> {
+fn context_length(reach: usize, published: usize, options: &LoadOptions) -> Result<usize> {
     match options.context_length {
-        None => Ok(reach.min(CONTEXT_LIMIT)),
+        None => Ok(reach.min(published).min(CONTEXT_LIMIT)),
         Some(n) if (1..=reach).contains(&n) => Ok(n),
         Some(n) => Err(Error::argument(
             "context_length",
@@ -595,14 +620,44 @@ fn context_length(reach: usize, options: &LoadOptions) -> Result<usize> {
     }
 }
 
-fn read_json(folder: &Path, name: &str) -> Result<Option<Map<String, Value>>> {
-    let Some(bytes) = files::read_if_present(&folder.join(name), Limit::Settings)? else {
-        return Ok(None);
+/// What a folder without `config.json` is, as far as that can be told.
+fn without_config(folder: &Path) -> Error {
+    let has = |name: &str| folder.join(name).is_file();
+    let ends_in = |ending: &str| {
+        std::fs::read_dir(folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .find(|name| name.ends_with(ending))
     };
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|e| Error::InvalidFile {
-            file: name.into(),
-            reason: e.to_string(),
-        })
+    let (file, reason) = if !folder.is_dir() {
+        (
+            folder.display().to_string(),
+            "no such file or folder".into(),
+        )
+    } else if has("adapter_config.json") {
+        (
+            folder.join("adapter_config.json").display().to_string(),
+            "this is a LoRA adapter and no model; merge it into its base model first".into(),
+        )
+    } else if let Some(gguf) = ends_in(".gguf") {
+        (
+            folder.join("config.json").display().to_string(),
+            format!("no such file; to load {gguf}, give the file and not its folder"),
+        )
+    } else {
+        (
+            folder.join("config.json").display().to_string(),
+            "no such file".into(),
+        )
+    };
+    Error::InvalidFile { file, reason }
+}
+
+fn read_json(folder: &Path, name: &str) -> Result<Option<Map<String, Value>>> {
+    let path = folder.join(name);
+    files::read_if_present(&path, Limit::Settings)?
+        .map(|bytes| files::json(&path, &bytes))
+        .transpose()
 }

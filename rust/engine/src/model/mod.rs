@@ -9,6 +9,7 @@ mod engine;
 mod generation_config;
 mod loader;
 mod quantise;
+pub(crate) mod read_keys;
 pub mod rope;
 mod shape;
 pub mod weights;

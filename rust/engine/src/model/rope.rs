@@ -4,6 +4,7 @@
 //! transformers 5 has `rope_parameters` with everything inside. Both are read into one [`Rope`].
 
 use super::config_file::ConfigFile;
+use super::read_keys::ReadKeys;
 use crate::error::Result;
 
 /// The base of the angles when a configuration does not name one.
@@ -135,7 +136,8 @@ impl Rope {
             .or(outer_theta)
             .unwrap_or(DEFAULT_THETA);
         let scaling = read_scaling(&rope, head_dim, positions, outer_original)?;
-        rope.finish()?;
+        // What another kind of scaling would read changes nothing in this one.
+        rope.finish(&ReadKeys::new())?;
         Ok(Self { theta, scaling })
     }
 }

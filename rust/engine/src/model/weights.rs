@@ -14,6 +14,7 @@ use candle_core::{DType, Device, Tensor, WithDType};
 use safetensors::tensor::{Dtype, TensorInfo};
 use serde::de::{Deserializer, MapAccess, Visitor};
 
+use super::decoder_config::{EMBEDDING, HEAD};
 use crate::error::{Error, Result};
 use crate::files::{self, Limit, ReadAt};
 use crate::hub::check_path;
@@ -45,77 +46,108 @@ impl TensorEntry {
 pub struct Weights {
     files: Vec<(PathBuf, File)>,
     tensors: HashMap<String, TensorEntry>,
+    /// Tensors of types that no weight has here, such as the integers of other tools, and their types.
+    unread: HashMap<String, String>,
+}
+
+/// What a folder without weights that can be read has instead.
+fn without_weights(folder: &Path) -> Error {
+    let others: Vec<String> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    let found = |ends: &[&str]| {
+        others
+            .iter()
+            .find(|name| ends.iter().any(|end| name.ends_with(end)))
+    };
+    let reason = if let Some(adapter) = found(&["adapter_model.safetensors", "adapter_model.bin"]) {
+        format!("{adapter} is a LoRA adapter; merge it into its base model first")
+    } else if let Some(pickled) = found(&[".bin", ".pth", ".pt"]) {
+        format!("{pickled} is in PyTorch's format, which can run code; convert it to safetensors")
+    } else if let Some(gguf) = found(&[".gguf"]) {
+        format!("to load {gguf}, give the file and not its folder")
+    } else if let Some(other) = found(&[".safetensors"]) {
+        format!("{other} is none of these names")
+    } else {
+        "there are no weights".into()
+    };
+    Error::InvalidFile {
+        file: folder.display().to_string(),
+        reason: format!(
+            "holds neither model.safetensors nor model.safetensors.index.json: {reason}"
+        ),
+    }
 }
 
 impl Weights {
-    /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` names, and reads
+    /// Opens `model.safetensors`, else the shards that `model.safetensors.index.json` names, and reads
     /// and checks the headers. No tensor is read yet.
+    ///
+    /// As in transformers, an index beside `model.safetensors` is not looked at, and of an index only the
+    /// names of the files count: what a tensor is said to lie in may be out of date.
     pub fn open(folder: &Path) -> Result<Self> {
         let single = folder.join("model.safetensors");
         let index = folder.join("model.safetensors.index.json");
-        if index.is_file() {
-            Self::open_shards(folder, &index)
-        } else if single.is_file() {
-            let mut weights = Self {
-                files: Vec::new(),
-                tensors: HashMap::new(),
-            };
+        let mut weights = Self {
+            files: Vec::new(),
+            tensors: HashMap::new(),
+            unread: HashMap::new(),
+        };
+        if single.is_file() {
             weights.add_file(&single)?;
-            Ok(weights)
+        } else if index.is_file() {
+            weights.add_shards(folder, &index)?;
         } else {
-            Err(Error::InvalidFile {
-                file: folder.display().to_string(),
-                reason: "holds neither model.safetensors nor model.safetensors.index.json".into(),
-            })
+            return Err(without_weights(folder));
         }
+        weights.complete_names();
+        Ok(weights)
     }
 
-    fn open_shards(folder: &Path, index: &Path) -> Result<Self> {
+    fn add_shards(&mut self, folder: &Path, index: &Path) -> Result<()> {
         #[derive(serde::Deserialize)]
         struct Index {
             weight_map: HashMap<String, String>,
         }
-        let Index { weight_map } = serde_json::from_slice(&files::read(index, Limit::Index)?)
-            .map_err(|e| Error::InvalidFile {
-                file: files::name(index),
-                reason: e.to_string(),
-            })?;
+        let Index { weight_map } = files::json(index, &files::read(index, Limit::Index)?)?;
         let mut shards: Vec<&String> = weight_map.values().collect();
         shards.sort_unstable();
         shards.dedup();
-        let mut weights = Self {
-            files: Vec::new(),
-            tensors: HashMap::new(),
-        };
         for shard in &shards {
-            check_path(shard).map_err(|reason| Error::InvalidFile {
+            let invalid = |reason: String| Error::InvalidFile {
                 file: files::name(index),
-                reason: format!("shard name {shard:?}: {reason}"),
-            })?;
+                reason,
+            };
+            check_path(shard)
+                .map_err(|reason| invalid(format!("shard name {shard:?}: {reason}")))?;
             let path = folder.join(shard);
             if !path.is_file() {
-                return Err(Error::InvalidFile {
-                    file: files::name(index),
-                    reason: format!("names the file {shard:?}, which is not there"),
-                });
+                return Err(invalid(format!(
+                    "names the file {shard:?}, which is not there"
+                )));
             }
-            weights.add_file(&path)?;
+            self.add_file(&path)?;
         }
-        for (tensor, shard) in &weight_map {
-            let holder = weights
-                .tensors
-                .get(tensor)
-                .map(|entry| files::name(&weights.files[entry.file].0));
-            if holder.as_deref() != Some(files::name(Path::new(shard)).as_str()) {
-                return Err(Error::InvalidTensor {
-                    file: files::name(index),
-                    tensor: tensor.clone(),
-                    expected: format!("in {shard}, as the index says"),
-                    got: holder.map_or("no such tensor".into(), |h| format!("in {h}")),
-                });
-            }
+        Ok(())
+    }
+
+    /// Gives tensors of a decoder that was saved without its head the names that they have with it.
+    fn complete_names(&mut self) {
+        const PREFIX: &str = "model.";
+        let is_bare = self.tensors.contains_key(&EMBEDDING[PREFIX.len()..])
+            && !self.tensors.keys().any(|name| name.starts_with(PREFIX));
+        if is_bare {
+            self.tensors = std::mem::take(&mut self.tensors)
+                .into_iter()
+                .map(|(name, entry)| match name == HEAD {
+                    true => (name, entry),
+                    false => (format!("{PREFIX}{name}"), entry),
+                })
+                .collect();
         }
-        Ok(weights)
     }
 
     fn add_file(&mut self, path: &Path) -> Result<()> {
@@ -125,6 +157,10 @@ impl Weights {
         };
         let file = File::open(path).map_err(|e| Error::io(path, &e))?;
         let size = file.metadata().map_err(|e| Error::io(path, &e))?.len();
+        match files::other_kind(path, &file, b"")? {
+            None | Some("a safetensors file") => {}
+            Some(other) => return Err(invalid(format!("is {other} and no safetensors file"))),
+        }
         let mut length = [0u8; 8];
         if size < 8 {
             return Err(invalid(format!(
@@ -153,8 +189,10 @@ impl Weights {
                 expected,
                 got,
             };
-            let dtype = candle_dtype(info.dtype)
-                .ok_or_else(|| wrong("a floating point type".into(), info.dtype.to_string()))?;
+            let Some(dtype) = candle_dtype(info.dtype) else {
+                self.unread.insert(name.clone(), info.dtype.to_string());
+                continue;
+            };
             let bytes = info
                 .shape
                 .iter()
@@ -314,7 +352,15 @@ impl Weights {
             got,
         };
         match self.get(name) {
-            None => Err(wrong("no such tensor".into())),
+            None => Err(match self.unread.get(name) {
+                Some(dtype) => Error::InvalidTensor {
+                    file: String::new(),
+                    tensor: name.into(),
+                    expected: "a floating point type".into(),
+                    got: dtype.clone(),
+                },
+                None => wrong("no such tensor".into()),
+            }),
             Some(entry) if entry.shape != shape => Err(wrong(format!("shape {:?}", entry.shape))),
             Some(entry) => Ok(entry),
         }

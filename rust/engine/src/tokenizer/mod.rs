@@ -50,7 +50,14 @@ const ADDED_TOKENS: usize = 64 << 10;
 impl Tokenizer {
     /// Reads a `tokenizer.json`.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::from_json(&files::name(path), &files::read(path, Limit::Tokenizer)?)
+        let json = files::read(path, Limit::Tokenizer)?;
+        Self::from_json(&files::name(path), &json).map_err(|error| {
+            // Where it is no JSON at all, what it is tells more than where that shows.
+            match files::json::<serde::de::IgnoredAny>(path, &json) {
+                Err(other) => other,
+                Ok(_) => error,
+            }
+        })
     }
 
     /// Parses the contents of a `tokenizer.json`; `file` names it in errors.
@@ -59,6 +66,7 @@ impl Tokenizer {
             file: file.into(),
             reason,
         };
+        let json = json.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(json);
         // A malformed file can panic inside the parser, and recurse as deep as its JSON is nested. Added
         // tokens are normalized there.
         let parsed = deep::run(|| {

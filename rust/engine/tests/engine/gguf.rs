@@ -275,10 +275,11 @@ fn what_is_not_understood_is_refused_by_name() {
         ("general.architecture", text("gemma3")),
         ("llama.expert_count", Value::U32(8)),
         ("llama.rope.scaling.type", text("longrope")),
-        ("llama.rope.scaling.factor", Value::F32(4.0)),
+        ("llama.rope.scaling.alpha", Value::F32(1000.0)),
+        ("llama.attention.causal", Value::Bool(false)),
+        ("llama.nextn_predict_layers", Value::U32(1)),
         ("llama.rope.dimension_count", Value::U32(4)),
         ("llama.attention.value_length", Value::U32(64)),
-        ("llama.attention.sliding_window", Value::U32(16)),
         ("tokenizer.ggml.model", text("bert")),
         ("tokenizer.ggml.pre", text("tekken")),
     ] {

@@ -119,6 +119,15 @@ fn values_that_nest_or_hold_themselves() {
         "{% set n = namespace() %}{% set n.x = {'a': [n]} %}{{ n == n }}",
         "{% set n = namespace() %}{% set m = namespace(n=n) %}{% set n.x = m %}{{ n }}",
         "{% set n = namespace() %}{% set a, n.x = 1, n %}{{ n }}",
+        "{% set n = namespace() %}{% set n.x | default(n, true) %}{% endset %}{{ n }}",
+        "{% set n = namespace() %}{% set n.x | default(n, true) %}{% endset %}{% set m = namespace() %}{% set m.x | default(m, true) %}{% endset %}{{ n == m }}",
+        "{% set n = namespace() %}{% set n.x = n.values() %}{{ n }}",
+        "{% set n = namespace() %}{% set n.x = n.items() %}{{ n }}{{ n|tojson }}",
+        "{% set n = namespace() %}{% set n.x = [n.keys()] %}{{ n }}",
+        "{% set n = namespace(a=1) %}{% set n.x = n|items %}{{ n }}",
+        "{% set n = namespace() %}{% set n.x = [1]|chain(n.values()) %}{{ n }}",
+        "{% set n = namespace() %}{% set n.x = {'a': 1}|chain(n) %}{{ n }}",
+        "{% set candle4j_bounded = dict %}{% set n = namespace() %}{% set n.x = {'a': n} %}{{ n }}",
         "{% set n = namespace(x=[]) %}{% for i in range(20000) %}{% set n.x = [n.x] %}{% endfor %}{{ n.x }}",
         "{% set n = namespace(x=1) %}{% for i in range(20000) %}{% set n.x = {'a': n.x} %}{% endfor %}{{ n.x|tojson }}",
         "{% set n = namespace(x=1) %}{% for i in range(20000) %}{% set n.x = (n.x, 1) %}{% endfor %}{{ n.x == n.x }}",
@@ -139,7 +148,10 @@ fn values_that_nest_or_hold_themselves() {
         "{% set n = namespace(x=[]) %}{% for i in range(20000) %}{% set n.x = [n.x] %}{% endfor %}{{ n.x }}",
     ] {
         let error = render(source).unwrap_err().to_string();
-        assert!(error.contains("namespace"), "{error}");
+        assert!(
+            error.contains("namespace") || error.contains("nested deeper"),
+            "{error}"
+        );
     }
     // What real templates do with namespaces.
     assert_eq!(
@@ -197,6 +209,16 @@ fn growth_and_endless_loops() {
         "{{ strftime_now('%') }}{{ strftime_now('%Q%!') }}".into(),
         "{{ strftime_now('%Y' * 1000000) }}".into(),
         "{{ raise_exception('x' * 100000000) }}".into(),
+        "{{ ('{0}' * 2000).format('a' * 4000000)|length }}".into(),
+        "{{ ('{0:9999}' * 80000).format(1) }}".into(),
+        format!("{{% set a = 1 %}}{}{{{{ a|string|length }}}}", "{% set a=[a,a] %}".repeat(40)),
+        format!("{{% set a = 1 %}}{}{{{{ a in 'x' }}}}", "{% set a={1: a, 2: a} %}".repeat(40)),
+        format!("{{% set a = [1] %}}{}{{{{ a|pprint }}}}", "{% set a = a|chain(a) %}".repeat(40)),
+        format!("{{% set a = [1] %}}{}{{{{ '%s'|format(a) }}}}", "{% set a = a|zip(a) %}".repeat(40)),
+        format!("{{% set a = 1 %}}{}{{{{ a ~ 'x' }}}}{}", "{% with a = [a, a] %}".repeat(40), "{% endwith %}".repeat(40)),
+        format!("{{% set a = 1 %}}{}{{{{ a }}}}{}", "{% for a in [[a, a]] %}".repeat(60), "{% endfor %}".repeat(60)),
+        "{% macro m(a, n) %}{% if n %}{{ m([a, a], n - 1) }}{% else %}{{ a|string|length }}{% endif %}{% endmacro %}{{ m(1, 60) }}".into(),
+        "{% for a in [[1]] recursive %}{{ loop([[a, a], [a, a]]) }}{% endfor %}".into(),
     ];
     for source in &sources {
         let _ = render(source);
@@ -212,27 +234,10 @@ fn growth_and_endless_loops() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("an indent of 100000000000"), "{error}");
+    let error = render("{% for x in [1] %}{{ loop.cycle() }}{% endfor %}").unwrap_err();
+    assert!(error.to_string().contains("chat_template.jinja"), "{error}");
     let error = render("{{ strftime_now('%Q') }}").unwrap_err().to_string();
     assert!(error.contains("no format of a time"), "{error}");
-}
-
-/// Nobody counts the comparison of two values that each hold another twice, 33 levels deep.
-#[test]
-fn what_nothing_else_stops_is_given_up() {
-    let double = |name: &str| format!("{{% set {name} = [{name}, {name}] %}}").repeat(33);
-    let source = format!(
-        "{{% set a = 1 %}}{{% set b = 1 %}}{}{}{{{{ a == b }}}}",
-        double("a"),
-        double("b")
-    );
-    let template = ChatTemplate::parse("chat_template.jinja", source, Map::new()).unwrap();
-    for _ in 0..3 {
-        let error = template.render(&messages(), true, &Map::new()).unwrap_err();
-        assert!(
-            error.to_string().contains("longer than 8 seconds"),
-            "{error}"
-        );
-    }
 }
 
 #[test]

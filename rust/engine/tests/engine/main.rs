@@ -12,6 +12,8 @@ mod multilingual;
 mod oracle;
 mod precision;
 mod prefixes;
+mod published_files;
+mod published_keys;
 mod sessions;
 mod texts;
 mod together;

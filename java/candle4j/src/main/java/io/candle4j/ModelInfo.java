@@ -19,6 +19,8 @@ import java.util.List;
  * @param hasChatTemplate whether it can chat
  * @param loadMs milliseconds that loading took
  * @param warnings what the user should know, such as a precision that had to be changed
+ * @param ignoredKeys keys of the model's configuration that change nothing, so that nothing reads
+ *     them
  */
 public record ModelInfo(
     String path,
@@ -34,4 +36,5 @@ public record ModelInfo(
     List<Integer> eosTokenIds,
     boolean hasChatTemplate,
     double loadMs,
-    List<String> warnings) {}
+    List<String> warnings,
+    List<String> ignoredKeys) {}

@@ -28,6 +28,11 @@ abstract class BaseCommand implements Callable<Integer> {
     this.interruption = interruption;
   }
 
+  /** Whether more is to be told. */
+  boolean isVerbose() {
+    return verbose;
+  }
+
   /** Does what the command is for, and answers with the exit code. */
   abstract int run();
 

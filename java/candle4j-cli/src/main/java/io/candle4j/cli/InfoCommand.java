@@ -32,7 +32,7 @@ final class InfoCommand extends BaseCommand {
     Map<String, Object> document = Json.object("runtime", runtime);
     if (models.isGiven()) {
       try (CandleModel model = models.load(stdio(), interruption())) {
-        document.put("model", model(model.info()));
+        document.put("model", model(model.info(), isVerbose()));
       }
     }
     if (json) {
@@ -56,7 +56,15 @@ final class InfoCommand extends BaseCommand {
         "java_version", Runtime.version().toString());
   }
 
-  private static Map<String, Object> model(ModelInfo info) {
+  private static Map<String, Object> model(ModelInfo info, boolean verbose) {
+    Map<String, Object> model = described(info);
+    if (verbose) {
+      model.put("ignored_keys", info.ignoredKeys());
+    }
+    return model;
+  }
+
+  private static Map<String, Object> described(ModelInfo info) {
     return Json.object(
         "path", info.path(),
         "architecture", info.architecture(),
