@@ -48,7 +48,17 @@ pub(crate) unsafe fn text<'a>(name: &str, data: *const u8, len: u64) -> Result<&
 pub(crate) unsafe fn json<T: DeserializeOwned>(name: &str, data: *const u8, len: u64) -> Result<T> {
     // SAFETY: as the caller promises.
     let bytes = unsafe { slice(name, data, len) }?;
-    serde_json::from_slice(bytes).map_err(|e| Error::argument(name, e.to_string()))
+    serde_json::from_slice(bytes).map_err(|e| {
+        let message = e.to_string();
+        // The caller never sees the document, so where in it something stands says nothing.
+        let reason = message.split(" at line ").next().unwrap_or(&message);
+        let reason = match reason {
+            "recursion limit exceeded" => "values are nested deeper than 127 levels",
+            "number out of range" => "a number in it is too large",
+            other => other,
+        };
+        Error::argument(name, reason)
+    })
 }
 
 /// A value as JSON bytes.

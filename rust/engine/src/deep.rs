@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 
 /// Bytes of such a stack. They are reserved, and become memory only as far as they are used.
-const STACK_SIZE: usize = 512 << 20;
+const STACK_SIZE: usize = 256 << 20;
 
 /// Runs `work` on a thread of its own and waits for it. Panics go on to the caller.
 ///

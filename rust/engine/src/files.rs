@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Result};
 
 /// The most bytes of a kind of file that is read whole, so that a damaged or hostile one is refused
-/// before it fills the memory. All are several times what has been published.
+/// before it fills the memory: parsed JSON takes up to fifty times its bytes. All are several times what has
+/// been published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limit {
     /// Settings: `config.json` and the like.
@@ -25,9 +26,9 @@ pub(crate) enum Limit {
 impl Limit {
     fn bytes(self) -> u64 {
         match self {
-            Limit::Settings => 16 << 20,
+            Limit::Settings => 8 << 20,
             Limit::Template => 1 << 20,
-            Limit::Index => 64 << 20,
+            Limit::Index => 24 << 20,
             Limit::Tokenizer => 128 << 20,
         }
     }

@@ -51,9 +51,9 @@ pub(crate) fn most_together() -> Result<usize> {
 
 fn asked_for() -> Result<Option<usize>> {
     const NAME: &str = "CANDLE_NUM_PARALLEL";
-    match std::env::var(NAME) {
-        Err(_) => Ok(None),
-        Ok(text) => match text.parse() {
+    match std::env::var_os(NAME).filter(|text| !text.is_empty()) {
+        None => Ok(None),
+        Some(text) => match text.to_string_lossy().trim().parse() {
             Ok(n) => check_workers(NAME, n).map(Some),
             Err(_) => Err(Error::argument(
                 NAME,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use candle_core::quantized::gguf_file::{Content, Value, VersionedMagic};
 use serde_json::Map;
 
 use super::describe::ROPE_FACTORS;
+use super::skim;
 use crate::error::{Error, Result};
 use crate::files::{self, ReadAt};
 use crate::model::decoder_config::{DecoderConfig, FeedForward};
@@ -345,10 +346,11 @@ impl Part {
         if let Some(other) = files::other_kind(path, &file, b"GGUF")? {
             return Err(invalid(format!("is {other} and no GGUF file")));
         }
+        let mut reader = BufReader::with_capacity(1 << 20, &file);
+        skim::check(&mut reader).map_err(&invalid)?;
+        reader.rewind().map_err(|e| Error::io(path, &e))?;
         // Candle divides by an alignment that the file chooses.
-        let read = catch_unwind(AssertUnwindSafe(|| {
-            Content::read(&mut BufReader::with_capacity(1 << 20, &file))
-        }));
+        let read = catch_unwind(AssertUnwindSafe(|| Content::read(&mut reader)));
         let mut content = match read {
             Ok(Ok(content)) => content,
             Ok(Err(error)) => {

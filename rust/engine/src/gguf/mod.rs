@@ -9,6 +9,7 @@ mod file;
 mod llama;
 mod loaded_view;
 mod sentencepiece;
+mod skim;
 mod source;
 mod tokenizer;
 

@@ -38,8 +38,9 @@ pub struct Tokenizer {
 /// The most text that is encoded at once, and that tokens are decoded to.
 const TEXT_LIMIT: usize = 64 << 20;
 
-/// The longest text that is encoded on the caller's thread.
-const SHORT_TEXT: usize = 8 << 10;
+/// The longest text that is encoded on the caller's thread. What a vocabulary or a regular expression can
+/// do with so few bytes ends by itself.
+const SHORT_TEXT: usize = 256;
 
 /// Time for a step of an encoding to notice that its own is over.
 const GRACE: Duration = Duration::from_secs(1);
@@ -194,8 +195,8 @@ fn encode(tokenizer: &Arc<HfTokenizer>, text: &str, add_special: bool) -> Result
     if text.len() <= SHORT_TEXT {
         return encode_within_budget(tokenizer, text, add_special);
     }
-    // One search of a regular expression may take a time that grows with the square of the text, and
-    // cannot be stopped.
+    // One search of a regular expression, or one word of the model, may take a time that grows with the
+    // square of the text, and cannot be stopped.
     let time = budget::time(text.len());
     let (tokenizer, text) = (tokenizer.clone(), text.to_owned());
     deep::run_within(time + GRACE, move || {

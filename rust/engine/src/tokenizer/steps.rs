@@ -4,12 +4,14 @@
 //! of steps, and that replacing and splitting by a pattern looks at what it would produce before it
 //! does.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use fancy_regex::Regex;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokenizers::pattern::{Invert, Pattern};
 use tokenizers::{
     Decoder, DecoderWrapper, Encoding, NormalizedString, Normalizer, NormalizerWrapper, Offsets,
@@ -24,6 +26,15 @@ const MOST_STEPS: usize = 64;
 
 /// The deepest nesting of sequences. Published tokenizers have none.
 const DEEPEST: usize = 8;
+
+/// The most bytes of JSON of one part. The largest published one is a table of a third of a megabyte.
+const MOST_JSON: usize = 4 << 20;
+
+/// The most pre-tokenizers that write bytes as characters, which makes up to two of one.
+const MOST_BYTE_LEVELS: usize = 4;
+
+/// The most ids of all special tokens of a post-processor together.
+const MOST_IDS: usize = 1024;
 
 /// The most places of a post-processor's template. Published ones have up to six.
 const MOST_PLACES: usize = 64;
@@ -41,6 +52,105 @@ impl Matcher {
         Regex::new(source)
             .map(|regex| Self(Arc::new(regex)))
             .map_err(|e| format!("pattern {source:?}: {e}"))
+    }
+}
+
+impl Matcher {
+    /// All matches. Over a run of a million spaces, `\\s+(?!\\S)` steps back more often than the regular
+    /// expression's stack holds; such runs are looked at in short.
+    fn find(&self, text: &str) -> Result<Vec<Range<usize>>, Failure> {
+        match self.find_as_it_is(text) {
+            Err(error) if error.is::<fancy_regex::Error>() => {
+                let short = ShortRuns::of(text);
+                if short.runs.is_empty() {
+                    return Err(error);
+                }
+                self.find_as_it_is(&short.text)?
+                    .into_iter()
+                    .map(|found| {
+                        let start = short.place(found.start);
+                        let end = short.place(found.end);
+                        start.zip(end).map(|(start, end)| start..end)
+                    })
+                    .collect::<Option<_>>()
+                    .ok_or(error)
+            }
+            result => result,
+        }
+    }
+
+    fn find_as_it_is(&self, text: &str) -> Result<Vec<Range<usize>>, Failure> {
+        let mut matches = Vec::new();
+        for found in self.0.find_iter(text) {
+            // A single one may take a million steps.
+            budget::check_time()?;
+            matches.push(found?.range());
+        }
+        Ok(matches)
+    }
+}
+
+/// A text whose long runs of one character are cut to a shorter length.
+struct ShortRuns {
+    text: String,
+    /// Where each run that was cut begins, here and in the whole text, its length there, and the bytes
+    /// of its character.
+    runs: Vec<Run>,
+}
+
+struct Run {
+    here: usize,
+    there: usize,
+    length: usize,
+    width: usize,
+}
+
+impl ShortRuns {
+    /// Characters that are left of a run. Patterns that count do not count so far.
+    const LEFT: usize = 4096;
+
+    /// How near to the borders of a run a match may begin or end for its place to be certain.
+    const NEAR: usize = 64;
+
+    fn of(text: &str) -> Self {
+        let mut short = Self {
+            text: String::new(),
+            runs: Vec::new(),
+        };
+        let mut rest = text;
+        while let Some(first) = rest.chars().next() {
+            let there = text.len() - rest.len();
+            let width = first.len_utf8();
+            let length = rest.len() - rest.trim_start_matches(first).len();
+            let left = length.min(Self::LEFT * width);
+            if left < length {
+                short.runs.push(Run {
+                    here: short.text.len(),
+                    there,
+                    length,
+                    width,
+                });
+            }
+            short.text.push_str(&rest[..left]);
+            rest = &rest[length..];
+        }
+        short
+    }
+
+    /// The place in the whole text, unless it lies where a run was cut.
+    fn place(&self, here: usize) -> Option<usize> {
+        let Some(run) = self.runs.iter().rev().find(|run| run.here <= here) else {
+            return Some(here);
+        };
+        let left = Self::LEFT * run.width;
+        let inside = here - run.here;
+        if inside <= Self::NEAR * run.width {
+            Some(run.there + inside)
+        } else if inside + Self::NEAR * run.width >= left {
+            Some(run.there + run.length + inside - left)
+        } else {
+            None
+        }
     }
 }
 
@@ -65,19 +175,15 @@ impl Pattern for &Replaced<'_> {
         let mut splits = Vec::new();
         let mut last = 0;
         let mut length = inside.len();
-        for found in self.matcher.0.find_iter(inside) {
-            // A single one may take a million steps.
-            budget::check_time()?;
-            let found = found?;
+        for found in self.matcher.find(inside)? {
             if let Some(content) = self.content {
-                // Whether the rest may grow is asked as soon as what is there already may not.
-                length = (length - found.range().len()).saturating_add(content);
+                length = (length - found.len()).saturating_add(content);
             }
-            if found.start() != last {
-                splits.push(((last, found.start()), false));
+            if found.start != last {
+                splits.push(((last, found.start), false));
             }
-            splits.push(((found.start(), found.end()), true));
-            last = found.end();
+            splits.push(((found.start, found.end), true));
+            last = found.end;
         }
         if last != inside.len() {
             splits.push(((last, inside.len()), false));
@@ -222,7 +328,15 @@ enum PreTokenizerStep {
 
 impl<'de> Deserialize<'de> for PreTokenizers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut byte_levels = 0;
         steps(deserializer, "pretokenizers", |kind, value| match kind {
+            "ByteLevel" if byte_levels == MOST_BYTE_LEVELS => Err(format!(
+                "more than {MOST_BYTE_LEVELS} pre-tokenizers of the kind ByteLevel"
+            )),
+            "ByteLevel" => {
+                byte_levels += 1;
+                other(value).map(|step| PreTokenizerStep::Other(Arc::new(step)))
+            }
             "Split" => Split::read(value).map(PreTokenizerStep::Split),
             _ => match other(value)? {
                 PreTokenizerWrapper::Sequence(_) => Err(untyped()),
@@ -298,7 +412,13 @@ pub(super) struct PostProcessors(PostProcessorWrapper);
 
 impl<'de> Deserialize<'de> for PostProcessors {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
+        let value = document(deserializer)?;
+        let ids = special_ids(&value, 0).map_err(D::Error::custom)?;
+        if ids > MOST_IDS {
+            return Err(D::Error::custom(format!(
+                "the post-processor's special tokens have {ids} ids; at most {MOST_IDS} are read"
+            )));
+        }
         let places = places(&value, 0).map_err(D::Error::custom)?;
         if places > MOST_PLACES {
             return Err(D::Error::custom(format!(
@@ -336,6 +456,38 @@ fn places(value: &Value, depth: usize) -> Result<usize, String> {
     Ok(count)
 }
 
+/// How many ids a post-processor's special tokens have.
+fn special_ids(value: &Value, depth: usize) -> Result<usize, String> {
+    if depth > DEEPEST {
+        return Err(too_deep("processors"));
+    }
+    let tokens = value.get("special_tokens").and_then(Value::as_object);
+    let mut count = tokens.map_or(0, |tokens| {
+        tokens
+            .values()
+            .filter_map(|token| token.get("ids").and_then(Value::as_array))
+            .map(Vec::len)
+            .sum()
+    });
+    let inner = value.get("processors").and_then(Value::as_array);
+    for inner in inner.into_iter().flatten() {
+        count += special_ids(inner, depth + 1)?;
+    }
+    Ok(count)
+}
+
+/// A part's JSON, which takes many times its bytes once it is parsed.
+fn document<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+    let text = Box::<RawValue>::deserialize(deserializer)?;
+    let length = text.get().len();
+    if length > MOST_JSON {
+        return Err(D::Error::custom(format!(
+            "a part of {length} bytes; at most {MOST_JSON} are read"
+        )));
+    }
+    serde_json::from_str(text.get()).map_err(D::Error::custom)
+}
+
 /// Reads a step, or the sequence of steps that it is, as one list.
 fn steps<'de, D: Deserializer<'de>, S>(
     deserializer: D,
@@ -343,18 +495,13 @@ fn steps<'de, D: Deserializer<'de>, S>(
     mut read: impl FnMut(&str, Value) -> Result<S, String>,
 ) -> Result<Vec<S>, D::Error> {
     let mut list = Vec::new();
-    flatten(
-        Value::deserialize(deserializer)?,
-        key,
-        0,
-        &mut |kind, value| {
-            if list.len() == MOST_STEPS {
-                return Err(format!("more than {MOST_STEPS} {key}"));
-            }
-            list.push(read(kind, value)?);
-            Ok(())
-        },
-    )
+    flatten(document(deserializer)?, key, 0, &mut |kind, value| {
+        if list.len() == MOST_STEPS {
+            return Err(format!("more than {MOST_STEPS} {key}"));
+        }
+        list.push(read(kind, value)?);
+        Ok(())
+    })
     .map_err(D::Error::custom)?;
     Ok(list)
 }

@@ -447,3 +447,37 @@ fn changed_bytes_never_panic() {
         }
     }
 }
+
+/// Sparse files cost nothing to make; what is read of them must not cost much either.
+#[test]
+fn endless_metadata_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sparse.gguf");
+    for (kind, told) in [(0u32, "entries"), (8, "entries"), (9, "entries")] {
+        let mut bytes = b"GGUF\x03\0\0\0".to_vec();
+        bytes.extend(0u64.to_le_bytes());
+        bytes.extend(1u64.to_le_bytes());
+        bytes.extend(1u64.to_le_bytes());
+        bytes.push(b'k');
+        bytes.extend(9u32.to_le_bytes());
+        bytes.extend(kind.to_le_bytes());
+        bytes.extend(60_000_000u64.to_le_bytes());
+        std::fs::write(&path, bytes).unwrap();
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(1 << 30)
+            .unwrap();
+        let start = std::time::Instant::now();
+        let error = Model::load(&path, &LoadOptions::default())
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            error.starts_with("sparse.gguf") && error.contains(told),
+            "{error}"
+        );
+        assert!(start.elapsed().as_secs() < 5);
+    }
+}

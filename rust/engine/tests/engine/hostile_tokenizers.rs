@@ -71,7 +71,7 @@ fn normalizers_that_grow() {
         replace(json!({"Regex": "a|"}), &"b".repeat(1 << 20)),
         sequence(
             "normalizers",
-            vec![json!({"type": "Prepend", "prepend": "x".repeat(1 << 20)}); 60],
+            vec![json!({"type": "Prepend", "prepend": "x".repeat(60_000)}); 60],
         ),
     ] {
         let error = message(encode(&with("normalizer", normalizer), &"a".repeat(5000)));
@@ -119,7 +119,7 @@ fn added_tokens_that_grow_when_they_are_normalized() {
 fn decoders_that_grow() {
     for decoder in [
         sequence("decoders", vec![replace(json!({"Regex": "."}), "aa"); 40]),
-        replace(json!({"String": ""}), &"b".repeat(1 << 24)),
+        replace(json!({"String": ""}), &"b".repeat(1 << 20)),
         sequence(
             "decoders",
             vec![json!({"type": "BPEDecoder", "suffix": ""}); 60],
@@ -163,7 +163,22 @@ fn sequences_that_are_deep_or_long() {
         let error = message(open(&with(part, sequence(key, vec![inner; 10_000]))));
         assert!(error.contains("64"), "{error}");
     }
+    let byte_level = json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": false});
+    let error = message(open(&with(
+        "pre_tokenizer",
+        sequence("pretokenizers", vec![byte_level; 40]),
+    )));
+    assert!(error.contains("more than 4"), "{error}");
+    let error = message(open(&with(
+        "normalizer",
+        json!({"type": "Sequence", "normalizers": vec![0; 4 << 20]}),
+    )));
+    assert!(error.contains("at most 4194304"), "{error}");
     let text = json!({"Sequence": {"id": "A", "type_id": 0}});
+    let template = json!({"type": "TemplateProcessing", "single": [text.clone()], "pair": [text.clone()],
+        "special_tokens": {"x": {"id": "x", "ids": vec![1; 100_000], "tokens": vec!["x"; 100_000]}}});
+    let error = message(open(&with("post_processor", template)));
+    assert!(error.contains("100000 ids; at most 1024"), "{error}");
     let template = json!({"type": "TemplateProcessing", "single": vec![text.clone(); 100_000],
         "pair": [text], "special_tokens": {}});
     let error = message(open(&with("post_processor", template)));
@@ -201,15 +216,57 @@ fn regular_expressions_that_take_long() {
     }
 }
 
+/// As the published tokenizers of Qwen and Llama 3 have it.
+const WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+#[test]
+fn a_million_of_one_character() {
+    let byte_level = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false});
+    let document = with(
+        "pre_tokenizer",
+        sequence("pretokenizers", vec![split(WORDS), byte_level]),
+    );
+    let tokenizer = open(&document).unwrap();
+    for (before, character, after) in [
+        ("", " ", ""),
+        ("a", " ", "b"),
+        ("a ", "\n", " b"),
+        ("x", "\t", ""),
+        ("", "a", " b"),
+        ("", ".", "x"),
+    ] {
+        let long = |count: usize| format!("{before}{}{after}", character.repeat(count));
+        let ids = tokenizer.encode(&long(1_000_000), false).unwrap();
+        assert_eq!(tokenizer.decode(&ids, false).unwrap(), long(1_000_000));
+        // The same cut as of a run that nothing has to be done about.
+        let short = tokenizer.encode(&long(100_000), false).unwrap();
+        assert_eq!(ids[..20], short[..20], "{before:?} {character:?}");
+        assert_eq!(
+            ids[ids.len() - 3..],
+            short[short.len() - 3..],
+            "{before:?} {character:?}"
+        );
+    }
+}
+
+#[test]
+fn words_that_take_long() {
+    let mut document = document();
+    document["model"]["continuing_subword_prefix"] = "x".repeat(20 << 20).into();
+    for text in ["a".repeat(256), "a".repeat(8000), "a".repeat(100_000)] {
+        let _ = encode(&document, &text);
+    }
+}
+
 #[test]
 fn files_that_are_too_large_or_none() {
     for (name, limit) in [
-        ("config.json", "16777216"),
-        ("generation_config.json", "16777216"),
-        ("tokenizer_config.json", "16777216"),
+        ("config.json", "8388608"),
+        ("generation_config.json", "8388608"),
+        ("tokenizer_config.json", "8388608"),
         ("chat_template.jinja", "1048576"),
         ("tokenizer.json", "134217728"),
-        ("model.safetensors.index.json", "67108864"),
+        ("model.safetensors.index.json", "25165824"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         for entry in std::fs::read_dir(models().join("llama-plain")).unwrap() {

@@ -405,6 +405,8 @@ public class candle4j_h {
                 traceDowncall("c4j_buffer_free", buffer);
             }
             mh$.invokeExact(buffer);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -462,6 +464,8 @@ public class candle4j_h {
                 traceDowncall("c4j_error_free", error);
             }
             mh$.invokeExact(error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -523,6 +527,8 @@ public class candle4j_h {
                 traceDowncall("c4j_hub_new", options, options_len, out, error);
             }
             return (int)mh$.invokeExact(options, options_len, out, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -587,6 +593,8 @@ public class candle4j_h {
                 traceDowncall("c4j_hub_fetch", hub, request, request_len, progress, user_data, out, error);
             }
             return (int)mh$.invokeExact(hub, request, request_len, progress, user_data, out, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -647,6 +655,8 @@ public class candle4j_h {
                 traceDowncall("c4j_hub_list", hub, out, error);
             }
             return (int)mh$.invokeExact(hub, out, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -709,6 +719,8 @@ public class candle4j_h {
                 traceDowncall("c4j_hub_remove", hub, id, id_len, out, error);
             }
             return (int)mh$.invokeExact(hub, id, id_len, out, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -773,6 +785,8 @@ public class candle4j_h {
                 traceDowncall("c4j_hub_verify", hub, id, id_len, progress, user_data, out, error);
             }
             return (int)mh$.invokeExact(hub, id, id_len, progress, user_data, out, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -830,6 +844,8 @@ public class candle4j_h {
                 traceDowncall("c4j_hub_free", hub);
             }
             mh$.invokeExact(hub);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -893,6 +909,8 @@ public class candle4j_h {
                 traceDowncall("c4j_model_load", path, path_len, options, options_len, out, error);
             }
             return (int)mh$.invokeExact(path, path_len, options, options_len, out, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -953,6 +971,8 @@ public class candle4j_h {
                 traceDowncall("c4j_model_describe", model, out, error);
             }
             return (int)mh$.invokeExact(model, out, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -1015,6 +1035,8 @@ public class candle4j_h {
                 traceDowncall("c4j_model_render_chat", model, request, request_len, out, error);
             }
             return (int)mh$.invokeExact(model, request, request_len, out, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -1079,6 +1101,8 @@ public class candle4j_h {
                 traceDowncall("c4j_model_generate_all", model, request, request_len, progress, user_data, out, error);
             }
             return (int)mh$.invokeExact(model, request, request_len, progress, user_data, out, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -1136,6 +1160,8 @@ public class candle4j_h {
                 traceDowncall("c4j_model_free", model);
             }
             mh$.invokeExact(model);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -1192,6 +1218,8 @@ public class candle4j_h {
                 traceDowncall("c4j_abi_version");
             }
             return (int)mh$.invokeExact();
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -1251,6 +1279,8 @@ public class candle4j_h {
                 traceDowncall("c4j_build_info", out, error);
             }
             return (int)mh$.invokeExact(out, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -1310,6 +1340,8 @@ public class candle4j_h {
                 traceDowncall("c4j_runtime_info", out, error);
             }
             return (int)mh$.invokeExact(out, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -1369,6 +1401,8 @@ public class candle4j_h {
                 traceDowncall("c4j_runtime_set_threads", count, error);
             }
             return (int)mh$.invokeExact(count, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -1425,6 +1459,8 @@ public class candle4j_h {
                 traceDowncall("c4j_stack_remaining");
             }
             return (long)mh$.invokeExact();
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -1485,6 +1521,8 @@ public class candle4j_h {
                 traceDowncall("c4j_session_new", model, out, error);
             }
             return (int)mh$.invokeExact(model, out, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -1545,6 +1583,8 @@ public class candle4j_h {
                 traceDowncall("c4j_session_fork", session, out, error);
             }
             return (int)mh$.invokeExact(session, out, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -1609,6 +1649,8 @@ public class candle4j_h {
                 traceDowncall("c4j_session_generate", session, request, request_len, on_token, user_data, out, error);
             }
             return (int)mh$.invokeExact(session, request, request_len, on_token, user_data, out, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -1671,6 +1713,8 @@ public class candle4j_h {
                 traceDowncall("c4j_session_score", session, request, request_len, out, error);
             }
             return (int)mh$.invokeExact(session, request, request_len, out, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -1730,6 +1774,8 @@ public class candle4j_h {
                 traceDowncall("c4j_session_clear", session, error);
             }
             return (int)mh$.invokeExact(session, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -1790,6 +1836,8 @@ public class candle4j_h {
                 traceDowncall("c4j_session_cancel", session, call, error);
             }
             return (int)mh$.invokeExact(session, call, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -1847,6 +1895,8 @@ public class candle4j_h {
                 traceDowncall("c4j_session_free", session);
             }
             mh$.invokeExact(session);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -1907,6 +1957,8 @@ public class candle4j_h {
                 traceDowncall("c4j_tokenizer_of", model, out, error);
             }
             return (int)mh$.invokeExact(model, out, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -1968,6 +2020,8 @@ public class candle4j_h {
                 traceDowncall("c4j_tokenizer_load", path, path_len, out, error);
             }
             return (int)mh$.invokeExact(path, path_len, out, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -2031,6 +2085,8 @@ public class candle4j_h {
                 traceDowncall("c4j_tokenizer_encode", tokenizer, string, string_len, add_special, out, error);
             }
             return (int)mh$.invokeExact(tokenizer, string, string_len, add_special, out, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -2094,6 +2150,8 @@ public class candle4j_h {
                 traceDowncall("c4j_tokenizer_decode", tokenizer, ids, count, skip_special, out, error);
             }
             return (int)mh$.invokeExact(tokenizer, ids, count, skip_special, out, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -2151,6 +2209,8 @@ public class candle4j_h {
                 traceDowncall("c4j_tokenizer_free", tokenizer);
             }
             mh$.invokeExact(tokenizer);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }

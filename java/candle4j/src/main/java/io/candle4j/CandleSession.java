@@ -250,7 +250,8 @@ public final class CandleSession implements AutoCloseable {
     long number = session.nextCall();
     return new TokenStream(
         listener -> session.generate(number, prompt, options, false, listener),
-        () -> cancelQuietly(number));
+        () -> cancelQuietly(number),
+        session::isClosed);
   }
 
   /**
@@ -296,6 +297,7 @@ public final class CandleSession implements AutoCloseable {
     if (top < 0) {
       throw new IllegalArgumentException("top: expected at least 0, got " + top);
     }
+    checkIds(tokens);
     return session.score(tokens.clone(), top);
   }
 
@@ -388,12 +390,16 @@ public final class CandleSession implements AutoCloseable {
     if (tokens.length == 0) {
       throw new IllegalArgumentException("tokens: expected at least one");
     }
+    checkIds(tokens);
+    return Prompt.tokens(tokens);
+  }
+
+  private static void checkIds(int[] tokens) {
     for (int token : tokens) {
       if (token < 0) {
         throw new IllegalArgumentException("tokens: " + token + " is not a token id");
       }
     }
-    return Prompt.tokens(tokens);
   }
 
   /** A session that was closed in the meantime has stopped its calls already. */

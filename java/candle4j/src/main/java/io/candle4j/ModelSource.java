@@ -1,13 +1,23 @@
 package io.candle4j;
 
 import io.candle4j.internal.BuiltInModel;
+import java.net.URI;
 import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.Map;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
 /** What a text that names a model stands for. */
 final class ModelSource {
+  /** The page of a model, as it stands in a browser: its id, and the revision that it shows. */
+  private static final Pattern HUB_URL =
+      Pattern.compile(
+          "(?:https?://)?(?:www\\.)?(?:huggingface\\.co|hf\\.co)/([^/\\s]+/[^/?#\\s]+)"
+              + "(?:/(?:tree|blob|resolve)/([^/?#\\s]+))?(?:[/?#].*)?");
+
   private ModelSource() {}
 
   /** The folder or the file of a model, fetched from the Hub if it is an id. */
@@ -17,7 +27,17 @@ final class ModelSource {
       throw new IllegalArgumentException(
           "source: expected an alias, a Hub id, a folder or a GGUF file, got a blank text");
     }
-    Path path = path(source);
+    Matcher url = HUB_URL.matcher(source);
+    if (url.matches()) {
+      String named = url.group(2);
+      return resolve(url.group(1), revision != null || named == null ? revision : named, progress);
+    }
+    Path path;
+    try {
+      path = path(source);
+    } catch (InvalidPathException e) {
+      throw new IllegalArgumentException("source: " + e.getMessage(), e);
+    }
     if (path != null) {
       if (!Files.exists(path)) {
         throw new InvalidModelException(
@@ -55,6 +75,9 @@ final class ModelSource {
   }
 
   private static @Nullable Path path(String source) {
+    if (source.startsWith("file:")) {
+      return Path.of(URI.create(source));
+    }
     if (source.startsWith("~/")) {
       return Path.of(System.getProperty("user.home")).resolve(source.substring(2));
     }
@@ -63,6 +86,7 @@ final class ModelSource {
             || source.startsWith("./")
             || source.startsWith("../")
             || source.contains("\\")
+            || source.matches("[A-Za-z]:/.*")
             || source.equals(".")
             || source.equals("..");
     if (looksLikePath) {

@@ -13,6 +13,7 @@ import java.util.concurrent.Flow;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.stream.Stream;
@@ -37,6 +38,9 @@ import org.jspecify.annotations.Nullable;
 public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>, AutoCloseable {
   private static final int AHEAD = 64;
 
+  /** How often a waiting thread looks whether the other side has left, in milliseconds. */
+  private static final int POLL_MS = 20;
+
   /** Thrown into a generation that could not be cancelled; made beforehand. */
   private static final CancellationException ABANDONED =
       new CancellationException("the stream was closed");
@@ -45,6 +49,7 @@ public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>
   private final AtomicBoolean taken = new AtomicBoolean();
   private final AtomicBoolean closed = new AtomicBoolean();
   private final Runnable stop;
+  private final BooleanSupplier isSessionClosed;
   private final Thread producer;
   private volatile boolean abandoned;
   private volatile @Nullable Generation result;
@@ -57,8 +62,19 @@ public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>
     record End() implements Event {}
   }
 
-  TokenStream(Function<TokenListener, Generation> generate, Runnable stop) {
+  /**
+   * Starts to generate.
+   *
+   * @param generate the generation, to be run on a thread of its own
+   * @param stop stops it
+   * @param isSessionClosed whether nobody is to be waited for any more
+   */
+  TokenStream(
+      Function<TokenListener, Generation> generate,
+      Runnable stop,
+      BooleanSupplier isSessionClosed) {
     this.stop = stop;
+    this.isSessionClosed = isSessionClosed;
     this.producer = Worker.thread(() -> produce(generate));
   }
 
@@ -74,13 +90,15 @@ public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>
     }
   }
 
-  /** Waits for room, unless nobody reads any more. */
+  /** Waits for room, unless nobody reads any more or the session is closed. */
   private void offer(Event event) {
     if (abandoned) {
       throw ABANDONED;
     }
     try {
-      while (!closed.get() && !queue.offer(event, 100, TimeUnit.MILLISECONDS)) {
+      while (!closed.get()
+          && !queue.offer(event, POLL_MS, TimeUnit.MILLISECONDS)
+          && !isSessionClosed.getAsBoolean()) {
         // Full: wait on, and look whether the reader has left.
       }
     } catch (InterruptedException e) {
@@ -127,7 +145,7 @@ public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>
       subscriber.onError(new IllegalStateException("the tokens are read already"));
       return;
     }
-    new TokenSubscription(new Tokens(), this::close, subscriber).start();
+    new TokenSubscription(new Tokens(), this::close, isSessionClosed, subscriber).start();
   }
 
   /**
@@ -257,9 +275,14 @@ public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>
     private Event await() {
       try {
         while (!closed.get()) {
-          Event event = queue.poll(100, TimeUnit.MILLISECONDS);
+          boolean isOver = !producer.isAlive();
+          Event event = queue.poll(POLL_MS, TimeUnit.MILLISECONDS);
           if (event != null) {
             return event;
+          }
+          if (isOver) {
+            // The end found no room before the session was closed.
+            return new Event.End();
           }
         }
         return new Event.End();

@@ -3,17 +3,26 @@ package io.candle4j;
 import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
 import java.util.Iterator;
+import java.util.concurrent.CancellationException;
 import java.util.concurrent.Flow;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 
 /** Hands tokens to one subscriber, by the rules of Reactive Streams, on a thread of its own. */
 final class TokenSubscription implements Flow.Subscription {
+  /**
+   * How often a subscription without demand looks whether its session is closed, in milliseconds.
+   */
+  private static final int POLL_MS = 100;
+
   private static final Logger LOGGER = System.getLogger("io.candle4j");
 
   private final Iterator<Token> tokens;
   private final Runnable close;
+  private final BooleanSupplier isSessionClosed;
   private final Flow.Subscriber<? super Token> subscriber;
   private final ReentrantLock lock = new ReentrantLock();
   private final Condition changed = lock.newCondition();
@@ -22,9 +31,13 @@ final class TokenSubscription implements Flow.Subscription {
   private @Nullable Throwable violation;
 
   TokenSubscription(
-      Iterator<Token> tokens, Runnable close, Flow.Subscriber<? super Token> subscriber) {
+      Iterator<Token> tokens,
+      Runnable close,
+      BooleanSupplier isSessionClosed,
+      Flow.Subscriber<? super Token> subscriber) {
     this.tokens = tokens;
     this.close = close;
+    this.isSessionClosed = isSessionClosed;
     this.subscriber = subscriber;
   }
 
@@ -74,7 +87,10 @@ final class TokenSubscription implements Flow.Subscription {
     lock.lock();
     try {
       while (requested == 0 && !cancelled && violation == null) {
-        changed.await();
+        if (isSessionClosed.getAsBoolean()) {
+          throw new CancellationException("the session was closed");
+        }
+        var unused = changed.await(POLL_MS, TimeUnit.MILLISECONDS);
       }
       if (violation != null) {
         throw violation;

@@ -23,6 +23,7 @@ final class ClosingPrograms {
           new Case("aSubscriberFails", ClosingPrograms::subscriberFails),
           new Case("anIteratorIsShared", ClosingPrograms::sharedIterator),
           new Case("aStreamIsClosedByItsOwnThread", ClosingPrograms::streamClosedInside),
+          new Case("streamsThatNobodyReads", ClosingPrograms::unreadStreams),
           new Case("threadCounts", ClosingPrograms::threadCounts));
 
   private ClosingPrograms() {}
@@ -209,6 +210,61 @@ final class ClosingPrograms {
                 }
               })));
       Survival.golden(session, Survival.MODEL);
+    }
+  }
+
+  /** A session closes soon, whatever became of its streams. */
+  private static void unreadStreams() throws Exception {
+    try (CandleModel model = Golden.load(Survival.MODEL)) {
+      for (int kind = 0; kind < 5; kind++) {
+        CandleSession session = model.newSession();
+        TokenStream stream = session.stream(Golden.prompt(Survival.MODEL), Golden.greedy(400));
+        CountDownLatch ended = new CountDownLatch(1);
+        switch (kind) {
+          case 0 -> {}
+          case 1 -> check(stream.iterator().hasNext(), "no token");
+          case 2 -> session.cancel();
+          case 3 -> stream.subscribe(new Idle(ended, 0));
+          default -> stream.subscribe(new Idle(ended, 3));
+        }
+        Thread.sleep(300);
+        long start = System.nanoTime();
+        Thread closing = start(session::close);
+        joinAll(List.of(closing));
+        check(System.nanoTime() - start < 500e6, "closing took long");
+        if (kind > 2) {
+          check(ended.await(5, TimeUnit.SECONDS), "the subscriber was told nothing");
+        } else if (kind == 0) {
+          joinAll(List.of(start(() -> stream.forEach(token -> {}))));
+        }
+        joinAll(List.of(start(stream::close)));
+      }
+      Survival.golden();
+    }
+  }
+
+  /** Asks for some tokens and for no more. */
+  private record Idle(CountDownLatch ended, int wanted) implements Flow.Subscriber<Token> {
+    @Override
+    public void onSubscribe(Flow.Subscription subscription) {
+      if (wanted > 0) {
+        subscription.request(wanted);
+      }
+    }
+
+    @Override
+    public void onNext(Token token) {
+      check(token.id() >= 0, "id");
+    }
+
+    @Override
+    public void onError(Throwable throwable) {
+      ended.countDown();
+    }
+
+    @Override
+    public void onComplete() {
+      ended.countDown();
     }
   }
 

@@ -30,6 +30,10 @@ final class InputPrograms {
   private static final List<String> DEEP =
       List.of(
           "{% set n = namespace() %}{% set n.x = n %}{{ n }}",
+          "{% set n = namespace() %}{% set n.x | default(n, true) %}{% endset %}{{ n }}",
+          "{% set n = namespace() %}{% set n.x = n.values() %}{{ n }}",
+          "{% set a = 1 %}" + "{% set a = [a, a] %}".repeat(40) + "{{ a|string|length }}",
+          "{% for x in [1] %}{{ loop.cycle() }}{% endfor %}",
           "{{ 1" + "+1".repeat(2500) + " }}",
           "{{ 1" + "~1".repeat(2500) + " }}",
           "{{ a" + ".b".repeat(2500) + " }}",
@@ -214,6 +218,8 @@ final class InputPrograms {
         CandleSession session = model.newSession()) {
       List<ChatMessage> hi = List.of(ChatMessage.user("Hi"));
       named("prompt", () -> session.generate(half));
+      fails(() -> CandleModel.load("./" + half), IllegalArgumentException.class);
+      fails(() -> session.score(new int[] {-1, 2}, 2), IllegalArgumentException.class);
       named(
           "options.stop[1]",
           () ->

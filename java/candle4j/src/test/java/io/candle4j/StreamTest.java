@@ -219,7 +219,8 @@ class StreamTest {
               seen.add(token.id());
               started.countDown();
               try {
-                // At the first token, so that the number of those behind it depends on nothing else.
+                // At the first token, so that the number of those behind it depends on nothing
+                // else.
                 cancelled.await();
               } catch (InterruptedException e) {
                 Thread.currentThread().interrupt();

@@ -185,6 +185,15 @@ public final class NativeSession implements AutoCloseable {
         });
   }
 
+  /**
+   * Whether close was called.
+   *
+   * @return whether it was
+   */
+  public boolean isClosed() {
+    return handle.isClosed();
+  }
+
   /** Cancels the call under way, if there is one. */
   public void cancel() {
     StackGuard.check();

@@ -35,7 +35,7 @@ public final class StackGuard {
    * @throws StackOverflowError if too little is left
    */
   public static void check() {
-    long left = remaining();
+    long left = candle4j_h.c4j_stack_remaining();
     if (left < NEEDED_FIRST) {
       if (!warm) {
         Threads.call("candle4j-warm-up", WARM_UP);
@@ -44,18 +44,6 @@ public final class StackGuard {
       if (left < NEEDED) {
         throw new StackOverflowError("too little stack is left for a call of candle4j");
       }
-    }
-  }
-
-  /** The generated method wraps what overflows inside of it. */
-  private static long remaining() {
-    try {
-      return candle4j_h.c4j_stack_remaining();
-    } catch (AssertionError e) {
-      if (e.getCause() instanceof StackOverflowError overflow) {
-        throw overflow;
-      }
-      throw e;
     }
   }
 }
