@@ -431,6 +431,15 @@ impl<'a, 'b> Run<'a, 'b> {
             Ok(text) => self.stops.push(&text),
             Err(error) => return self.fail(error),
         };
+        // What ends an answer anyway need not stop it.
+        if !found
+            && step.finish != Some(FinishReason::Stop)
+            && let Some(text) = self.model.tokenizer().special_text(step.id)
+        {
+            let (passed, now_found) = self.stops.push_special(text);
+            piece.push_str(&passed);
+            found = now_found;
+        }
         if step.finish.is_some() && !found {
             match self.detokenizer.finish() {
                 Ok(text) => {

@@ -10,7 +10,7 @@ use minijinja::value::Kwargs;
 use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior, Value};
 use serde::Serialize;
 
-use super::limits;
+use super::{limits, methods};
 
 /// Bytes of JSON for one fuel: writing them takes longer than copying.
 const JSON_A_FUEL: usize = limits::BYTES_A_FUEL / 16;
@@ -26,10 +26,12 @@ pub(super) fn environment(name: &'static str, source: &str) -> Result<Environmen
         .lstrip_blocks(true)
         .build()?;
     let guard = limits::Guard::new();
-    let source = guard.apply(source, &syntax)?;
+    // As Jinja does, which knows one kind of line.
+    let source = source.replace("\r\n", "\n").replace('\r', "\n");
+    let source = guard.apply(&source, &syntax)?;
     environment.set_syntax(syntax);
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
-    environment.set_unknown_method_callback(limits::method);
+    environment.set_unknown_method_callback(methods::call);
     environment.set_recursion_limit(limits::RECURSION);
     environment.add_function(guard.bounded.clone(), limits::bounded);
     environment.add_function(guard.counted.clone(), limits::counted);
@@ -57,27 +59,40 @@ fn strftime_now(format: &str) -> Result<String, Error> {
     Ok(text)
 }
 
-/// JSON as Python writes it: `, ` and `: ` between things unless `indent` says otherwise, and nothing
-/// escaped for HTML.
+/// JSON as Python writes it: `, ` and `: ` between things unless `indent` or `separators` say otherwise,
+/// and nothing escaped for HTML.
 fn to_json(state: &State, value: &Value, kwargs: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = kwargs.get("indent")?;
-    // Accepted because templates pass them; they ask for what is done anyway.
-    let _: Option<bool> = kwargs.get("ensure_ascii")?;
+    let separators: Option<Vec<String>> = kwargs.get("separators")?;
+    let ensure_ascii: Option<bool> = kwargs.get("ensure_ascii")?;
+    let sort_keys: Option<bool> = kwargs.get("sort_keys")?;
     kwargs.assert_all_used()?;
-    let text = match indent {
-        Some(width) if width > WIDEST_INDENT => {
-            return Err(limits::refused(format!(
-                "tojson: an indent of {width}; at most {WIDEST_INDENT} are written"
-            )));
-        }
-        Some(width) => {
-            let spaces = vec![b' '; width];
-            let formatter = serde_json::ser::PrettyFormatter::with_indent(&spaces);
-            write_json(state, value, formatter)?
-        }
-        None => write_json(state, value, PythonFormatter)?,
+    if let Some(width) = indent
+        && width > WIDEST_INDENT
+    {
+        return Err(limits::refused(format!(
+            "tojson: an indent of {width}; at most {WIDEST_INDENT} are written"
+        )));
+    }
+    if ensure_ascii == Some(true) || sort_keys == Some(true) {
+        return Err(limits::refused(
+            "tojson: ensure_ascii and sort_keys are known as false only",
+        ));
+    }
+    let (item, key) = match separators.as_deref() {
+        None if indent.is_some() => (",", ": "),
+        None => (", ", ": "),
+        Some([item, key]) => (item.as_str(), key.as_str()),
+        Some(_) => return Err(limits::refused("tojson: expected two separators")),
     };
-    Ok(Value::from_safe_string(text))
+    let formatter = PythonFormatter {
+        item,
+        key,
+        indent,
+        depth: 0,
+        has_value: false,
+    };
+    write_json(state, value, formatter).map(Value::from_safe_string)
 }
 
 fn write_json(
@@ -128,16 +143,81 @@ impl io::Write for FuelWriter<'_, '_, '_> {
     }
 }
 
-/// Python's default separators.
-struct PythonFormatter;
+/// Separators, lines and numbers as Python's `json` has them.
+struct PythonFormatter<'a> {
+    item: &'a str,
+    key: &'a str,
+    /// Spaces of a level, where each value stands on a line of its own.
+    indent: Option<usize>,
+    depth: usize,
+    /// Whether the list or object that ends has something in it.
+    has_value: bool,
+}
 
-impl serde_json::ser::Formatter for PythonFormatter {
+impl PythonFormatter<'_> {
+    fn line<W: ?Sized + io::Write>(&self, writer: &mut W) -> io::Result<()> {
+        let Some(width) = self.indent else {
+            return Ok(());
+        };
+        writer.write_all(b"\n")?;
+        writer.write_all(" ".repeat(width * self.depth).as_bytes())
+    }
+
+    fn begin<W: ?Sized + io::Write>(&mut self, writer: &mut W, bracket: &[u8]) -> io::Result<()> {
+        self.depth += 1;
+        self.has_value = false;
+        writer.write_all(bracket)
+    }
+
+    fn end<W: ?Sized + io::Write>(&mut self, writer: &mut W, bracket: &[u8]) -> io::Result<()> {
+        self.depth -= 1;
+        if self.has_value {
+            self.line(writer)?;
+        }
+        self.has_value = true;
+        writer.write_all(bracket)
+    }
+
+    fn next<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        if !first {
+            writer.write_all(self.item.as_bytes())?;
+        }
+        self.line(writer)
+    }
+}
+
+impl serde_json::ser::Formatter for PythonFormatter<'_> {
+    fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, x: f64) -> io::Result<()> {
+        writer.write_all(python_float(x).as_bytes())
+    }
+
+    fn begin_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.begin(writer, b"[")
+    }
+
+    fn end_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.end(writer, b"]")
+    }
+
     fn begin_array_value<W: ?Sized + io::Write>(
         &mut self,
         writer: &mut W,
         first: bool,
     ) -> io::Result<()> {
-        writer.write_all(if first { b"" } else { b", " })
+        self.next(writer, first)
+    }
+
+    fn end_array_value<W: ?Sized + io::Write>(&mut self, _: &mut W) -> io::Result<()> {
+        self.has_value = true;
+        Ok(())
+    }
+
+    fn begin_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.begin(writer, b"{")
+    }
+
+    fn end_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.end(writer, b"}")
     }
 
     fn begin_object_key<W: ?Sized + io::Write>(
@@ -145,10 +225,53 @@ impl serde_json::ser::Formatter for PythonFormatter {
         writer: &mut W,
         first: bool,
     ) -> io::Result<()> {
-        writer.write_all(if first { b"" } else { b", " })
+        self.next(writer, first)
     }
 
     fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        writer.write_all(b": ")
+        writer.write_all(self.key.as_bytes())
+    }
+
+    fn end_object_value<W: ?Sized + io::Write>(&mut self, _: &mut W) -> io::Result<()> {
+        self.has_value = true;
+        Ok(())
+    }
+}
+
+/// The shortest digits that give the number again, with an exponent below 1e-4 and from 1e16 on.
+fn python_float(x: f64) -> String {
+    let scientific = format!("{x:e}");
+    let (digits, power) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let power: i32 = power.parse().unwrap_or(0);
+    if (-4..16).contains(&power) {
+        format!("{x:?}")
+    } else {
+        let sign = if power < 0 { '-' } else { '+' };
+        format!("{digits}e{sign}{:02}", power.abs())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floats_are_printed_as_python_prints_them() {
+        for (x, printed) in [
+            (0.0, "0.0"),
+            (1.0, "1.0"),
+            (-2.5, "-2.5"),
+            (0.1, "0.1"),
+            (0.0001, "0.0001"),
+            (0.00001, "1e-05"),
+            (1.5e-7, "1.5e-07"),
+            (1e15, "1000000000000000.0"),
+            (123456789012345680.0, "1.2345678901234568e+17"),
+            (1e16, "1e+16"),
+            (1e100, "1e+100"),
+            (-1e-320, "-1e-320"),
+        ] {
+            assert_eq!(python_float(x), printed);
+        }
     }
 }

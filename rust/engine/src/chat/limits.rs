@@ -33,9 +33,6 @@ const VALUES_A_FUEL: usize = 16;
 /// Bytes for one fuel, as minijinja counts them.
 pub(super) const BYTES_A_FUEL: usize = 64;
 
-/// Most characters that one number in a format string may ask for.
-const WIDEST_FIELD: usize = 10_000;
-
 /// Most of minijinja's recursion: some thirty calls of macros inside one another.
 pub(super) const RECURSION: usize = 200;
 
@@ -88,22 +85,25 @@ impl Guard {
                     span.start_line
                 )));
             }
-            for Insertion { at, text } in self.insertions(&tag) {
-                guarded.push_str(&source[copied..at]);
+            for Change { from, to, text } in self.changes(&tag) {
+                guarded.push_str(&source[copied..from]);
                 guarded.push_str(&text);
-                copied = at;
+                copied = to;
             }
         }
         guarded.push_str(&source[copied..]);
         Ok(guarded)
     }
 
-    /// What is to be put into a tag, in the order of the places.
-    fn insertions(&self, tag: &[(Token, Span)]) -> Vec<Insertion> {
-        let [(Token::Ident(keyword), _), tag @ ..] = tag else {
+    /// What is to be changed in a tag, in the order of the places.
+    fn changes(&self, tag: &[(Token, Span)]) -> Vec<Change> {
+        let [(Token::Ident(keyword), span), tag @ ..] = tag else {
             return Vec::new();
         };
         match *keyword {
+            // Marks what the assistant says, for training; what is inside stands for itself.
+            "generation" => vec![Change::instead(span, "if true")],
+            "endgeneration" => vec![Change::instead(span, "endif")],
             "set" => match first(tag, |token| matches!(token, Token::Assign | Token::Pipe)) {
                 Some(sign) => {
                     let is_attribute = tag[..sign].iter().any(|(t, _)| matches!(t, Token::Dot));
@@ -114,10 +114,10 @@ impl Guard {
                     match tag[sign].0 {
                         Token::Assign => around(check, &tag[sign..]),
                         // A block of text through filters.
-                        _ => Vec::from_iter(tag.last().map(|(_, last)| Insertion {
-                            at: last.end_offset as usize,
-                            text: format!(" | {check}"),
-                        })),
+                        _ => {
+                            let end = tag.last().map(|(_, last)| Change::behind(last, check));
+                            Vec::from_iter(end)
+                        }
                     }
                 }
                 None => Vec::new(),
@@ -133,40 +133,58 @@ impl Guard {
                 around(&self.counted, &iterated[..end.unwrap_or(iterated.len())])
             }
             "with" => {
-                let mut insertions = Vec::new();
+                let mut changes = Vec::new();
                 let mut rest = tag;
                 while let Some(sign) = first(rest, |token| matches!(token, Token::Assign)) {
                     rest = &rest[sign..];
                     let end = first(rest, |token| matches!(token, Token::Comma));
                     let (value, others) = rest.split_at(end.unwrap_or(rest.len()));
-                    insertions.extend(around(&self.counted, value));
+                    changes.extend(around(&self.counted, value));
                     rest = others;
                 }
-                insertions
+                changes
             }
             _ => Vec::new(),
         }
     }
 }
 
-/// A text that is put into a template.
-struct Insertion {
-    at: usize,
+/// A text that comes into a template in the place of another, which may be empty.
+struct Change {
+    from: usize,
+    to: usize,
     text: String,
 }
 
+impl Change {
+    fn instead(span: &Span, text: &str) -> Self {
+        Self {
+            from: span.start_offset as usize,
+            to: span.end_offset as usize,
+            text: text.into(),
+        }
+    }
+
+    fn at(place: u32, text: String) -> Self {
+        Self {
+            from: place as usize,
+            to: place as usize,
+            text,
+        }
+    }
+
+    /// A filter behind a tag's last word.
+    fn behind(last: &Span, filter: &str) -> Self {
+        Self::at(last.end_offset, format!(" | {filter}"))
+    }
+}
+
 /// A call around what stands behind the first token.
-fn around(check: &str, tokens: &[(Token, Span)]) -> Vec<Insertion> {
+fn around(check: &str, tokens: &[(Token, Span)]) -> Vec<Change> {
     match tokens {
         [(_, sign), .., (_, last)] => vec![
-            Insertion {
-                at: sign.end_offset as usize,
-                text: format!(" {check}(("),
-            },
-            Insertion {
-                at: last.end_offset as usize,
-                text: "))".into(),
-            },
+            Change::at(sign.end_offset, format!(" {check}((")),
+            Change::at(last.end_offset, "))".into()),
         ],
         _ => Vec::new(),
     }
@@ -278,74 +296,6 @@ impl Walk<'_, '_, '_> {
             })
             .collect::<Result<Vec<Value>, Error>>()?;
         Ok((items, replaced))
-    }
-}
-
-/// Python's methods, those that multiply the length of their string within the fuel.
-pub(super) fn method(
-    state: &mut State,
-    value: &Value,
-    method: &str,
-    args: &[Value],
-) -> Result<Value, Error> {
-    if let Some(text) = value.as_str() {
-        let text_of = |index: usize| args.get(index).and_then(Value::as_str);
-        match method {
-            "join" => {
-                let [list] = args else {
-                    return Err(ErrorKind::MissingArgument.into());
-                };
-                // The filter counts what it joins.
-                return state.apply_filter("join", &[list.clone(), value.clone()]);
-            }
-            "replace" => {
-                if let (Some(old), Some(new)) = (text_of(0), text_of(1)) {
-                    pay(state, text.matches(old).count(), new.len())?;
-                }
-            }
-            "split" => {
-                let pieces = match text_of(0) {
-                    Some(separator) if !separator.is_empty() => text.matches(separator).count(),
-                    _ => text.split_whitespace().count(),
-                };
-                pay(state, pieces, size_of::<Value>())?;
-            }
-            "splitlines" => pay(state, text.matches('\n').count(), size_of::<Value>())?,
-            "format" => {
-                check_format(text, args)?;
-                let longest = args
-                    .iter()
-                    .filter_map(|arg| arg.as_str().map(str::len))
-                    .max();
-                pay(state, text.matches('{').count(), longest.unwrap_or(0))?;
-            }
-            _ => {}
-        }
-    }
-    minijinja_contrib::pycompat::unknown_method_callback(state, value, method, args)
-}
-
-/// Pays for `count` things of so many bytes before they are made.
-fn pay(state: &State, count: usize, bytes: usize) -> Result<(), Error> {
-    state.consume_fuel((count.saturating_mul(bytes) / BYTES_A_FUEL) as u64)
-}
-
-/// Refuses fields of `str.format` that are wider than anything a prompt needs.
-fn check_format(format: &str, args: &[Value]) -> Result<(), Error> {
-    let written = format
-        .split(|c: char| !c.is_ascii_digit())
-        .filter(|digits| !digits.is_empty())
-        .map(|digits| digits.parse().unwrap_or(usize::MAX));
-    // A width may be an argument itself: `{:{}}`.
-    let given = args
-        .iter()
-        .filter(|_| format.contains(":{"))
-        .filter_map(Value::as_usize);
-    match written.chain(given).max() {
-        Some(width) if width > WIDEST_FIELD => Err(refused(format!(
-            "format: {width} characters; at most {WIDEST_FIELD} fit a field"
-        ))),
-        _ => Ok(()),
     }
 }
 

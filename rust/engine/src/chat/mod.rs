@@ -3,6 +3,7 @@
 mod encode;
 mod jinja;
 mod limits;
+mod methods;
 mod template;
 
 pub use template::{ChatTemplate, Message};

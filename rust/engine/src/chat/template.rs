@@ -127,6 +127,9 @@ impl ChatTemplate {
             return Err(self.too_slow());
         }
         let mut context = self.variables.clone();
+        // Defined and none, as transformers passes them when there are none.
+        context.insert("tools".into(), Value::Null);
+        context.insert("documents".into(), Value::Null);
         context.insert("messages".into(), to_value(messages)?);
         context.insert("add_generation_prompt".into(), generation_prompt.into());
         for (key, value) in more {

@@ -130,7 +130,10 @@ impl GenerateOptions {
             ));
         }
         Ok(Sampling {
-            max_tokens: self.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS),
+            max_tokens: self
+                .max_tokens
+                .or(proposed.max_tokens)
+                .unwrap_or(DEFAULT_MAX_TOKENS),
             temperature,
             top_k: self.top_k.or(proposed.top_k).filter(|k| *k > 0),
             top_p,
@@ -170,6 +173,8 @@ pub struct ProposedSampling {
     pub min_p: Option<f64>,
     /// See [`GenerateOptions::repeat_penalty`].
     pub repeat_penalty: Option<f64>,
+    /// See [`GenerateOptions::max_tokens`].
+    pub max_tokens: Option<usize>,
 }
 
 #[cfg(test)]

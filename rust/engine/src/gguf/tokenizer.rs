@@ -221,7 +221,9 @@ fn added_tokens(file: &GgufFile, tokens: &[&str]) -> Result<Vec<Value>> {
         .iter()
         .zip(&types)
         .enumerate()
-        .filter(|(_, (_, kind))| matches!(**kind, CONTROL | USER_DEFINED))
+        .filter(|(_, (token, kind))| {
+            matches!(**kind, CONTROL | USER_DEFINED) || END_OF_TURN.contains(token)
+        })
         .map(|(id, (token, kind))| {
             json!({
                 "id": id,
@@ -230,7 +232,7 @@ fn added_tokens(file: &GgufFile, tokens: &[&str]) -> Result<Vec<Value>> {
                 "lstrip": false,
                 "rstrip": false,
                 "normalized": false,
-                "special": *kind == CONTROL,
+                "special": *kind == CONTROL || END_OF_TURN.contains(token),
             })
         })
         .collect())
@@ -260,12 +262,51 @@ fn post_processor(file: &GgufFile, tokens: &[&str], parts: &Parts) -> Result<Val
     }))
 }
 
-/// The ids that end an answer: the end of the sequence, of a turn, and of a message.
+/// Tokens that end a turn, by their texts, as llama.cpp has them: many files name only one of those that
+/// their model uses, or mark them as ordinary text.
+const END_OF_TURN: &[&str] = &[
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<|return|>",
+    "<|call|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "</s>",
+    "<|eom_id|>",
+    "<EOT>",
+    "_<EOT>",
+    "[EOT]",
+    "[EOS]",
+    "<end_of_utterance>",
+    "<eos>",
+    "<turn|>",
+    "<｜end▁of▁sentence｜>",
+];
+
+/// The ids that end an answer: the end of the sequence, of a turn, and of a message, by the file's keys and
+/// by the texts of its tokens.
 pub(super) fn eos_ids(file: &GgufFile) -> Result<Vec<u32>> {
+    /// As Ollama's converter writes them.
+    const LIST: &str = "tokenizer.ggml.eos_token_ids";
     let mut ids = Vec::new();
     for name in ["eos", "eot", "eom"] {
         ids.extend(file.id(&format!("tokenizer.ggml.{name}_token_id"))?);
     }
+    if file.value(LIST).is_some() {
+        for id in file.required_numbers(LIST)? {
+            let id = u32::try_from(id).map_err(|_| file.invalid(LIST, "expected token ids"))?;
+            ids.push(id);
+        }
+    }
+    let tokens = file.required_texts(TOKENS)?;
+    ids.extend(
+        (0..)
+            .zip(&tokens)
+            .filter(|(_, token)| END_OF_TURN.contains(token))
+            .map(|(id, _)| id),
+    );
     ids.sort_unstable();
     ids.dedup();
     Ok(ids)

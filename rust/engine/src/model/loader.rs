@@ -130,6 +130,8 @@ struct Files {
     source: Source,
     eos_ids: Vec<u32>,
     proposed: ProposedSampling,
+    /// What the user should know of them.
+    warnings: Vec<String>,
     tokenizer: Tokenizer,
     template: Result<Option<ChatTemplate>>,
 }
@@ -196,7 +198,7 @@ impl Model {
             vocab_size: files.config.vocab_size,
             eos_ids: eos_ids.known,
         });
-        let mut warnings = eos_ids.warnings;
+        let mut warnings = [files.warnings, eos_ids.warnings].concat();
         match &files.template {
             Err(error @ Error::ChatTemplate(_)) => {
                 warnings.push(format!("the model cannot chat: {error}"));
@@ -344,6 +346,7 @@ impl Files {
             source: Source::Gguf(model.weights),
             eos_ids: model.eos_ids,
             proposed: ProposedSampling::default(),
+            warnings: Vec::new(),
             tokenizer: model.tokenizer,
             template: model.template,
         })
@@ -360,9 +363,10 @@ impl Files {
         if config.tie_word_embeddings {
             config.tie_word_embeddings = weights.ties_embeddings(EMBEDDING, HEAD)?;
         }
-        let proposed = match &generation_json {
-            Some(keys) => generation_config::proposed_sampling(keys)?,
-            None => ProposedSampling::default(),
+        let tokenizer = Tokenizer::open(&folder.join("tokenizer.json"))?;
+        let (proposed, warnings) = match &generation_json {
+            Some(keys) => generation_config::proposed_sampling(keys),
+            None => Default::default(),
         };
         Ok(Self {
             config,
@@ -371,9 +375,17 @@ impl Files {
                 architecture,
                 weights: Arc::new(weights),
             },
-            eos_ids: generation_config::eos_ids(&config_json, generation_json.as_ref())?,
+            eos_ids: {
+                let mut ids = generation_config::eos_ids(&config_json, generation_json.as_ref())?;
+                let tokens = read_json(folder, "tokenizer_config.json")?;
+                ids.extend(tokens.and_then(|keys| end_of_sequence(&keys, &tokenizer)));
+                ids.sort_unstable();
+                ids.dedup();
+                ids
+            },
             proposed,
-            tokenizer: Tokenizer::open(&folder.join("tokenizer.json"))?,
+            warnings,
+            tokenizer,
             template: ChatTemplate::open(folder),
         })
     }
@@ -618,6 +630,14 @@ fn context_length(reach: usize, published: usize, options: &LoadOptions) -> Resu
             format!("expected 1 to the model's {reach}, got {n}"),
         )),
     }
+}
+
+/// The end-of-sequence token of the tokenizer's settings. vLLM ends an answer at it too; transformers looks
+/// at the two configurations alone, which in many fine-tuned chat models still name the base model's.
+fn end_of_sequence(keys: &Map<String, Value>, tokenizer: &Tokenizer) -> Option<u32> {
+    let token = keys.get("eos_token")?;
+    let text = token.as_str().or_else(|| token.get("content")?.as_str())?;
+    tokenizer.id_of(text)
 }
 
 /// What a folder without `config.json` is, as far as that can be told.

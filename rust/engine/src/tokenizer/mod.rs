@@ -176,6 +176,14 @@ impl Tokenizer {
         self.bytes.get(id as usize).copied().unwrap_or(false)
     }
 
+    /// The text of a special token, which decoding leaves out.
+    pub(crate) fn special_text(&self, id: u32) -> Option<&str> {
+        self.special
+            .iter()
+            .find(|(_, special)| *special == id)
+            .map(|(text, _)| text.as_str())
+    }
+
     /// The special tokens and their ids, the longest first.
     pub(crate) fn special(&self) -> &[(String, u32)] {
         &self.special

@@ -265,3 +265,51 @@ fn what_is_no_gguf_file_is_told() {
         );
     }
 }
+
+/// Early Llama 3 files name the end of the text alone; Ollama's have a list.
+#[test]
+fn ends_of_turns_are_found_by_text_and_in_lists() {
+    let eos = |change: &dyn Fn(&mut GgufFile)| {
+        let mut file = GgufFile::of("llama-gqa", GgmlDType::F32);
+        change(&mut file);
+        file.load().unwrap().limits().eos_ids.clone()
+    };
+    let rename = |file: &mut GgufFile, id: usize, text: &str| {
+        let key = "tokenizer.ggml.tokens";
+        let place = file.metadata.iter_mut().find(|(k, _)| k == key).unwrap();
+        let Gguf::Array(tokens) = &mut place.1 else {
+            unreachable!()
+        };
+        tokens[id] = Gguf::String(text.into());
+    };
+    let before = eos(&|_| {});
+    for text in ["<|eot_id|>", "<|im_end|>", "<end_of_turn>", "<EOT>"] {
+        let found = eos(&|file| rename(file, 380, text));
+        assert!(
+            found.contains(&380) && found.len() == before.len() + 1,
+            "{text}: {found:?}"
+        );
+    }
+    let listed = eos(&|file| {
+        file.set(
+            "tokenizer.ggml.eos_token_ids",
+            Gguf::Array(vec![Gguf::I32(7), Gguf::I32(9)]),
+        );
+    });
+    assert!(listed.contains(&7) && listed.contains(&9), "{listed:?}");
+}
+
+/// As vLLM does; transformers looks at the configurations alone.
+#[test]
+fn the_end_of_the_tokenizers_settings_counts_too() {
+    let checkpoint = Checkpoint::copy("llama-plain");
+    let model = checkpoint.load().unwrap();
+    let text = model.tokenizer().token_of(77).unwrap();
+    assert!(!model.limits().eos_ids.contains(&77));
+    for value in [json!(text), json!({"content": text})] {
+        checkpoint.edit("tokenizer_config.json", |config| {
+            config.insert("eos_token".into(), value);
+        });
+        assert!(checkpoint.load().unwrap().limits().eos_ids.contains(&77));
+    }
+}

@@ -179,7 +179,7 @@ struct Conversation {
 fn templates_of_the_families_render_as_in_transformers() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/templates.json");
     let families: Vec<Family> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    assert_eq!(families.len(), 5);
+    assert_eq!(families.len(), 6);
     for family in families {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(
@@ -201,6 +201,53 @@ fn templates_of_the_families_render_as_in_transformers() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn stop_texts_match_special_tokens_which_are_no_text() {
+    let model = load("llama-plain");
+    let tokenizer = model.tokenizer();
+    let special = "<|stop|>";
+    let id = tokenizer.id_of(special).unwrap();
+    let prompt = Prompt::Tokens(vec![51, 312, 360]);
+    let request = |stop: Vec<String>| GenerateRequest {
+        call: 0,
+        prompt: prompt.clone(),
+        options: GenerateOptions {
+            max_tokens: Some(6),
+            stop,
+            ignore_eos: true,
+            // So that each new token is the special one.
+            logit_bias: std::collections::BTreeMap::from([(id, 1000.0)]),
+            ..Default::default()
+        },
+        prepare: false,
+    };
+    let mut session = Session::new(model.clone());
+    let run = |session: &mut Session, stop: &[&str]| {
+        let stop = stop.iter().map(|text| text.to_string()).collect();
+        let request = request(stop);
+        session
+            .generate(&request, &mut |_| ControlFlow::Continue(()))
+            .unwrap()
+    };
+    let free = run(&mut session, &[]);
+    assert_eq!((free.text.as_str(), free.token_ids.len()), ("", 6));
+    let other = run(&mut session, &["<|stop|>x"]);
+    assert_eq!((other.text.as_str(), other.token_ids.len()), ("", 6));
+    for stop in ["<|stop|>", "stop", "<|stop|><|stop|>"] {
+        let stopped = run(&mut session, &[stop]);
+        assert_eq!(stopped.text, "");
+        assert!(
+            stopped.token_ids.len() <= 2,
+            "{stop}: {:?}",
+            stopped.token_ids
+        );
+        assert_eq!(
+            stopped.finish_reason,
+            candle4j_engine::generate::FinishReason::StopString
+        );
     }
 }
 

@@ -4,7 +4,6 @@ import io.candle4j.internal.NativeModel;
 import io.candle4j.internal.NativeRuntime;
 import io.candle4j.internal.NativeTokenizer;
 import io.candle4j.internal.StackGuard;
-import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
 import java.nio.file.Path;
 import java.util.List;
@@ -33,8 +32,6 @@ public final class CandleModel implements AutoCloseable {
    */
   public static final String BUILT_IN = "smollm2";
 
-  private static final Logger LOGGER = System.getLogger("io.candle4j");
-
   private final NativeModel model;
   private final CandleTokenizer tokenizer;
 
@@ -46,7 +43,7 @@ public final class CandleModel implements AutoCloseable {
       owned = model.tokenizer();
       this.tokenizer = new CandleTokenizer(owned);
       for (String warning : model.describe().warnings()) {
-        LOGGER.log(Level.WARNING, warning);
+        System.getLogger("io.candle4j").log(Level.WARNING, warning);
       }
     } catch (Throwable t) {
       if (owned != null) {

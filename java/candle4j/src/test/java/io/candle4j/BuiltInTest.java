@@ -43,7 +43,7 @@ class BuiltInTest {
     assertTrue(List.of("q4_1", "q8_0").contains(info.precision()), info.precision());
     assertEquals(49_152, info.vocabSize());
     assertEquals(30, info.layers());
-    assertEquals(List.of(2), info.eosTokenIds());
+    assertEquals(List.of(0, 2), info.eosTokenIds());
     assertTrue(info.hasChatTemplate());
     assertTrue(info.path().endsWith("SmolLM2-135M-Instruct.Q4_1.gguf"), info.path());
   }

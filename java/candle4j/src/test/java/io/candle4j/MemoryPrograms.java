@@ -208,13 +208,19 @@ final class MemoryPrograms {
     }
   }
 
+  /**
+   * The library is loaded near the end; a class whose initialiser overflows would be lost for good.
+   */
   private static void firstCall() throws Exception {
+    CandleModel.Builder builder = CandleModel.builder().path(Survival.folder());
+    int[] prompt = Golden.prompt(Survival.MODEL);
+    GenerateOptions options = Golden.greedy(2);
     int[] overflows = new int[1];
     recurse(
         () -> {
-          try (CandleModel model = Golden.load(Survival.MODEL);
+          try (CandleModel model = builder.load();
               CandleSession session = model.newSession()) {
-            session.generate(Golden.prompt(Survival.MODEL), Golden.greedy(2), token -> {});
+            session.generate(prompt, options, null);
           }
         },
         overflows);
