@@ -98,18 +98,18 @@ pub(crate) fn json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> 
     })
 }
 
-/// What a file is, judged by its first bytes, when it is none of the kind that begins with `magic`.
-pub(crate) fn other_kind(path: &Path, file: &File, magic: &[u8]) -> Result<Option<&'static str>> {
+/// What [`other_kind`] calls the files of weights that are read.
+pub(crate) const GGUF: &str = "a GGUF file";
+/// See [`GGUF`].
+pub(crate) const SAFETENSORS: &str = "a safetensors file";
+
+/// What a file is, judged by its first bytes, when that is known and not what was expected.
+pub(crate) fn other_kind(path: &Path, file: &File, expected: &str) -> Result<Option<&'static str>> {
     let mut head = [0; 64];
     let size = file.metadata().map_err(|e| Error::io(path, &e))?.len();
     let length = (size as usize).min(head.len());
     file.read_at(path, 0, &mut head[..length])?;
-    let head = &head[..length];
-    Ok(if !magic.is_empty() && head.starts_with(magic) {
-        None
-    } else {
-        other_format(head)
-    })
+    Ok(other_format(&head[..length]).filter(|kind| *kind != expected))
 }
 
 /// What bytes are the beginning of, of what is often found in the place of something else.
@@ -128,13 +128,13 @@ fn other_format(bytes: &[u8]) -> Option<&'static str> {
     } else if is_html() {
         Some("an HTML page (the download was answered with one)")
     } else if bytes.starts_with(b"GGUF") {
-        Some("a GGUF file")
+        Some(GGUF)
     } else if bytes.starts_with(b"PK\x03\x04") {
         Some("a ZIP archive, as PyTorch saves weights")
     } else if bytes.starts_with(b"\x1F\x8B") {
         Some("a gzip archive")
     } else if bytes.get(8) == Some(&b'{') && bytes[..8].last() == Some(&0) {
-        Some("a safetensors file")
+        Some(SAFETENSORS)
     } else if bytes.iter().all(|byte| *byte == 0) {
         Some("nothing but zeros (the download was not finished)")
     } else {

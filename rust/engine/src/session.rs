@@ -433,6 +433,7 @@ impl<'a, 'b> Run<'a, 'b> {
         };
         // What ends an answer anyway need not stop it.
         if !found
+            && !self.stops.is_empty()
             && step.finish != Some(FinishReason::Stop)
             && let Some(text) = self.model.tokenizer().special_text(step.id)
         {

@@ -24,10 +24,10 @@ const LEAST_FUEL: u64 = 2_000_000;
 /// Further fuel for each byte of the messages and variables.
 const FUEL_A_BYTE: u64 = 4;
 
-/// Deepest nesting of what a namespace holds. JSON that comes in may be nested 128 deep.
+/// Deepest nesting of a value that gets a name. JSON that comes in may be nested 128 deep.
 const DEEPEST: usize = 200;
 
-/// Values inside a namespace's value that are looked at for one fuel.
+/// Values inside such a value that are looked at for one fuel.
 const VALUES_A_FUEL: usize = 16;
 
 /// Bytes for one fuel, as minijinja counts them.
@@ -211,8 +211,8 @@ pub(super) fn bounded(state: &State, value: Value) -> Result<Value, Error> {
     plain(state, value, true)
 }
 
-/// Like [`bounded`], but namespaces may be held. A value that holds another many times is paid for as
-/// often, since whatever walks it later is not counted.
+/// Like [`bounded`], but namespaces may be held, and a loop stays what it is (`{% set outer = loop %}`). A
+/// value that holds another many times is paid for as often, since whatever walks it later is not counted.
 pub(super) fn counted(state: &State, value: Value) -> Result<Value, Error> {
     plain(state, value, false)
 }
@@ -250,6 +250,10 @@ impl Walk<'_, '_, '_> {
                 false => Ok(None),
             };
         }
+        // Printed by its name, and called: a map of its attributes would not do.
+        if object.type_name().ends_with("::Macro") {
+            return Ok(None);
+        }
         if depth == DEEPEST {
             return Err(refused(format!(
                 "a value is nested deeper than {DEEPEST} levels"
@@ -272,10 +276,12 @@ impl Walk<'_, '_, '_> {
                 let held = keys.iter().map(|key| value.get_item(key));
                 let held = held.collect::<Result<Vec<Value>, Error>>()?;
                 let (held, replaced) = self.replacements(held.into_iter(), depth)?;
-                Ok(match is_map && !replaced {
-                    true => None,
-                    false => Some(keys.into_iter().zip(held).collect()),
-                })
+                let stays = match is_map {
+                    true => !replaced,
+                    // A loop, or a view that nothing can put into itself here.
+                    false => !self.refuses_namespaces,
+                };
+                Ok((!stays).then(|| keys.into_iter().zip(held).collect()))
             }
             _ => Ok(None),
         }

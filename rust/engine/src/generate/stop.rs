@@ -24,10 +24,15 @@ impl StopTexts {
         }
     }
 
+    /// Whether there is nothing to watch for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.stops.is_empty()
+    }
+
     /// Takes the next piece of text. Returns what may be passed on, and whether a stop text was
     /// found, in which case nothing more may be pushed.
     pub(crate) fn push(&mut self, piece: &str) -> (String, bool) {
-        if self.stops.is_empty() {
+        if self.is_empty() {
             return (piece.to_owned(), false);
         }
         self.held.push_str(piece);
@@ -77,9 +82,6 @@ impl StopTexts {
 
     /// Takes the text of a special token, which may be or belong to a stop text and is never passed on.
     pub(crate) fn push_special(&mut self, text: &str) -> (String, bool) {
-        if self.stops.is_empty() {
-            return (String::new(), false);
-        }
         let start = self.held.len();
         self.hidden.push(start..start + text.len());
         self.push(text)

@@ -343,7 +343,7 @@ impl Part {
             file: files::name(path),
             reason,
         };
-        if let Some(other) = files::other_kind(path, &file, b"GGUF")? {
+        if let Some(other) = files::other_kind(path, &file, files::GGUF)? {
             return Err(invalid(format!("is {other} and no GGUF file")));
         }
         let mut reader = BufReader::with_capacity(1 << 20, &file);

@@ -157,9 +157,8 @@ impl Weights {
         };
         let file = File::open(path).map_err(|e| Error::io(path, &e))?;
         let size = file.metadata().map_err(|e| Error::io(path, &e))?.len();
-        match files::other_kind(path, &file, b"")? {
-            None | Some("a safetensors file") => {}
-            Some(other) => return Err(invalid(format!("is {other} and no safetensors file"))),
+        if let Some(other) = files::other_kind(path, &file, files::SAFETENSORS)? {
+            return Err(invalid(format!("is {other} and no safetensors file")));
         }
         let mut length = [0u8; 8];
         if size < 8 {

@@ -53,9 +53,7 @@ impl Matcher {
             .map(|regex| Self(Arc::new(regex)))
             .map_err(|e| format!("pattern {source:?}: {e}"))
     }
-}
 
-impl Matcher {
     /// All matches. Over a run of a million spaces, `\\s+(?!\\S)` steps back more often than the regular
     /// expression's stack holds; such runs are looked at in short.
     fn find(&self, text: &str) -> Result<Vec<Range<usize>>, Failure> {
@@ -139,7 +137,8 @@ impl ShortRuns {
 
     /// The place in the whole text, unless it lies where a run was cut.
     fn place(&self, here: usize) -> Option<usize> {
-        let Some(run) = self.runs.iter().rev().find(|run| run.here <= here) else {
+        let behind = self.runs.partition_point(|run| run.here <= here);
+        let Some(run) = behind.checked_sub(1).map(|index| &self.runs[index]) else {
             return Some(here);
         };
         let left = Self::LEFT * run.width;

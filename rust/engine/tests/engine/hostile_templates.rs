@@ -153,6 +153,17 @@ fn values_that_nest_or_hold_themselves() {
             "{error}"
         );
     }
+    // Loops and macros keep their methods under another name.
+    assert_eq!(
+        render(
+            "{% macro m(x) %}<{{ x }}>{% endmacro %}{% set f = m %}{% set ns = namespace(f=1) %}\
+             {% set ns.f = m %}{% for a in ['x', 'y'] %}{% set outer = loop %}{% for b in [1] %}\
+             {{ outer.index }}{{ outer.cycle('p', 'q') }}{{ outer.last }}{% endfor %}{% endfor %}\
+             {{ f(1) }}{{ ns.f(2) }}"
+        )
+        .unwrap(),
+        "1pFalse2qTrue<1><2>"
+    );
     // What real templates do with namespaces.
     assert_eq!(
         render(

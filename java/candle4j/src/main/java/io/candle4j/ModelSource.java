@@ -2,8 +2,8 @@ package io.candle4j;
 
 import io.candle4j.internal.BuiltInModel;
 import java.net.URI;
+import java.nio.file.FileSystemNotFoundException;
 import java.nio.file.Files;
-import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.regex.Matcher;
@@ -12,11 +12,14 @@ import org.jspecify.annotations.Nullable;
 
 /** What a text that names a model stands for. */
 final class ModelSource {
-  /** The page of a model, as it stands in a browser: its id, and the revision that it shows. */
-  private static final Pattern HUB_URL =
+  /**
+   * The page of a model, as it stands in a browser: its id, and the revision that it shows. The
+   * page of a single file is none, since another of the model's files might be loaded.
+   */
+  static final Pattern HUB_PAGE =
       Pattern.compile(
           "(?:https?://)?(?:www\\.)?(?:huggingface\\.co|hf\\.co)/([^/\\s]+/[^/?#\\s]+)"
-              + "(?:/(?:tree|blob|resolve)/([^/?#\\s]+))?(?:[/?#].*)?");
+              + "(?:/tree/([^/?#\\s]+))?/?(?:[?#].*)?");
 
   private ModelSource() {}
 
@@ -27,15 +30,15 @@ final class ModelSource {
       throw new IllegalArgumentException(
           "source: expected an alias, a Hub id, a folder or a GGUF file, got a blank text");
     }
-    Matcher url = HUB_URL.matcher(source);
-    if (url.matches()) {
-      String named = url.group(2);
-      return resolve(url.group(1), revision != null || named == null ? revision : named, progress);
+    Matcher page = HUB_PAGE.matcher(source);
+    if (page.matches()) {
+      String named = page.group(2);
+      return resolve(page.group(1), revision != null || named == null ? revision : named, progress);
     }
     Path path;
     try {
       path = path(source);
-    } catch (InvalidPathException e) {
+    } catch (IllegalArgumentException | FileSystemNotFoundException e) {
       throw new IllegalArgumentException("source: " + e.getMessage(), e);
     }
     if (path != null) {

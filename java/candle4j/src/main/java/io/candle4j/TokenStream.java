@@ -1,6 +1,7 @@
 package io.candle4j;
 
 import io.candle4j.internal.StackGuard;
+import io.candle4j.internal.Threads;
 import java.util.Iterator;
 import java.util.NoSuchElementException;
 import java.util.Objects;
@@ -159,7 +160,7 @@ public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>
     if (taken.compareAndSet(false, true)) {
       new Tokens().forEachRemaining(token -> {});
     }
-    join();
+    Threads.join(producer);
     rethrow();
     Generation generation = result;
     if (generation == null) {
@@ -185,22 +186,7 @@ public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>
       queue.clear();
     }
     if (Thread.currentThread() != producer) {
-      join();
-    }
-  }
-
-  private void join() {
-    boolean interrupted = false;
-    while (true) {
-      try {
-        producer.join();
-        break;
-      } catch (InterruptedException e) {
-        interrupted = true;
-      }
-    }
-    if (interrupted) {
-      Thread.currentThread().interrupt();
+      Threads.join(producer);
     }
   }
 

@@ -68,22 +68,7 @@ final class InputPrograms {
   private static void onSmallStacks() throws Exception {
     Survival.golden();
     for (String template : DEEP) {
-      Throwable[] thrown = new Throwable[1];
-      Thread thread =
-          new Thread(
-              null,
-              () -> {
-                try {
-                  apply(template);
-                } catch (Throwable t) {
-                  thrown[0] = t;
-                }
-              },
-              "small",
-              256 << 10);
-      thread.start();
-      thread.join();
-      check(thrown[0] == null, String.valueOf(thrown[0]));
+      Survival.onShortThread(256 << 10, () -> apply(template));
     }
   }
 

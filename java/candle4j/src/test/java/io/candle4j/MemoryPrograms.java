@@ -257,23 +257,8 @@ final class MemoryPrograms {
   }
 
   private static void smallThreads() throws Exception {
-    Throwable[] thrown = new Throwable[1];
     for (int i = 0; i < 10; i++) {
-      Thread thread =
-          new Thread(
-              null,
-              () -> {
-                try {
-                  Survival.golden();
-                } catch (Throwable t) {
-                  thrown[0] = t;
-                }
-              },
-              "small",
-              256 << 10);
-      thread.start();
-      thread.join();
-      check(thrown[0] == null, String.valueOf(thrown[0]));
+      Survival.onShortThread(256 << 10, Survival::golden);
     }
   }
 }

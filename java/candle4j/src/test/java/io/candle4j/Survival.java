@@ -103,15 +103,24 @@ public final class Survival {
 
   /** Runs on a thread that ends before this returns, and throws what that threw. */
   static void onShortThread(Program program) throws Exception {
+    onShortThread(0, program);
+  }
+
+  /** The same with a stack of so many bytes; 0 for the JVM's own choice. */
+  static void onShortThread(long stackSize, Program program) throws Exception {
     Throwable[] thrown = new Throwable[1];
     Thread thread =
-        new Thread(() -> {
-          try {
-            program.run();
-          } catch (Throwable t) {
-            thrown[0] = t;
-          }
-        });
+        new Thread(
+            null,
+            () -> {
+              try {
+                program.run();
+              } catch (Throwable t) {
+                thrown[0] = t;
+              }
+            },
+            "short",
+            stackSize);
     thread.start();
     thread.join();
     if (thrown[0] != null) {

@@ -81,8 +81,9 @@ final class BatchCommand extends BaseCommand {
       throw usage("--input and --output are the same file");
     }
     int workers = parallel == null ? Workers.ofEnvironment() : parallel;
-    if (workers < 1 || workers > Workers.MOST) {
-      throw usage("--parallel: expected 1 to " + Workers.MOST + ", got " + workers);
+    String fault = Workers.fault(workers);
+    if (fault != null) {
+      throw usage(fault);
     }
     GenerateOptions options = sampling.toOptions(raw);
     try (InputStream in = openInput();

@@ -67,8 +67,9 @@ final class BenchCommand extends BaseCommand {
     atLeastOne("--generate", generate);
     atLeastOne("--repetitions", repetitions);
     for (int number : parallel) {
-      if (number < 1 || number > Workers.MOST) {
-        throw usage("--parallel: expected 1 to " + Workers.MOST + ", got " + number);
+      String fault = Workers.fault(number);
+      if (fault != null) {
+        throw usage(fault);
       }
     }
     try (CandleModel model = models.load(stdio(), interruption())) {

@@ -4,7 +4,7 @@ import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 
 /** Work on a platform thread of its own, whose stack is whole. */
-final class Threads {
+public final class Threads {
   /** Bytes, whatever the JVM's default is. */
   private static final long STACK_SIZE = 2 << 20;
 
@@ -19,7 +19,16 @@ final class Threads {
    */
   static <T extends @Nullable Object> T call(String name, Callable<T> work) {
     Outcome<T> outcome = new Outcome<>(work);
-    Thread thread = Thread.ofPlatform().daemon().name(name).stackSize(STACK_SIZE).start(outcome);
+    join(Thread.ofPlatform().daemon().name(name).stackSize(STACK_SIZE).start(outcome));
+    return outcome.get();
+  }
+
+  /**
+   * Waits for a thread to end. Interrupting the caller does not end it, and is remembered.
+   *
+   * @param thread the thread
+   */
+  public static void join(Thread thread) {
     boolean interrupted = false;
     while (true) {
       try {
@@ -32,7 +41,6 @@ final class Threads {
     if (interrupted) {
       Thread.currentThread().interrupt();
     }
-    return outcome.get();
   }
 
   private static final class Outcome<T extends @Nullable Object> implements Runnable {
