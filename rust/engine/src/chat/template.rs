@@ -16,6 +16,7 @@ use crate::deep;
 use crate::error::{Error, Result};
 use crate::files::{self, Limit};
 use crate::pool::panic_message;
+use crate::tokenizer::TokenizerConfig;
 
 /// One message of a conversation. Keys beside role and content (a tool's name, tool calls) reach
 /// the template as they are.
@@ -57,10 +58,14 @@ impl ChatTemplate {
     /// # Errors
     /// [`Error::Io`], [`Error::InvalidFile`] and [`Error::ChatTemplate`], which name the file.
     pub fn open(folder: &Path) -> Result<Option<Self>> {
+        Self::open_with(folder, &TokenizerConfig::open(folder)?)
+    }
+
+    /// As [`Self::open`], with the folder's `tokenizer_config.json`.
+    pub(crate) fn open_with(folder: &Path, tokens: &TokenizerConfig) -> Result<Option<Self>> {
         const TEMPLATE: &str = "chat_template.jinja";
         const CONFIG: &str = "tokenizer_config.json";
         const OLD: &str = "chat_template.json";
-        let config = read_object(&folder.join(CONFIG))?.unwrap_or_default();
         let file = files::read_if_present(&folder.join(TEMPLATE), Limit::Template)?;
         let found = match file {
             Some(bytes) => {
@@ -70,7 +75,7 @@ impl ChatTemplate {
                 })?;
                 Some((TEMPLATE, source))
             }
-            None => match default_template(config.get("chat_template")) {
+            None => match default_template(tokens.keys().get("chat_template")) {
                 Some(source) => Some((CONFIG, source)),
                 None => read_object(&folder.join(OLD))?
                     .and_then(|object| default_template(object.get("chat_template")))
@@ -78,7 +83,7 @@ impl ChatTemplate {
             },
         };
         found
-            .map(|(file, source)| Self::parse(file, source, special_variables(&config)))
+            .map(|(file, source)| Self::parse(file, source, special_variables(tokens)))
             .transpose()
     }
 
@@ -220,24 +225,12 @@ fn default_template(value: Option<&Value>) -> Option<String> {
     }
 }
 
-/// The special tokens of `tokenizer_config.json` by their names there, each a text or an object
-/// with the text inside.
-fn special_variables(config: &Map<String, Value>) -> Map<String, Value> {
-    let mut variables = Map::new();
-    for (key, value) in config {
-        if !key.ends_with("_token") {
-            continue;
-        }
-        let text = match value {
-            Value::String(text) => Some(text.as_str()),
-            Value::Object(token) => token.get("content").and_then(Value::as_str),
-            _ => None,
-        };
-        if let Some(text) = text {
-            variables.insert(key.clone(), text.into());
-        }
-    }
-    variables
+/// The special tokens by their names, which templates can use.
+fn special_variables(tokens: &TokenizerConfig) -> Map<String, Value> {
+    tokens
+        .named()
+        .map(|(name, text)| (name.to_owned(), text.into()))
+        .collect()
 }
 
 fn read_object(path: &Path) -> Result<Option<Map<String, Value>>> {

@@ -8,6 +8,7 @@ mod describe;
 mod file;
 mod llama;
 mod loaded_view;
+mod pre_tokenizer;
 mod sentencepiece;
 mod skim;
 mod source;
@@ -43,6 +44,8 @@ pub(crate) struct GgufModel {
     pub tokenizer: Tokenizer,
     /// The chat template, where there is one.
     pub template: Result<Option<ChatTemplate>>,
+    /// What may make answers worse than the model's.
+    pub(crate) warnings: Vec<String>,
     /// The weights.
     pub weights: GgufWeights,
 }
@@ -61,7 +64,7 @@ impl GgufModel {
         let (config, ignored_keys) = architecture.describe(&file)?;
         file.check_tensors(&config)?;
         let eos_ids = tokenizer::eos_ids(&file)?;
-        let tokenizer = tokenizer::tokenizer(&file)?;
+        let (tokenizer, warnings) = tokenizer::tokenizer(&file)?;
         let template = tokenizer::template(&file);
         // Vocabulary and merges are megabytes that nobody needs any more.
         file.drop_metadata();
@@ -71,6 +74,7 @@ impl GgufModel {
             eos_ids,
             tokenizer,
             template,
+            warnings,
             weights: GgufWeights { file, architecture },
         })
     }

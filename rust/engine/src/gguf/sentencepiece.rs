@@ -1,58 +1,40 @@
 //! Tokenizers of the SentencePiece kind, which Llama 1 and 2 and the first Mistrals have.
 //!
-//! The file holds the pieces with their scores and no merges. Those follow from them: two pieces are
-//! merged when their concatenation is a piece, those of the best score first, as the converter of
-//! Hugging Face transformers has it.
+//! The file holds the pieces with their scores and no merges. For byte-pair encoding those follow from
+//! them: two pieces are merged when their concatenation is a piece, those of the best score first, as the
+//! converter of Hugging Face transformers has it. With unigrams, the cut with the best sum of scores is taken.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::file::GgufFile;
-use super::tokenizer::Parts;
+use super::tokenizer::{Around, Parts};
 use crate::error::Result;
 
 /// What stands for a space inside of pieces.
 const SPACE: &str = "\u{2581}";
 
-/// What `tokenizer.json` has for such a tokenizer.
-pub(super) fn parts(file: &GgufFile, tokens: &[&str], vocab: Value) -> Result<Parts> {
-    const SCORES: &str = "tokenizer.ggml.scores";
-    let scores = file.required_floats(SCORES)?;
-    if scores.len() != tokens.len() {
-        return Err(file.invalid(
-            SCORES,
-            format!("expected one for each of {} tokens", tokens.len()),
-        ));
-    }
-    let prefix = file
-        .flag("tokenizer.ggml.add_space_prefix")?
-        .unwrap_or(true);
-    let replace = json!({"type": "Replace", "pattern": {"String": " "}, "content": SPACE});
-    let mut decoders = vec![
-        json!({"type": "Replace", "pattern": {"String": SPACE}, "content": " "}),
-        json!({"type": "ByteFallback"}),
-        json!({"type": "Fuse"}),
-    ];
-    let normalizer = if prefix {
-        decoders.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
-        json!({"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": SPACE}, replace]})
-    } else {
-        replace
-    };
-    let unknown = match file.id("tokenizer.ggml.unknown_token_id")? {
-        None => None,
-        Some(id) => tokens.get(id as usize).copied(),
-    };
+/// What `tokenizer.json` has for byte-pair encoding.
+pub(super) fn pair_parts(file: &GgufFile, tokens: &[&str], vocab: Value) -> Result<Parts> {
+    let scores = scores(file, tokens)?;
+    let prefix = file.flag(PREFIX)?.unwrap_or(true);
+    let unknown = file.id(UNKNOWN)?.unwrap_or(0);
     Ok(Parts {
-        normalizer,
+        normalizer: if prefix {
+            json!({"type": "Sequence", "normalizers": [prepend(), spaces_to_marks()]})
+        } else {
+            spaces_to_marks()
+        },
         pre_tokenizer: Value::Null,
-        decoder: json!({"type": "Sequence", "decoders": decoders}),
+        decoder: decoder(true, prefix),
         model: json!({
             "type": "BPE",
             "dropout": null,
-            "unk_token": unknown,
+            "unk_token": tokens.get(unknown as usize),
             "continuing_subword_prefix": null,
             "end_of_word_suffix": null,
             "fuse_unk": true,
@@ -61,14 +43,100 @@ pub(super) fn parts(file: &GgufFile, tokens: &[&str], vocab: Value) -> Result<Pa
             "vocab": vocab,
             "merges": merges(tokens, &scores),
         }),
-        plain: json!({
-            "type": "TemplateProcessing",
-            "single": [{"Sequence": {"id": "A", "type_id": 0}}],
-            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}],
-            "special_tokens": {},
-        }),
-        add_bos: true,
+        around: Around {
+            bos: true,
+            eos: false,
+            bos_id: Some(1),
+            eos_id: Some(2),
+        },
     })
+}
+
+/// What `tokenizer.json` has for unigrams.
+pub(super) fn unigram_parts(file: &GgufFile, tokens: &[&str]) -> Result<Parts> {
+    const CHARSMAP: &str = "tokenizer.ggml.precompiled_charsmap";
+    const COLLAPSE: &str = "tokenizer.ggml.remove_extra_whitespaces";
+    let vocab: Vec<Value> = tokens
+        .iter()
+        .zip(scores(file, tokens)?)
+        .map(|(token, score)| json!([token, score]))
+        .collect();
+    let mut normalizers = Vec::new();
+    if file.value(CHARSMAP).is_some() {
+        let bytes = file
+            .required_numbers(CHARSMAP)?
+            .into_iter()
+            .map(|byte| u8::try_from(byte).map_err(|_| file.invalid(CHARSMAP, "expected bytes")))
+            .collect::<Result<Vec<u8>>>()?;
+        let text = STANDARD.encode(bytes);
+        normalizers.push(json!({"type": "Precompiled", "precompiled_charsmap": text}));
+    }
+    if file.flag(COLLAPSE)?.unwrap_or(false) {
+        normalizers.push(json!({"type": "Strip", "strip_left": true, "strip_right": true}));
+        normalizers.push(json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}));
+    }
+    let prefix = file.flag(PREFIX)?.unwrap_or(false);
+    if prefix {
+        normalizers.push(prepend());
+    }
+    normalizers.push(spaces_to_marks());
+    let has_bytes = tokens.contains(&"<0x00>") && tokens.contains(&"<0xFF>");
+    Ok(Parts {
+        normalizer: json!({"type": "Sequence", "normalizers": normalizers}),
+        pre_tokenizer: Value::Null,
+        decoder: decoder(true, prefix),
+        model: json!({
+            "type": "Unigram",
+            "unk_id": file.id(UNKNOWN)?.unwrap_or(2),
+            "vocab": vocab,
+            "byte_fallback": has_bytes,
+        }),
+        around: Around {
+            bos: false,
+            eos: true,
+            bos_id: None,
+            eos_id: Some(1),
+        },
+    })
+}
+
+const PREFIX: &str = "tokenizer.ggml.add_space_prefix";
+const UNKNOWN: &str = "tokenizer.ggml.unknown_token_id";
+
+fn scores(file: &GgufFile, tokens: &[&str]) -> Result<Vec<f32>> {
+    const SCORES: &str = "tokenizer.ggml.scores";
+    let scores = file.required_floats(SCORES)?;
+    if scores.len() != tokens.len() {
+        return Err(file.invalid(
+            SCORES,
+            format!("expected one for each of {} tokens", tokens.len()),
+        ));
+    }
+    Ok(scores)
+}
+
+fn prepend() -> Value {
+    json!({"type": "Prepend", "prepend": SPACE})
+}
+
+/// The normalizer that writes spaces as pieces have them.
+pub(super) fn spaces_to_marks() -> Value {
+    json!({"type": "Replace", "pattern": {"String": " "}, "content": SPACE})
+}
+
+/// The decoder: bytes to characters, marks to spaces where there are any, and without the space that was put
+/// in front.
+pub(super) fn decoder(marks: bool, prefix: bool) -> Value {
+    let mut decoders = Vec::new();
+    if marks {
+        decoders.push(json!({"type": "Replace", "pattern": {"String": SPACE}, "content": " "}));
+    }
+    decoders.push(json!({"type": "ByteFallback"}));
+    decoders.push(json!({"type": "Fuse"}));
+    if prefix {
+        decoders.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
+    }
+    json!({"type": "Sequence", "decoders": decoders})
 }
 
 /// The pairs of pieces that make a piece: the best first, and of several for one score those with the

@@ -2,11 +2,12 @@
 //!
 //! The metadata hold what `tokenizer.json` holds, but only a name for how text is cut into words
 //! (`tokenizer.ggml.pre`). What each name means is the published tokenizer of the models that it
-//! stands for. A name that is not known is refused: the wrong cut gives other tokens.
+//! stands for ([`pre_tokenizer`]). A name that is not known is refused: the wrong cut gives other tokens.
 
 use serde_json::{Map, Value, json};
 
 use super::file::GgufFile;
+use super::pre_tokenizer::{self, Alphabet, byte_level};
 use super::sentencepiece;
 use crate::chat::ChatTemplate;
 use crate::error::{Error, Result};
@@ -15,89 +16,29 @@ use crate::tokenizer::Tokenizer;
 const PRE: &str = "tokenizer.ggml.pre";
 const TOKENS: &str = "tokenizer.ggml.tokens";
 
-/// How text becomes words, under one name.
-struct Cut {
-    names: &'static [&'static str],
-    /// What happens to characters first.
-    normalizer: fn() -> Value,
-    /// How words are told apart.
-    splits: fn() -> Vec<Value>,
-    /// Whether a word that is a token is taken whole, however its merges would go.
-    ignore_merges: bool,
-    /// Whether texts begin with a beginning-of-sequence token when the file does not say.
-    add_bos: bool,
-}
+/// What kind of token each is.
+const TYPES: &str = "tokenizer.ggml.token_type";
 
-const CUTS: &[Cut] = &[
-    Cut {
-        names: &["gpt2", "gpt-2"],
-        normalizer: || Value::Null,
-        splits: || vec![byte_level(true)],
-        ignore_merges: false,
-        add_bos: false,
-    },
-    // As gpt2, with every numeric character (½ and ① too) a word of its own.
-    Cut {
-        names: &["smollm"],
-        normalizer: || Value::Null,
-        splits: || {
-            vec![
-                json!({"type": "Digits", "individual_digits": true}),
-                byte_level(true),
-            ]
-        },
-        ignore_merges: false,
-        add_bos: false,
-    },
-    Cut {
-        names: &["llama-bpe", "llama3", "llama-v3"],
-        normalizer: || Value::Null,
-        splits: || vec![split(r"\p{N}{1,3}"), byte_level(false)],
-        ignore_merges: true,
-        add_bos: true,
-    },
-    Cut {
-        names: &["qwen2"],
-        normalizer: || json!({"type": "NFC"}),
-        splits: || vec![split(r"\p{N}"), byte_level(false)],
-        ignore_merges: false,
-        add_bos: false,
-    },
-];
+/// The kind of tokens that users defined.
+const USER_DEFINED: u64 = 4;
 
-fn byte_level(use_regex: bool) -> Value {
-    json!({
-        "type": "ByteLevel",
-        "add_prefix_space": false,
-        "trim_offsets": true,
-        "use_regex": use_regex,
-    })
-}
-
-/// Contractions, words with one sign in front, numbers as `number` says, signs, and white space.
-fn split(number: &str) -> Value {
-    let pattern = [
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
-        r"[^\r\n\p{L}\p{N}]?\p{L}+",
-        number,
-        r" ?[^\s\p{L}\p{N}]+[\r\n]*",
-        r"\s*[\r\n]+",
-        r"\s+(?!\S)",
-        r"\s+",
-    ]
-    .join("|");
-    json!({
-        "type": "Split",
-        "pattern": {"Regex": pattern},
-        "behavior": "Isolated",
-        "invert": false,
-    })
-}
-
-/// The tokenizer that the metadata describe.
-pub(super) fn tokenizer(file: &GgufFile) -> Result<Tokenizer> {
+/// The tokenizer that the metadata describe, and what is doubtful about it.
+pub(super) fn tokenizer(file: &GgufFile) -> Result<(Tokenizer, Vec<String>)> {
     const MODEL: &str = "tokenizer.ggml.model";
-    let tokens = file.required_texts(TOKENS)?;
+    let texts = file.required_texts(TOKENS)?;
+    // As llama.cpp calls tokens without a text, of which there may be many.
+    let empty: Vec<String> = (0..texts.len())
+        .filter(|id| texts[*id].is_empty())
+        .map(|id| format!("[EMPTY_{id}]"))
+        .collect();
+    let mut names = empty.iter();
+    let tokens: Vec<&str> = texts
+        .iter()
+        .map(|text| match *text {
+            "" => names.next().map_or("", String::as_str),
+            text => text,
+        })
+        .collect();
     let mut vocab = Map::with_capacity(tokens.len());
     for (id, token) in tokens.iter().enumerate() {
         if vocab.insert((*token).into(), id.into()).is_some() {
@@ -105,14 +46,33 @@ pub(super) fn tokenizer(file: &GgufFile) -> Result<Tokenizer> {
         }
     }
     let vocab = Value::Object(vocab);
+    let mut warnings = Vec::new();
     let parts = match file.required_text(MODEL)? {
-        "gpt2" => byte_level_parts(file, vocab)?,
-        "llama" => sentencepiece::parts(file, &tokens, vocab)?,
+        "gpt2" | "whitespace" => {
+            let name = file.text(PRE)?;
+            if name.is_none() {
+                warnings.push(format!(
+                    "{} does not say how its tokenizer cuts words ({PRE}): it was made by an old \
+                     converter, and its answers may be worse than the model's",
+                    file.name()
+                ));
+            }
+            pair_parts(
+                file,
+                vocab,
+                name.unwrap_or(pre_tokenizer::DEFAULT),
+                &mut warnings,
+            )?
+        }
+        "gemma4" => pair_parts(file, vocab, "gemma4", &mut warnings)?,
+        "llama" => sentencepiece::pair_parts(file, &tokens, vocab)?,
+        "t5" => sentencepiece::unigram_parts(file, &tokens)?,
         other => {
             return Err(unsupported(
                 MODEL,
                 other,
-                "the tokenizers gpt2 (byte-level BPE) and llama (SentencePiece) are known",
+                "the tokenizers gpt2 (byte-pair encoding), llama (SentencePiece) and t5 (SentencePiece \
+                 with unigrams) are known",
             ));
         }
     };
@@ -128,7 +88,7 @@ pub(super) fn tokenizer(file: &GgufFile) -> Result<Tokenizer> {
         "model": parts.model,
     });
     let text = serde_json::to_vec(&document).map_err(|e| Error::Tokenizer(e.to_string()))?;
-    Tokenizer::from_json(&file.name(), &text)
+    Ok((Tokenizer::from_json(&file.name(), &text)?, warnings))
 }
 
 /// What `tokenizer.json` has besides its added tokens.
@@ -137,32 +97,46 @@ pub(super) struct Parts {
     pub(super) pre_tokenizer: Value,
     pub(super) decoder: Value,
     pub(super) model: Value,
-    /// The post-processor that adds nothing.
-    pub(super) plain: Value,
-    /// Whether texts begin with a beginning-of-sequence token when the file does not say.
-    pub(super) add_bos: bool,
+    /// What is put around texts when the file does not say.
+    pub(super) around: Around,
 }
 
-fn byte_level_parts(file: &GgufFile, vocab: Value) -> Result<Parts> {
-    let pre = file.required_text(PRE)?;
-    let cut = CUTS
-        .iter()
-        .find(|cut| cut.names.contains(&pre))
+/// What is put around texts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Around {
+    /// A beginning-of-sequence token in front.
+    pub(super) bos: bool,
+    /// An end-of-sequence token behind.
+    pub(super) eos: bool,
+    /// The ids of those tokens where the file has none.
+    pub(super) bos_id: Option<u32>,
+    pub(super) eos_id: Option<u32>,
+}
+
+/// Byte-pair encoding by a list of merges.
+fn pair_parts(
+    file: &GgufFile,
+    vocab: Value,
+    pre: &str,
+    warnings: &mut Vec<String>,
+) -> Result<Parts> {
+    const PREFIX: &str = "tokenizer.ggml.add_space_prefix";
+    let cut = pre_tokenizer::cut(pre)
         .ok_or_else(|| unsupported(PRE, pre, "how this tokenizer cuts words is not known"))?;
-    if file.flag("tokenizer.ggml.add_space_prefix")? == Some(true) {
-        return Err(unsupported(
-            "tokenizer.ggml.add_space_prefix",
-            "true",
-            "byte-level tokenizers put no space in front",
+    if file.flag(PREFIX)? == Some(true) {
+        warnings.push(format!(
+            "{PREFIX} = true is ignored, as llama.cpp does: byte-pair encodings put no space in front"
         ));
     }
     let merges = file
         .required_texts("tokenizer.ggml.merges")?
         .into_iter()
         .map(|merge| {
-            merge
-                .split_once(' ')
-                .map(|(a, b)| json!([a, b]))
+            // A part may begin with a space itself.
+            let behind = merge.chars().next().map_or(0, char::len_utf8);
+            merge[behind..]
+                .find(' ')
+                .map(|at| json!([merge[..behind + at], merge[behind + at + 1..]]))
                 .ok_or_else(|| {
                     file.invalid(
                         "tokenizer.ggml.merges",
@@ -171,10 +145,20 @@ fn byte_level_parts(file: &GgufFile, vocab: Value) -> Result<Parts> {
                 })
         })
         .collect::<Result<Vec<Value>>>()?;
+    let of_bytes = cut.alphabet == Alphabet::Bytes;
+    let with_marks = cut.alphabet == Alphabet::Characters;
     Ok(Parts {
-        normalizer: (cut.normalizer)(),
-        pre_tokenizer: json!({"type": "Sequence", "pretokenizers": (cut.splits)()}),
-        decoder: byte_level(true),
+        normalizer: match (cut.nfc, with_marks) {
+            (true, _) => json!({"type": "NFC"}),
+            (_, true) => sentencepiece::spaces_to_marks(),
+            _ => Value::Null,
+        },
+        pre_tokenizer: json!({"type": "Sequence", "pretokenizers": cut.steps()}),
+        decoder: if of_bytes {
+            byte_level(true)
+        } else {
+            sentencepiece::decoder(with_marks, false)
+        },
         model: json!({
             "type": "BPE",
             "dropout": null,
@@ -182,13 +166,17 @@ fn byte_level_parts(file: &GgufFile, vocab: Value) -> Result<Parts> {
             "continuing_subword_prefix": null,
             "end_of_word_suffix": null,
             "fuse_unk": false,
-            "byte_fallback": false,
+            "byte_fallback": !of_bytes,
             "ignore_merges": cut.ignore_merges,
             "vocab": vocab,
             "merges": merges,
         }),
-        plain: byte_level(true),
-        add_bos: cut.add_bos,
+        around: Around {
+            bos: cut.add_bos,
+            eos: false,
+            bos_id: None,
+            eos_id: None,
+        },
     })
 }
 
@@ -201,19 +189,13 @@ fn unsupported(key: &str, value: &str, reason: &str) -> Error {
     }
 }
 
-fn part(name: &str) -> Value {
-    json!({"Sequence": {"id": name, "type_id": 0}})
-}
-
 /// Tokens that are found in a text as they are: control tokens, and those that users defined.
 fn added_tokens(file: &GgufFile, tokens: &[&str]) -> Result<Vec<Value>> {
-    const KEY: &str = "tokenizer.ggml.token_type";
     const CONTROL: u64 = 3;
-    const USER_DEFINED: u64 = 4;
-    let types = file.required_numbers(KEY)?;
+    let types = file.required_numbers(TYPES)?;
     if types.len() != tokens.len() {
         return Err(file.invalid(
-            KEY,
+            TYPES,
             format!("expected one for each of {} tokens", tokens.len()),
         ));
     }
@@ -238,27 +220,48 @@ fn added_tokens(file: &GgufFile, tokens: &[&str]) -> Result<Vec<Value>> {
         .collect())
 }
 
-/// Puts the beginning-of-sequence token in front of texts, where the model wants it.
+/// Puts the tokens for beginning and end around texts, where the model wants them.
 fn post_processor(file: &GgufFile, tokens: &[&str], parts: &Parts) -> Result<Value> {
-    const BOS: &str = "tokenizer.ggml.bos_token_id";
-    if !file
-        .flag("tokenizer.ggml.add_bos_token")?
-        .unwrap_or(parts.add_bos)
-    {
-        return Ok(parts.plain.clone());
-    }
-    let id = file
-        .id(BOS)?
-        .ok_or_else(|| file.invalid(BOS, "add_bos_token needs it"))?;
-    let token = tokens
-        .get(id as usize)
-        .ok_or_else(|| file.invalid(BOS, format!("there are {} tokens", tokens.len())))?;
-    let bos = json!({"SpecialToken": {"id": token, "type_id": 0}});
+    let mut special = Map::new();
+    let mut token = |name: &str, default: bool, id: Option<u32>| -> Result<Option<&str>> {
+        if !file
+            .flag(&format!("tokenizer.ggml.add_{name}_token"))?
+            .unwrap_or(default)
+        {
+            return Ok(None);
+        }
+        let key = format!("tokenizer.ggml.{name}_token_id");
+        let id = file
+            .id(&key)?
+            .or(id)
+            .ok_or_else(|| file.invalid(&key, format!("add_{name}_token needs it")))?;
+        let token = *tokens
+            .get(id as usize)
+            .ok_or_else(|| file.invalid(&key, format!("there are {} tokens", tokens.len())))?;
+        special.insert(
+            token.into(),
+            json!({"id": token, "ids": [id], "tokens": [token]}),
+        );
+        Ok(Some(token))
+    };
+    let around = parts.around;
+    let first = token("bos", around.bos, around.bos_id)?;
+    let last = token("eos", around.eos, around.eos_id)?;
+    let text = |name: &str| -> Vec<Value> {
+        let place = |token: &str| json!({"SpecialToken": {"id": token, "type_id": 0}});
+        first
+            .map(place)
+            .into_iter()
+            .chain([json!({"Sequence": {"id": name, "type_id": 0}})])
+            .chain(last.map(place))
+            .collect()
+    };
+    let pair = [text("A"), text("B")].concat();
     Ok(json!({
         "type": "TemplateProcessing",
-        "single": [bos.clone(), part("A")],
-        "pair": [bos.clone(), part("A"), bos, part("B")],
-        "special_tokens": {(*token): {"id": token, "ids": [id], "tokens": [token]}},
+        "single": text("A"),
+        "pair": pair,
+        "special_tokens": special,
     }))
 }
 

@@ -22,11 +22,13 @@ pub(super) const SINGLE: &str = "model.safetensors";
 pub(super) const INDEX: &str = "model.safetensors.index.json";
 
 /// What a model may have beside its weights.
-pub(super) const COMPANIONS: [&str; 6] = [
+pub(super) const COMPANIONS: [&str; 8] = [
     CONFIG,
     "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
     "chat_template.jinja",
     "chat_template.json",
 ];
@@ -343,6 +345,7 @@ mod tests {
                 "generation_config.json",
                 "tokenizer.json",
                 "tokenizer_config.json",
+                "special_tokens_map.json",
                 "chat_template.jinja",
             ]
         );

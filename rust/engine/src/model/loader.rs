@@ -28,7 +28,7 @@ use crate::gguf::{GgufModel, GgufWeights};
 use crate::memory;
 use crate::pool;
 use crate::runtime;
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Tokenizer, TokenizerConfig};
 
 /// How a model is to be loaded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -346,7 +346,7 @@ impl Files {
             source: Source::Gguf(model.weights),
             eos_ids: model.eos_ids,
             proposed: ProposedSampling::default(),
-            warnings: Vec::new(),
+            warnings: model.warnings,
             tokenizer: model.tokenizer,
             template: model.template,
         })
@@ -363,7 +363,8 @@ impl Files {
         if config.tie_word_embeddings {
             config.tie_word_embeddings = weights.ties_embeddings(EMBEDDING, HEAD)?;
         }
-        let tokenizer = Tokenizer::open(&folder.join("tokenizer.json"))?;
+        let tokens = TokenizerConfig::open(folder)?;
+        let tokenizer = Tokenizer::open_with(&folder.join("tokenizer.json"), &tokens)?;
         let (proposed, warnings) = match &generation_json {
             Some(keys) => generation_config::proposed_sampling(keys),
             None => Default::default(),
@@ -377,8 +378,14 @@ impl Files {
             },
             eos_ids: {
                 let mut ids = generation_config::eos_ids(&config_json, generation_json.as_ref())?;
-                let tokens = read_json(folder, "tokenizer_config.json")?;
-                ids.extend(tokens.and_then(|keys| end_of_sequence(&keys, &tokenizer)));
+                // vLLM ends an answer at it too; transformers looks at the two configurations alone, which
+                // in many fine-tuned chat models still name the base model's.
+                ids.extend(
+                    tokens
+                        .named()
+                        .find(|(name, _)| *name == "eos_token")
+                        .and_then(|(_, text)| tokenizer.id_of(text)),
+                );
                 ids.sort_unstable();
                 ids.dedup();
                 ids
@@ -386,7 +393,7 @@ impl Files {
             proposed,
             warnings,
             tokenizer,
-            template: ChatTemplate::open(folder),
+            template: ChatTemplate::open_with(folder, &tokens),
         })
     }
 }
@@ -630,14 +637,6 @@ fn context_length(reach: usize, published: usize, options: &LoadOptions) -> Resu
             format!("expected 1 to the model's {reach}, got {n}"),
         )),
     }
-}
-
-/// The end-of-sequence token of the tokenizer's settings. vLLM ends an answer at it too; transformers looks
-/// at the two configurations alone, which in many fine-tuned chat models still name the base model's.
-fn end_of_sequence(keys: &Map<String, Value>, tokenizer: &Tokenizer) -> Option<u32> {
-    let token = keys.get("eos_token")?;
-    let text = token.as_str().or_else(|| token.get("content")?.as_str())?;
-    tokenizer.id_of(text)
 }
 
 /// What a folder without `config.json` is, as far as that can be told.

@@ -1,6 +1,8 @@
 //! Text to tokens and back.
 
 mod budget;
+mod config;
+mod marked;
 mod steps;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,6 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokenizers::{AddedToken, ModelWrapper, TokenizerImpl};
+
+pub(crate) use config::TokenizerConfig;
 
 use crate::deep;
 use crate::error::{Error, Result};
@@ -24,10 +28,7 @@ type HfTokenizer = TokenizerImpl<
 
 /// A model's tokenizer. Any number of threads may use it at once.
 pub struct Tokenizer {
-    /// Takes special tokens in the text for what they mean.
     inner: Arc<HfTokenizer>,
-    /// Takes them for ordinary text.
-    literal: Arc<HfTokenizer>,
     special: Vec<(String, u32)>,
     /// By token id: whether it stands for one raw byte, as `<0x0A>` does.
     bytes: Vec<bool>,
@@ -51,8 +52,13 @@ const ADDED_TOKENS: usize = 64 << 10;
 impl Tokenizer {
     /// Reads a `tokenizer.json`.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_with(path, &TokenizerConfig::default())
+    }
+
+    /// Reads a `tokenizer.json`, joined with what the configuration beside it has.
+    pub(crate) fn open_with(path: &Path, config: &TokenizerConfig) -> Result<Self> {
         let json = files::read(path, Limit::Tokenizer)?;
-        Self::from_json(&files::name(path), &json).map_err(|error| {
+        Self::parse(&files::name(path), &json, config).map_err(|error| {
             // Where it is no JSON at all, what it is tells more than where that shows.
             match files::json::<serde::de::IgnoredAny>(path, &json) {
                 Err(other) => other,
@@ -63,6 +69,10 @@ impl Tokenizer {
 
     /// Parses the contents of a `tokenizer.json`; `file` names it in errors.
     pub fn from_json(file: &str, json: &[u8]) -> Result<Self> {
+        Self::parse(file, json, &TokenizerConfig::default())
+    }
+
+    fn parse(file: &str, json: &[u8], config: &TokenizerConfig) -> Result<Self> {
         let invalid = |reason: String| Error::InvalidFile {
             file: file.into(),
             reason,
@@ -73,19 +83,20 @@ impl Tokenizer {
         let parsed = deep::run(|| {
             guarded(|| {
                 budget::with(ADDED_TOKENS, || {
-                    HfTokenizer::from_bytes(json).map_err(|e| e.to_string())
+                    let mut tokenizer =
+                        HfTokenizer::from_bytes(json).map_err(|e| invalid(e.to_string()))?;
+                    config.apply(&mut tokenizer)?;
+                    Ok(tokenizer)
                 })
-                .flatten()
+                .unwrap_or_else(|reason| Err(invalid(reason)))
             })
-            .unwrap_or_else(|_| Err("malformed".into()))
+            .unwrap_or_else(|_| Err(invalid("malformed".into())))
         })?;
-        let mut inner = parsed.map_err(invalid)?;
+        let mut inner = parsed?;
         inner
             .with_truncation(None)
             .map_err(|e| invalid(e.to_string()))?;
         inner.with_padding(None);
-        let mut literal = inner.clone();
-        literal.set_encode_special_tokens(true);
         let mut special: Vec<(String, u32)> = inner
             .get_added_tokens_decoder()
             .into_iter()
@@ -107,7 +118,6 @@ impl Tokenizer {
         Ok(Self {
             longest: longest.unwrap_or(0),
             inner: Arc::new(inner),
-            literal: Arc::new(literal),
             special,
             bytes,
         })
@@ -131,12 +141,46 @@ impl Tokenizer {
     /// Encodes a text. Special tokens in it are taken for what they mean; `add_special` adds those
     /// that the tokenizer puts around every text, such as a beginning-of-sequence token.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
-        encode(&self.inner, text, add_special)
+        self.encode_with(text, move |tokenizer, text| {
+            tokenizer
+                .encode_fast(text, add_special)
+                .map(|encoding| encoding.get_ids().to_vec())
+        })
     }
 
-    /// Encodes a text in which special tokens are just characters.
-    pub fn encode_literal(&self, text: &str) -> Result<Vec<u32>> {
-        encode(&self.literal, text, false)
+    /// Encodes a text without `mark`, which stands behind the first character of what reads like a special
+    /// token and is none. Everything else becomes the tokens that it becomes in [`Self::encode`].
+    pub(crate) fn encode_marked(&self, text: &str, mark: char) -> Result<Vec<u32>> {
+        self.encode_with(text, move |tokenizer, text| {
+            marked::encode(tokenizer, text, mark)
+        })
+    }
+
+    fn encode_with(
+        &self,
+        text: &str,
+        work: impl FnOnce(&HfTokenizer, &str) -> tokenizers::Result<Vec<u32>> + Send + 'static,
+    ) -> Result<Vec<u32>> {
+        if text.len() > TEXT_LIMIT {
+            return Err(Error::argument(
+                "text",
+                format!(
+                    "at most {TEXT_LIMIT} bytes are encoded at once, got {}",
+                    text.len()
+                ),
+            ));
+        }
+        if text.len() <= SHORT_TEXT {
+            return encode_within_budget(&self.inner, text, work);
+        }
+        // One search of a regular expression, or one word of the model, may take a time that grows with the
+        // square of the text, and cannot be stopped.
+        let time = budget::time(text.len());
+        let (tokenizer, text) = (self.inner.clone(), text.to_owned());
+        deep::run_within(time + GRACE, move || {
+            encode_within_budget(&tokenizer, &text, work)
+        })?
+        .unwrap_or_else(|| Err(Error::Tokenizer(budget::too_slow(time))))
     }
 
     /// Decodes tokens. `skip_special` leaves special tokens out of the text.
@@ -190,40 +234,14 @@ impl Tokenizer {
     }
 }
 
-fn encode(tokenizer: &Arc<HfTokenizer>, text: &str, add_special: bool) -> Result<Vec<u32>> {
-    if text.len() > TEXT_LIMIT {
-        return Err(Error::argument(
-            "text",
-            format!(
-                "at most {TEXT_LIMIT} bytes are encoded at once, got {}",
-                text.len()
-            ),
-        ));
-    }
-    if text.len() <= SHORT_TEXT {
-        return encode_within_budget(tokenizer, text, add_special);
-    }
-    // One search of a regular expression, or one word of the model, may take a time that grows with the
-    // square of the text, and cannot be stopped.
-    let time = budget::time(text.len());
-    let (tokenizer, text) = (tokenizer.clone(), text.to_owned());
-    deep::run_within(time + GRACE, move || {
-        encode_within_budget(&tokenizer, &text, add_special)
-    })?
-    .unwrap_or_else(|| Err(Error::Tokenizer(budget::too_slow(time))))
-}
-
 fn encode_within_budget(
     tokenizer: &HfTokenizer,
     text: &str,
-    add_special: bool,
+    work: impl FnOnce(&HfTokenizer, &str) -> tokenizers::Result<Vec<u32>>,
 ) -> Result<Vec<u32>> {
     guarded(|| {
         budget::with(text.len(), || {
-            tokenizer
-                .encode_fast(text, add_special)
-                .map(|encoding| encoding.get_ids().to_vec())
-                .map_err(|e| e.to_string())
+            work(tokenizer, text).map_err(|e| e.to_string())
         })
         .flatten()
     })

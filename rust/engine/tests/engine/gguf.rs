@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use candle_core::quantized::GgmlDType;
 use candle_core::quantized::gguf_file::Value;
 use candle4j_engine::error::{Code, Error};
@@ -121,12 +123,19 @@ fn tokenizer_template_and_ends_come_from_the_file() {
     assert_eq!(model.limits().context_length, 512);
 }
 
-/// What SentencePiece itself makes of texts with a tiny model.
+/// What SentencePiece itself makes of texts with tiny models.
 #[derive(serde::Deserialize)]
 struct Pieces {
+    bpe: PiecesModel,
+    unigram: PiecesModel,
+}
+
+#[derive(serde::Deserialize)]
+struct PiecesModel {
     tokens: Vec<String>,
     scores: Vec<f32>,
     types: Vec<i32>,
+    charsmap: String,
     texts: Vec<PiecesText>,
 }
 
@@ -137,42 +146,86 @@ struct PiecesText {
     decoded: String,
 }
 
-#[test]
-fn pieces_become_the_tokens_of_sentencepiece() {
+fn pieces() -> Pieces {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sentencepiece.json");
-    let pieces: Pieces = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// A file with such a tokenizer.
+fn file_with(pieces: &PiecesModel, kind: &str) -> GgufFile {
     let mut file = GgufFile::of("llama-plain", GgmlDType::F32);
-    let list = |values: Vec<Value>| Value::Array(values);
     file.remove("tokenizer.ggml.pre");
     file.remove("tokenizer.ggml.merges");
+    let list = |values: Vec<Value>| Value::Array(values);
+    let texts = pieces.tokens.iter().cloned().map(Value::String).collect();
+    let scores = pieces.scores.iter().copied().map(Value::F32).collect();
+    let types = pieces.types.iter().copied().map(Value::I32).collect();
     for (key, value) in [
-        ("model", Value::String("llama".into())),
-        (
-            "tokens",
-            list(pieces.tokens.into_iter().map(Value::String).collect()),
-        ),
-        (
-            "scores",
-            list(pieces.scores.into_iter().map(Value::F32).collect()),
-        ),
-        (
-            "token_type",
-            list(pieces.types.into_iter().map(Value::I32).collect()),
-        ),
+        ("model", Value::String(kind.into())),
+        ("tokens", list(texts)),
+        ("scores", list(scores)),
+        ("token_type", list(types)),
         ("unknown_token_id", Value::U32(0)),
         ("bos_token_id", Value::U32(1)),
         ("eos_token_id", Value::U32(2)),
     ] {
         file.set(&format!("tokenizer.ggml.{key}"), value);
     }
-    let model = file.load().unwrap();
+    file
+}
+
+fn assert_pieces(model: &Model, pieces: &PiecesModel, first: &[u32], last: &[u32]) {
     assert!(pieces.texts.len() >= 10);
     for PiecesText { text, ids, decoded } in &pieces.texts {
-        assert_eq!(&model.tokenizer().encode(text, false).unwrap(), ids);
-        assert_eq!(&model.tokenizer().decode(ids, false).unwrap(), decoded);
-        let with_bos: Vec<u32> = std::iter::once(1).chain(ids.iter().copied()).collect();
-        assert_eq!(model.tokenizer().encode(text, true).unwrap(), with_bos);
+        let tokenizer = model.tokenizer();
+        assert_eq!(&tokenizer.encode(text, false).unwrap(), ids, "{text:?}");
+        assert_eq!(&tokenizer.decode(ids, false).unwrap(), decoded, "{text:?}");
+        let around = [first, ids, last].concat();
+        assert_eq!(tokenizer.encode(text, true).unwrap(), around, "{text:?}");
     }
+}
+
+#[test]
+fn pieces_become_the_tokens_of_sentencepiece() {
+    let pieces = pieces().bpe;
+    let mut file = file_with(&pieces, "llama");
+    assert_pieces(&file.load().unwrap(), &pieces, &[1], &[]);
+    // These ids are what llama.cpp takes when there are none.
+    file.remove("tokenizer.ggml.bos_token_id");
+    file.remove("tokenizer.ggml.unknown_token_id");
+    assert_pieces(&file.load().unwrap(), &pieces, &[1], &[]);
+    file.set("tokenizer.ggml.add_bos_token", Value::Bool(false));
+    file.set("tokenizer.ggml.add_eos_token", Value::Bool(true));
+    assert_pieces(&file.load().unwrap(), &pieces, &[], &[2]);
+}
+
+#[test]
+fn unigrams_become_the_tokens_of_sentencepiece() {
+    let pieces = pieces().unigram;
+    let mut file = file_with(&pieces, "t5");
+    let bytes = STANDARD.decode(&pieces.charsmap).unwrap();
+    let bytes = bytes.into_iter().map(Value::U8).collect();
+    file.set("tokenizer.ggml.precompiled_charsmap", Value::Array(bytes));
+    file.set("tokenizer.ggml.add_space_prefix", Value::Bool(true));
+    file.set("tokenizer.ggml.remove_extra_whitespaces", Value::Bool(true));
+    assert_pieces(&file.load().unwrap(), &pieces, &[], &[2]);
+}
+
+#[test]
+fn files_without_a_way_of_cutting_words_are_cut_as_llama_cpp_does_with_a_warning() {
+    let mut file = GgufFile::of("llama-plain", GgmlDType::F32);
+    file.set("tokenizer.ggml.pre", Value::String("default".into()));
+    let named = file.load().unwrap();
+    assert_eq!(named.info().warnings, Vec::<String>::new());
+    file.remove("tokenizer.ggml.pre");
+    let unnamed = file.load().unwrap();
+    let warnings = unnamed.info().warnings;
+    assert!(
+        matches!(&warnings[..], [text] if text.contains("tokenizer.ggml.pre")),
+        "{warnings:?}"
+    );
+    let encode = |model: &Model| model.tokenizer().encode("a 12345, b!", false).unwrap();
+    assert_eq!(encode(&named), encode(&unnamed));
 }
 
 #[test]
@@ -281,7 +334,7 @@ fn what_is_not_understood_is_refused_by_name() {
         ("llama.rope.dimension_count", Value::U32(4)),
         ("llama.attention.value_length", Value::U32(64)),
         ("tokenizer.ggml.model", text("bert")),
-        ("tokenizer.ggml.pre", text("tekken")),
+        ("tokenizer.ggml.pre", text("unheard-of")),
     ] {
         let error = error_of(|file| file.set(key, value));
         assert!(
