@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use std::io;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Kwargs;
-use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior, Value};
+use minijinja::value::{Kwargs, ValueKind};
+use minijinja::{Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value};
 use serde::Serialize;
 
 use super::{limits, methods};
@@ -38,11 +38,28 @@ pub(super) fn environment(name: &'static str, source: &str) -> Result<Environmen
     // A block of text that goes through filters takes them as its last.
     environment.add_filter(guard.bounded, limits::bounded);
     environment.add_filter(guard.counted, limits::counted);
+    environment.add_function(guard.iterated, limits::iterated);
+    environment.set_formatter(print);
+    environment.add_test("iterable", is_iterable);
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", strftime_now);
     environment.add_filter("tojson", to_json);
     environment.add_template_owned(name, source)?;
     Ok(environment)
+}
+
+/// Prints a value; numbers with a fraction as Python does.
+fn print(output: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
+    let is_float = value.kind() == ValueKind::Number && !value.is_integer();
+    match f64::try_from(value.clone()) {
+        Ok(x) if is_float => output.write_str(&python_float(x)).map_err(Error::from),
+        _ => minijinja::escape_formatter(output, state, value),
+    }
+}
+
+/// Whether Python goes through a value one by one, which it does not with none.
+fn is_iterable(value: &Value) -> bool {
+    !value.is_none() && value.try_iter().is_ok()
 }
 
 fn raise_exception(message: String) -> Result<String, Error> {
@@ -240,10 +257,13 @@ impl serde_json::ser::Formatter for PythonFormatter<'_> {
 
 /// The shortest digits that give the number again, with an exponent below 1e-4 and from 1e16 on.
 fn python_float(x: f64) -> String {
+    if x.is_nan() {
+        return "nan".into();
+    }
     let scientific = format!("{x:e}");
     let (digits, power) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let power: i32 = power.parse().unwrap_or(0);
-    if (-4..16).contains(&power) {
+    if x.is_infinite() || (-4..16).contains(&power) {
         format!("{x:?}")
     } else {
         let sign = if power < 0 { '-' } else { '+' };
@@ -270,6 +290,8 @@ mod tests {
             (1e16, "1e+16"),
             (1e100, "1e+100"),
             (-1e-320, "-1e-320"),
+            (f64::INFINITY, "inf"),
+            (f64::NAN, "nan"),
         ] {
             assert_eq!(python_float(x), printed);
         }

@@ -48,6 +48,8 @@ pub(super) struct Guard {
     pub bounded: String,
     /// Calls [`counted`].
     pub counted: String,
+    /// Calls [`iterated`].
+    pub iterated: String,
 }
 
 impl Guard {
@@ -56,12 +58,13 @@ impl Guard {
         Self {
             bounded: format!("bounded_{secret:016x}"),
             counted: format!("counted_{secret:016x}"),
+            iterated: format!("iterated_{secret:016x}"),
         }
     }
 
     /// Puts a check around each value that a template gives a name to: those assigned to an attribute of
-    /// a namespace (`{% set ns.x = value %}`) are [`bounded`], those of `set`, `with` and `for` otherwise
-    /// [`counted`]. Lines stay where they are. A template that cannot be read is returned as it is, for
+    /// a namespace (`{% set ns.x = value %}`) are [`bounded`], those of `set` and `with` otherwise
+    /// [`counted`], those of `for` [`iterated`]. Lines stay where they are. A template that cannot be read is returned as it is, for
     /// the parser to say what is wrong.
     ///
     /// # Errors
@@ -130,7 +133,7 @@ impl Guard {
                 let end = first(iterated, |token| {
                     matches!(token, Token::Ident("if" | "recursive"))
                 });
-                around(&self.counted, &iterated[..end.unwrap_or(iterated.len())])
+                around(&self.iterated, &iterated[..end.unwrap_or(iterated.len())])
             }
             "with" => {
                 let mut changes = Vec::new();
@@ -214,6 +217,14 @@ pub(super) fn bounded(state: &State, value: Value) -> Result<Value, Error> {
 /// Like [`bounded`], but namespaces may be held, and a loop stays what it is (`{% set outer = loop %}`). A
 /// value that holds another many times is paid for as often, since whatever walks it later is not counted.
 pub(super) fn counted(state: &State, value: Value) -> Result<Value, Error> {
+    plain(state, value, false)
+}
+
+/// Like [`counted`], for what a loop goes through, which Python does not do with none.
+pub(super) fn iterated(state: &State, value: Value) -> Result<Value, Error> {
+    if value.is_none() {
+        return Err(refused("none cannot be gone through one by one"));
+    }
     plain(state, value, false)
 }
 
@@ -318,6 +329,7 @@ mod tests {
         let guard = Guard {
             bounded: "B".into(),
             counted: "C".into(),
+            iterated: "I".into(),
         };
         for source in [
             "{%- set ns %}block{% endset %}{{ ns.a }}",
@@ -352,11 +364,11 @@ mod tests {
             ("{% set x | trim %}", "{% set x | trim | C %}"),
             (
                 "{% for k, v in d.items() if k %}",
-                "{% for k, v in C(( d.items())) if k %}",
+                "{% for k, v in I(( d.items())) if k %}",
             ),
             (
                 "{% for a in (b in c) recursive %}",
-                "{% for a in C(( (b in c))) recursive %}",
+                "{% for a in I(( (b in c))) recursive %}",
             ),
             (
                 "{% with a=[b, c], d = f(e=1) %}",

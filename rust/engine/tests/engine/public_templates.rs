@@ -1,6 +1,7 @@
 //! Templates that others published, against transformers.
 //!
-//! They are not part of this repository: `scripts/fixtures/public_templates.py` renders a folder of them.
+//! They are not part of this repository: `scripts/fixtures/public_templates.py` renders a folder of them. What was
+//! found for which of them is in `public_templates.txt` beside this folder.
 
 use candle4j_engine::chat::{ChatTemplate, Message};
 use serde::Deserialize;
@@ -9,6 +10,7 @@ use serde_json::{Map, Value};
 #[derive(Deserialize)]
 struct Template {
     name: String,
+    sha256: String,
     template: String,
     names: Map<String, Value>,
     cases: Vec<Case>,
@@ -35,6 +37,7 @@ fn public_templates() {
             template.template.clone(),
             template.names.clone(),
         );
+        let before = equal;
         for (number, case) in template.cases.iter().enumerate() {
             let ours = parsed.as_ref().map_err(ToString::to_string).and_then(|t| {
                 t.render(&case.messages, case.prompt, &case.variables)
@@ -49,7 +52,18 @@ fn public_templates() {
                 ));
             }
         }
+        println!(
+            "{} {} {} of {} equal",
+            template.sha256,
+            template.name,
+            equal - before,
+            template.cases.len()
+        );
     }
-    println!("{} templates: {equal} conversations equal, {} not", templates.len(), wrong.len());
+    println!(
+        "{} templates: {equal} conversations equal, {} not",
+        templates.len(),
+        wrong.len()
+    );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -179,7 +179,7 @@ struct Conversation {
 fn templates_of_the_families_render_as_in_transformers() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/templates.json");
     let families: Vec<Family> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    assert_eq!(families.len(), 6);
+    assert_eq!(families.len(), 7);
     for family in families {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(
