@@ -379,16 +379,19 @@ c4j_status c4j_session_fork(const c4j_session *session,
 // Generates.
 //
 // `request` is a JSON object: `prompt` is `{"text": {"text", "raw"}}`, `{"tokens": […]}` or
-// `{"chat": {"messages": […], "variables": {…}}}`; `options` holds `max_tokens`, `temperature`,
-// `top_k`, `top_p`, `min_p`, `repeat_penalty`, `repeat_window`, `seed`, `stop`, `ignore_eos`,
-// `logit_bias` (numbers by token ids) and `logprobs` (how many of the most probable tokens to tell
-// beside each new one), all optional; `call` is a number by which `c4j_session_cancel` can stop it; with `prepare` true,
-// the prompt is only taken into the KV cache, where a later call whose prompt begins like it finds it.
+// `{"chat": {"messages": […], "variables": {…}}}`; `options` holds `max_tokens`, `min_tokens`,
+// `temperature`, `top_k`, `top_p`, `min_p`, `typical_p`, `top_n_sigma`, `repeat_penalty`,
+// `repeat_window`, `presence_penalty`, `frequency_penalty`, `dry_multiplier`, `dry_base`,
+// `dry_allowed_length`, `no_repeat_ngram_size`, `seed`, `stop`, `ignore_eos`, `logit_bias` (numbers by
+// token ids) and `logprobs` (how many of the most probable tokens to tell beside each new one), all
+// optional; `call` is a number by which `c4j_session_cancel` can stop it; with `prepare` true, the prompt
+// is only taken into the KV cache, where a later call whose prompt begins like it finds it.
 //
 // `on_token` may be null. Blocks until the answer is complete, and `*out` becomes a JSON object of
 // `text`, `token_ids`, `finish_reason` (`STOP`, `LENGTH`, `STOP_STRING`, `CANCELLED`),
 // `prompt_tokens`, `cached_tokens`, `seed`, `prefill_ms` and `decode_ms`, and where `logprobs` were
-// asked for, `logprobs`: for each new token `id`, `logprob` and `top`, as in `c4j_session_score`.
+// asked for, `logprobs`: for each new token `id`, `logprob` and `top`, as in `c4j_session_score`; `warnings`
+// lists what of the model's own file was not honoured, where there is something.
 //
 // # Safety
 // Pointers are null or valid as the header's introduction says.

@@ -89,6 +89,9 @@ pub struct Generation {
     /// How probable each of the tokens was, where that was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub logprobs: Vec<ChosenLogprob>,
+    /// What of the model's own file was not honoured, and may make the answer another one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Milliseconds from the call to the first new token's logits.
     pub prefill_ms: f64,
     /// Milliseconds from there to the end.
@@ -147,15 +150,19 @@ impl Session {
         request: &GenerateRequest,
         listener: &mut TokenListener,
     ) -> Result<Generation> {
-        let sampling = request.options.resolve(self.model.proposed_sampling())?;
+        let mut sampling = request.options.resolve(self.model.proposed_sampling())?;
         let prompt = self.encode(&request.prompt)?;
+        sampling.limit_length(prompt.len())?;
+        if let Some(dry) = &mut sampling.dry {
+            dry.breakers = self.model.sequence_breakers();
+        }
         self.model.limits().check(0, &prompt)?;
         self.check_bias(&sampling)?;
         let reused = self.reuse(&prompt);
         if request.prepare {
             return self.prepare(&prompt, reused, request.call);
         }
-        let mut run = Run::new(&self.model, &sampling, listener);
+        let mut run = Run::new(&self.model, &sampling, prompt.len(), listener);
         let outcome = run.complete(&mut self.sequence, &prompt, &self.cancel, request.call);
         let Run {
             text,
@@ -178,6 +185,7 @@ impl Session {
             cached_tokens: reused,
             seed: sampling.seed,
             logprobs,
+            warnings: self.model.generation_warnings().to_vec(),
             prefill_ms: generated.prefill.as_secs_f64() * 1e3,
             decode_ms: generated.decode.as_secs_f64() * 1e3,
         })
@@ -219,6 +227,7 @@ impl Session {
             cached_tokens: reused,
             seed: 0,
             logprobs: Vec::new(),
+            warnings: Vec::new(),
             prefill_ms: start.elapsed().as_secs_f64() * 1e3,
             decode_ms: 0.0,
         })
@@ -352,11 +361,16 @@ struct Run<'a, 'b> {
 }
 
 impl<'a, 'b> Run<'a, 'b> {
-    fn new(model: &'a Model, sampling: &'a Sampling, listener: &'a mut TokenListener<'b>) -> Self {
+    fn new(
+        model: &'a Model,
+        sampling: &'a Sampling,
+        prompt: usize,
+        listener: &'a mut TokenListener<'b>,
+    ) -> Self {
         Self {
             model,
             sampling,
-            sampler: Sampler::new(sampling),
+            sampler: Sampler::new(sampling, prompt, &model.limits().eos_ids),
             detokenizer: Detokenizer::new(model.tokenizer()),
             stops: StopTexts::new(&sampling.stop),
             listener,
@@ -396,7 +410,8 @@ impl<'a, 'b> Run<'a, 'b> {
         call: u64,
     ) -> Result<Generated> {
         // The sampler moves into the loop's reach and back, since the callback needs the rest.
-        let mut sampler = std::mem::replace(&mut self.sampler, Sampler::new(self.sampling));
+        let idle = Sampler::new(self.sampling, prompt.len(), &[]);
+        let mut sampler = std::mem::replace(&mut self.sampler, idle);
         let limited = Sampling {
             max_tokens: self.sampling.max_tokens - self.tokens.len(),
             ..self.sampling.clone()

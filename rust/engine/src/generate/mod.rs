@@ -1,8 +1,11 @@
 //! Generation over token ids: prefill, then one token after the other.
 
+mod candidates;
 mod detokenizer;
 mod logprobs;
 mod options;
+mod penalties;
+mod rules;
 mod sampler;
 mod stop;
 
@@ -17,6 +20,9 @@ pub(crate) use detokenizer::Detokenizer;
 pub use logprobs::{ChosenLogprob, TokenLogprob};
 pub(crate) use logprobs::{log_sum_exp, most_probable};
 pub use options::{DEFAULT_MAX_TOKENS, GenerateOptions, ProposedSampling, Sampling};
+pub(crate) use options::{is_penalty, is_temperature};
+pub use penalties::Dry;
+pub use rules::Rules;
 pub use sampler::Sampler;
 pub(crate) use sampler::check_finite;
 pub(crate) use stop::StopTexts;
@@ -105,14 +111,8 @@ pub fn generate<M: CandleModel + ?Sized>(
         Some(on_token) => on_token,
         None => &mut nothing,
     };
-    generate_with(
-        model,
-        prompt,
-        sampling,
-        &mut Sampler::new(sampling),
-        &|| false,
-        on_token,
-    )
+    let mut sampler = Sampler::new(sampling, prompt.len(), &model.limits().eos_ids);
+    generate_with(model, prompt, sampling, &mut sampler, &|| false, on_token)
 }
 
 /// Runs a generation. `sampler` keeps its state, so that an interrupted generation can be taken up.
@@ -154,12 +154,14 @@ pub(crate) fn generate_with<M: CandleModel + ?Sized>(
     generated.prefill = start.elapsed();
 
     let limit = sampling.max_tokens.min(room);
+    // A limit of the context is none that the model knows of.
+    let last = |count: usize| count + 1 == sampling.max_tokens;
     let mut context = prompt.to_vec();
     generated.finish = loop {
         if cancelled() {
             break FinishReason::Cancelled;
         }
-        let id = sampler.next(&mut logits, &context);
+        let id = sampler.next(&mut logits, &context, last(generated.tokens.len()))?;
         context.push(id);
         generated.tokens.push(id);
         let finish = if !sampling.ignore_eos && limits.eos_ids.contains(&id) {

@@ -1,9 +1,11 @@
 //! What a caller may ask of a generation, and what a model's own file proposes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::{Dry, Rules};
 use crate::error::{Error, Result};
 
 /// The answer's length when neither caller nor context says otherwise.
@@ -24,10 +26,29 @@ pub struct GenerateOptions {
     pub top_p: Option<f64>,
     /// Sample among tokens of at least this fraction of the best one's probability; 0 means all.
     pub min_p: Option<f64>,
+    /// Sample among tokens whose information is nearest to what is expected, as far as their
+    /// probabilities sum to this; 1 means all.
+    pub typical_p: Option<f64>,
+    /// Sample among tokens whose logits are within so many standard deviations of the best; 0 means all.
+    pub top_n_sigma: Option<f64>,
     /// Divides the logits of tokens that occurred; 1 means no change.
     pub repeat_penalty: Option<f64>,
-    /// How many of the last tokens (prompt included) count as occurred; all when left out.
+    /// How many of the last tokens (prompt included) the penalties count; all when left out.
     pub repeat_window: Option<usize>,
+    /// Taken from the logits of tokens that occurred in the answer; 0 means no change.
+    pub presence_penalty: Option<f64>,
+    /// Taken from the logits of tokens for each time that they occurred in the answer; 0 means no change.
+    pub frequency_penalty: Option<f64>,
+    /// Taken from the logits of tokens that would repeat a sequence (DRY); 0 means no change.
+    pub dry_multiplier: Option<f64>,
+    /// By what that grows with each further token of the sequence; 1.75 by default.
+    pub dry_base: Option<f64>,
+    /// The longest sequence that may be repeated for nothing; 2 by default.
+    pub dry_allowed_length: Option<usize>,
+    /// No sequence of so many tokens occurs twice, the prompt included; 0 means that any may.
+    pub no_repeat_ngram_size: Option<usize>,
+    /// No end before so many tokens.
+    pub min_tokens: Option<usize>,
     /// Start of the random sequence; a random one, reported in the result, when left out.
     pub seed: Option<u64>,
     /// Texts that end the answer and are cut from it.
@@ -51,12 +72,34 @@ pub struct Sampling {
     pub top_k: Option<usize>,
     /// In (0, 1].
     pub top_p: f64,
+    /// Most tokens of prompt and answer together, where only the model's file sets a limit.
+    pub max_length: Option<usize>,
     /// In [0, 1].
     pub min_p: f64,
+    /// In (0, 1].
+    pub typical_p: f64,
+    /// 0 for all.
+    pub top_n_sigma: f64,
+    /// 0 for all.
+    pub epsilon_cutoff: f64,
+    /// 0 for all.
+    pub eta_cutoff: f64,
     /// Above 0.
     pub repeat_penalty: f64,
     /// `None` for the whole context.
     pub repeat_window: Option<usize>,
+    /// 0 for none.
+    pub presence_penalty: f64,
+    /// 0 for none.
+    pub frequency_penalty: f64,
+    /// Penalties for sequences. The session fills in what breaks them.
+    pub dry: Option<Dry>,
+    /// 0 for none.
+    pub no_repeat_ngram_size: usize,
+    /// New tokens before an end.
+    pub min_tokens: usize,
+    /// What the model's own file forbids and forces.
+    pub rules: Arc<Rules>,
     /// Start of the random sequence.
     pub seed: u64,
     /// Texts that end the answer.
@@ -76,9 +119,20 @@ impl Default for Sampling {
             temperature: 0.0,
             top_k: None,
             top_p: 1.0,
+            max_length: None,
             min_p: 0.0,
+            typical_p: 1.0,
+            top_n_sigma: 0.0,
+            epsilon_cutoff: 0.0,
+            eta_cutoff: 0.0,
             repeat_penalty: 1.0,
             repeat_window: None,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            dry: None,
+            no_repeat_ngram_size: 0,
+            min_tokens: 0,
+            rules: Arc::default(),
             seed: 0,
             stop: Vec::new(),
             ignore_eos: false,
@@ -89,34 +143,49 @@ impl Default for Sampling {
 }
 
 impl GenerateOptions {
-    /// Checks every value and fills what is left out.
+    /// Checks every value and fills what is left out. What only changes draws counts at temperature 0 no
+    /// more than temperature itself: presence, frequency and sequences are penalised there when the caller
+    /// asks for it, not when the model's file does.
     pub fn resolve(&self, proposed: &ProposedSampling) -> Result<Sampling> {
         let temperature = in_range(
             "temperature",
             self.temperature.or(proposed.temperature).unwrap_or(0.0),
-            |t| t >= 0.0,
-            "a number of at least 0",
+            is_temperature,
+            "0, or a number above it whose inverse is finite",
         )?;
-        let top_p = in_range(
-            "top_p",
-            self.top_p.or(proposed.top_p).unwrap_or(1.0),
-            |p| p > 0.0 && p <= 1.0,
-            "a number above 0 and at most 1",
-        )?;
-        let min_p = in_range(
-            "min_p",
-            self.min_p.or(proposed.min_p).unwrap_or(0.0),
-            |p| (0.0..=1.0).contains(&p),
-            "a number from 0 to 1",
-        )?;
-        let repeat_penalty = in_range(
-            "repeat_penalty",
-            self.repeat_penalty
-                .or(proposed.repeat_penalty)
-                .unwrap_or(1.0),
-            |p| p > 0.0,
-            "a number above 0",
-        )?;
+        let drawn = |value: Option<f64>| value.filter(|_| temperature > 0.0);
+        let fraction = |name, value: Option<f64>, default| {
+            in_range(
+                name,
+                value.unwrap_or(default),
+                |p| (0.0..=1.0).contains(&p),
+                "a number from 0 to 1",
+            )
+        };
+        let share = |name, value: Option<f64>| {
+            in_range(
+                name,
+                value.unwrap_or(1.0),
+                |p| p > 0.0 && p <= 1.0,
+                "a number above 0 and at most 1",
+            )
+        };
+        let amount = |name, value: Option<f64>| {
+            in_range(
+                name,
+                value.unwrap_or(0.0),
+                |x| x.abs() <= LARGEST,
+                "a number from -1000000 to 1000000",
+            )
+        };
+        let at_least = |name, value: Option<f64>, least: f64, default: f64| {
+            in_range(
+                name,
+                value.unwrap_or(default),
+                |x| x >= least && x <= LARGEST,
+                &format!("a number from {least} to 1000000"),
+            )
+        };
         if self.max_tokens == Some(0) {
             return Err(Error::argument("max_tokens", "expected at least 1, got 0"));
         }
@@ -129,23 +198,105 @@ impl GenerateOptions {
                 format!("expected a finite number for token {id}, got {bias}"),
             ));
         }
+        let dry_multiplier = at_least(
+            "dry_multiplier",
+            self.dry_multiplier.or(drawn(proposed.dry_multiplier)),
+            0.0,
+            0.0,
+        )?;
+        let dry = Dry {
+            multiplier: dry_multiplier,
+            base: at_least("dry_base", self.dry_base.or(proposed.dry_base), 1.0, 1.75)?,
+            allowed_length: self
+                .dry_allowed_length
+                .or(proposed.dry_allowed_length)
+                .unwrap_or(2)
+                .max(1),
+            breakers: Arc::default(),
+        };
+        let max_tokens = self.max_tokens.or(proposed.max_tokens);
         Ok(Sampling {
-            max_tokens: self
-                .max_tokens
-                .or(proposed.max_tokens)
-                .unwrap_or(DEFAULT_MAX_TOKENS),
+            max_tokens: max_tokens.unwrap_or(match proposed.max_length {
+                Some(_) => usize::MAX,
+                None => DEFAULT_MAX_TOKENS,
+            }),
+            max_length: proposed.max_length.filter(|_| max_tokens.is_none()),
             temperature,
             top_k: self.top_k.or(proposed.top_k).filter(|k| *k > 0),
-            top_p,
-            min_p,
-            repeat_penalty,
-            repeat_window: self.repeat_window,
+            top_p: share("top_p", self.top_p.or(proposed.top_p))?,
+            min_p: fraction("min_p", self.min_p.or(proposed.min_p), 0.0)?,
+            typical_p: share("typical_p", self.typical_p.or(proposed.typical_p))?,
+            top_n_sigma: at_least(
+                "top_n_sigma",
+                self.top_n_sigma.or(proposed.top_n_sigma),
+                0.0,
+                0.0,
+            )?,
+            epsilon_cutoff: proposed.epsilon_cutoff.unwrap_or(0.0),
+            eta_cutoff: proposed.eta_cutoff.unwrap_or(0.0),
+            repeat_penalty: in_range(
+                "repeat_penalty",
+                self.repeat_penalty
+                    .or(proposed.repeat_penalty)
+                    .unwrap_or(1.0),
+                is_penalty,
+                "a number from 0.000001 to 1000000",
+            )?,
+            repeat_window: self.repeat_window.or(proposed.repeat_window),
+            presence_penalty: amount(
+                "presence_penalty",
+                self.presence_penalty.or(drawn(proposed.presence_penalty)),
+            )?,
+            frequency_penalty: amount(
+                "frequency_penalty",
+                self.frequency_penalty.or(drawn(proposed.frequency_penalty)),
+            )?,
+            dry: (dry.multiplier > 0.0).then_some(dry),
+            no_repeat_ngram_size: self
+                .no_repeat_ngram_size
+                .or(proposed.no_repeat_ngram_size)
+                .unwrap_or(0),
+            min_tokens: self.min_tokens.or(proposed.min_tokens).unwrap_or(0),
+            rules: proposed.rules.clone(),
             seed: self.seed.unwrap_or_else(rand::random),
-            stop: self.stop.clone(),
+            stop: self.stop.iter().chain(&proposed.stop).cloned().collect(),
             ignore_eos: self.ignore_eos,
             logit_bias: self.logit_bias.clone(),
             logprobs: self.logprobs,
         })
+    }
+}
+
+/// The largest penalty. Logits have some tens; what is computed of both stays finite.
+const LARGEST: f64 = 1e6;
+
+/// Whether logits can be divided by it, or it is 0.
+pub(crate) fn is_temperature(t: f64) -> bool {
+    t == 0.0 || (t > 0.0 && (1.0 / t).is_finite())
+}
+
+/// Whether logits can be divided and multiplied by it.
+pub(crate) fn is_penalty(p: f64) -> bool {
+    (1.0 / LARGEST..=LARGEST).contains(&p)
+}
+
+impl Sampling {
+    /// Applies the limit of prompt and answer together, for a prompt of so many tokens.
+    pub(crate) fn limit_length(&mut self, prompt: usize) -> Result<()> {
+        let Some(most) = self.max_length else {
+            return Ok(());
+        };
+        self.max_tokens = most.saturating_sub(prompt);
+        if self.max_tokens == 0 {
+            return Err(Error::argument(
+                "max_tokens",
+                format!(
+                    "the model's generation_config.json limits prompt and answer to {most} tokens together, \
+                     and the prompt has {prompt}; say how many tokens to generate"
+                ),
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -160,7 +311,7 @@ fn in_range(name: &str, value: f64, fits: impl Fn(f64) -> bool, expected: &str) 
     }
 }
 
-/// The sampling that a model's `generation_config.json` proposes, where `do_sample` is true.
+/// How a model's own file proposes to generate: a `generation_config.json`, or keys of a GGUF file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ProposedSampling {
     /// See [`GenerateOptions::temperature`].
@@ -171,10 +322,40 @@ pub struct ProposedSampling {
     pub top_p: Option<f64>,
     /// See [`GenerateOptions::min_p`].
     pub min_p: Option<f64>,
+    /// See [`GenerateOptions::typical_p`].
+    pub typical_p: Option<f64>,
+    /// See [`GenerateOptions::top_n_sigma`].
+    pub top_n_sigma: Option<f64>,
+    /// Sample among tokens of at least this probability.
+    pub epsilon_cutoff: Option<f64>,
+    /// The same, less where the choice is wide (Hewitt et al. 2022).
+    pub eta_cutoff: Option<f64>,
     /// See [`GenerateOptions::repeat_penalty`].
     pub repeat_penalty: Option<f64>,
+    /// See [`GenerateOptions::repeat_window`].
+    pub repeat_window: Option<usize>,
+    /// See [`GenerateOptions::presence_penalty`].
+    pub presence_penalty: Option<f64>,
+    /// See [`GenerateOptions::frequency_penalty`].
+    pub frequency_penalty: Option<f64>,
+    /// See [`GenerateOptions::dry_multiplier`].
+    pub dry_multiplier: Option<f64>,
+    /// See [`GenerateOptions::dry_base`].
+    pub dry_base: Option<f64>,
+    /// See [`GenerateOptions::dry_allowed_length`].
+    pub dry_allowed_length: Option<usize>,
+    /// See [`GenerateOptions::no_repeat_ngram_size`].
+    pub no_repeat_ngram_size: Option<usize>,
     /// See [`GenerateOptions::max_tokens`].
     pub max_tokens: Option<usize>,
+    /// The most tokens of prompt and answer together.
+    pub max_length: Option<usize>,
+    /// See [`GenerateOptions::min_tokens`].
+    pub min_tokens: Option<usize>,
+    /// Texts that end an answer beside the caller's.
+    pub stop: Vec<String>,
+    /// What is forbidden and forced.
+    pub rules: Arc<Rules>,
 }
 
 #[cfg(test)]

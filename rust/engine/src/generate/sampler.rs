@@ -1,19 +1,16 @@
 //! Choosing the next token from logits.
 //!
-//! The order of steps is that of transformers: biases, repetition penalty, temperature, top-k, top-p over
-//! what is left, min-p over what is left then, and a draw among the rest. Probabilities are
-//! renormalised after each cut.
-
-use std::cmp::Ordering;
-use std::collections::HashSet;
+//! The order of steps is that of transformers: biases, penalties, what the model's own file forbids and
+//! forces, temperature, cuts, and a draw among the rest.
 
 use candle4j_kernels::{are_finite, place_of_greatest};
-use rand::Rng;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::Sampling;
+use super::candidates::Candidates;
 use super::logprobs::{ChosenLogprob, Distribution};
+use super::rules::Place;
+use super::{Sampling, penalties};
 use crate::error::{Error, Result};
 
 /// The state of one generation's choices: parameters and random sequence.
@@ -23,43 +20,41 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub struct Sampler {
     sampling: Sampling,
+    /// Tokens of the prompt, which are not the model's own.
+    prompt: usize,
+    /// Tokens that end an answer.
+    eos: Vec<u32>,
     random: ChaCha8Rng,
     logprob: Option<ChosenLogprob>,
 }
 
-/// A token that may be drawn. The best one of a step has weight 1.
-#[derive(Debug, Clone, Copy)]
-struct Candidate {
-    id: u32,
-    weight: f64,
-}
-
-fn best_first(a: &Candidate, b: &Candidate) -> Ordering {
-    b.weight.total_cmp(&a.weight).then(a.id.cmp(&b.id))
-}
-
 impl Sampler {
-    /// Starts the random sequence at the sampling's seed.
-    pub fn new(sampling: &Sampling) -> Self {
+    /// Starts the random sequence at the sampling's seed, behind a prompt of so many tokens, for a model
+    /// whose answers end with one of `eos`.
+    pub fn new(sampling: &Sampling, prompt: usize, eos: &[u32]) -> Self {
         Self {
             sampling: sampling.clone(),
+            prompt,
+            eos: eos.to_vec(),
             random: ChaCha8Rng::seed_from_u64(sampling.seed),
             logprob: None,
         }
     }
 
-    /// The next token after `context`, by logits of which there is one a token id. They are finite.
-    pub fn next(&mut self, logits: &mut [f32], context: &[u32]) -> u32 {
+    /// The next token after `context`, by logits of which there is one a token id. They are finite. `last`
+    /// tells that no further token is asked for.
+    ///
+    /// # Errors
+    /// [`Error::Numeric`] when every token is forbidden.
+    pub fn next(&mut self, logits: &mut [f32], context: &[u32], last: bool) -> Result<u32> {
         let told = self.sampling.logprobs.map(|top| {
             let distribution = Distribution::of(logits, top);
             (distribution, logits.to_vec())
         });
-        for (id, bias) in &self.sampling.logit_bias {
-            logits[*id as usize] += bias;
-        }
-        let id = self.choose(logits, context);
+        self.adjust(logits, context, last);
+        let id = self.choose(logits)?;
         self.logprob = told.map(|(distribution, own)| distribution.choice(id, own[id as usize]));
-        id
+        Ok(id)
     }
 
     /// How probable the last token was, where that was asked for.
@@ -67,117 +62,39 @@ impl Sampler {
         self.logprob.take()
     }
 
-    fn choose(&mut self, logits: &mut [f32], context: &[u32]) -> u32 {
-        self.penalise(logits, context);
-        if self.sampling.temperature == 0.0 {
-            return argmax(logits);
-        }
-        let mut candidates = self.candidates(logits);
-        if let Some(k) = self.sampling.top_k {
-            keep_best(&mut candidates, k);
-        }
-        if self.sampling.top_p < 1.0 {
-            keep_nucleus(&mut candidates, self.sampling.top_p);
-        }
-        if self.sampling.min_p > 0.0 {
-            candidates.retain(|c| c.weight >= self.sampling.min_p);
-        }
-        self.draw(&candidates)
-    }
-
-    /// Keskar et al. 2019 (CTRL): positive logits are divided, negative ones multiplied.
-    fn penalise(&self, logits: &mut [f32], context: &[u32]) {
-        let penalty = self.sampling.repeat_penalty as f32;
-        if penalty == 1.0 {
-            return;
-        }
-        let window = self.sampling.repeat_window.unwrap_or(context.len());
-        let recent = &context[context.len().saturating_sub(window)..];
-        for id in recent.iter().copied().collect::<HashSet<u32>>() {
-            if let Some(logit) = logits.get_mut(id as usize) {
-                *logit = if *logit > 0.0 {
-                    *logit / penalty
-                } else {
-                    *logit * penalty
-                };
-            }
-        }
-    }
-
-    /// All tokens, weighted by the softmax at the sampling's temperature.
-    fn candidates(&self, logits: &[f32]) -> Vec<Candidate> {
-        let best = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let scale = 1.0 / self.sampling.temperature;
-        logits
-            .iter()
-            .enumerate()
-            .map(|(id, logit)| Candidate {
-                id: id as u32,
-                weight: (f64::from(logit - best) * scale).exp(),
-            })
-            .collect()
-    }
-
-    /// Draws by weight, going through the candidates in their order.
-    fn draw(&mut self, candidates: &[Candidate]) -> u32 {
-        let total: f64 = candidates.iter().map(|c| c.weight).sum();
-        let mut left = self.random.random::<f64>() * total;
-        let mut last = candidates[0].id;
-        for candidate in candidates {
-            left -= candidate.weight;
-            if candidate.weight > 0.0 {
-                last = candidate.id;
-                if left < 0.0 {
-                    break;
-                }
-            }
-        }
-        last
-    }
-}
-
-/// Keeps the `count` best, sorted.
-fn keep_best(candidates: &mut Vec<Candidate>, count: usize) {
-    if count < candidates.len() {
-        candidates.select_nth_unstable_by(count - 1, best_first);
-        candidates.truncate(count);
-    }
-    candidates.sort_unstable_by(best_first);
-}
-
-/// Keeps the fewest best that reach the fraction `top_p` of the whole weight together, the one that
-/// crosses it included, sorted.
-///
-/// They are few as a rule, so only a head of the vocabulary is sorted, and a longer one when that
-/// does not reach far enough.
-fn keep_nucleus(candidates: &mut Vec<Candidate>, top_p: f64) {
-    let goal = top_p * candidates.iter().map(|c| c.weight).sum::<f64>();
-    let mut head = 256;
-    loop {
-        let whole = head >= candidates.len();
-        let sorted = if whole {
-            &mut candidates[..]
-        } else {
-            candidates.select_nth_unstable_by(head - 1, best_first);
-            &mut candidates[..head]
+    /// Everything that changes logits, whether the best one is taken or one is drawn.
+    fn adjust(&self, logits: &mut [f32], context: &[u32], last: bool) {
+        let Sampling { rules, .. } = &self.sampling;
+        let place = Place {
+            context,
+            prompt: self.prompt.min(context.len()),
+            last,
         };
-        sorted.sort_unstable_by(best_first);
-        let mut sum = 0.0;
-        let crossing = sorted.iter().position(|c| {
-            sum += c.weight;
-            sum >= goal
-        });
-        match crossing {
-            Some(index) => return candidates.truncate(index + 1),
-            None if whole => return,
-            None => head *= 8,
+        for (id, bias) in &self.sampling.logit_bias {
+            logits[*id as usize] += bias;
         }
+        rules.bias(logits, place);
+        penalties::apply(&self.sampling, logits, context, self.prompt);
+        rules.apply(logits, place, &self.eos, self.sampling.min_tokens);
     }
-}
 
-/// The first of the largest.
-fn argmax(logits: &[f32]) -> u32 {
-    place_of_greatest(logits).unwrap_or(0) as u32
+    fn choose(&mut self, logits: &mut [f32]) -> Result<u32> {
+        let id = place_of_greatest(logits).unwrap_or(0);
+        // Huge biases may add up to more than a number holds.
+        let best = logits
+            .get(id)
+            .map_or(f32::NEG_INFINITY, |x| x.min(f32::MAX));
+        if best == f32::NEG_INFINITY {
+            return Err(Error::Numeric {
+                place: "sampling".into(),
+                what: "every token is forbidden".into(),
+            });
+        }
+        if self.sampling.temperature == 0.0 {
+            return Ok(id as u32);
+        }
+        Ok(Candidates::of(logits, best, &self.sampling).draw(&mut self.random))
+    }
 }
 
 /// Refuses NaN and infinities, which would turn every choice into token 0 or a lottery.
@@ -195,6 +112,9 @@ pub(crate) fn check_finite(logits: &[f32]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::Rules;
     use super::*;
 
     fn sampler(change: impl FnOnce(&mut Sampling)) -> Sampler {
@@ -204,7 +124,7 @@ mod tests {
             ..Default::default()
         };
         change(&mut sampling);
-        Sampler::new(&sampling)
+        Sampler::new(&sampling, 0, &[])
     }
 
     /// How often each token is drawn from logits that are the logarithms of `weights`.
@@ -212,7 +132,7 @@ mod tests {
         let mut counts = vec![0usize; weights.len()];
         for _ in 0..draws {
             let mut logits: Vec<f32> = weights.iter().map(|w| w.ln()).collect();
-            counts[sampler.next(&mut logits, &[]) as usize] += 1;
+            counts[sampler.next(&mut logits, &[], false).unwrap() as usize] += 1;
         }
         counts.iter().map(|c| *c as f64 / draws as f64).collect()
     }
@@ -220,7 +140,10 @@ mod tests {
     #[test]
     fn greedy_takes_the_first_of_the_largest() {
         let mut greedy = sampler(|s| s.temperature = 0.0);
-        assert_eq!(greedy.next(&mut [0.5, 2.0, 2.0, -1.0], &[]), 1);
+        assert_eq!(
+            greedy.next(&mut [0.5, 2.0, 2.0, -1.0], &[], false).unwrap(),
+            1
+        );
     }
 
     #[test]
@@ -262,29 +185,30 @@ mod tests {
     }
 
     #[test]
-    fn a_nucleus_larger_than_the_sorted_head_is_found() {
-        let mut candidates: Vec<Candidate> =
-            (0..5000).map(|id| Candidate { id, weight: 1.0 }).collect();
-        keep_nucleus(&mut candidates, 0.5);
-        let ids: Vec<u32> = candidates.iter().map(|c| c.id).collect();
-        assert_eq!(ids, (0..2500).collect::<Vec<u32>>());
+    fn what_is_forbidden_is_never_chosen_and_all_forbidden_is_an_error() {
+        for temperature in [0.0, 1.0] {
+            let mut some = sampler(|s| {
+                s.temperature = temperature;
+                s.rules = Arc::new(Rules {
+                    suppress_tokens: vec![0, 2],
+                    ..Default::default()
+                });
+            });
+            assert_eq!(some.next(&mut [9.0, 1.0, 9.0], &[], false).unwrap(), 1);
+            let error = some.next(&mut [9.0], &[], false).unwrap_err();
+            assert!(matches!(error, Error::Numeric { .. }), "{error}");
+        }
     }
 
     #[test]
-    fn the_penalty_counts_its_window_only_and_each_token_once() {
-        let mut all = sampler(|s| {
-            s.temperature = 0.0;
-            s.repeat_penalty = 2.0;
+    fn a_huge_bias_is_no_lottery() {
+        let mut biased = sampler(|s| {
+            s.logit_bias.insert(1, f32::MAX);
+            s.repeat_penalty = 0.1;
         });
-        let mut logits = [3.0, 2.0, -1.0];
-        assert_eq!(all.next(&mut logits, &[0, 0, 2]), 1);
-        assert_eq!(logits, [1.5, 2.0, -2.0]);
-        let mut last = sampler(|s| {
-            s.temperature = 0.0;
-            s.repeat_penalty = 2.0;
-            s.repeat_window = Some(1);
-        });
-        assert_eq!(last.next(&mut [3.0, 2.0], &[0, 1]), 0);
+        for _ in 0..8 {
+            assert_eq!(biased.next(&mut [9.0, 1.0], &[1], false).unwrap(), 1);
+        }
     }
 
     #[test]
@@ -292,7 +216,7 @@ mod tests {
         let run = |seed| {
             let mut sampler = sampler(|s| s.seed = seed);
             (0..32)
-                .map(|_| sampler.next(&mut [1.0; 64], &[]))
+                .map(|_| sampler.next(&mut [1.0; 64], &[], false).unwrap())
                 .collect::<Vec<u32>>()
         };
         assert_eq!(run(42), run(42));

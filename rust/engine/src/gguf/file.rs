@@ -249,6 +249,11 @@ impl GgufFile {
         }
     }
 
+    /// A value as JSON.
+    pub(crate) fn json(&self, key: &str) -> Option<serde_json::Value> {
+        self.value(key).map(json)
+    }
+
     /// A text that must be there.
     pub(crate) fn required_text(&self, key: &str) -> Result<&str> {
         self.text(key)?

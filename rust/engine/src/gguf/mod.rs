@@ -9,6 +9,7 @@ mod file;
 mod llama;
 mod loaded_view;
 mod pre_tokenizer;
+mod sampling;
 mod sentencepiece;
 mod skim;
 mod source;
@@ -28,6 +29,7 @@ use crate::candle::CandleForward;
 use crate::chat::ChatTemplate;
 use crate::error::Result;
 use crate::fused::Decoder;
+use crate::generate::ProposedSampling;
 use crate::model::Engine;
 use crate::model::decoder_config::DecoderConfig;
 use crate::tokenizer::Tokenizer;
@@ -46,6 +48,10 @@ pub(crate) struct GgufModel {
     pub template: Result<Option<ChatTemplate>>,
     /// What may make answers worse than the model's.
     pub(crate) warnings: Vec<String>,
+    /// Sampling that the file proposes.
+    pub(crate) proposed: ProposedSampling,
+    /// What the user should know of that.
+    pub(crate) generation_warnings: Vec<String>,
     /// The weights.
     pub weights: GgufWeights,
 }
@@ -66,6 +72,7 @@ impl GgufModel {
         let eos_ids = tokenizer::eos_ids(&file)?;
         let (tokenizer, warnings) = tokenizer::tokenizer(&file)?;
         let template = tokenizer::template(&file);
+        let (proposed, generation_warnings) = sampling::proposed(&file);
         // Vocabulary and merges are megabytes that nobody needs any more.
         file.drop_metadata();
         Ok(Self {
@@ -75,6 +82,8 @@ impl GgufModel {
             tokenizer,
             template,
             warnings,
+            proposed,
+            generation_warnings,
             weights: GgufWeights { file, architecture },
         })
     }

@@ -1,7 +1,8 @@
 //! Loading a model from its folder, or from one GGUF file.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device};
@@ -93,6 +94,10 @@ pub struct Model {
     /// The error of a template that is none: it costs chatting, not the model.
     template: Result<Option<ChatTemplate>>,
     proposed: ProposedSampling,
+    /// What the user should know of that.
+    generation_warnings: Vec<String>,
+    /// Tokens that no repeated sequence reaches across.
+    sequence_breakers: OnceLock<Arc<HashSet<u32>>>,
     load_time: Duration,
     /// What the user should know of the model's files.
     warnings: Vec<String>,
@@ -130,7 +135,9 @@ struct Files {
     source: Source,
     eos_ids: Vec<u32>,
     proposed: ProposedSampling,
-    /// What the user should know of them.
+    /// What the user should know of that.
+    generation_warnings: Vec<String>,
+    /// What the user should know of the files otherwise.
     warnings: Vec<String>,
     tokenizer: Tokenizer,
     template: Result<Option<ChatTemplate>>,
@@ -198,7 +205,12 @@ impl Model {
             vocab_size: files.config.vocab_size,
             eos_ids: eos_ids.known,
         });
-        let mut warnings = [files.warnings, eos_ids.warnings].concat();
+        let mut warnings = [
+            files.warnings,
+            files.generation_warnings.clone(),
+            eos_ids.warnings,
+        ]
+        .concat();
         match &files.template {
             Err(error @ Error::ChatTemplate(_)) => {
                 warnings.push(format!("the model cannot chat: {error}"));
@@ -219,6 +231,8 @@ impl Model {
             tokenizer: Arc::new(files.tokenizer),
             template: files.template,
             proposed: files.proposed,
+            generation_warnings: files.generation_warnings,
+            sequence_breakers: OnceLock::new(),
             load_time: start.elapsed(),
             warnings,
             loaded: Mutex::new(loaded),
@@ -290,6 +304,18 @@ impl Model {
         &self.proposed
     }
 
+    /// What of the model's own file is not honoured in a generation.
+    pub fn generation_warnings(&self) -> &[String] {
+        &self.generation_warnings
+    }
+
+    /// Tokens that no repeated sequence reaches across.
+    pub(crate) fn sequence_breakers(&self) -> Arc<HashSet<u32>> {
+        self.sequence_breakers
+            .get_or_init(|| Arc::new(self.tokenizer.sequence_breakers()))
+            .clone()
+    }
+
     /// A new sequence with an empty KV cache.
     pub fn new_sequence(&self) -> Box<dyn CandleModel> {
         self.loaded().model.fork()
@@ -329,6 +355,8 @@ impl Model {
     }
 }
 
+const GENERATION: &str = "generation_config.json";
+
 impl Files {
     fn open(path: &Path) -> Result<Self> {
         if path.is_file() {
@@ -340,12 +368,19 @@ impl Files {
 
     fn open_gguf(path: &Path) -> Result<Self> {
         let model = GgufModel::open(path)?;
+        // The file of a model that comes with this library has its sampling beside it.
+        let beside = path.parent().map(|folder| read_json(folder, GENERATION));
+        let (proposed, generation_warnings) = match beside.transpose()?.flatten() {
+            Some(keys) => generation_config::proposed_sampling(&keys),
+            None => (model.proposed, model.generation_warnings),
+        };
         Ok(Self {
             config: model.config,
             ignored_keys: model.ignored_keys,
             source: Source::Gguf(model.weights),
             eos_ids: model.eos_ids,
-            proposed: ProposedSampling::default(),
+            proposed,
+            generation_warnings,
             warnings: model.warnings,
             tokenizer: model.tokenizer,
             template: model.template,
@@ -355,7 +390,7 @@ impl Files {
     fn open_folder(folder: &Path) -> Result<Self> {
         let config_json =
             read_json(folder, "config.json")?.ok_or_else(|| without_config(folder))?;
-        let generation_json = read_json(folder, "generation_config.json")?;
+        let generation_json = read_json(folder, GENERATION)?;
         let architecture = Architecture::of("config.json", &config_json)?;
         let (mut config, ignored_keys) = describe(architecture, &config_json)?;
         let mut weights = Weights::open(folder)?;
@@ -365,7 +400,7 @@ impl Files {
         }
         let tokens = TokenizerConfig::open(folder)?;
         let tokenizer = Tokenizer::open_with(&folder.join("tokenizer.json"), &tokens)?;
-        let (proposed, warnings) = match &generation_json {
+        let (proposed, generation_warnings) = match &generation_json {
             Some(keys) => generation_config::proposed_sampling(keys),
             None => Default::default(),
         };
@@ -391,7 +426,8 @@ impl Files {
                 ids
             },
             proposed,
-            warnings,
+            generation_warnings,
+            warnings: Vec::new(),
             tokenizer,
             template: ChatTemplate::open_with(folder, &tokens),
         })

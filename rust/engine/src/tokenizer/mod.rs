@@ -5,6 +5,7 @@ mod config;
 mod marked;
 mod steps;
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -226,6 +227,21 @@ impl Tokenizer {
             .iter()
             .find(|(_, special)| *special == id)
             .map(|(text, _)| text.as_str())
+    }
+
+    /// Tokens at which what was said before ends: those with an end of line, a colon, a quotation mark or an
+    /// asterisk, as llama.cpp has them, and special ones.
+    pub(crate) fn sequence_breakers(&self) -> HashSet<u32> {
+        // Ċ is how byte-level vocabularies write the end of a line.
+        const SIGNS: [char; 5] = ['\n', 'Ċ', ':', '"', '*'];
+        let vocab = self.inner.get_vocab(true);
+        let with_signs = vocab
+            .into_iter()
+            .filter(|(text, _)| text.contains(SIGNS) || text == "<0x0A>")
+            .map(|(_, id)| id);
+        with_signs
+            .chain(self.special.iter().map(|(_, id)| *id))
+            .collect()
     }
 
     /// The special tokens and their ids, the longest first.

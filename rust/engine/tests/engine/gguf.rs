@@ -534,3 +534,25 @@ fn endless_metadata_are_refused() {
         assert!(start.elapsed().as_secs() < 5);
     }
 }
+
+#[test]
+fn sampling_of_a_file_is_proposed_and_the_rest_told() {
+    let mut file = GgufFile::of("llama-plain", GgmlDType::F32);
+    file.set("general.sampling.top_k", Value::I32(20));
+    file.set("general.sampling.top_p", Value::F32(0.5));
+    file.set("general.sampling.penalty_repeat", Value::F32(-1.0));
+    file.set("general.sampling.mirostat", Value::I32(2));
+    let model = file.load().unwrap();
+    let proposed = model.proposed_sampling();
+    assert_eq!(proposed.top_k, Some(20));
+    assert_eq!(proposed.top_p, Some(0.5));
+    assert_eq!(proposed.temperature, Some(0.8));
+    let warnings = model.generation_warnings();
+    assert!(
+        matches!(warnings, [bad, other] if bad.contains("penalty_repeat") && other.contains("mirostat = 2")),
+        "{warnings:?}"
+    );
+    file.set("general.sampling.temp", Value::F32(0.0));
+    let greedy = file.load().unwrap();
+    assert_eq!(greedy.proposed_sampling().temperature, Some(0.0));
+}

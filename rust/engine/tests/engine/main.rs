@@ -14,6 +14,7 @@ mod precision;
 mod prefixes;
 mod public_templates;
 mod published_files;
+mod published_generation;
 mod published_keys;
 mod published_tokens;
 mod sessions;

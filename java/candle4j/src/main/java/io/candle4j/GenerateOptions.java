@@ -15,6 +15,9 @@ import org.jspecify.annotations.Nullable;
  * <p>Immutable; {@link #builder()} and {@link #toBuilder()} make new ones.
  */
 public final class GenerateOptions {
+  /** The largest penalty: logits have some tens. */
+  private static final double LARGEST = 1e6;
+
   private static final GenerateOptions DEFAULTS = builder().build();
 
   private final Builder values;
@@ -38,7 +41,7 @@ public final class GenerateOptions {
    * @return the options
    */
   public static GenerateOptions greedy() {
-    return builder().temperature(0).repeatPenalty(1).build();
+    return builder().temperature(0).repeatPenalty(1).noRepeatNgramSize(0).build();
   }
 
   /**
@@ -66,6 +69,15 @@ public final class GenerateOptions {
    */
   public OptionalInt maxTokens() {
     return optional(values.maxTokens);
+  }
+
+  /**
+   * See {@link Builder#minTokens(int)}.
+   *
+   * @return the number of tokens, if set
+   */
+  public OptionalInt minTokens() {
+    return optional(values.minTokens);
   }
 
   /**
@@ -105,6 +117,24 @@ public final class GenerateOptions {
   }
 
   /**
+   * See {@link Builder#typicalP(double)}.
+   *
+   * @return the probability, if set
+   */
+  public OptionalDouble typicalP() {
+    return optional(values.typicalP);
+  }
+
+  /**
+   * See {@link Builder#topNSigma(double)}.
+   *
+   * @return the number of deviations, if set
+   */
+  public OptionalDouble topNSigma() {
+    return optional(values.topNSigma);
+  }
+
+  /**
    * See {@link Builder#repeatPenalty(double)}.
    *
    * @return the divisor, if set
@@ -120,6 +150,60 @@ public final class GenerateOptions {
    */
   public OptionalInt repeatWindow() {
     return optional(values.repeatWindow);
+  }
+
+  /**
+   * See {@link Builder#presencePenalty(double)}.
+   *
+   * @return the penalty, if set
+   */
+  public OptionalDouble presencePenalty() {
+    return optional(values.presencePenalty);
+  }
+
+  /**
+   * See {@link Builder#frequencyPenalty(double)}.
+   *
+   * @return the penalty, if set
+   */
+  public OptionalDouble frequencyPenalty() {
+    return optional(values.frequencyPenalty);
+  }
+
+  /**
+   * See {@link Builder#dryMultiplier(double)}.
+   *
+   * @return the multiplier, if set
+   */
+  public OptionalDouble dryMultiplier() {
+    return optional(values.dryMultiplier);
+  }
+
+  /**
+   * See {@link Builder#dryBase(double)}.
+   *
+   * @return the base, if set
+   */
+  public OptionalDouble dryBase() {
+    return optional(values.dryBase);
+  }
+
+  /**
+   * See {@link Builder#dryAllowedLength(int)}.
+   *
+   * @return the length, if set
+   */
+  public OptionalInt dryAllowedLength() {
+    return optional(values.dryAllowedLength);
+  }
+
+  /**
+   * See {@link Builder#noRepeatNgramSize(int)}.
+   *
+   * @return the length, if set
+   */
+  public OptionalInt noRepeatNgramSize() {
+    return optional(values.noRepeatNgramSize);
   }
 
   /**
@@ -187,12 +271,21 @@ public final class GenerateOptions {
   /** Collects options. Not for several threads. */
   public static final class Builder {
     private @Nullable Integer maxTokens;
+    private @Nullable Integer minTokens;
     private @Nullable Double temperature;
     private @Nullable Integer topK;
     private @Nullable Double topP;
     private @Nullable Double minP;
+    private @Nullable Double typicalP;
+    private @Nullable Double topNSigma;
     private @Nullable Double repeatPenalty;
     private @Nullable Integer repeatWindow;
+    private @Nullable Double presencePenalty;
+    private @Nullable Double frequencyPenalty;
+    private @Nullable Double dryMultiplier;
+    private @Nullable Double dryBase;
+    private @Nullable Integer dryAllowedLength;
+    private @Nullable Integer noRepeatNgramSize;
     private @Nullable Long seed;
     private List<String> stop = List.of();
     private boolean ignoreEos;
@@ -203,7 +296,8 @@ public final class GenerateOptions {
     private Builder() {}
 
     /**
-     * The most tokens to generate; 2048 when left out. The end of the context stops sooner.
+     * The most tokens to generate. Left out, it is the limit of the model's own file, and 2048
+     * where that has none. The end of the context stops sooner.
      *
      * @param maxTokens at least 1
      * @return this
@@ -214,8 +308,20 @@ public final class GenerateOptions {
     }
 
     /**
+     * Generate at least this many tokens before the answer may end.
+     *
+     * @param minTokens at least 0
+     * @return this
+     */
+    public Builder minTokens(int minTokens) {
+      this.minTokens = atLeast("minTokens", 0, minTokens);
+      return this;
+    }
+
+    /**
      * How freely to choose: 0 takes the most probable token, 1 draws by the model's own
-     * probabilities, more flattens them.
+     * probabilities, more flattens them. At 0 nothing counts of what the model's file proposes for
+     * drawing: cuts, and penalties for presence, frequency and sequences.
      *
      * @param temperature at least 0
      * @return this
@@ -259,20 +365,43 @@ public final class GenerateOptions {
     }
 
     /**
-     * Makes tokens that occurred less probable: positive logits are divided by this, negative ones
-     * multiplied.
+     * Draw among the tokens whose information is nearest to what is expected at this place, as far
+     * as their probabilities sum to this (locally typical sampling); 1 means all.
      *
-     * @param repeatPenalty above 0; 1 changes nothing
+     * @param typicalP above 0, at most 1
      * @return this
      */
-    public Builder repeatPenalty(double repeatPenalty) {
-      this.repeatPenalty =
-          inRange("repeatPenalty", repeatPenalty, Double.MIN_VALUE, Double.MAX_VALUE);
+    public Builder typicalP(double typicalP) {
+      this.typicalP = inRange("typicalP", typicalP, Double.MIN_VALUE, 1);
       return this;
     }
 
     /**
-     * How many of the last tokens, those of the prompt included, the penalty counts; all when left
+     * Draw among tokens whose logits are within this many standard deviations of the best one's
+     * (top-nσ); 0 means all.
+     *
+     * @param topNSigma at least 0
+     * @return this
+     */
+    public Builder topNSigma(double topNSigma) {
+      this.topNSigma = inRange("topNSigma", topNSigma, 0, LARGEST);
+      return this;
+    }
+
+    /**
+     * Makes tokens that occurred less probable: positive logits are divided by this, negative ones
+     * multiplied.
+     *
+     * @param repeatPenalty above 0, from a millionth to a million; 1 changes nothing
+     * @return this
+     */
+    public Builder repeatPenalty(double repeatPenalty) {
+      this.repeatPenalty = inRange("repeatPenalty", repeatPenalty, 1 / LARGEST, LARGEST);
+      return this;
+    }
+
+    /**
+     * How many of the last tokens, those of the prompt included, the penalties count; all when left
      * out.
      *
      * @param repeatWindow at least 0
@@ -280,6 +409,78 @@ public final class GenerateOptions {
      */
     public Builder repeatWindow(int repeatWindow) {
       this.repeatWindow = atLeast("repeatWindow", 0, repeatWindow);
+      return this;
+    }
+
+    /**
+     * Taken once from the logits of tokens that occurred in the answer, as in OpenAI's interface; 0
+     * changes nothing.
+     *
+     * @param presencePenalty any number up to a million, below 0 to favour such tokens
+     * @return this
+     */
+    public Builder presencePenalty(double presencePenalty) {
+      this.presencePenalty = inRange("presencePenalty", presencePenalty, -LARGEST, LARGEST);
+      return this;
+    }
+
+    /**
+     * Taken from the logits of tokens for each time that they occurred in the answer, as in
+     * OpenAI's interface; 0 changes nothing.
+     *
+     * @param frequencyPenalty any number up to a million, below 0 to favour such tokens
+     * @return this
+     */
+    public Builder frequencyPenalty(double frequencyPenalty) {
+      this.frequencyPenalty = inRange("frequencyPenalty", frequencyPenalty, -LARGEST, LARGEST);
+      return this;
+    }
+
+    /**
+     * Taken from the logits of tokens that would repeat a sequence, as "DRY" does; 0 changes
+     * nothing, 0.8 is common. No sequence reaches across an end of line, a colon, a quotation mark
+     * or an asterisk.
+     *
+     * @param dryMultiplier at least 0
+     * @return this
+     */
+    public Builder dryMultiplier(double dryMultiplier) {
+      this.dryMultiplier = inRange("dryMultiplier", dryMultiplier, 0, LARGEST);
+      return this;
+    }
+
+    /**
+     * By what {@link #dryMultiplier(double)} is multiplied for each token that the repeated
+     * sequence is longer than allowed; 1.75 when left out.
+     *
+     * @param dryBase at least 1
+     * @return this
+     */
+    public Builder dryBase(double dryBase) {
+      this.dryBase = inRange("dryBase", dryBase, 1, LARGEST);
+      return this;
+    }
+
+    /**
+     * How many tokens may be repeated before {@link #dryMultiplier(double)} counts; 2 when left
+     * out.
+     *
+     * @param dryAllowedLength at least 1
+     * @return this
+     */
+    public Builder dryAllowedLength(int dryAllowedLength) {
+      this.dryAllowedLength = atLeast("dryAllowedLength", 1, dryAllowedLength);
+      return this;
+    }
+
+    /**
+     * Never repeat a sequence of this many tokens, those of the prompt included; 0 forbids none.
+     *
+     * @param noRepeatNgramSize at least 0
+     * @return this
+     */
+    public Builder noRepeatNgramSize(int noRepeatNgramSize) {
+      this.noRepeatNgramSize = atLeast("noRepeatNgramSize", 0, noRepeatNgramSize);
       return this;
     }
 
@@ -296,7 +497,7 @@ public final class GenerateOptions {
     }
 
     /**
-     * Texts that end the answer and are cut from it.
+     * Texts that end the answer and are cut from it, beside those of the model's own file.
      *
      * @param stop texts, none of them empty
      * @return this
@@ -306,7 +507,7 @@ public final class GenerateOptions {
     }
 
     /**
-     * Texts that end the answer and are cut from it.
+     * Texts that end the answer and are cut from it, beside those of the model's own file.
      *
      * @param stop texts, none of them empty
      * @return this
@@ -383,12 +584,21 @@ public final class GenerateOptions {
     private Builder copy() {
       Builder copy = new Builder();
       copy.maxTokens = maxTokens;
+      copy.minTokens = minTokens;
       copy.temperature = temperature;
       copy.topK = topK;
       copy.topP = topP;
       copy.minP = minP;
+      copy.typicalP = typicalP;
+      copy.topNSigma = topNSigma;
       copy.repeatPenalty = repeatPenalty;
       copy.repeatWindow = repeatWindow;
+      copy.presencePenalty = presencePenalty;
+      copy.frequencyPenalty = frequencyPenalty;
+      copy.dryMultiplier = dryMultiplier;
+      copy.dryBase = dryBase;
+      copy.dryAllowedLength = dryAllowedLength;
+      copy.noRepeatNgramSize = noRepeatNgramSize;
       copy.seed = seed;
       copy.logitBias = logitBias;
       copy.logprobs = logprobs;

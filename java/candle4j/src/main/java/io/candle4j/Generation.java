@@ -16,6 +16,8 @@ import java.util.Objects;
  *     answer
  * @param logprobs how probable each new token was, where {@link
  *     GenerateOptions.Builder#logprobs(int)} asked for it; else empty
+ * @param warnings what of the model's own file was not honoured and may make the answer another
+ *     one; empty as a rule
  * @param timings how long it took
  */
 public record Generation(
@@ -26,6 +28,7 @@ public record Generation(
     int cachedTokens,
     long seed,
     List<TokenLogprobs> logprobs,
+    List<String> warnings,
     Timings timings) {
 
   /** Checks and copies the parts. */
@@ -34,6 +37,7 @@ public record Generation(
     tokenIds = List.copyOf(tokenIds);
     Objects.requireNonNull(finishReason, "finishReason");
     logprobs = List.copyOf(logprobs);
+    warnings = List.copyOf(warnings);
     Objects.requireNonNull(timings, "timings");
   }
 

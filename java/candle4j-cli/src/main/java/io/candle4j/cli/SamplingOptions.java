@@ -17,8 +17,11 @@ final class SamplingOptions {
   @Option(
       names = "--max-tokens",
       paramLabel = "N",
-      description = "The most tokens to generate; 2048 when left out.")
+      description = "The most tokens to generate; the model's own limit or 2048 when left out.")
   private @Nullable Integer maxTokens;
+
+  @Option(names = "--min-tokens", paramLabel = "N", description = "No end before N tokens.")
+  private @Nullable Integer minTokens;
 
   @Option(
       names = "--temperature",
@@ -45,6 +48,19 @@ final class SamplingOptions {
   private @Nullable Double minP;
 
   @Option(
+      names = "--typical-p",
+      paramLabel = "P",
+      description =
+          "Draw among the tokens nearest to what is expected, whose probabilities sum to P.")
+  private @Nullable Double typicalP;
+
+  @Option(
+      names = "--top-n-sigma",
+      paramLabel = "N",
+      description = "Draw among tokens within N standard deviations of the best one; 0 means all.")
+  private @Nullable Double topNSigma;
+
+  @Option(
       names = "--repeat-penalty",
       paramLabel = "R",
       description = "Make tokens that occurred less probable; 1 changes nothing.")
@@ -53,8 +69,44 @@ final class SamplingOptions {
   @Option(
       names = "--repeat-window",
       paramLabel = "N",
-      description = "How many of the last tokens the penalty counts; all when left out.")
+      description = "How many of the last tokens the penalties count; all when left out.")
   private @Nullable Integer repeatWindow;
+
+  @Option(
+      names = "--presence-penalty",
+      paramLabel = "X",
+      description = "Make tokens that occurred in the answer less probable, once each.")
+  private @Nullable Double presencePenalty;
+
+  @Option(
+      names = "--frequency-penalty",
+      paramLabel = "X",
+      description = "Make tokens that occurred in the answer less probable, for each time.")
+  private @Nullable Double frequencyPenalty;
+
+  @Option(
+      names = "--dry-multiplier",
+      paramLabel = "X",
+      description = "Make tokens that would repeat a sequence less probable (DRY); 0.8 is common.")
+  private @Nullable Double dryMultiplier;
+
+  @Option(
+      names = "--dry-base",
+      paramLabel = "X",
+      description = "By what that grows with each token of the sequence; 1.75 when left out.")
+  private @Nullable Double dryBase;
+
+  @Option(
+      names = "--dry-allowed-length",
+      paramLabel = "N",
+      description = "How many tokens may be repeated for nothing; 2 when left out.")
+  private @Nullable Integer dryAllowedLength;
+
+  @Option(
+      names = "--no-repeat-ngram-size",
+      paramLabel = "N",
+      description = "Never repeat a sequence of N tokens.")
+  private @Nullable Integer noRepeatNgramSize;
 
   @Option(
       names = "--seed",
@@ -84,12 +136,21 @@ final class SamplingOptions {
   GenerateOptions toOptions(boolean raw) {
     GenerateOptions.Builder options = GenerateOptions.builder();
     set("--max-tokens", maxTokens, options::maxTokens);
+    set("--min-tokens", minTokens, options::minTokens);
     set("--temperature", temperature, options::temperature);
     set("--top-k", topK, options::topK);
     set("--top-p", topP, options::topP);
     set("--min-p", minP, options::minP);
+    set("--typical-p", typicalP, options::typicalP);
+    set("--top-n-sigma", topNSigma, options::topNSigma);
     set("--repeat-penalty", repeatPenalty, options::repeatPenalty);
     set("--repeat-window", repeatWindow, options::repeatWindow);
+    set("--presence-penalty", presencePenalty, options::presencePenalty);
+    set("--frequency-penalty", frequencyPenalty, options::frequencyPenalty);
+    set("--dry-multiplier", dryMultiplier, options::dryMultiplier);
+    set("--dry-base", dryBase, options::dryBase);
+    set("--dry-allowed-length", dryAllowedLength, options::dryAllowedLength);
+    set("--no-repeat-ngram-size", noRepeatNgramSize, options::noRepeatNgramSize);
     set("--seed", seed, options::seed);
     set("--stop", stop, options::stop);
     return options.ignoreEos(ignoreEos).raw(raw).build();

@@ -23,6 +23,7 @@ final class Results {
       int cachedTokens,
       BigInteger seed,
       @Nullable List<TokenLogprobs> logprobs,
+      @Nullable List<String> warnings,
       double prefillMs,
       double decodeMs) {
 
@@ -37,6 +38,7 @@ final class Results {
           cachedTokens,
           seed.longValue(),
           logprobs == null ? List.of() : logprobs,
+          warnings == null ? List.of() : warnings,
           new Generation.Timings(
               duration(prefillMs),
               duration(decodeMs),
