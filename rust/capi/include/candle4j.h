@@ -382,7 +382,7 @@ c4j_status c4j_session_fork(const c4j_session *session,
 // `{"chat": {"messages": […], "variables": {…}}}`; `options` holds `max_tokens`, `min_tokens`,
 // `temperature`, `top_k`, `top_p`, `min_p`, `typical_p`, `top_n_sigma`, `repeat_penalty`,
 // `repeat_window`, `presence_penalty`, `frequency_penalty`, `dry_multiplier`, `dry_base`,
-// `dry_allowed_length`, `no_repeat_ngram_size`, `seed`, `stop`, `ignore_eos`, `logit_bias` (numbers by
+// `dry_allowed_length`, `dry_breakers`, `no_repeat_ngram_size`, `seed`, `stop`, `ignore_eos`, `logit_bias` (numbers by
 // token ids) and `logprobs` (how many of the most probable tokens to tell beside each new one), all
 // optional; `call` is a number by which `c4j_session_cancel` can stop it; with `prepare` true, the prompt
 // is only taken into the KV cache, where a later call whose prompt begins like it finds it.

@@ -154,7 +154,7 @@ impl Session {
         let prompt = self.encode(&request.prompt)?;
         sampling.limit_length(prompt.len())?;
         if let Some(dry) = &mut sampling.dry {
-            dry.breakers = self.model.sequence_breakers();
+            dry.breakers = self.model.tokens_with(&dry.breaker_texts)?;
         }
         self.model.limits().check(0, &prompt)?;
         self.check_bias(&sampling)?;

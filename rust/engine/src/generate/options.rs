@@ -45,6 +45,9 @@ pub struct GenerateOptions {
     pub dry_base: Option<f64>,
     /// The longest sequence that may be repeated for nothing; 2 by default.
     pub dry_allowed_length: Option<usize>,
+    /// Texts that no repeated sequence reaches across: an end of line, a colon, a quotation mark and an
+    /// asterisk by default.
+    pub dry_breakers: Option<Vec<String>>,
     /// No sequence of so many tokens occurs twice, the prompt included; 0 means that any may.
     pub no_repeat_ngram_size: Option<usize>,
     /// No end before so many tokens.
@@ -192,6 +195,12 @@ impl GenerateOptions {
         if self.stop.iter().any(String::is_empty) {
             return Err(Error::argument("stop", "an empty stop text stops nothing"));
         }
+        if self.dry_breakers.iter().flatten().any(String::is_empty) {
+            return Err(Error::argument(
+                "dry_breakers",
+                "an empty text is in every token",
+            ));
+        }
         if let Some((id, bias)) = self.logit_bias.iter().find(|(_, bias)| !bias.is_finite()) {
             return Err(Error::argument(
                 "logit_bias",
@@ -212,6 +221,11 @@ impl GenerateOptions {
                 .or(proposed.dry_allowed_length)
                 .unwrap_or(2)
                 .max(1),
+            breaker_texts: self
+                .dry_breakers
+                .clone()
+                .or(proposed.dry_breakers.clone())
+                .unwrap_or_else(|| DRY_BREAKERS.map(String::from).to_vec()),
             breakers: Arc::default(),
         };
         let max_tokens = self.max_tokens.or(proposed.max_tokens);
@@ -266,6 +280,9 @@ impl GenerateOptions {
         })
     }
 }
+
+/// What llama.cpp has.
+const DRY_BREAKERS: [&str; 4] = ["\n", ":", "\"", "*"];
 
 /// The largest penalty. Logits have some tens; what is computed of both stays finite.
 const LARGEST: f64 = 1e6;
@@ -344,6 +361,8 @@ pub struct ProposedSampling {
     pub dry_base: Option<f64>,
     /// See [`GenerateOptions::dry_allowed_length`].
     pub dry_allowed_length: Option<usize>,
+    /// See [`GenerateOptions::dry_breakers`].
+    pub dry_breakers: Option<Vec<String>>,
     /// See [`GenerateOptions::no_repeat_ngram_size`].
     pub no_repeat_ngram_size: Option<usize>,
     /// See [`GenerateOptions::max_tokens`].

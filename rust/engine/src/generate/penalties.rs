@@ -15,7 +15,9 @@ pub struct Dry {
     pub base: f64,
     /// The longest sequence that may be repeated for nothing.
     pub allowed_length: usize,
-    /// Tokens that no sequence reaches across, such as ends of lines.
+    /// Texts whose tokens no sequence reaches across, such as ends of lines.
+    pub breaker_texts: Vec<String>,
+    /// Those tokens.
     pub breakers: Arc<HashSet<u32>>,
 }
 
@@ -197,6 +199,7 @@ mod tests {
                     multiplier: 1.0,
                     base: 2.0,
                     allowed_length: 1,
+                    breaker_texts: Vec::new(),
                     breakers,
                 });
             })

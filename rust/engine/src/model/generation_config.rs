@@ -49,7 +49,7 @@ fn read_ids(file: &str, keys: &Map<String, Value>) -> Result<Vec<u32>> {
 /// be. Neither is a reason not to load a model.
 ///
 /// `top_n_sigma`, `presence_penalty`, `frequency_penalty`, `dry_multiplier`, `dry_base`,
-/// `dry_allowed_length` and `repeat_window` are no keys of transformers; they say what the options of those
+/// `dry_allowed_length`, `dry_breakers` and `repeat_window` are no keys of transformers; they say what the options of those
 /// names say.
 pub(crate) fn proposed_sampling(
     generation: &Map<String, Value>,
@@ -86,6 +86,10 @@ pub(crate) fn proposed_sampling(
             dry_multiplier: keys.number("dry_multiplier", "from 0 to 1000000", positive),
             dry_base: keys.number("dry_base", "from 1 to 1000000", |x| x >= 1.0 && positive(x)),
             dry_allowed_length: keys.count("dry_allowed_length", 1),
+            dry_breakers: keys
+                .value("dry_breakers")
+                .is_some()
+                .then(|| keys.texts("dry_breakers")),
             ..Default::default()
         }
     } else {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device};
@@ -96,13 +96,16 @@ pub struct Model {
     proposed: ProposedSampling,
     /// What the user should know of that.
     generation_warnings: Vec<String>,
-    /// Tokens that no repeated sequence reaches across.
-    sequence_breakers: OnceLock<Arc<HashSet<u32>>>,
+    /// The tokens that contain texts, by the texts that were asked for last.
+    tokens_with: Mutex<Option<TokensWith>>,
     load_time: Duration,
     /// What the user should know of the model's files.
     warnings: Vec<String>,
     loaded: Mutex<Loaded>,
 }
+
+/// Texts and the tokens that contain one of them.
+type TokensWith = (Vec<String>, Arc<HashSet<u32>>);
 
 /// The end-of-sequence ids of a model's files that are token ids.
 struct EosIds {
@@ -232,7 +235,7 @@ impl Model {
             template: files.template,
             proposed: files.proposed,
             generation_warnings: files.generation_warnings,
-            sequence_breakers: OnceLock::new(),
+            tokens_with: Mutex::default(),
             load_time: start.elapsed(),
             warnings,
             loaded: Mutex::new(loaded),
@@ -309,11 +312,21 @@ impl Model {
         &self.generation_warnings
     }
 
-    /// Tokens that no repeated sequence reaches across.
-    pub(crate) fn sequence_breakers(&self) -> Arc<HashSet<u32>> {
-        self.sequence_breakers
-            .get_or_init(|| Arc::new(self.tokenizer.sequence_breakers()))
-            .clone()
+    /// The tokens whose text contains one of `texts`, and the special ones.
+    pub(crate) fn tokens_with(&self, texts: &[String]) -> Result<Arc<HashSet<u32>>> {
+        // Nothing is half done while it is locked.
+        let mut last = self
+            .tokens_with
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        match &*last {
+            Some((known, tokens)) if known == texts => Ok(tokens.clone()),
+            _ => {
+                let tokens = Arc::new(self.tokenizer.tokens_with(texts)?);
+                *last = Some((texts.to_vec(), tokens.clone()));
+                Ok(tokens)
+            }
+        }
     }
 
     /// A new sequence with an empty KV cache.
@@ -368,7 +381,7 @@ impl Files {
 
     fn open_gguf(path: &Path) -> Result<Self> {
         let model = GgufModel::open(path)?;
-        // The file of a model that comes with this library has its sampling beside it.
+        // As the file of the model that comes with this library has it.
         let beside = path.parent().map(|folder| read_json(folder, GENERATION));
         let (proposed, generation_warnings) = match beside.transpose()?.flatten() {
             Some(keys) => generation_config::proposed_sampling(&keys),

@@ -229,19 +229,19 @@ impl Tokenizer {
             .map(|(text, _)| text.as_str())
     }
 
-    /// Tokens at which what was said before ends: those with an end of line, a colon, a quotation mark or an
-    /// asterisk, as llama.cpp has them, and special ones.
-    pub(crate) fn sequence_breakers(&self) -> HashSet<u32> {
-        // Ċ is how byte-level vocabularies write the end of a line.
-        const SIGNS: [char; 5] = ['\n', 'Ċ', ':', '"', '*'];
-        let vocab = self.inner.get_vocab(true);
-        let with_signs = vocab
-            .into_iter()
-            .filter(|(text, _)| text.contains(SIGNS) || text == "<0x0A>")
-            .map(|(_, id)| id);
-        with_signs
-            .chain(self.special.iter().map(|(_, id)| *id))
-            .collect()
+    /// The tokens whose text contains one of `texts`, and the special ones.
+    pub(crate) fn tokens_with(&self, texts: &[String]) -> Result<HashSet<u32>> {
+        let mut found: HashSet<u32> = self.special.iter().map(|(_, id)| *id).collect();
+        if texts.is_empty() {
+            return Ok(found);
+        }
+        for id in self.inner.get_vocab(true).into_values() {
+            let text = self.decode(&[id], false)?;
+            if texts.iter().any(|part| text.contains(part.as_str())) {
+                found.insert(id);
+            }
+        }
+        Ok(found)
     }
 
     /// The special tokens and their ids, the longest first.

@@ -3,6 +3,7 @@ package io.candle4j;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
@@ -198,6 +199,15 @@ public final class GenerateOptions {
   }
 
   /**
+   * See {@link Builder#dryBreakers(List)}.
+   *
+   * @return the texts, if set
+   */
+  public Optional<List<String>> dryBreakers() {
+    return Optional.ofNullable(values.dryBreakers);
+  }
+
+  /**
    * See {@link Builder#noRepeatNgramSize(int)}.
    *
    * @return the length, if set
@@ -285,6 +295,7 @@ public final class GenerateOptions {
     private @Nullable Double dryMultiplier;
     private @Nullable Double dryBase;
     private @Nullable Integer dryAllowedLength;
+    private @Nullable List<String> dryBreakers;
     private @Nullable Integer noRepeatNgramSize;
     private @Nullable Long seed;
     private List<String> stop = List.of();
@@ -474,6 +485,21 @@ public final class GenerateOptions {
     }
 
     /**
+     * Texts that no repeated sequence reaches across. Left out, they are an end of line, a colon, a
+     * quotation mark and an asterisk.
+     *
+     * @param dryBreakers texts, none of them empty
+     * @return this
+     */
+    public Builder dryBreakers(List<String> dryBreakers) {
+      if (dryBreakers.contains("")) {
+        throw new IllegalArgumentException("dryBreakers: an empty text is in every token");
+      }
+      this.dryBreakers = List.copyOf(dryBreakers);
+      return this;
+    }
+
+    /**
      * Never repeat a sequence of this many tokens, those of the prompt included; 0 forbids none.
      *
      * @param noRepeatNgramSize at least 0
@@ -598,6 +624,7 @@ public final class GenerateOptions {
       copy.dryMultiplier = dryMultiplier;
       copy.dryBase = dryBase;
       copy.dryAllowedLength = dryAllowedLength;
+      copy.dryBreakers = dryBreakers;
       copy.noRepeatNgramSize = noRepeatNgramSize;
       copy.seed = seed;
       copy.logitBias = logitBias;

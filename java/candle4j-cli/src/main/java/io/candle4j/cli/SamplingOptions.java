@@ -103,6 +103,14 @@ final class SamplingOptions {
   private @Nullable Integer dryAllowedLength;
 
   @Option(
+      names = "--dry-breaker",
+      paramLabel = "STR",
+      description =
+          "Text that no repeated sequence reaches across; may be given several times. An end of"
+              + " line, a colon, a quotation mark and an asterisk when left out.")
+  private @Nullable List<String> dryBreakers;
+
+  @Option(
       names = "--no-repeat-ngram-size",
       paramLabel = "N",
       description = "Never repeat a sequence of N tokens.")
@@ -150,6 +158,7 @@ final class SamplingOptions {
     set("--dry-multiplier", dryMultiplier, options::dryMultiplier);
     set("--dry-base", dryBase, options::dryBase);
     set("--dry-allowed-length", dryAllowedLength, options::dryAllowedLength);
+    set("--dry-breaker", dryBreakers, options::dryBreakers);
     set("--no-repeat-ngram-size", noRepeatNgramSize, options::noRepeatNgramSize);
     set("--seed", seed, options::seed);
     set("--stop", stop, options::stop);

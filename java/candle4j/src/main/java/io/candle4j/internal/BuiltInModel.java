@@ -1,11 +1,13 @@
 package io.candle4j.internal;
 
 import io.candle4j.InvalidModelException;
+import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.net.URL;
 import java.nio.file.Path;
+import java.util.HexFormat;
 import java.util.Map;
 import java.util.Properties;
 import org.jspecify.annotations.Nullable;
@@ -14,8 +16,8 @@ import org.jspecify.annotations.Nullable;
  * Models that come as Maven artifacts.
  *
  * <p>Such a jar has {@code META-INF/candle4j/models/ALIAS.properties}, which names the model's file
- * beside it and that file's SHA-256. A folder of that name is no package, so it is found on the
- * class path and on the module path alike.
+ * beside it and that file's SHA-256, and maybe a {@code generation_config.json} for it. A folder of
+ * that name is no package, so it is found on the class path and on the module path alike.
  */
 public final class BuiltInModel {
   private static final String FOLDER = "META-INF/candle4j/models/";
@@ -58,6 +60,27 @@ public final class BuiltInModel {
       throw new InvalidModelException(
           file + ": " + e.getMessage(), Map.of("file", file.toString()));
     }
+    String sampling = properties.getProperty("generation_config");
+    if (sampling != null) {
+      unpackSampling(description, sampling, target.resolveSibling("generation_config.json"));
+    }
     return target;
+  }
+
+  /** Puts how the model is to generate beside it, where the native side looks for it. */
+  private static void unpackSampling(URL description, String name, Path target) {
+    URL file = Resources.find(FOLDER + name);
+    if (file == null) {
+      throw new InvalidModelException(
+          description + ": expected " + name + " beside it",
+          Map.of("file", description.toString()));
+    }
+    try (InputStream in = file.openStream()) {
+      byte[] content = in.readAllBytes();
+      String hash = HexFormat.of().formatHex(CacheFolder.sha256().digest(content));
+      CacheFolder.ensure(target, () -> new ByteArrayInputStream(content), hash);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 }
