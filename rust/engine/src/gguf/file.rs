@@ -10,8 +10,9 @@ use candle_core::quantized::GgmlDType;
 use candle_core::quantized::gguf_file::{Content, Value, VersionedMagic};
 use serde_json::Map;
 
+use super::codebook::Codebook;
 use super::describe::ROPE_FACTORS;
-use super::skim;
+use super::skim::{self, Listed, WithoutTensors};
 use crate::error::{Error, Result};
 use crate::files::{self, ReadAt};
 use crate::model::decoder_config::{DecoderConfig, FeedForward};
@@ -24,11 +25,86 @@ pub(crate) struct GgufTensor {
     /// Dimensions, outermost first.
     pub shape: Vec<usize>,
     /// Type of its blocks.
-    pub dtype: GgmlDType,
+    pub dtype: BlockType,
     /// First byte, counted from the start of its file.
     pub offset: u64,
     /// Which of the files it lies in.
     part: usize,
+}
+
+/// A type of blocks of numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BlockType {
+    /// One that Candle knows.
+    Candle(GgmlDType),
+    /// One that becomes Q8_0 while it is read.
+    Codebook(Codebook),
+}
+
+impl BlockType {
+    /// By the number that a file has for it.
+    fn of(number: u32) -> Option<Self> {
+        let known = match number {
+            0 => GgmlDType::F32,
+            1 => GgmlDType::F16,
+            2 => GgmlDType::Q4_0,
+            3 => GgmlDType::Q4_1,
+            6 => GgmlDType::Q5_0,
+            7 => GgmlDType::Q5_1,
+            8 => GgmlDType::Q8_0,
+            9 => GgmlDType::Q8_1,
+            10 => GgmlDType::Q2K,
+            11 => GgmlDType::Q3K,
+            12 => GgmlDType::Q4K,
+            13 => GgmlDType::Q5K,
+            14 => GgmlDType::Q6K,
+            15 => GgmlDType::Q8K,
+            30 => GgmlDType::BF16,
+            other => return Codebook::of(other).map(Self::Codebook),
+        };
+        Some(Self::Candle(known))
+    }
+
+    /// Numbers of a block.
+    pub(crate) fn block_size(self) -> usize {
+        match self {
+            Self::Candle(dtype) => dtype.block_size(),
+            Self::Codebook(kind) => kind.block_size(),
+        }
+    }
+
+    /// Bytes of a block.
+    pub(crate) fn type_size(self) -> usize {
+        match self {
+            Self::Candle(dtype) => dtype.type_size(),
+            Self::Codebook(kind) => kind.type_size(),
+        }
+    }
+
+    /// Its name, as it stands in results.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Candle(dtype) => dtype_name(dtype),
+            Self::Codebook(kind) => kind.name(),
+        }
+    }
+}
+
+/// What ggml calls types that are not read here.
+fn unread_name(number: u32) -> &'static str {
+    match number {
+        4 => "Q4_2, which was given up",
+        5 => "Q4_3, which was given up",
+        24 => "I8",
+        25 => "I16",
+        26 => "I32",
+        27 => "I64",
+        28 => "F64",
+        31..=33 => "Q4_0 in the order of a processor, which was given up",
+        36..=38 => "IQ4_NL in the order of a processor, which was given up",
+        40 => "NVFP4",
+        _ => "unknown",
+    }
 }
 
 /// The most files that one model is believed to be split into.
@@ -212,11 +288,11 @@ impl GgufFile {
             expected: format!("{len} positive numbers of f32"),
             got,
         };
-        if tensor.shape != [len] || tensor.dtype != GgmlDType::F32 {
+        if tensor.shape != [len] || tensor.dtype != BlockType::Candle(GgmlDType::F32) {
             return Err(wrong(format!(
                 "shape {:?} of {}",
                 tensor.shape,
-                dtype_name(tensor.dtype)
+                tensor.dtype.name()
             )));
         }
         let mut floats = vec![0f32; len];
@@ -352,11 +428,12 @@ impl Part {
             return Err(invalid(format!("is {other} and no GGUF file")));
         }
         let mut reader = BufReader::with_capacity(1 << 20, &file);
-        skim::check(&mut reader).map_err(&invalid)?;
+        let (listed, list_end) = skim::list(&mut reader).map_err(&invalid)?;
         reader.rewind().map_err(|e| Error::io(path, &e))?;
         // Candle divides by an alignment that the file chooses.
-        let read = catch_unwind(AssertUnwindSafe(|| Content::read(&mut reader)));
-        let mut content = match read {
+        let mut without = WithoutTensors(&mut reader);
+        let read = catch_unwind(AssertUnwindSafe(|| Content::read(&mut without)));
+        let content = match read {
             Ok(Ok(content)) => content,
             Ok(Err(error)) => {
                 return Err(invalid(format!(
@@ -366,14 +443,29 @@ impl Part {
             }
             Err(_) => return Err(invalid("not a readable GGUF file".into())),
         };
+        let alignment = content.metadata.get("general.alignment").map(json);
+        let alignment = alignment.and_then(|n| n.as_u64()).unwrap_or(32).max(1);
+        let data = list_end
+            .checked_next_multiple_of(alignment)
+            .unwrap_or(u64::MAX);
         let mut tensors = BTreeMap::new();
-        for (name, info) in std::mem::take(&mut content.tensor_infos) {
-            let shape = info.shape.dims().to_vec();
-            let dtype = info.ggml_dtype;
+        for Listed {
+            name,
+            shape,
+            kind,
+            offset: place,
+        } in listed
+        {
+            let dtype = BlockType::of(kind).ok_or_else(|| Error::UnsupportedModel {
+                file: files::name(path),
+                key: name.clone(),
+                value: format!("a tensor of type {kind} ({})", unread_name(kind)),
+                reason: "numbers of this type cannot be read".into(),
+            })?;
             let outside = |got: String| Error::InvalidTensor {
                 file: files::name(path),
                 tensor: name.clone(),
-                expected: format!("whole rows of {} inside the file", dtype_name(dtype)),
+                expected: format!("whole rows of {} inside the file", dtype.name()),
                 got,
             };
             let row = shape.last().copied().unwrap_or(1);
@@ -383,7 +475,7 @@ impl Part {
                 .map(|n| n / dtype.block_size() as u64)
                 .and_then(|blocks| blocks.checked_mul(dtype.type_size() as u64))
                 .ok_or_else(|| outside(format!("shape {shape:?}")))?;
-            let offset = content.tensor_data_offset.checked_add(info.offset);
+            let offset = data.checked_add(place);
             let end = offset.and_then(|offset| offset.checked_add(bytes));
             match (offset, end) {
                 (Some(offset), Some(end)) if end <= size => {
@@ -394,12 +486,13 @@ impl Part {
                         offset,
                         part,
                     };
-                    tensors.insert(name, tensor);
+                    if tensors.insert(name.clone(), tensor).is_some() {
+                        return Err(invalid(format!("the tensor {name} is listed twice")));
+                    }
                 }
                 _ => {
                     return Err(outside(format!(
-                        "{bytes} bytes at {}, and the file has {size}; it was cut short",
-                        info.offset
+                        "{bytes} bytes at {place}, and the file has {size}; it was cut short"
                     )));
                 }
             }

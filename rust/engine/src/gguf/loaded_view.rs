@@ -10,7 +10,7 @@ use candle_core::{Device, Shape};
 use candle4j_kernels::PackedMatrix;
 use rayon::prelude::*;
 
-use super::file::{GgufFile, GgufTensor};
+use super::file::{BlockType, GgufFile, GgufTensor};
 use crate::error::{Error, Result};
 use crate::fused::quantised_bytes;
 use crate::model::Engine;
@@ -144,7 +144,7 @@ impl<'a> LoadedView<'a> {
         self.file
             .read(tensor, (first * row_bytes) as u64, &mut bytes)
             .map_err(io::Error::other)?;
-        if placed.dtype != tensor.dtype {
+        if BlockType::Candle(placed.dtype) != tensor.dtype {
             bytes = requantize(&bytes, tensor, placed.dtype).map_err(io::Error::other)?;
         }
         Ok(bytes)
@@ -172,7 +172,11 @@ fn row_bytes(tensor: &GgufTensor) -> usize {
 /// The type that a tensor gets in memory. Candle's own kernels multiply by Q4_1, Q5_0 and Q5_1 one number
 /// after the other on the CPU; for Q8_0 there is one of vector instructions, and it loses next to
 /// nothing of them. Floating point numbers of 16 bits are multiplied in 32 anyway.
-fn loaded_type(dtype: GgmlDType, device: &Device, engine: Engine) -> GgmlDType {
+fn loaded_type(dtype: BlockType, device: &Device, engine: Engine) -> GgmlDType {
+    let dtype = match dtype {
+        BlockType::Candle(dtype) => dtype,
+        BlockType::Codebook(_) => GgmlDType::Q8_0,
+    };
     match dtype {
         own if engine == Engine::Fused && device.is_cpu() && PackedMatrix::supports(own) => own,
         GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1 if device.is_cpu() => GgmlDType::Q8_0,
@@ -192,9 +196,13 @@ fn requantize(bytes: &[u8], tensor: &GgufTensor, to: GgmlDType) -> candle_core::
     let parts: Vec<Vec<u8>> = bytes
         .par_chunks(rows_at_once * row_bytes)
         .map(|rows| {
+            let dtype = match tensor.dtype {
+                BlockType::Codebook(kind) => return Ok(kind.to_q8_0(rows)),
+                BlockType::Candle(dtype) => dtype,
+            };
             let shape = vec![rows.len() / row_bytes, row];
-            let values = qtensor_from_ggml(tensor.dtype, rows, shape, &Device::Cpu)?
-                .dequantize(&Device::Cpu)?;
+            let values =
+                qtensor_from_ggml(dtype, rows, shape, &Device::Cpu)?.dequantize(&Device::Cpu)?;
             quantised_blocks(&values, to)
         })
         .collect::<candle_core::Result<_>>()?;

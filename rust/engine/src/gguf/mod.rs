@@ -4,8 +4,10 @@
 //! its tokenizer and its chat template, every key and every tensor that nobody would heed is refused
 //! by name, and the tensors are read for either engine.
 
+mod codebook;
 mod describe;
 mod file;
+mod grids;
 mod llama;
 mod loaded_view;
 mod pre_tokenizer;

@@ -1,9 +1,10 @@
-//! A look at a GGUF file's metadata before they are read.
+//! A look at a GGUF file's metadata before they are read, and its list of tensors.
 //!
 //! Candle's reader makes a value of each entry, many times larger than it is in the file, and a sparse
-//! file of a gigabyte costs nothing to make. So the entries are counted first.
+//! file of a gigabyte costs nothing to make. So the entries are counted first. The list of tensors is read
+//! here, since Candle's reader gives up at a type that it does not know.
 
-use std::io::{self, BufRead, ErrorKind, Seek, SeekFrom};
+use std::io::{self, BufRead, ErrorKind, Read, Seek, SeekFrom};
 
 /// The most entries of all lists together. Vocabularies have up to some hundred thousand, three times.
 const MOST_ENTRIES: u64 = 4 << 20;
@@ -14,21 +15,80 @@ const MOST_TEXT: u64 = 256 << 20;
 const ARRAY: u32 = 9;
 const STRING: u32 = 8;
 
-/// Counts entries and texts.
+/// The most dimensions of a tensor, as in ggml.
+const MOST_DIMENSIONS: u32 = 4;
+
+/// A tensor as the file lists it.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) name: String,
+    /// Dimensions, outermost first.
+    pub(super) shape: Vec<usize>,
+    /// The number of its type.
+    pub(super) kind: u32,
+    /// Its first byte, counted from where data begin.
+    pub(super) offset: u64,
+}
+
+/// Counts entries and texts, and lists tensors. Second, the place behind the list.
 ///
 /// # Errors
-/// A message about what there is too much of. A file that is cut short or damaged is no error here: the
-/// reader says what is wrong with it.
-pub(super) fn check(reader: &mut (impl BufRead + Seek)) -> Result<(), String> {
+/// A message about what there is too much of, or that the file is cut short or damaged.
+pub(super) fn list(reader: &mut (impl BufRead + Seek)) -> Result<(Vec<Listed>, u64), String> {
     let mut skim = Skim {
         reader,
         wide: true,
         entries: 0,
         text: 0,
     };
-    match skim.metadata() {
+    let listed = skim.tensors();
+    match listed {
+        Ok(tensors) => Ok((
+            tensors,
+            skim.reader.stream_position().map_err(|e| e.to_string())?,
+        )),
         Err(error) if error.kind() == ErrorKind::QuotaExceeded => Err(error.to_string()),
-        _ => Ok(()),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            Err("not a readable GGUF file: it was cut short".into())
+        }
+        Err(_) => Err("not a readable GGUF file".into()),
+    }
+}
+
+/// A file that lists no tensors: the number of them reads as zero.
+pub(super) struct WithoutTensors<R>(pub(super) R);
+
+/// Where the number of tensors stands, in the wide and the narrow form.
+const COUNT: std::ops::Range<u64> = 8..16;
+const NARROW_COUNT: std::ops::Range<u64> = 8..12;
+
+impl<R: Read + Seek> Read for WithoutTensors<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let start = self.0.stream_position()?;
+        let count = self.0.read(buffer)?;
+        if start < COUNT.end {
+            let mut version = [0; 4];
+            let here = self.0.stream_position()?;
+            self.0.seek(SeekFrom::Start(4))?;
+            self.0.read_exact(&mut version)?;
+            self.0.seek(SeekFrom::Start(here))?;
+            let masked = match u32::from_le_bytes(version) > 1 {
+                true => COUNT,
+                false => NARROW_COUNT,
+            };
+            for (byte, place) in buffer[..count].iter_mut().zip(start..) {
+                if masked.contains(&place) {
+                    *byte = 0;
+                }
+            }
+        }
+        Ok(count)
+    }
+}
+
+impl<R: Seek> Seek for WithoutTensors<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.0.seek(to)
     }
 }
 
@@ -41,17 +101,48 @@ struct Skim<'a, R> {
 }
 
 impl<R: BufRead + Seek> Skim<'_, R> {
-    fn metadata(&mut self) -> io::Result<()> {
+    fn tensors(&mut self) -> io::Result<Vec<Listed>> {
         let _magic = self.u32()?;
         self.wide = self.u32()? > 1;
-        let _tensors = self.length()?;
+        let tensors = self.length()?;
         for _ in 0..self.length()? {
             self.entry()?;
             self.string()?;
             let kind = self.u32()?;
             self.value(kind, 0)?;
         }
-        Ok(())
+        let mut list = Vec::new();
+        for _ in 0..tensors {
+            self.entry()?;
+            list.push(self.tensor()?);
+        }
+        Ok(list)
+    }
+
+    fn tensor(&mut self) -> io::Result<Listed> {
+        let length = self.length()?;
+        self.text = self.text.saturating_add(length);
+        self.check()?;
+        let mut name = Vec::new();
+        self.reader.by_ref().take(length).read_to_end(&mut name)?;
+        if (name.len() as u64) < length {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        let dimensions = self.u32()?;
+        if dimensions > MOST_DIMENSIONS {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        let mut shape = Vec::new();
+        for _ in 0..dimensions {
+            let length = usize::try_from(self.length()?).map_err(io::Error::other)?;
+            shape.insert(0, length);
+        }
+        Ok(Listed {
+            name: String::from_utf8(name).map_err(io::Error::other)?,
+            shape,
+            kind: self.u32()?,
+            offset: self.u64()?,
+        })
     }
 
     fn value(&mut self, kind: u32, depth: usize) -> io::Result<()> {
@@ -118,12 +209,16 @@ impl<R: BufRead + Seek> Skim<'_, R> {
 
     fn length(&mut self) -> io::Result<u64> {
         if self.wide {
-            let mut bytes = [0; 8];
-            self.reader.read_exact(&mut bytes)?;
-            Ok(u64::from_le_bytes(bytes))
+            self.u64()
         } else {
             self.u32().map(u64::from)
         }
+    }
+
+    fn u64(&mut self) -> io::Result<u64> {
+        let mut bytes = [0; 8];
+        self.reader.read_exact(&mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
     }
 
     fn u32(&mut self) -> io::Result<u32> {

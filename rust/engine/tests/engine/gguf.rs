@@ -556,3 +556,52 @@ fn sampling_of_a_file_is_proposed_and_the_rest_told() {
     let greedy = file.load().unwrap();
     assert_eq!(greedy.proposed_sampling().temperature, Some(0.0));
 }
+
+#[test]
+fn types_of_code_books_are_computed_as_what_they_stand_for() {
+    const IQ4_NL: u32 = 20;
+    let levels = [
+        -127., -104., -83., -65., -49., -35., -22., -10., 1., 13., 25., 38., 53., 69., 89., 113.,
+    ];
+    let prompt = &expected("llama-gqa").sequences[1].prompt;
+    let packed = GgufFile::of("llama-gqa", GgmlDType::Q4_0);
+    // Both have 18 bytes for 32 numbers.
+    let bytes = packed.bytes_with_type(IQ4_NL);
+    for engine in [Engine::Fused, Engine::Candle] {
+        let ours = logprobs(
+            packed.load_bytes_with(&bytes, &with(engine)).unwrap(),
+            prompt,
+        );
+        let mut exact = GgufFile::of("llama-gqa", GgmlDType::Q4_0);
+        exact.relevel(&levels);
+        let exact = logprobs(exact.load_with(&with(engine)).unwrap(), prompt);
+        // The numbers are large, and so are those that come out.
+        let nothing = vec![0.0; exact.len()];
+        let wrong = squares(&ours, &exact) / squares(&exact, &nothing);
+        // Candle rounds what it multiplies with to 8 bits.
+        let most = if engine == Engine::Fused { 1e-5 } else { 2e-2 };
+        assert!(wrong < most, "{engine:?}: {wrong}");
+    }
+}
+
+#[test]
+fn a_type_that_cannot_be_read_is_refused_by_tensor_and_type() {
+    let file = GgufFile::of("llama-gqa", GgmlDType::Q4_0);
+    for (number, name) in [
+        (40, "NVFP4"),
+        (27, "I64"),
+        (31, "given up"),
+        (4711, "unknown"),
+    ] {
+        let error = file
+            .load_bytes(&file.bytes_with_type(number))
+            .err()
+            .unwrap();
+        let text = error.to_string();
+        assert!(matches!(error, Error::UnsupportedModel { .. }), "{text}");
+        for part in [".weight", &format!("type {number}"), name] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert_eq!(text.lines().count(), 1, "{text}");
+    }
+}

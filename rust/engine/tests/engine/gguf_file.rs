@@ -246,6 +246,39 @@ impl GgufFile {
         bytes.into_inner()
     }
 
+    /// The bytes of the file, with another number for the type of all matrices.
+    pub fn bytes_with_type(&self, number: u32) -> Vec<u8> {
+        let mut bytes = self.bytes();
+        for (name, tensor, _) in self.tensors.iter().filter(|(_, t, _)| t.rank() > 1) {
+            let entry = [&(name.len() as u64).to_le_bytes()[..], name.as_bytes()].concat();
+            let found = bytes.windows(entry.len()).position(|part| part == entry);
+            // Behind the name come the number of dimensions and the dimensions.
+            let place = found.unwrap() + entry.len() + 4 + 8 * tensor.rank();
+            bytes[place..place + 4].copy_from_slice(&number.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// Changes all matrices, which are of Q4_0, to what their blocks stand for by other levels.
+    pub fn relevel(&mut self, levels: &[f32; 16]) {
+        for (_, tensor, dtype) in self.tensors.iter_mut().filter(|(_, t, _)| t.rank() > 1) {
+            assert_eq!(*dtype, GgmlDType::Q4_0);
+            let packed = QTensor::quantize(tensor, *dtype).unwrap();
+            let mut values = Vec::new();
+            for block in packed.data().unwrap().chunks_exact(18) {
+                let scale = half::f16::from_le_bytes([block[0], block[1]]).to_f32();
+                for shift in [0, 4] {
+                    let levels = block[2..]
+                        .iter()
+                        .map(|b| levels[usize::from(b >> shift & 15)]);
+                    values.extend(levels.map(|level| scale * level));
+                }
+            }
+            *tensor = Tensor::from_vec(values, tensor.shape(), &Device::Cpu).unwrap();
+            *dtype = GgmlDType::F32;
+        }
+    }
+
     fn write(&self, bytes: &[u8]) -> PathBuf {
         let path = self.folder.path().join("tiny.gguf");
         std::fs::write(&path, bytes).unwrap();
@@ -264,7 +297,7 @@ impl GgufFile {
         self.load_bytes_with(&self.bytes(), options)
     }
 
-    fn load_bytes_with(&self, bytes: &[u8], options: &LoadOptions) -> Result<Model, Error> {
+    pub fn load_bytes_with(&self, bytes: &[u8], options: &LoadOptions) -> Result<Model, Error> {
         Model::load(&self.write(bytes), options)
     }
 }
