@@ -4,7 +4,7 @@ use super::file::GgufFile;
 use crate::error::{Error, Result};
 use crate::model::config_file::ConfigFile;
 use crate::model::decoder_config::{
-    Activation, DecoderConfig, FeedForward, HEAD, LAYER_LIMIT, LayerConfig,
+    Activation, DecoderConfig, EXPERT_LIMIT, FeedForward, HEAD, LAYER_LIMIT, LayerConfig,
 };
 use crate::model::read_keys;
 use crate::model::rope::{Rope, RopeScaling, yarn_mscale};
@@ -196,6 +196,12 @@ impl GgufArchitecture {
         }
         // The width of dense blocks, of which there are none.
         let _ = keys.count("feed_forward_length")?;
+        if num_experts > EXPERT_LIMIT {
+            return Err(keys.invalid(
+                "expert_count",
+                format!("more than {EXPERT_LIMIT} experts are not believed"),
+            ));
+        }
         if per_token == 0 || per_token > num_experts {
             return Err(keys.invalid(
                 "expert_used_count",

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
 
 const PRE: &str = "tokenizer.ggml.pre";
+const MERGES: &str = "tokenizer.ggml.merges";
 const TOKENS: &str = "tokenizer.ggml.tokens";
 
 /// What kind of token each is.
@@ -129,20 +130,27 @@ fn pair_parts(
         ));
     }
     let merges = file
-        .required_texts("tokenizer.ggml.merges")?
+        .required_texts(MERGES)?
         .into_iter()
-        .map(|merge| {
+        .enumerate()
+        .map(|(index, merge)| {
+            let wrong = |what: String| file.invalid(MERGES, format!("entry {index}: {what}"));
             // A part may begin with a space itself.
             let behind = merge.chars().next().map_or(0, char::len_utf8);
-            merge[behind..]
-                .find(' ')
-                .map(|at| json!([merge[..behind + at], merge[behind + at + 1..]]))
-                .ok_or_else(|| {
-                    file.invalid(
-                        "tokenizer.ggml.merges",
-                        format!("expected two parts with a space between, got {merge:?}"),
-                    )
-                })
+            let at = merge[behind..].find(' ').ok_or_else(|| {
+                wrong(format!(
+                    "expected two parts with a space between, got {merge:?}"
+                ))
+            })?;
+            let (left, right) = (&merge[..behind + at], &merge[behind + at + 1..]);
+            for token in [left, right, &[left, right].concat()] {
+                if vocab.get(token).is_none() {
+                    return Err(wrong(format!(
+                        "{merge:?} needs {token:?}, which is no token"
+                    )));
+                }
+            }
+            Ok(json!([left, right]))
         })
         .collect::<Result<Vec<Value>>>()?;
     let of_bytes = cut.alphabet == Alphabet::Bytes;

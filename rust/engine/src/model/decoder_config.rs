@@ -15,6 +15,9 @@ pub const HEAD: &str = "lm_head.weight";
 /// More layers than any model has; what exceeds it is a damaged file.
 pub const LAYER_LIMIT: usize = 4096;
 
+/// Most experts of a layer. Published models have up to some hundred.
+pub const EXPERT_LIMIT: usize = 16_384;
+
 /// The description of one model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecoderConfig {

@@ -9,7 +9,7 @@ use candle_transformers::models::qwen3_moe as candle_qwen3_moe;
 
 use super::architecture::Architecture;
 use super::config_file::ConfigFile;
-use super::decoder_config::{DecoderConfig, FeedForward, LayerConfig};
+use super::decoder_config::{DecoderConfig, EXPERT_LIMIT, FeedForward, LayerConfig};
 use super::shape::{Defaults, Shape};
 use crate::candle::{
     CandleForward, activation, candle_forward, refuse, refuse_rope_scaling, refuse_window,
@@ -61,6 +61,12 @@ fn describe(config: &ConfigFile) -> Result<DecoderConfig> {
         .count("num_local_experts")?
         .or(old_name)
         .unwrap_or(128);
+    if num_experts > EXPERT_LIMIT {
+        return Err(config.invalid(
+            "num_experts",
+            format!("more than {EXPERT_LIMIT} experts are not believed"),
+        ));
+    }
     let experts_per_token = config.count("num_experts_per_tok")?.unwrap_or(8);
     if experts_per_token > num_experts {
         return Err(config.invalid(

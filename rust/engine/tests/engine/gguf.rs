@@ -605,3 +605,37 @@ fn a_type_that_cannot_be_read_is_refused_by_tensor_and_type() {
         assert_eq!(text.lines().count(), 1, "{text}");
     }
 }
+
+#[test]
+fn counts_beyond_what_is_there_are_refused_at_once() {
+    let start = std::time::Instant::now();
+    for count in [1 << 31, u32::MAX] {
+        for case in ["qwen3-moe-norm-topk", "llama-plain"] {
+            let mut file = GgufFile::of(case, GgmlDType::F32);
+            let family = if case == "llama-plain" {
+                "llama"
+            } else {
+                "qwen3moe"
+            };
+            file.set(&format!("{family}.expert_count"), Value::U32(count));
+            assert!(file.load().is_err());
+        }
+        for key in ["block_count", "vocab_size", "feed_forward_length"] {
+            let mut file = GgufFile::of("llama-plain", GgmlDType::F32);
+            file.set(&format!("llama.{key}"), Value::U32(count));
+            let _ = file.load();
+        }
+    }
+    assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_merge_of_no_tokens_is_named() {
+    let mut file = GgufFile::of("llama-plain", GgmlDType::F32);
+    let merge = Value::Array(vec![Value::String("zz yy".into())]);
+    file.set("tokenizer.ggml.merges", merge);
+    let error = file.load().err().unwrap().to_string();
+    assert!(error.contains("tokenizer.ggml.merges"), "{error}");
+    assert!(error.contains("zz"), "{error}");
+    assert!(!error.contains("line 1"), "{error}");
+}

@@ -16,6 +16,7 @@ mod public_templates;
 mod published_files;
 mod published_generation;
 mod published_keys;
+mod published_models;
 mod published_tokens;
 mod sessions;
 mod texts;

@@ -13,6 +13,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -79,7 +80,8 @@ class SessionTest {
           List.of(
               GenerateOptions.builder().temperature(2).topK(1),
               GenerateOptions.builder().temperature(2).topP(1e-9),
-              GenerateOptions.builder().temperature(2).minP(1))) {
+              GenerateOptions.builder().temperature(2).minP(1),
+              GenerateOptions.builder().temperature(2).topNSigma(1e-9))) {
         GenerateOptions options = one.maxTokens(16).ignoreEos(true).build();
         assertEquals(greedy, session.generate(Golden.prompt(CASE), options).tokenIds());
       }
@@ -87,6 +89,39 @@ class SessionTest {
           Golden.greedy(16).toBuilder().repeatPenalty(50).repeatWindow(64).build();
       List<Integer> tokens = session.generate(Golden.prompt(CASE), penalised).tokenIds();
       assertEquals(16, tokens.stream().distinct().count());
+    }
+  }
+
+  @Test
+  void penaltiesReachTheModel() {
+    try (CandleSession session = model.newSession()) {
+      int[] prompt = Golden.prompt(CASE);
+      GenerateOptions plain = Golden.greedy(64);
+      for (GenerateOptions.Builder one :
+          List.of(
+              plain.toBuilder().presencePenalty(1e6),
+              plain.toBuilder().frequencyPenalty(1e6),
+              plain.toBuilder().noRepeatNgramSize(1))) {
+        List<Integer> tokens = session.generate(prompt, one.build()).tokenIds();
+        assertEquals(tokens.size(), tokens.stream().distinct().count(), tokens.toString());
+      }
+      GenerateOptions dry =
+          plain.toBuilder()
+              .dryMultiplier(1e6)
+              .dryBase(1)
+              .dryAllowedLength(1)
+              .dryBreakers(List.of())
+              .build();
+      List<Integer> tokens = session.generate(prompt, dry).tokenIds();
+      long pairs =
+          IntStream.range(1, tokens.size())
+              .mapToObj(i -> List.of(tokens.get(i - 1), tokens.get(i)))
+              .distinct()
+              .count();
+      assertEquals(tokens.size() - 1, pairs, tokens.toString());
+      GenerateOptions ends = GenerateOptions.greedy().toBuilder().maxTokens(9).minTokens(9).build();
+      assertEquals(9, session.generate(prompt, ends).completionTokens());
+      assertEquals(List.of(), session.generate(prompt, plain).warnings());
     }
   }
 
@@ -241,6 +276,17 @@ class SessionTest {
     assertThrows(IllegalArgumentException.class, () -> options.minP(1.1));
     assertThrows(IllegalArgumentException.class, () -> options.maxTokens(0));
     assertThrows(IllegalArgumentException.class, () -> options.repeatPenalty(0));
+    assertThrows(IllegalArgumentException.class, () -> options.repeatPenalty(1e-50));
+    assertThrows(IllegalArgumentException.class, () -> options.typicalP(0));
+    assertThrows(IllegalArgumentException.class, () -> options.topNSigma(-1));
+    assertThrows(IllegalArgumentException.class, () -> options.presencePenalty(Double.NaN));
+    assertThrows(IllegalArgumentException.class, () -> options.frequencyPenalty(1e7));
+    assertThrows(IllegalArgumentException.class, () -> options.dryMultiplier(-1));
+    assertThrows(IllegalArgumentException.class, () -> options.dryBase(0.5));
+    assertThrows(IllegalArgumentException.class, () -> options.dryAllowedLength(0));
+    assertThrows(IllegalArgumentException.class, () -> options.dryBreakers(List.of("")));
+    assertThrows(IllegalArgumentException.class, () -> options.noRepeatNgramSize(-1));
+    assertThrows(IllegalArgumentException.class, () -> options.minTokens(-1));
     assertThrows(IllegalArgumentException.class, () -> options.stop(""));
     try (CandleSession session = model.newSession()) {
       assertThrows(IllegalArgumentException.class, () -> session.generate(""));
@@ -257,6 +303,8 @@ class SessionTest {
               ContextFullException.class, () -> session.generate(new int[600], Golden.greedy(1)));
       assertEquals(600, full.needed());
       assertEquals(512, full.limit());
+      GenerateOptions tiny = GenerateOptions.builder().temperature(1e-320).build();
+      assertThrows(IllegalArgumentException.class, () -> session.generate("a", tiny));
       assertThrows(IllegalArgumentException.class, () -> session.generate("half \ud83d"));
       assertGolden(session);
     }

@@ -2,6 +2,7 @@ package io.candle4j.cli;
 
 import io.candle4j.CandleSession;
 import io.candle4j.ChatMessage;
+import io.candle4j.ContextFullException;
 import io.candle4j.FinishReason;
 import io.candle4j.GenerateOptions;
 import io.candle4j.Generation;
@@ -48,14 +49,27 @@ final class Chat {
         }
       } catch (SinkClosedException e) {
         throw e;
+      } catch (ContextFullException e) {
+        fail(
+            new CommandException(
+                ExitCode.USAGE,
+                Failures.message(e)
+                    + "; /reset forgets what was said, and a larger --context holds more, as"
+                    + " far as the model goes",
+                e),
+            input);
       } catch (RuntimeException e) {
-        // A person can do something about it and go on; a script cannot.
-        if (!input.isInteractive()) {
-          throw e;
-        }
-        stdio.error(Failures.message(e), e);
+        fail(e, input);
       }
     }
+  }
+
+  /** A person can do something about it and go on; a script cannot. */
+  private void fail(RuntimeException e, ChatInput input) {
+    if (!input.isInteractive()) {
+      throw e;
+    }
+    stdio.error(Failures.message(e), e);
   }
 
   private void say(String message, ChatInput input) {

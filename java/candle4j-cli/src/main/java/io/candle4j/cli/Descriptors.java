@@ -1,11 +1,16 @@
 package io.candle4j.cli;
 
 import java.io.Console;
+import java.io.File;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.stream.Stream;
 
 /**
  * What the three standard streams are connected to. Asked without native code, which takes time.
@@ -44,6 +49,45 @@ final class Descriptors {
     } catch (UnsupportedOperationException | IOException e) {
       return false;
     }
+  }
+
+  /**
+   * Whether nobody gave this descriptor, so that a file of the JVM's own got its number. Such a
+   * file must not be read as input.
+   */
+  static boolean isOfTheJvm(int descriptor) {
+    try {
+      Path stream = Path.of("/dev/fd/" + descriptor);
+      Object key = Files.readAttributes(stream, BasicFileAttributes.class).fileKey();
+      if (key == null) {
+        return false;
+      }
+      for (Path file : filesOfTheJvm()) {
+        if (Files.isRegularFile(file)
+            && key.equals(Files.readAttributes(file, BasicFileAttributes.class).fileKey())) {
+          return true;
+        }
+      }
+      return false;
+    } catch (IOException e) {
+      // It is not open at all, or this is Windows.
+      return false;
+    }
+  }
+
+  private static List<Path> filesOfTheJvm() throws IOException {
+    List<Path> files = new ArrayList<>();
+    Path lib = Path.of(System.getProperty("java.home"), "lib");
+    files.add(lib.resolve("modules"));
+    if (Files.isDirectory(lib.resolve("server"))) {
+      try (Stream<Path> archives = Files.list(lib.resolve("server"))) {
+        archives.forEach(files::add);
+      }
+    }
+    for (String entry : System.getProperty("java.class.path").split(File.pathSeparator, -1)) {
+      files.add(Path.of(entry));
+    }
+    return files;
   }
 
   private static int type(Map<String, Object> attributes) {

@@ -12,6 +12,7 @@ import org.jspecify.annotations.Nullable;
 /** Messages that another program sends. */
 final class PipedInput implements ChatInput {
   private final BufferedReader reader;
+  private boolean isFirst = true;
 
   PipedInput(InputStream in) {
     // A decoder, and not its charset, reports what is not UTF-8.
@@ -22,6 +23,10 @@ final class PipedInput implements ChatInput {
   public @Nullable String next() {
     try {
       String text = reader.readLine();
+      if (isFirst && text != null) {
+        text = StandardInput.withoutMark(text);
+      }
+      isFirst = false;
       while (text != null && MultiLine.goesOn(text)) {
         String line = reader.readLine();
         if (line == null) {

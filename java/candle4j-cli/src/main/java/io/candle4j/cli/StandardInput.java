@@ -35,11 +35,17 @@ final class StandardInput {
   }
 
   /**
-   * Decodes UTF-8.
+   * Decodes UTF-8. A byte order mark in front is none of the text.
    *
    * @throws CharacterCodingException when it is something else, rather than to change it silently
    */
   static String decode(byte[] bytes) throws CharacterCodingException {
-    return StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(bytes)).toString();
+    return withoutMark(
+        StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(bytes)).toString());
+  }
+
+  /** A text without the byte order mark that some programs put in front. */
+  static String withoutMark(String text) {
+    return text.startsWith("\uFEFF") ? text.substring(1) : text;
   }
 }

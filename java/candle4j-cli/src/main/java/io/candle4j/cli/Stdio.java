@@ -65,7 +65,9 @@ final class Stdio {
             .filter(Descriptors::isTerminal)
             .collect(java.util.stream.Collectors.toSet());
     return new Stdio(
-        new FileInputStream(FileDescriptor.in),
+        Descriptors.isOfTheJvm(Descriptors.IN)
+            ? InputStream.nullInputStream()
+            : new FileInputStream(FileDescriptor.in),
         new FileOutputStream(FileDescriptor.out),
         new FileOutputStream(FileDescriptor.err),
         terminals,

@@ -165,6 +165,13 @@ class ChatCommandTest {
     Cli.Result full = chat("word ".repeat(600) + "\n");
     assertEquals(ExitCode.USAGE, full.code());
     assertTrue(full.err().contains("512"), full.err());
+    assertTrue(full.err().contains("/reset"), full.err());
+  }
+
+  @Test
+  void aByteOrderMarkIsNoneOfTheMessage() {
+    String plain = chat("/system\n").out();
+    assertEquals(plain, chat("\uFEFF/system\n").out());
   }
 
   @Test

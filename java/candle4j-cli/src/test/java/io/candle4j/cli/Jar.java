@@ -21,6 +21,7 @@ final class Jar {
   private final Map<String, String> environment = new HashMap<>();
   private boolean onTerminal;
   private boolean unpacks;
+  private boolean withoutInput;
 
   /** A process under way, whose two outputs are collected while it runs. */
   static final class Running {
@@ -168,6 +169,12 @@ final class Jar {
     return this;
   }
 
+  /** With standard input closed, and not only empty. */
+  Jar withoutInput() {
+    withoutInput = true;
+    return this;
+  }
+
   Running start(String... args) {
     return new Running(startRaw(args));
   }
@@ -196,10 +203,10 @@ final class Jar {
       line = "exec " + line;
       command = List.of("script", "--quiet", "--return", "--command", line, "/dev/null");
     }
-    if (!command.stream().allMatch(word -> word.chars().allMatch(c -> c < 128))) {
+    if (withoutInput || !command.stream().allMatch(word -> word.chars().allMatch(c -> c < 128))) {
       // The locale of this JVM may lack what the arguments of the other are to have.
       String line = String.join(" ", command.stream().map(Jar::inBash).toList());
-      command = List.of("bash", "-c", "exec " + line);
+      command = List.of("bash", "-c", "exec " + line + (withoutInput ? " <&-" : ""));
     }
     ProcessBuilder builder = new ProcessBuilder(command);
     builder

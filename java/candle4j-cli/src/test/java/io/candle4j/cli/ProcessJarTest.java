@@ -46,4 +46,17 @@ class ProcessJarTest {
     assertTrue(result.err().startsWith("candle: an argument has characters"), result.err());
     assertEquals(1, result.err().lines().count(), result.err());
   }
+
+  @Test
+  @EnabledOnOs(value = OS.LINUX, disabledReason = "elsewhere the JVM opens files otherwise")
+  void aClosedStandardInputIsEmpty() {
+    Cli.Result prompted = new Jar().withoutInput().run("generate", "Hi", "--max-tokens", "1");
+    assertEquals(ExitCode.OK, prompted.code(), prompted.err());
+    Cli.Result empty = new Jar().withoutInput().run("generate", "--max-tokens", "1");
+    assertEquals(ExitCode.USAGE, empty.code(), empty.out());
+    assertEquals(1, empty.err().lines().count(), empty.err());
+    Cli.Result chat = new Jar().withoutInput().run("chat");
+    assertEquals("", chat.out());
+    assertEquals(ExitCode.OK, chat.code(), chat.err());
+  }
 }

@@ -90,11 +90,14 @@ final class NativeLoader {
 
   /** What may be wrong with a file that is there and cannot be loaded. */
   private static String hint(Path file) {
-    return Files.isReadable(file)
-        ? "; if its file system is mounted noexec, the system property "
+    String mount = Mounts.noexec(file);
+    return mount == null
+        ? ""
+        : "; the file system "
+            + mount
+            + " is mounted noexec, so no library can be loaded from it: the system property "
             + CacheFolder.PROPERTY
-            + " names another folder"
-        : "";
+            + " names another folder";
   }
 
   private static Path find(Platform platform, List<String> tried) {

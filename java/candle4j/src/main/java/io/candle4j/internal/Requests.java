@@ -1,5 +1,6 @@
 package io.candle4j.internal;
 
+import com.fasterxml.jackson.annotation.JsonProperty;
 import io.candle4j.ChatMessage;
 import io.candle4j.GenerateOptions;
 import java.math.BigInteger;
@@ -28,7 +29,8 @@ final class Requests {
       @Nullable Double topP,
       @Nullable Double minP,
       @Nullable Double typicalP,
-      @Nullable Double topNSigma,
+      // The naming strategy takes single letters for part of the word behind them.
+      @JsonProperty("top_n_sigma") @Nullable Double topNSigma,
       @Nullable Double repeatPenalty,
       @Nullable Integer repeatWindow,
       @Nullable Double presencePenalty,
