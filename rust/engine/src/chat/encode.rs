@@ -1,61 +1,113 @@
 //! A rendered conversation to tokens, with what users wrote kept as text.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::{ChatTemplate, Message};
 use crate::error::{Error, Result};
-use crate::tokenizer::Tokenizer;
-
-/// Characters that are never exchanged between programs, so that texts hardly ever contain them.
-const NONCHARACTERS: std::ops::RangeInclusive<char> = '\u{FDD0}'..='\u{FDEF}';
+use crate::tokenizer::{Masks, Tokenizer};
 
 /// Renders and encodes a conversation.
 ///
 /// A message that contains the text of a special token, say `<|im_end|>`, must not end its turn
-/// with it, nor may a role, a tool call or a variable. Rendered texts cannot tell who wrote what, so a
-/// mark goes into each such text before rendering. What carries the mark afterwards is no special token; the
-/// mark goes before the text is cut into words, so that everything else is cut as if it had never been there.
+/// with it, nor may a role, a tool call or a variable. Rendered texts cannot tell who wrote what, so before
+/// rendering the first characters of such texts are replaced by others, which stand for them until special
+/// tokens were found. Everything else is cut into words as if nothing had been replaced.
+///
+/// A template may look at what it renders, so what it makes of the replaced texts must be what it makes of
+/// the texts as they are. The most is replaced of which that holds: all characters that special tokens
+/// begin with; else those that begin none of the template's own texts; else all but the special tokens that
+/// the template looks for, such as the end of a thought that it takes out.
 pub(crate) fn encode_chat(
     template: &ChatTemplate,
     tokenizer: &Tokenizer,
     messages: &[Message],
     more: &Map<String, Value>,
 ) -> Result<Vec<u32>> {
+    let plain = template.render(messages, true, more)?;
     let spellings = Spellings::of(tokenizer);
-    let mut is_dangerous = false;
-    let mut taken = Vec::new();
+    let mut all = HashSet::new();
+    let mut taken = HashSet::new();
     for_each_text(messages, more, &mut |text| {
-        is_dangerous |= spellings.places(text).next().is_some();
-        taken.extend(text.chars().filter(|c| NONCHARACTERS.contains(c)));
+        all.extend(text.chars().filter(|c| spellings.begins(*c)));
+        taken.extend(text.chars().filter(|c| Masks::NONCHARACTERS.contains(c)));
     });
-    if !is_dangerous {
-        let prompt = template.render(messages, true, more)?;
-        return tokenizer.encode(&prompt, false);
+    if all.is_empty() {
+        return tokenizer.encode(&plain, false);
     }
-    let mark = NONCHARACTERS
-        .into_iter()
-        .find(|c| !taken.contains(c))
-        .ok_or_else(|| {
-            Error::argument(
-                "messages",
-                "the texts contain all of Unicode's noncharacters",
-            )
-        })?;
-    let marked = |text: &str| spellings.mark(text, mark);
+    let masks = Masks::new(&all, &taken).or_else(|| {
+        // There are so many kinds of special tokens that only those that are there can be heeded.
+        let mut there = HashSet::new();
+        for_each_text(messages, more, &mut |text| {
+            let starts = text.char_indices();
+            there.extend(
+                starts
+                    .filter(|(place, _)| spellings.is_special(&text[*place..]))
+                    .map(|(_, c)| c),
+            );
+        });
+        Masks::new(&there, &taken)
+    });
+    let masks = masks.ok_or_else(|| {
+        Error::argument(
+            "messages",
+            "the texts contain all of Unicode's noncharacters",
+        )
+    })?;
+    let rendered = |is_masked: &dyn Fn(&str) -> bool| -> Result<Option<String>> {
+        let masked = |text: &str| spellings.mask(text, &masks, is_masked);
+        // What a template makes of other texts may be an error, and is then not what it should be.
+        let text = match render_masked(template, messages, more, &masked) {
+            Ok(text) => text,
+            Err(_) => return Ok(None),
+        };
+        Ok((masks.restored(&text) == plain).then_some(text))
+    };
+    if let Some(text) = rendered(&|_| true)? {
+        return tokenizer.encode_masked(&text, &masks);
+    }
+    let own: Vec<&str> = template.texts().iter().map(String::as_str).collect();
+    let begins_own = |rest: &str| own.iter().any(|text| rest.starts_with(text));
+    let outside = |rest: &str| spellings.is_special(rest) || !begins_own(rest);
+    if let Some(text) = rendered(&outside)? {
+        return tokenizer.encode_masked(&text, &masks);
+    }
+    // The special tokens that the template looks for are what it takes them for.
+    let mut looked_for: Vec<&str> = Vec::new();
+    for special in spellings.texts.iter().copied() {
+        let alone = |rest: &str| rest.starts_with(special);
+        if rendered(&alone)?.is_none() {
+            looked_for.push(special);
+        }
+    }
+    let others = |rest: &str| {
+        let is_looked_for = looked_for.iter().any(|text| rest.starts_with(text));
+        !is_looked_for && outside(rest)
+    };
+    let text = rendered(&others)?.unwrap_or(plain.clone());
+    tokenizer.encode_masked(&text, &masks)
+}
+
+fn render_masked(
+    template: &ChatTemplate,
+    messages: &[Message],
+    more: &Map<String, Value>,
+    masked: &dyn Fn(&str) -> String,
+) -> Result<String> {
     let messages: Vec<Message> = messages
         .iter()
         .map(|message| Message {
-            role: marked(&message.role),
-            content: message.content.as_deref().map(marked),
-            more: marked_map(&message.more, &marked),
+            role: masked(&message.role),
+            content: message.content.as_deref().map(masked),
+            more: masked_map(&message.more, masked),
         })
         .collect();
     let (names, more): (Map<_, _>, Map<_, _>) =
         more.clone().into_iter().partition(|(key, _)| is_name(key));
-    let mut more = marked_map(&more, &marked);
+    let mut more = masked_map(&more, masked);
     more.extend(names);
-    let prompt = template.render(&messages, true, &more)?;
-    tokenizer.encode_marked(&prompt, mark)
+    template.render(&messages, true, &more)
 }
 
 /// Whether a variable names a special token, as `bos_token` does.
@@ -90,70 +142,70 @@ fn for_each_text(messages: &[Message], more: &Map<String, Value>, take: &mut dyn
     }
 }
 
-fn marked_map(map: &Map<String, Value>, marked: &dyn Fn(&str) -> String) -> Map<String, Value> {
-    fn of(value: &Value, marked: &dyn Fn(&str) -> String) -> Value {
+fn masked_map(map: &Map<String, Value>, masked: &dyn Fn(&str) -> String) -> Map<String, Value> {
+    fn of(value: &Value, masked: &dyn Fn(&str) -> String) -> Value {
         match value {
-            Value::String(text) => marked(text).into(),
-            Value::Array(list) => list.iter().map(|value| of(value, marked)).collect(),
-            Value::Object(map) => marked_map(map, marked).into(),
+            Value::String(text) => masked(text).into(),
+            Value::Array(list) => list.iter().map(|value| of(value, masked)).collect(),
+            Value::Object(map) => masked_map(map, masked).into(),
             other => other.clone(),
         }
     }
     map.iter()
-        .map(|(key, value)| (marked(key), of(value, marked)))
+        .map(|(key, value)| (masked(key), of(value, masked)))
         .collect()
 }
 
 /// How special tokens are written.
 struct Spellings<'a> {
-    texts: Vec<&'a [u8]>,
-    /// The bytes that they begin with, in either case.
-    first: [bool; 256],
+    texts: Vec<&'a str>,
+    first: HashSet<char>,
 }
 
 impl<'a> Spellings<'a> {
     fn of(tokenizer: &'a Tokenizer) -> Self {
-        let texts: Vec<&[u8]> = tokenizer
+        let texts: Vec<&str> = tokenizer
             .special()
             .iter()
-            .map(|(text, _)| text.as_bytes())
+            .map(|(t, _)| t.as_str())
             .collect();
-        let mut first = [false; 256];
-        for byte in texts.iter().filter_map(|text| text.first()) {
-            first[usize::from(byte.to_ascii_lowercase())] = true;
-            first[usize::from(byte.to_ascii_uppercase())] = true;
+        let first = texts.iter().filter_map(|text| text.chars().next());
+        Self {
+            first: first.collect(),
+            texts,
         }
-        Self { texts, first }
     }
 
-    /// Where in `text` a special token's spelling begins: in any case, since templates may change it, and at
-    /// the end of the text also with its beginning alone, since more may follow.
-    fn places(&self, text: &str) -> impl Iterator<Item = usize> {
-        let bytes = text.as_bytes();
-        (0..bytes.len()).filter(move |at| {
-            let rest = &bytes[*at..];
-            self.first[usize::from(rest[0])]
-                && self.texts.iter().any(|spelling| {
-                    let length = spelling.len().min(rest.len());
-                    rest[..length].eq_ignore_ascii_case(&spelling[..length])
-                })
+    /// Whether a special token may begin with a character, in either case or as a wide form that
+    /// normalization makes the same.
+    fn begins(&self, c: char) -> bool {
+        const WIDE: std::ops::RangeInclusive<char> = '\u{FF01}'..='\u{FF5E}';
+        let narrow = match WIDE.contains(&c) {
+            true => char::from_u32(c as u32 - 0xFEE0).unwrap_or(c),
+            false => c,
+        };
+        self.first.contains(&narrow)
+            || self.first.contains(&narrow.to_ascii_lowercase())
+            || self.first.contains(&narrow.to_ascii_uppercase())
+    }
+
+    /// Whether a text begins with a special token, in any case.
+    fn is_special(&self, text: &str) -> bool {
+        self.texts.iter().any(|special| {
+            text.as_bytes()
+                .get(..special.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(special.as_bytes()))
         })
     }
 
-    /// Puts `mark` behind the first character of every spelling in `text`.
-    fn mark(&self, text: &str, mark: char) -> String {
-        let mut marked = String::with_capacity(text.len() + 8);
-        let mut rest = 0;
-        for place in self.places(text) {
-            let Some(first) = text.get(place..).and_then(|tail| tail.chars().next()) else {
-                continue;
-            };
-            let behind = place + first.len_utf8();
-            marked.push_str(&text[rest..behind]);
-            marked.push(mark);
-            rest = behind;
-        }
-        marked.push_str(&text[rest..]);
-        marked
+    /// A text with the characters masked that special tokens begin with, where `is_masked` says so of the
+    /// text from there on.
+    fn mask(&self, text: &str, masks: &Masks, is_masked: &dyn Fn(&str) -> bool) -> String {
+        text.char_indices()
+            .map(|(place, c)| match masks.of(c) {
+                Some(mask) if is_masked(&text[place..]) => mask,
+                _ => c,
+            })
+            .collect()
     }
 }

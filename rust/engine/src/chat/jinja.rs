@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::io;
 
+use minijinja::machinery::Token;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value};
@@ -46,6 +47,23 @@ pub(super) fn environment(name: &'static str, source: &str) -> Result<Environmen
     environment.add_filter("tojson", to_json);
     environment.add_template_owned(name, source)?;
     Ok(environment)
+}
+
+/// The texts that a template has in quotes, none of them empty.
+pub(super) fn texts(source: &str) -> Vec<String> {
+    let syntax = SyntaxConfig::default();
+    let mut texts: Vec<String> = minijinja::machinery::tokenize(source, false, syntax)
+        .map_while(Result::ok)
+        .filter_map(|(token, _)| match token {
+            Token::Str(text) => Some(text.to_owned()),
+            Token::String(text) => Some(text.to_string()),
+            _ => None,
+        })
+        .filter(|text| !text.is_empty())
+        .collect();
+    texts.sort_unstable();
+    texts.dedup();
+    texts
 }
 
 /// Prints a value; numbers with a fraction as Python does.

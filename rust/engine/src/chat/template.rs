@@ -38,6 +38,8 @@ pub struct ChatTemplate {
     /// The file that it comes from, for messages.
     file: String,
     environment: Environment<'static>,
+    /// The texts that it has in quotes.
+    texts: Vec<String>,
     /// `bos_token` and the like, which templates write into the prompt.
     variables: Map<String, Value>,
     /// Set once a rendering took too long, whose thread may still be at it.
@@ -100,6 +102,7 @@ impl ChatTemplate {
                 limits::MOST_SOURCE
             )));
         }
+        let texts = jinja::texts(&source);
         let environment = deep::run_within(TIME_LIMIT, move || jinja::environment(NAME, &source))?
             .ok_or_else(|| {
                 Error::ChatTemplate(format!(
@@ -111,9 +114,15 @@ impl ChatTemplate {
         Ok(Self {
             file: file.into(),
             environment,
+            texts,
             variables,
             gave_up: Arc::default(),
         })
+    }
+
+    /// The texts that it has in quotes, none of them empty.
+    pub(crate) fn texts(&self) -> &[String] {
+        &self.texts
     }
 
     /// Renders messages to a prompt, `generation_prompt` with the beginning of an answer behind

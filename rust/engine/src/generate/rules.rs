@@ -15,7 +15,7 @@ pub struct Rules {
     /// Prompt and answer have at least so many tokens together.
     pub min_length: usize,
     /// From how many new tokens on ends become more probable, and by what factor with each.
-    pub decay: Option<(usize, f64)>,
+    pub decay: Option<(i64, f64)>,
 }
 
 /// Where a generation is.
@@ -57,9 +57,9 @@ impl Rules {
             }
         }
         if let Some((start, factor)) = self.decay
-            && new > start
+            && new as i64 > start
         {
-            let growth = factor.powf((new - start) as f64) - 1.0;
+            let growth = factor.powf((new as i64 - start) as f64) - 1.0;
             for id in eos {
                 if let Some(logit) = logits.get_mut(*id as usize)
                     && logit.is_finite()

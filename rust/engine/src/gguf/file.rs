@@ -468,6 +468,11 @@ impl Part {
                 expected: format!("whole rows of {} inside the file", dtype.name()),
                 got,
             };
+            if !place.is_multiple_of(alignment) {
+                return Err(outside(format!(
+                    "a place of {place}, which is no multiple of the alignment {alignment}"
+                )));
+            }
             let row = shape.last().copied().unwrap_or(1);
             let elements = shape.iter().try_fold(1u64, |n, d| n.checked_mul(*d as u64));
             let bytes = elements

@@ -68,6 +68,7 @@ pub(super) fn unigram_parts(file: &GgufFile, tokens: &[&str]) -> Result<Parts> {
             .into_iter()
             .map(|byte| u8::try_from(byte).map_err(|_| file.invalid(CHARSMAP, "expected bytes")))
             .collect::<Result<Vec<u8>>>()?;
+        check_charsmap(&bytes).map_err(|reason| file.invalid(CHARSMAP, reason))?;
         let text = STANDARD.encode(bytes);
         normalizers.push(json!({"type": "Precompiled", "precompiled_charsmap": text}));
     }
@@ -113,6 +114,40 @@ fn scores(file: &GgufFile, tokens: &[&str]) -> Result<Vec<f32>> {
         ));
     }
     Ok(scores)
+}
+
+/// Makes sure that no step through the table of characters leaves it: a double array of units of 32 bits
+/// (Darts), whose length in bytes comes first, and the texts that characters become.
+fn check_charsmap(bytes: &[u8]) -> std::result::Result<(), &'static str> {
+    let (length, rest) = bytes.split_first_chunk::<4>().ok_or("it is cut short")?;
+    let length = u32::from_le_bytes(*length) as usize;
+    let (trie, texts) = rest.split_at_checked(length).ok_or("it is cut short")?;
+    let (units, more) = trie.as_chunks::<4>();
+    if units.is_empty() || !more.is_empty() {
+        return Err("expected units of 32 bits");
+    }
+    for (place, unit) in units
+        .iter()
+        .map(|unit| u32::from_le_bytes(*unit))
+        .enumerate()
+    {
+        // A leaf holds where its text begins; any other unit is followed by one for each byte.
+        let is_leaf = unit >> 31 == 1;
+        let target = if is_leaf {
+            continue;
+        } else {
+            place ^ ((unit >> 10) as usize) << ((unit & (1 << 9)) >> 6)
+        };
+        let reachable = unit >> 10 != 0 || place == 0;
+        if reachable && target | 255 >= units.len().next_multiple_of(256) {
+            return Err("a step leads out of its table");
+        }
+    }
+    match std::str::from_utf8(texts) {
+        Ok(_) if units.len().is_multiple_of(256) => Ok(()),
+        Ok(_) => Err("its table is no whole number of blocks"),
+        Err(_) => Err("its texts are not UTF-8"),
+    }
 }
 
 fn prepend() -> Value {

@@ -12,6 +12,10 @@ const MOST_ENTRIES: u64 = 4 << 20;
 /// The most bytes of all texts together. Vocabularies and templates take some ten million.
 const MOST_TEXT: u64 = 256 << 20;
 
+/// What the places of tensors are multiples of. Readers divide by it.
+const ALIGNMENT: &str = "general.alignment";
+
+const U32: u32 = 4;
 const ARRAY: u32 = 9;
 const STRING: u32 = 8;
 
@@ -107,8 +111,17 @@ impl<R: BufRead + Seek> Skim<'_, R> {
         let tensors = self.length()?;
         for _ in 0..self.length()? {
             self.entry()?;
+            let is_alignment = self.is_next(ALIGNMENT)?;
             self.string()?;
             let kind = self.u32()?;
+            if is_alignment && kind == U32 {
+                let alignment = self.u32()?;
+                if !alignment.is_power_of_two() {
+                    let message = format!("{ALIGNMENT} = {alignment}: expected a power of two");
+                    return Err(io::Error::new(ErrorKind::QuotaExceeded, message));
+                }
+                continue;
+            }
             self.value(kind, 0)?;
         }
         let mut list = Vec::new();
@@ -117,6 +130,15 @@ impl<R: BufRead + Seek> Skim<'_, R> {
             list.push(self.tensor()?);
         }
         Ok(list)
+    }
+
+    /// Whether the text that comes next is `text`.
+    fn is_next(&mut self, text: &str) -> io::Result<bool> {
+        let start = if self.wide { 8 } else { 4 };
+        let buffer = self.reader.fill_buf()?;
+        let found = buffer.get(start..start + text.len());
+        let length = buffer.first().copied().map(usize::from);
+        Ok(length == Some(text.len()) && found == Some(text.as_bytes()))
     }
 
     fn tensor(&mut self) -> io::Result<Listed> {

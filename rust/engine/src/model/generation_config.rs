@@ -115,13 +115,16 @@ const OTHERS: &[(&str, &[f64])] = &[
     ("assistant_early_exit", &[]),
     ("constraints", &[]),
     ("diversity_penalty", &[0.0]),
+    ("dola_layers", &[]),
     ("encoder_no_repeat_ngram_size", &[0.0]),
     ("encoder_repetition_penalty", &[1.0]),
     ("force_words_ids", &[]),
     ("forced_bos_token_id", &[]),
     ("guidance_scale", &[1.0]),
+    ("max_time", &[]),
     ("num_beams", &[1.0]),
     ("penalty_alpha", &[0.0]),
+    ("token_healing", &[]),
     ("watermarking_config", &[]),
 ];
 
@@ -189,7 +192,17 @@ impl Keys<'_> {
 
     /// A token id or a list of them.
     fn ids(&mut self, key: &str) -> Vec<u32> {
-        match self.value(key).map(ids_of) {
+        // Numbers below zero are no tokens, and forbid and force none.
+        let value = match self.value(key) {
+            Some(Value::Array(list)) => Some(Value::Array(
+                list.iter()
+                    .filter(|id| id.as_i64().is_none_or(|id| id >= 0))
+                    .cloned()
+                    .collect(),
+            )),
+            other => other.cloned(),
+        };
+        match value.as_ref().map(ids_of) {
             None => Vec::new(),
             Some(Some(ids)) => ids,
             Some(None) => {
@@ -251,20 +264,29 @@ impl Keys<'_> {
             Some(Value::Array(list)) => list.iter().map(pair).collect::<Option<Vec<_>>>(),
             Some(_) => None,
         };
-        pairs.unwrap_or_else(|| {
+        let Some(pairs) = pairs else {
             self.ignored(KEY, "pairs of token ids and a number");
-            Vec::new()
-        })
+            return Vec::new();
+        };
+        // Of several for one sequence the last counts.
+        let mut kept: Vec<(Vec<u32>, f32)> = Vec::new();
+        for (sequence, bias) in pairs {
+            kept.retain(|(other, _)| *other != sequence);
+            kept.push((sequence, bias));
+        }
+        kept
     }
 
-    fn decay(&mut self) -> Option<(usize, f64)> {
+    fn decay(&mut self) -> Option<(i64, f64)> {
         const KEY: &str = "exponential_decay_length_penalty";
         let pair = self.value(KEY)?.as_array().and_then(|pair| {
             let [start, factor] = &pair[..] else {
                 return None;
             };
-            let start = usize::try_from(start.as_u64()?).ok()?;
-            Some((start, factor.as_f64().filter(|f| *f > 0.0)?))
+            let start = start
+                .as_f64()
+                .filter(|n| n.fract() == 0.0 && n.abs() < 1e9)?;
+            Some((start as i64, factor.as_f64().filter(|f| *f > 0.0)?))
         });
         if pair.is_none() {
             self.ignored(KEY, "a number of tokens and a factor");
@@ -340,7 +362,7 @@ mod tests {
         let (proposed, warnings) = read(json!({
             "do_sample": true, "temperature": 1e-320, "top_p": 1.5, "top_k": "many",
             "repetition_penalty": 1e-50, "max_new_tokens": 0, "stop_strings": [""],
-            "suppress_tokens": [-1], "bad_words_ids": [3], "sequence_bias": {"a": 1},
+            "suppress_tokens": ["a"], "bad_words_ids": [3], "sequence_bias": {"a": 1},
             "exponential_decay_length_penalty": 1, "forced_eos_token_id": "end"
         }));
         assert_eq!(proposed.temperature, Some(1.0));

@@ -133,12 +133,16 @@ impl TokenizerConfig {
             .map(|(_, value)| value)
             .chain(list.into_iter().flatten())
             .chain(by_name.into_iter().flat_map(Map::values))
-            .filter_map(token_of)
-            .filter(|token| !token.content.is_empty())
-            .map(|mut token| {
+            .filter_map(|value| {
+                let mut token = token_of(value)?;
                 token.special = true;
-                token
+                // Left out, it follows from being special.
+                if value.get("normalized").is_none() {
+                    token.normalized = false;
+                }
+                Some(token)
             })
+            .filter(|token| !token.content.is_empty())
     }
 
     /// `added_tokens.json` has ids alone.

@@ -2,7 +2,7 @@
 
 mod budget;
 mod config;
-mod marked;
+mod masked;
 mod steps;
 
 use std::collections::HashSet;
@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokenizers::{AddedToken, ModelWrapper, TokenizerImpl};
 
 pub(crate) use config::TokenizerConfig;
+pub(crate) use masked::Masks;
 
 use crate::deep;
 use crate::error::{Error, Result};
@@ -149,11 +150,12 @@ impl Tokenizer {
         })
     }
 
-    /// Encodes a text without `mark`, which stands behind the first character of what reads like a special
-    /// token and is none. Everything else becomes the tokens that it becomes in [`Self::encode`].
-    pub(crate) fn encode_marked(&self, text: &str, mark: char) -> Result<Vec<u32>> {
+    /// Encodes a text in which some characters are masked: they begin no special token. Everything else
+    /// becomes the tokens that it becomes in [`Self::encode`].
+    pub(crate) fn encode_masked(&self, text: &str, masks: &Masks) -> Result<Vec<u32>> {
+        let masks = masks.clone();
         self.encode_with(text, move |tokenizer, text| {
-            marked::encode(tokenizer, text, mark)
+            masked::encode(tokenizer, text, &masks)
         })
     }
 

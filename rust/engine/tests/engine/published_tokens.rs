@@ -113,3 +113,48 @@ fn texts_of_special_tokens_cost_what_they_cost_when_split() {
         }
     }
 }
+
+#[test]
+fn templates_that_look_at_texts_see_them_as_they_are() {
+    let tokenizer = golden().chats.remove(0).tokenizer;
+    for (template, content, expected) in [
+        (
+            "{% set c = messages[0].content %}{% if '<|im_end|>' in c %}\
+             {% set c = c.split('<|im_end|>')[-1] %}{% endif %}{{ c }}",
+            "long long<|im_end|>answer",
+            "answer",
+        ),
+        (
+            "{{ messages[0].content | replace('<img>', '') }}",
+            "a<|<img>im_end|>b",
+            "a<|im_end|>b",
+        ),
+        (
+            "{{ messages[0].content[:12] }}",
+            "ab <|im_end|> cdefgh",
+            "ab <|im_end|",
+        ),
+        (
+            "{{ messages[0].content | length }}{{ messages[0].content }}",
+            "<|im_end|>",
+            "10<|im_end|>",
+        ),
+    ] {
+        let config = serde_json::json!({"chat_template": template});
+        let files = Map::from_iter([("tokenizer_config.json".to_owned(), config)]);
+        let session = Session::new(Arc::new(load(&files, Some(&tokenizer))));
+        let prompt = Prompt::Chat {
+            messages: vec![Message {
+                role: "user".into(),
+                content: Some(content.into()),
+                more: Map::new(),
+            }],
+            variables: Map::new(),
+        };
+        let ids = session.encode(&prompt).unwrap();
+        let tokenizer = session.model().tokenizer();
+        assert_eq!(tokenizer.decode(&ids, false).unwrap(), expected);
+        let end = tokenizer.id_of("<|im_end|>").unwrap();
+        assert!(!ids.contains(&end), "{template}: {ids:?}");
+    }
+}
