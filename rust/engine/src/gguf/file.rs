@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
-use std::io::{BufReader, Seek};
+use std::io::BufReader;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -429,9 +429,8 @@ impl Part {
         }
         let mut reader = BufReader::with_capacity(1 << 20, &file);
         let (listed, list_end) = skim::list(&mut reader).map_err(&invalid)?;
-        reader.rewind().map_err(|e| Error::io(path, &e))?;
         // Candle divides by an alignment that the file chooses.
-        let mut without = WithoutTensors(&mut reader);
+        let mut without = WithoutTensors::new(&mut reader).map_err(|e| Error::io(path, &e))?;
         let read = catch_unwind(AssertUnwindSafe(|| Content::read(&mut without)));
         let content = match read {
             Ok(Ok(content)) => content,

@@ -60,39 +60,53 @@ pub(super) fn list(reader: &mut (impl BufRead + Seek)) -> Result<(Vec<Listed>, u
 }
 
 /// A file that lists no tensors: the number of them reads as zero.
-pub(super) struct WithoutTensors<R>(pub(super) R);
+pub(super) struct WithoutTensors<R> {
+    reader: R,
+    position: u64,
+    /// Where the number of tensors stands.
+    count: std::ops::Range<u64>,
+}
 
-/// Where the number of tensors stands, in the wide and the narrow form.
-const COUNT: std::ops::Range<u64> = 8..16;
-const NARROW_COUNT: std::ops::Range<u64> = 8..12;
+impl<R: Read + Seek> WithoutTensors<R> {
+    /// Goes to the file's beginning.
+    pub(super) fn new(mut reader: R) -> io::Result<Self> {
+        let mut version = [0; 4];
+        reader.seek(SeekFrom::Start(4))?;
+        reader.read_exact(&mut version)?;
+        reader.rewind()?;
+        let is_wide = u32::from_le_bytes(version) > 1;
+        Ok(Self {
+            reader,
+            position: 0,
+            count: if is_wide { 8..16 } else { 8..12 },
+        })
+    }
+}
 
-impl<R: Read + Seek> Read for WithoutTensors<R> {
+impl<R: Read> Read for WithoutTensors<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let start = self.0.stream_position()?;
-        let count = self.0.read(buffer)?;
-        if start < COUNT.end {
-            let mut version = [0; 4];
-            let here = self.0.stream_position()?;
-            self.0.seek(SeekFrom::Start(4))?;
-            self.0.read_exact(&mut version)?;
-            self.0.seek(SeekFrom::Start(here))?;
-            let masked = match u32::from_le_bytes(version) > 1 {
-                true => COUNT,
-                false => NARROW_COUNT,
-            };
-            for (byte, place) in buffer[..count].iter_mut().zip(start..) {
-                if masked.contains(&place) {
+        let count = self.reader.read(buffer)?;
+        if self.position < self.count.end {
+            for (byte, place) in buffer[..count].iter_mut().zip(self.position..) {
+                if self.count.contains(&place) {
                     *byte = 0;
                 }
             }
         }
+        self.position += count as u64;
         Ok(count)
     }
 }
 
 impl<R: Seek> Seek for WithoutTensors<R> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.0.seek(to)
+        self.position = self.reader.seek(to)?;
+        Ok(self.position)
+    }
+
+    // Candle asks for it often, and any other way of answering would empty the reader's buffer.
+    fn stream_position(&mut self) -> io::Result<u64> {
+        Ok(self.position)
     }
 }
 
