@@ -1,6 +1,6 @@
 //! A rendered conversation to tokens, with what users wrote kept as text.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -73,11 +73,18 @@ pub(crate) fn encode_chat(
     if let Some(text) = rendered(&outside)? {
         return tokenizer.encode_masked(&text, &masks);
     }
+    let mut spelled = BTreeSet::new();
+    for_each_text(messages, more, &mut |text| {
+        spelled.extend(spellings.of_text(text))
+    });
+    if spelled.is_empty() {
+        // There is nothing to take for a special token.
+        return tokenizer.encode(&plain, false);
+    }
     // The special tokens that the template looks for are what it takes them for.
     let mut looked_for: Vec<&str> = Vec::new();
-    for special in spellings.texts.iter().copied() {
-        let alone = |rest: &str| rest.starts_with(special);
-        if rendered(&alone)?.is_none() {
+    for special in spelled.iter().copied() {
+        if rendered(&|rest| rest.starts_with(special))?.is_none() {
             looked_for.push(special);
         }
     }
@@ -85,8 +92,14 @@ pub(crate) fn encode_chat(
         let is_looked_for = looked_for.iter().any(|text| rest.starts_with(text));
         !is_looked_for && outside(rest)
     };
-    let text = rendered(&others)?.unwrap_or(plain.clone());
-    tokenizer.encode_masked(&text, &masks)
+    match rendered(&others)? {
+        Some(text) => tokenizer.encode_masked(&text, &masks),
+        None => Err(Error::ChatTemplate(format!(
+            "the template looks at texts in such a way that special tokens in them cannot be told from its own: \
+             the messages or variables contain {}",
+            Vec::from_iter(spelled).join(", ")
+        ))),
+    }
 }
 
 fn render_masked(
@@ -187,6 +200,12 @@ impl<'a> Spellings<'a> {
         self.first.contains(&narrow)
             || self.first.contains(&narrow.to_ascii_lowercase())
             || self.first.contains(&narrow.to_ascii_uppercase())
+    }
+
+    /// The special tokens that a text contains, as they are written.
+    fn of_text<'b>(&'b self, text: &'b str) -> impl Iterator<Item = &'a str> + 'b {
+        let all = self.texts.iter().copied();
+        all.filter(move |special| text.contains(special))
     }
 
     /// Whether a text begins with a special token, in any case.

@@ -64,8 +64,8 @@ impl Guard {
 
     /// Puts a check around each value that a template gives a name to: those assigned to an attribute of
     /// a namespace (`{% set ns.x = value %}`) are [`bounded`], those of `set` and `with` otherwise
-    /// [`counted`], those of `for` [`iterated`]. Lines stay where they are. A template that cannot be read is returned as it is, for
-    /// the parser to say what is wrong.
+    /// [`counted`], those of `for` [`iterated`]. Lines stay where they are. A template that cannot be read is
+    /// returned as it is, for the parser to say what is wrong.
     ///
     /// # Errors
     /// For a tag of too many words and signs.
@@ -225,7 +225,7 @@ pub(super) fn iterated(state: &State, value: Value) -> Result<Value, Error> {
     if value.is_none() {
         return Err(refused("none cannot be gone through one by one"));
     }
-    plain(state, value, false)
+    counted(state, value)
 }
 
 fn plain(state: &State, value: Value, refuses_namespaces: bool) -> Result<Value, Error> {

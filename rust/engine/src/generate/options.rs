@@ -192,6 +192,12 @@ impl GenerateOptions {
         if self.max_tokens == Some(0) {
             return Err(Error::argument("max_tokens", "expected at least 1, got 0"));
         }
+        if self.dry_allowed_length == Some(0) {
+            return Err(Error::argument(
+                "dry_allowed_length",
+                "expected at least 1, got 0",
+            ));
+        }
         if self.stop.iter().any(String::is_empty) {
             return Err(Error::argument("stop", "an empty stop text stops nothing"));
         }
@@ -219,8 +225,7 @@ impl GenerateOptions {
             allowed_length: self
                 .dry_allowed_length
                 .or(proposed.dry_allowed_length)
-                .unwrap_or(2)
-                .max(1),
+                .unwrap_or(2),
             breaker_texts: self
                 .dry_breakers
                 .clone()

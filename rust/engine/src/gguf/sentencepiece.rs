@@ -131,15 +131,12 @@ fn check_charsmap(bytes: &[u8]) -> std::result::Result<(), &'static str> {
         .map(|unit| u32::from_le_bytes(*unit))
         .enumerate()
     {
-        // A leaf holds where its text begins; any other unit is followed by one for each byte.
+        // A leaf holds where its text begins; any other unit is followed by one for each byte. Units without
+        // an offset are not used, but for the first.
         let is_leaf = unit >> 31 == 1;
-        let target = if is_leaf {
-            continue;
-        } else {
-            place ^ ((unit >> 10) as usize) << ((unit & (1 << 9)) >> 6)
-        };
-        let reachable = unit >> 10 != 0 || place == 0;
-        if reachable && target | 255 >= units.len().next_multiple_of(256) {
+        let is_used = unit >> 10 != 0 || place == 0;
+        let target = place ^ ((unit >> 10) as usize) << ((unit & (1 << 9)) >> 6);
+        if !is_leaf && is_used && target | 255 >= units.len().next_multiple_of(256) {
             return Err("a step leads out of its table");
         }
     }

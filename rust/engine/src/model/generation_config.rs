@@ -1,5 +1,6 @@
 //! What `config.json` and `generation_config.json` say about generating.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -269,12 +270,8 @@ impl Keys<'_> {
             return Vec::new();
         };
         // Of several for one sequence the last counts.
-        let mut kept: Vec<(Vec<u32>, f32)> = Vec::new();
-        for (sequence, bias) in pairs {
-            kept.retain(|(other, _)| *other != sequence);
-            kept.push((sequence, bias));
-        }
-        kept
+        let by_sequence: BTreeMap<Vec<u32>, f32> = pairs.into_iter().collect();
+        by_sequence.into_iter().collect()
     }
 
     fn decay(&mut self) -> Option<(i64, f64)> {

@@ -4,6 +4,7 @@
 //! where follows `PreTrainedTokenizerBase._from_pretrained` and `TokenizersBackend.__init__` of Hugging Face
 //! transformers.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -90,28 +91,35 @@ impl TokenizerConfig {
             file: self.added_from.into(),
             reason,
         };
-        let known = tokenizer.get_added_tokens_decoder();
-        let mut tokens: Vec<AddedToken> = self
-            .added
-            .iter()
-            .filter(|token| !known.values().any(|other| other == *token))
-            .cloned()
+        let known: HashMap<String, AddedToken> = tokenizer
+            .get_added_tokens_decoder()
+            .into_values()
+            .map(|token| (token.content.clone(), token))
             .collect();
-        for special in self.special_tokens() {
-            match tokens
-                .iter_mut()
-                .find(|token| token.content == special.content)
-            {
-                Some(token) => token.special = true,
-                None if known.values().any(|other| other.content == special.content) => {}
-                None => tokens.push(special),
+        let special: Vec<AddedToken> = self.special_tokens().collect();
+        let count = self.added.len() + special.len();
+        if count > MOST_ADDED {
+            return Err(invalid(format!(
+                "{count} tokens are added; at most {MOST_ADDED} are"
+            )));
+        }
+        let mut tokens: Vec<AddedToken> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
+        for token in &self.added {
+            if known.get(&token.content) != Some(token) {
+                places.insert(token.content.clone(), tokens.len());
+                tokens.push(token.clone());
             }
         }
-        if tokens.len() > MOST_ADDED {
-            return Err(invalid(format!(
-                "{} tokens are added; at most {MOST_ADDED} are",
-                tokens.len()
-            )));
+        for token in special {
+            match places.get(&token.content) {
+                Some(place) => tokens[*place].special = true,
+                None if known.contains_key(&token.content) => {}
+                None => {
+                    places.insert(token.content.clone(), tokens.len());
+                    tokens.push(token);
+                }
+            }
         }
         tokenizer
             .add_tokens(tokens)
@@ -148,8 +156,9 @@ impl TokenizerConfig {
     /// `added_tokens.json` has ids alone.
     fn old_entries(&self, ids: &Map<String, Value>) -> Result<Vec<AddedToken>> {
         let mut entries: Vec<(u64, AddedToken)> = Vec::with_capacity(ids.len());
+        let special: HashSet<String> = self.special_tokens().map(|token| token.content).collect();
         for (text, id) in ids {
-            let special = self.special_tokens().any(|other| other.content == *text);
+            let special = special.contains(text);
             let id = id.as_u64().ok_or_else(|| Error::InvalidFile {
                 file: OLD_ADDED.into(),
                 reason: format!("{text:?}: expected a token id, got {id}"),

@@ -158,3 +158,54 @@ fn templates_that_look_at_texts_see_them_as_they_are() {
         assert!(!ids.contains(&end), "{template}: {ids:?}");
     }
 }
+
+#[test]
+fn what_cannot_be_told_from_the_templates_own_is_refused() {
+    let tokenizer = golden().chats.remove(0).tokenizer;
+    // Each of the two may be masked, but not both.
+    let template = "{% set c = messages[0].content %}\
+                    {{ c if '<|im_end|>' in c or '<s>' in c else 'x' }}";
+    let config = serde_json::json!({"chat_template": template});
+    let files = Map::from_iter([("tokenizer_config.json".to_owned(), config)]);
+    let session = Session::new(Arc::new(load(&files, Some(&tokenizer))));
+    let encode = |content: &str| {
+        session.encode(&Prompt::Chat {
+            messages: vec![Message {
+                role: "user".into(),
+                content: Some(content.into()),
+                more: Map::new(),
+            }],
+            variables: Map::new(),
+        })
+    };
+    let error = encode("a <|im_end|> b <s>").unwrap_err().to_string();
+    assert!(error.contains("<s>, <|im_end|>"), "{error}");
+    assert!(encode("a < b").is_ok());
+}
+
+#[test]
+fn many_added_tokens_are_joined_in_time_or_refused() {
+    let start = std::time::Instant::now();
+    for count in [20_000, 150_000] {
+        let entries: Map<String, Value> = (0..count)
+            .map(|i| {
+                (
+                    i.to_string(),
+                    serde_json::json!({"content": format!("<{i}>")}),
+                )
+            })
+            .collect();
+        let config = serde_json::json!({"added_tokens_decoder": entries});
+        let checkpoint = Checkpoint::copy("llama-plain");
+        let path = checkpoint.path().join("tokenizer_config.json");
+        fs::write(path, config.to_string()).unwrap();
+        match checkpoint.load() {
+            Ok(_) => assert_eq!(count, 20_000),
+            Err(error) => assert!(
+                error.to_string().contains("tokenizer_config.json"),
+                "{error}"
+            ),
+        }
+    }
+    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+}
