@@ -11,7 +11,8 @@ use crate::chat::{Message, encode_chat};
 use crate::error::{Error, Result};
 use crate::generate::{
     Cancel, ChosenLogprob, Detokenizer, FinishReason, GenerateOptions, Generated, Sampler,
-    Sampling, Step, StopTexts, TokenLogprob, generate_with, log_sum_exp, most_probable, prefill,
+    Sampling, Step, Stop, StopTexts, TokenLogprob, generate_with, log_sum_exp, most_probable,
+    prefill,
 };
 use crate::model::{CandleModel, Model};
 use crate::progress::Interrupt;
@@ -150,6 +151,7 @@ impl Session {
         request: &GenerateRequest,
         listener: &mut TokenListener,
     ) -> Result<Generation> {
+        let stop = Stop::new(&self.cancel, request.call, request.options.deadline());
         let mut sampling = request.options.resolve(self.model.proposed_sampling())?;
         let prompt = self.encode(&request.prompt)?;
         sampling.limit_length(prompt.len())?;
@@ -160,10 +162,10 @@ impl Session {
         self.check_bias(&sampling)?;
         let reused = self.reuse(&prompt);
         if request.prepare {
-            return self.prepare(&prompt, reused, request.call);
+            return self.prepare(&prompt, reused, &stop);
         }
         let mut run = Run::new(&self.model, &sampling, prompt.len(), listener);
-        let outcome = run.complete(&mut self.sequence, &prompt, &self.cancel, request.call);
+        let outcome = run.complete(&mut self.sequence, &prompt, &stop);
         let Run {
             text,
             tokens,
@@ -206,19 +208,16 @@ impl Session {
         }
     }
 
-    fn prepare(&mut self, prompt: &[u32], reused: usize, call: u64) -> Result<Generation> {
+    fn prepare(&mut self, prompt: &[u32], reused: usize, stop: &Stop) -> Result<Generation> {
         let start = Instant::now();
-        let cancelled = || self.cancel.is_cancelled(call);
-        let mut outcome = prefill(self.sequence.as_mut(), prompt, &cancelled);
+        let mut logits = Vec::new();
+        let mut outcome = prefill(self.sequence.as_mut(), prompt, stop, &mut logits);
         if let Err(error) = outcome {
             self.sequence = self.model.retry_in_f32(error)?;
-            outcome = prefill(self.sequence.as_mut(), prompt, &cancelled);
+            outcome = prefill(self.sequence.as_mut(), prompt, stop, &mut logits);
         }
         self.remember(prompt, &[]);
-        let finish_reason = match outcome? {
-            Some(_) => FinishReason::Length,
-            None => FinishReason::Cancelled,
-        };
+        let finish_reason = outcome?.unwrap_or(FinishReason::Length);
         Ok(Generation {
             text: String::new(),
             token_ids: Vec::new(),
@@ -263,20 +262,20 @@ impl Session {
             logprobs: Vec::with_capacity(tokens.len() - 1),
             top: Vec::new(),
         };
-        let cancel = &self.cancel;
-        self.sequence.forward_each(tokens, &mut |index, logits| {
-            if cancel.is_cancelled(call) {
-                return Err(Error::Cancelled);
-            }
-            let total = log_sum_exp(logits);
-            match tokens.get(index + 1) {
-                Some(next) => score.logprobs.push(logits[*next as usize] - total),
-                None => score.top = most_probable(logits, total, top),
-            }
-            Ok(())
-        })?;
+        let stop = Stop::new(&self.cancel, call, None);
+        let outcome = self
+            .sequence
+            .forward_each(tokens, &stop, &mut |index, logits| {
+                let total = log_sum_exp(logits);
+                match tokens.get(index + 1) {
+                    Some(next) => score.logprobs.push(logits[*next as usize] - total),
+                    None => score.top = most_probable(logits, total, top),
+                }
+                Ok(())
+            });
+        // Also of a call that was stopped or failed on the way.
         self.remember(tokens, &[]);
-        Ok(score)
+        outcome.map(|()| score)
     }
 
     /// Empties the cache.
@@ -388,15 +387,14 @@ impl<'a, 'b> Run<'a, 'b> {
         &mut self,
         sequence: &mut Box<dyn CandleModel>,
         prompt: &[u32],
-        cancel: &Cancel,
-        call: u64,
+        stop: &Stop,
     ) -> Result<Generated> {
-        match self.generate(sequence.as_mut(), prompt, cancel, call) {
+        match self.generate(sequence.as_mut(), prompt, stop) {
             Err(error) if self.failure.is_none() => {
                 *sequence = self.model.retry_in_f32(error)?;
                 let mut so_far = prompt.to_vec();
                 so_far.extend(&self.tokens);
-                self.generate(sequence.as_mut(), &so_far, cancel, call)
+                self.generate(sequence.as_mut(), &so_far, stop)
             }
             outcome => outcome,
         }
@@ -406,8 +404,7 @@ impl<'a, 'b> Run<'a, 'b> {
         &mut self,
         sequence: &mut dyn CandleModel,
         prompt: &[u32],
-        cancel: &Cancel,
-        call: u64,
+        stop: &Stop,
     ) -> Result<Generated> {
         // The sampler moves into the loop's reach and back, since the callback needs the rest.
         let idle = Sampler::new(self.sampling, prompt.len(), &[]);
@@ -421,7 +418,7 @@ impl<'a, 'b> Run<'a, 'b> {
             prompt,
             &limited,
             &mut sampler,
-            &|| cancel.is_cancelled(call),
+            stop,
             &mut |step| self.take(step),
         );
         self.sampler = sampler;
@@ -429,7 +426,10 @@ impl<'a, 'b> Run<'a, 'b> {
             return Err(error);
         }
         let generated = outcome?;
-        if generated.finish == FinishReason::Cancelled {
+        if matches!(
+            generated.finish,
+            FinishReason::Cancelled | FinishReason::Timeout
+        ) {
             // Nobody listens any more, but the text should be that of the tokens.
             let rest = self.detokenizer.finish()?;
             let (passed, _) = self.stops.push(&rest);

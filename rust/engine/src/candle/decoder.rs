@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 
 use super::{CandleForward, var_builder};
 use crate::error::{Error, Result};
-use crate::generate::check_finite;
+use crate::generate::{Stop, check_finite};
 use crate::model::architecture::Architecture;
 use crate::model::decoder_config::DecoderConfig;
 use crate::model::weights::Weights;
@@ -82,7 +82,7 @@ impl CandleModel for CandleDecoder {
         }
     }
 
-    fn forward(&mut self, tokens: &[u32], logits: &mut Vec<f32>) -> Result<()> {
+    fn forward(&mut self, tokens: &[u32], _stop: &Stop, logits: &mut Vec<f32>) -> Result<()> {
         self.limits.check(self.position, tokens)?;
         let answer = Tensor::new(tokens, &self.device)
             .and_then(|ids| ids.unsqueeze(0))

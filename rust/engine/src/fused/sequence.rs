@@ -7,6 +7,7 @@ use super::decoder::Piece;
 use super::scheduler::{Scheduler, Work};
 use crate::candle::candle_error;
 use crate::error::{Error, Result};
+use crate::generate::Stop;
 use crate::model::{CandleModel, ModelLimits};
 
 /// Tokens that go through the model at once where the logits behind each are wanted.
@@ -36,7 +37,16 @@ impl FusedSequence {
         }
     }
 
-    fn run(&mut self, tokens: &[u32], every: bool, logits: &mut Vec<f32>) -> Result<()> {
+    fn run(
+        &mut self,
+        tokens: &[u32],
+        every: bool,
+        stop: &Stop,
+        logits: &mut Vec<f32>,
+    ) -> Result<()> {
+        if stop.reason().is_some() {
+            return Err(Error::Cancelled);
+        }
         let position = self.cache.len();
         self.limits.check(position, tokens)?;
         let length = self.expected.max(position + tokens.len());
@@ -112,19 +122,20 @@ impl CandleModel for FusedSequence {
         self.scheduler.allow_together(count);
     }
 
-    fn forward(&mut self, tokens: &[u32], logits: &mut Vec<f32>) -> Result<()> {
-        self.run(tokens, false, logits)
+    fn forward(&mut self, tokens: &[u32], stop: &Stop, logits: &mut Vec<f32>) -> Result<()> {
+        self.run(tokens, false, stop, logits)
     }
 
     fn forward_each(
         &mut self,
         tokens: &[u32],
+        stop: &Stop,
         visit: &mut dyn FnMut(usize, &[f32]) -> Result<()>,
     ) -> Result<()> {
         self.expect_length(self.cache.len() + tokens.len());
         let mut logits = Vec::new();
         for (chunk, tokens) in tokens.chunks(SCORE_CHUNK).enumerate() {
-            self.run(tokens, true, &mut logits)?;
+            self.run(tokens, true, stop, &mut logits)?;
             let rows = logits.chunks_exact(logits.len() / tokens.len());
             for (index, logits) in rows.enumerate() {
                 visit(chunk * SCORE_CHUNK + index, logits)?;

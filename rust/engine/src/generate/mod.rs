@@ -8,10 +8,9 @@ mod penalties;
 mod rules;
 mod sampler;
 mod stop;
+mod stop_request;
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -26,6 +25,7 @@ pub use rules::Rules;
 pub use sampler::Sampler;
 pub(crate) use sampler::check_finite;
 pub(crate) use stop::StopTexts;
+pub use stop_request::{Cancel, Stop};
 
 use crate::error::{Error, Result};
 use crate::model::CandleModel;
@@ -42,6 +42,8 @@ pub enum FinishReason {
     StopString,
     /// Somebody asked to stop.
     Cancelled,
+    /// The time of the call was over.
+    Timeout,
 }
 
 /// One token as it is generated.
@@ -75,28 +77,6 @@ pub struct Generated {
 /// pieces, and the working memory of a prefill is bounded.
 const PREFILL_CHUNK: usize = 512;
 
-/// A request to stop, which any thread may make.
-///
-/// Calls are numbered by the caller. Cancelling a number cancels that call and all before it, also
-/// when the request comes before the call began or after it ended, so that a late request never
-/// hits the call that follows.
-#[derive(Debug, Clone, Default)]
-pub struct Cancel {
-    cancelled_up_to: Arc<AtomicU64>,
-}
-
-impl Cancel {
-    /// Cancels all calls with numbers up to `call`.
-    pub fn cancel(&self, call: u64) {
-        self.cancelled_up_to.fetch_max(call, Ordering::Relaxed);
-    }
-
-    /// Whether the call of this number (counted from 1) was cancelled.
-    pub fn is_cancelled(&self, call: u64) -> bool {
-        call != 0 && self.cancelled_up_to.load(Ordering::Relaxed) >= call
-    }
-}
-
 /// Runs a generation with a sampler of its own and no way to cancel it but the callback.
 /// `prompt` is the whole sequence: the tokens that the model has in its cache already, and at least
 /// one more.
@@ -112,7 +92,8 @@ pub fn generate<M: CandleModel + ?Sized>(
         None => &mut nothing,
     };
     let mut sampler = Sampler::new(sampling, prompt.len(), &model.limits().eos_ids);
-    generate_with(model, prompt, sampling, &mut sampler, &|| false, on_token)
+    let stop = Stop::default();
+    generate_with(model, prompt, sampling, &mut sampler, &stop, on_token)
 }
 
 /// Runs a generation. `sampler` keeps its state, so that an interrupted generation can be taken up.
@@ -121,7 +102,7 @@ pub(crate) fn generate_with<M: CandleModel + ?Sized>(
     prompt: &[u32],
     sampling: &Sampling,
     sampler: &mut Sampler,
-    cancelled: &dyn Fn() -> bool,
+    stop: &Stop,
     on_token: &mut OnToken,
 ) -> Result<Generated> {
     let start = Instant::now();
@@ -147,19 +128,21 @@ pub(crate) fn generate_with<M: CandleModel + ?Sized>(
         prefill: Duration::ZERO,
         decode: Duration::ZERO,
     };
-    let Some(mut logits) = prefill(model, prompt, cancelled)? else {
-        generated.prefill = start.elapsed();
-        return Ok(generated);
-    };
+    let mut logits = Vec::new();
+    let stopped = prefill(model, prompt, stop, &mut logits)?;
     generated.prefill = start.elapsed();
+    if let Some(reason) = stopped {
+        generated.finish = reason;
+        return Ok(generated);
+    }
 
     let limit = sampling.max_tokens.min(room);
     // A limit of the context is none that the model knows of.
     let last = |count: usize| count + 1 == sampling.max_tokens;
     let mut context = prompt.to_vec();
     generated.finish = loop {
-        if cancelled() {
-            break FinishReason::Cancelled;
+        if let Some(reason) = stop.reason() {
+            break reason;
         }
         let id = sampler.next(&mut logits, &context, last(generated.tokens.len()))?;
         context.push(id);
@@ -182,26 +165,45 @@ pub(crate) fn generate_with<M: CandleModel + ?Sized>(
         if let Some(reason) = finish {
             break reason;
         }
-        model.forward(&[id], &mut logits)?;
+        if let Some(reason) = forward(model, &[id], stop, &mut logits)? {
+            break reason;
+        }
     };
     generated.decode = start.elapsed() - generated.prefill;
     Ok(generated)
 }
 
-/// Feeds in pieces what of the prompt is not in the cache yet; `None` when it was cancelled in
+/// Appends what of the prompt is not in the cache yet; answers with the reason when the call was stopped in
 /// between.
 pub(crate) fn prefill<M: CandleModel + ?Sized>(
     model: &mut M,
     prompt: &[u32],
-    cancelled: &dyn Fn() -> bool,
-) -> Result<Option<Vec<f32>>> {
+    stop: &Stop,
+    logits: &mut Vec<f32>,
+) -> Result<Option<FinishReason>> {
     model.expect_length(prompt.len());
-    let mut logits = Vec::new();
     for chunk in prompt[model.position()..].chunks(PREFILL_CHUNK) {
-        if cancelled() {
-            return Ok(None);
+        let stopped = match stop.reason() {
+            None => forward(model, chunk, stop, logits)?,
+            stopped => stopped,
+        };
+        if stopped.is_some() {
+            return Ok(stopped);
         }
-        model.forward(chunk, &mut logits)?;
     }
-    Ok(Some(logits))
+    Ok(None)
+}
+
+/// One forward pass; answers with the reason when the call was stopped before its end.
+fn forward<M: CandleModel + ?Sized>(
+    model: &mut M,
+    tokens: &[u32],
+    stop: &Stop,
+    logits: &mut Vec<f32>,
+) -> Result<Option<FinishReason>> {
+    match model.forward(tokens, stop, logits) {
+        Ok(()) => Ok(None),
+        Err(Error::Cancelled) => Ok(Some(stop.reason().unwrap_or(FinishReason::Cancelled))),
+        Err(error) => Err(error),
+    }
 }

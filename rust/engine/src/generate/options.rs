@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
@@ -62,6 +63,8 @@ pub struct GenerateOptions {
     pub logit_bias: BTreeMap<u32, f32>,
     /// Tell how probable each new token was, and this many of the most probable in its place.
     pub logprobs: Option<usize>,
+    /// Milliseconds after which the call ends with what it has, at least 1; no limit when left out.
+    pub timeout_ms: Option<u64>,
 }
 
 /// Options with nothing left open.
@@ -146,6 +149,13 @@ impl Default for Sampling {
 }
 
 impl GenerateOptions {
+    /// When a call that begins now has to end, if it has to.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let time = Duration::from_millis(self.timeout_ms?);
+        // What no clock can tell is never.
+        Instant::now().checked_add(time)
+    }
+
     /// Checks every value and fills what is left out. What only changes draws counts at temperature 0 no
     /// more than temperature itself: presence, frequency and sequences are penalised there when the caller
     /// asks for it, not when the model's file does.
@@ -189,6 +199,9 @@ impl GenerateOptions {
                 &format!("a number from {least} to 1000000"),
             )
         };
+        if self.timeout_ms == Some(0) {
+            return Err(Error::argument("timeout_ms", "expected at least 1, got 0"));
+        }
         if self.max_tokens == Some(0) {
             return Err(Error::argument("max_tokens", "expected at least 1, got 0"));
         }

@@ -1,7 +1,7 @@
 //! What every engine offers: a decoder with a KV cache of its own over shared weights.
 
 use crate::error::{Error, Result};
-use crate::generate::{self, Generated, OnToken, Sampling};
+use crate::generate::{self, Generated, OnToken, Sampling, Stop};
 
 /// The numbers of a model that its callers must keep to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,18 +58,29 @@ pub trait CandleModel: Send {
 
     /// Appends `tokens` (at least one) to the cache. `logits` become those of what follows them, one a
     /// token id; what it held is lost, its memory may be used again. They are finite: if not, that is an
-    /// [`Error::Numeric`]. After an error the cache is empty.
-    fn forward(&mut self, tokens: &[u32], logits: &mut Vec<f32>) -> Result<()>;
+    /// [`Error::Numeric`].
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] when `stop` has a reason before the tokens were computed; some of them may be in
+    /// the cache then. After any other error the cache is empty.
+    fn forward(&mut self, tokens: &[u32], stop: &Stop, logits: &mut Vec<f32>) -> Result<()>;
 
     /// Calls `visit` with the logits that follow each of `tokens` in turn.
+    ///
+    /// # Errors
+    /// As [`CandleModel::forward`].
     fn forward_each(
         &mut self,
         tokens: &[u32],
+        stop: &Stop,
         visit: &mut dyn FnMut(usize, &[f32]) -> Result<()>,
     ) -> Result<()> {
         let mut logits = Vec::new();
         for (index, token) in tokens.iter().enumerate() {
-            self.forward(std::slice::from_ref(token), &mut logits)?;
+            if stop.reason().is_some() {
+                return Err(Error::Cancelled);
+            }
+            self.forward(std::slice::from_ref(token), stop, &mut logits)?;
             visit(index, &logits)?;
         }
         Ok(())

@@ -24,7 +24,7 @@ use crate::files::{self, Limit};
 use crate::fused::{
     Decoder, FolderSource, FusedSequence, Scheduler, kept_type, quantised_bytes, quantised_type,
 };
-use crate::generate::ProposedSampling;
+use crate::generate::{ProposedSampling, Stop};
 use crate::gguf::{GgufModel, GgufWeights};
 use crate::memory;
 use crate::pool;
@@ -652,7 +652,7 @@ impl Loaded {
     /// One forward pass, to see whether the numbers stay finite.
     fn probe(&mut self) -> Result<()> {
         let mut logits = Vec::new();
-        self.model.forward(&[0], &mut logits)?;
+        self.model.forward(&[0], &Stop::default(), &mut logits)?;
         self.model.truncate(0);
         Ok(())
     }

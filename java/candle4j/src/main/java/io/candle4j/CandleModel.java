@@ -33,6 +33,7 @@ public final class CandleModel implements AutoCloseable {
   public static final String BUILT_IN = "smollm2";
 
   private final NativeModel model;
+  private final NativeTokenizer ownTokenizer;
   private final CandleTokenizer tokenizer;
 
   /** Takes over {@code model}, and closes it when this fails. */
@@ -41,7 +42,8 @@ public final class CandleModel implements AutoCloseable {
     NativeTokenizer owned = null;
     try {
       owned = model.tokenizer();
-      this.tokenizer = new CandleTokenizer(owned);
+      this.ownTokenizer = owned;
+      this.tokenizer = new CandleTokenizer(owned, true);
       for (String warning : model.describe().warnings()) {
         System.getLogger("io.candle4j").log(Level.WARNING, warning);
       }
@@ -91,7 +93,7 @@ public final class CandleModel implements AutoCloseable {
   }
 
   /**
-   * The tokenizer. It lives as long as the model.
+   * The tokenizer. It lives as long as the model; closing it does nothing.
    *
    * @return the tokenizer
    */
@@ -169,14 +171,15 @@ public final class CandleModel implements AutoCloseable {
   }
 
   /**
-   * Ends the model. Waits for calls on it that are under way. Does nothing the second time.
+   * Ends the model. Stops calls on it that are under way, and waits for them for 150 ms at most;
+   * the last of them frees it. Does nothing the second time.
    *
    * @throws IllegalStateException from inside a listener of one of its own calls
    */
   @Override
   public void close() {
     try {
-      tokenizer.close();
+      ownTokenizer.close();
     } finally {
       model.close();
     }

@@ -17,7 +17,12 @@ import org.jspecify.annotations.Nullable;
  * before. What a prompt has in common with the one before is not computed again.
  *
  * <p>A session does one thing at a time: a second call, also one from a listener, gets {@link
- * SessionBusyException}. {@link #cancel()} and {@link #close()} are for any thread.
+ * SessionBusyException}; behind a call that was cancelled, it waits for that to end. {@link
+ * #cancel()} and {@link #close()} are for any thread.
+ *
+ * <p>Interrupting a thread ends its call by {@link java.util.concurrent.CancellationException}, and
+ * the interrupt status stays. A virtual thread parks while a platform thread of this library works
+ * for it, and its listeners are called on that one.
  */
 public final class CandleSession implements AutoCloseable {
   private final NativeSession session;
@@ -77,6 +82,7 @@ public final class CandleSession implements AutoCloseable {
    * @throws IllegalArgumentException for an empty prompt, or one that exceeds the context
    * @throws NumericException when the model computes NaN or infinity
    * @throws SessionBusyException when another call is under way
+   * @throws java.util.concurrent.CancellationException when this thread is interrupted
    * @throws IllegalStateException after close
    */
   public Generation generate(String prompt, GenerateOptions options) {
@@ -138,8 +144,8 @@ public final class CandleSession implements AutoCloseable {
    * @param message what the user says
    * @param options how
    * @param listener told of each token on this thread, or null
-   * @return the answer; it becomes part of the history, unless it was cancelled or failed, in which
-   *     case the history stays as it was
+   * @return the answer; it becomes part of the history, unless it was cancelled, timed out or
+   *     failed, in which case the history stays as it was
    */
   public Generation chat(
       String message, GenerateOptions options, @Nullable TokenListener listener) {
@@ -164,7 +170,8 @@ public final class CandleSession implements AutoCloseable {
    * @param messages the messages, oldest first
    * @param options how
    * @param listener told of each token on this thread, or null
-   * @return the answer; with it, the messages become the history, unless it was cancelled or failed
+   * @return the answer; with it, the messages become the history, unless it was cancelled, timed
+   *     out or failed
    * @throws ChatTemplateException when the model has no chat template, or it cannot render these
    */
   public Generation chat(
@@ -188,7 +195,8 @@ public final class CandleSession implements AutoCloseable {
       @Nullable TokenListener listener) {
     List<ChatMessage> conversation = new ArrayList<>(messages);
     Generation answer = run(Prompt.chat(conversation, variables), options, listener);
-    if (answer.finishReason() != FinishReason.CANCELLED) {
+    if (answer.finishReason() != FinishReason.CANCELLED
+        && answer.finishReason() != FinishReason.TIMEOUT) {
       conversation.add(ChatMessage.assistant(answer.text()));
       synchronized (history) {
         history.clear();
@@ -247,11 +255,16 @@ public final class CandleSession implements AutoCloseable {
   private TokenStream stream(Prompt prompt, GenerateOptions options) {
     StackGuard.check();
     Objects.requireNonNull(options, "options");
+    NativeSession session = this.session;
     long number = session.nextCall();
-    return new TokenStream(
-        listener -> session.generate(number, prompt, options, false, listener),
-        () -> cancelQuietly(number),
-        session::isClosed);
+    TokenChannel channel =
+        new TokenChannel(
+            listener -> session.generate(number, prompt, options, false, listener),
+            () -> session.cancel(number));
+    Runnable closer = channel::closeSession;
+    session.onClose(closer);
+    channel.onEnd(() -> session.offClose(closer));
+    return new TokenStream(channel);
   }
 
   /**
@@ -259,7 +272,9 @@ public final class CandleSession implements AutoCloseable {
    *
    * @param prompt a text
    * @param options how
-   * @return the answer to come; cancelling it stops the generation
+   * @return the answer to come. Completing it in any other way, such as {@code cancel} or {@code
+   *     orTimeout}, or a stage that depends on it, stops the generation; a call on this session
+   *     that follows waits until it has stopped
    */
   public CompletableFuture<Generation> generateAsync(String prompt, GenerateOptions options) {
     return generateAsync(prompt, options, null);
@@ -271,16 +286,26 @@ public final class CandleSession implements AutoCloseable {
    * @param prompt a text
    * @param options how
    * @param listener told of each token on that thread, or null
-   * @return the answer to come; cancelling it stops the generation
+   * @return the answer to come, as for {@link #generateAsync(String, GenerateOptions)}
    */
   public CompletableFuture<Generation> generateAsync(
       String prompt, GenerateOptions options, @Nullable TokenListener listener) {
     StackGuard.check();
     Prompt text = text(prompt, options);
     long number = session.nextCall();
-    return Worker.start(
+    return CallFuture.start(
         () -> session.generate(number, text, options, false, listener),
-        () -> cancelQuietly(number));
+        new CallFuture.Call() {
+          @Override
+          public void aboutToStop() {
+            session.aboutToCancel(number);
+          }
+
+          @Override
+          public void stop() {
+            session.cancel(number);
+          }
+        });
   }
 
   /**
@@ -359,7 +384,9 @@ public final class CandleSession implements AutoCloseable {
   }
 
   /**
-   * Stops the call under way, waits for it, and frees the KV cache. Does nothing the second time.
+   * Stops what is under way (calls, streams and futures), waits for it for 150 ms at most, and
+   * frees the KV cache. What a listener holds up for longer is freed when that returns. Does
+   * nothing the second time.
    *
    * @throws IllegalStateException from inside a listener of a call of this session
    */
@@ -399,15 +426,6 @@ public final class CandleSession implements AutoCloseable {
       if (token < 0) {
         throw new IllegalArgumentException("tokens: " + token + " is not a token id");
       }
-    }
-  }
-
-  /** A session that was closed in the meantime has stopped its calls already. */
-  private void cancelQuietly(long number) {
-    try {
-      session.cancel(number);
-    } catch (IllegalStateException closed) {
-      // Closed: nothing is under way.
     }
   }
 }

@@ -7,13 +7,21 @@ import java.util.Objects;
 /**
  * Text to tokens and back. Any number of threads may use one.
  *
- * <p>That of a model lives as long as the model; one that was loaded by itself is closed by itself.
+ * <p>That of a model lives as long as the model, and closing it does nothing; one that was loaded
+ * by itself is closed by itself.
  */
 public final class CandleTokenizer implements AutoCloseable {
   private final NativeTokenizer tokenizer;
+  private final boolean borrowed;
 
-  CandleTokenizer(NativeTokenizer tokenizer) {
+  /**
+   * A tokenizer.
+   *
+   * @param borrowed whether somebody else closes it
+   */
+  CandleTokenizer(NativeTokenizer tokenizer, boolean borrowed) {
     this.tokenizer = tokenizer;
+    this.borrowed = borrowed;
   }
 
   /**
@@ -25,7 +33,7 @@ public final class CandleTokenizer implements AutoCloseable {
    * @throws java.io.UncheckedIOException when it cannot be read
    */
   public static CandleTokenizer load(Path file) {
-    return new CandleTokenizer(NativeTokenizer.load(file));
+    return new CandleTokenizer(NativeTokenizer.load(file), false);
   }
 
   /**
@@ -83,8 +91,11 @@ public final class CandleTokenizer implements AutoCloseable {
     return encode(text).length;
   }
 
+  /** Frees a tokenizer that was loaded by itself. Does nothing to that of a model. */
   @Override
   public void close() {
-    tokenizer.close();
+    if (!borrowed) {
+      tokenizer.close();
+    }
   }
 }

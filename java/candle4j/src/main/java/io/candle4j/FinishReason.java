@@ -9,5 +9,7 @@ public enum FinishReason {
   /** One of the stop texts occurred; it is not part of the text. */
   STOP_STRING,
   /** Somebody asked to stop. */
-  CANCELLED
+  CANCELLED,
+  /** The time that {@link GenerateOptions.Builder#timeout} allows was over. */
+  TIMEOUT
 }

@@ -1,12 +1,15 @@
 package io.candle4j;
 
-import java.util.ArrayList;
+import java.time.Duration;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
+import java.util.TreeMap;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -270,6 +273,34 @@ public final class GenerateOptions {
     return values.raw;
   }
 
+  /**
+   * See {@link Builder#timeout(Duration)}.
+   *
+   * @return the time, if a limit was set
+   */
+  public Optional<Duration> timeout() {
+    return Optional.ofNullable(values.timeout);
+  }
+
+  /** Whether the other object has the same options. */
+  @Override
+  public boolean equals(@Nullable Object other) {
+    return other instanceof GenerateOptions options && values.all().equals(options.values.all());
+  }
+
+  @Override
+  public int hashCode() {
+    return values.all().hashCode();
+  }
+
+  /** The options that were set, such as {@code GenerateOptions{maxTokens=5, stop=[.]}}. */
+  @Override
+  public String toString() {
+    return values.all().entrySet().stream()
+        .map(option -> option.getKey() + "=" + option.getValue())
+        .collect(Collectors.joining(", ", "GenerateOptions{", "}"));
+  }
+
   private static OptionalInt optional(@Nullable Integer value) {
     return value == null ? OptionalInt.empty() : OptionalInt.of(value);
   }
@@ -303,6 +334,7 @@ public final class GenerateOptions {
     private boolean raw;
     private Map<Integer, Double> logitBias = Map.of();
     private @Nullable Integer logprobs;
+    private @Nullable Duration timeout;
 
     private Builder() {}
 
@@ -599,6 +631,22 @@ public final class GenerateOptions {
     }
 
     /**
+     * The longest that a generation may take, the time that it waits for others included. What
+     * there is by then is the answer, with {@link FinishReason#TIMEOUT}. It is heeded between
+     * forward passes.
+     *
+     * @param timeout more than nothing
+     * @return this
+     */
+    public Builder timeout(Duration timeout) {
+      if (!timeout.isPositive()) {
+        throw new IllegalArgumentException("timeout: expected more than zero, got " + timeout);
+      }
+      this.timeout = timeout;
+      return this;
+    }
+
+    /**
      * Makes the options.
      *
      * @return the options
@@ -629,10 +677,47 @@ public final class GenerateOptions {
       copy.seed = seed;
       copy.logitBias = logitBias;
       copy.logprobs = logprobs;
-      copy.stop = new ArrayList<>(stop);
+      copy.stop = stop;
       copy.ignoreEos = ignoreEos;
       copy.raw = raw;
+      copy.timeout = timeout;
       return copy;
+    }
+
+    /** What was set, by its name. */
+    private Map<String, Object> all() {
+      Map<String, Object> all = new LinkedHashMap<>();
+      put(all, "maxTokens", maxTokens);
+      put(all, "minTokens", minTokens);
+      put(all, "temperature", temperature);
+      put(all, "topK", topK);
+      put(all, "topP", topP);
+      put(all, "minP", minP);
+      put(all, "typicalP", typicalP);
+      put(all, "topNSigma", topNSigma);
+      put(all, "repeatPenalty", repeatPenalty);
+      put(all, "repeatWindow", repeatWindow);
+      put(all, "presencePenalty", presencePenalty);
+      put(all, "frequencyPenalty", frequencyPenalty);
+      put(all, "dryMultiplier", dryMultiplier);
+      put(all, "dryBase", dryBase);
+      put(all, "dryAllowedLength", dryAllowedLength);
+      put(all, "dryBreakers", dryBreakers);
+      put(all, "noRepeatNgramSize", noRepeatNgramSize);
+      put(all, "seed", seed);
+      put(all, "stop", stop.isEmpty() ? null : stop);
+      put(all, "ignoreEos", ignoreEos ? true : null);
+      put(all, "raw", raw ? true : null);
+      put(all, "logitBias", logitBias.isEmpty() ? null : new TreeMap<>(logitBias));
+      put(all, "logprobs", logprobs);
+      put(all, "timeout", timeout);
+      return all;
+    }
+
+    private static void put(Map<String, Object> all, String name, @Nullable Object value) {
+      if (value != null) {
+        all.put(name, value);
+      }
     }
 
     private static int atLeast(String name, int least, int value) {

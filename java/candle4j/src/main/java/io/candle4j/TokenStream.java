@@ -1,22 +1,18 @@
 package io.candle4j;
 
+import io.candle4j.internal.BlockingCalls;
+import io.candle4j.internal.Cleaners;
 import io.candle4j.internal.StackGuard;
-import io.candle4j.internal.Threads;
 import java.util.Iterator;
 import java.util.NoSuchElementException;
 import java.util.Objects;
 import java.util.Spliterator;
 import java.util.Spliterators;
-import java.util.concurrent.ArrayBlockingQueue;
-import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.Flow;
-import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.locks.ReentrantLock;
-import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
-import java.util.function.Function;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 import org.jspecify.annotations.Nullable;
@@ -26,7 +22,8 @@ import org.jspecify.annotations.Nullable;
  * or as a {@link Flow.Publisher}. It can be read once, in one of these ways.
  *
  * <p>The generation runs on a thread of its own, at most a few tokens ahead of the reader. Closing
- * the stream stops it; so does leaving it to a {@code try} block:
+ * the stream stops it, and so does closing the session. A stream that is forgotten is closed when
+ * it becomes unreachable. Leave it to a {@code try} block:
  *
  * {@snippet :
  * try (TokenStream tokens = session.stream("Tell me a story", GenerateOptions.defaults())) {
@@ -37,74 +34,14 @@ import org.jspecify.annotations.Nullable;
  * }
  */
 public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>, AutoCloseable {
-  private static final int AHEAD = 64;
-
-  /** How often a waiting thread looks whether the other side has left, in milliseconds. */
-  private static final int POLL_MS = 20;
-
-  /** Thrown into a generation that could not be cancelled; made beforehand. */
-  private static final CancellationException ABANDONED =
-      new CancellationException("the stream was closed");
-
-  private final BlockingQueue<Event> queue = new ArrayBlockingQueue<>(AHEAD);
+  private final TokenChannel channel;
   private final AtomicBoolean taken = new AtomicBoolean();
-  private final AtomicBoolean closed = new AtomicBoolean();
-  private final Runnable stop;
-  private final BooleanSupplier isSessionClosed;
-  private final Thread producer;
-  private volatile boolean abandoned;
-  private volatile @Nullable Generation result;
-  private volatile @Nullable Throwable failure;
 
-  /** What the generating thread hands over. */
-  private sealed interface Event {
-    record Next(Token token) implements Event {}
-
-    record End() implements Event {}
-  }
-
-  /**
-   * Starts to generate.
-   *
-   * @param generate the generation, to be run on a thread of its own
-   * @param stop stops it
-   * @param isSessionClosed whether nobody is to be waited for any more
-   */
-  TokenStream(
-      Function<TokenListener, Generation> generate,
-      Runnable stop,
-      BooleanSupplier isSessionClosed) {
-    this.stop = stop;
-    this.isSessionClosed = isSessionClosed;
-    this.producer = Worker.thread(() -> produce(generate));
-  }
-
-  private void produce(Function<TokenListener, Generation> generate) {
-    try {
-      result = generate.apply(token -> offer(new Event.Next(token)));
-    } catch (Throwable t) {
-      failure = t;
-    } finally {
-      if (!abandoned) {
-        offer(new Event.End());
-      }
-    }
-  }
-
-  /** Waits for room, unless nobody reads any more or the session is closed. */
-  private void offer(Event event) {
-    if (abandoned) {
-      throw ABANDONED;
-    }
-    try {
-      while (!closed.get()
-          && !queue.offer(event, POLL_MS, TimeUnit.MILLISECONDS)
-          && !isSessionClosed.getAsBoolean()) {
-        // Full: wait on, and look whether the reader has left.
-      }
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-    }
+  /** Starts the generation of a channel. */
+  TokenStream(TokenChannel channel) {
+    this.channel = channel;
+    Cleaners.onUnreachable(this, channel::close);
+    BlockingCalls.start(channel);
   }
 
   /**
@@ -134,8 +71,9 @@ public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>
   }
 
   /**
-   * Publishes the tokens to one subscriber, on a thread of its own, no more than it requests.
-   * Cancelling the subscription closes this.
+   * Publishes the tokens to one subscriber, on threads of this library, one after the other and no
+   * more than it requests. Cancelling the subscription closes this. When the session is closed, the
+   * subscriber gets a {@link CancellationException}.
    */
   @Override
   public void subscribe(Flow.Subscriber<? super Token> subscriber) {
@@ -146,23 +84,28 @@ public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>
       subscriber.onError(new IllegalStateException("the tokens are read already"));
       return;
     }
-    new TokenSubscription(new Tokens(), this::close, isSessionClosed, subscriber).start();
+    new TokenSubscription(this, channel, subscriber).start();
   }
 
   /**
    * Waits for the end of the generation, reading and dropping the tokens that nobody has read.
    *
    * @return the outcome
-   * @throws CancellationException when the stream was closed before the end
+   * @throws CancellationException when the stream was closed before the end, or this thread is
+   *     interrupted
    */
   public Generation result() {
     StackGuard.check();
     if (taken.compareAndSet(false, true)) {
       new Tokens().forEachRemaining(token -> {});
     }
-    Threads.join(producer);
-    rethrow();
-    Generation generation = result;
+    try {
+      channel.awaitEnd();
+    } catch (InterruptedException e) {
+      throw interrupted();
+    }
+    channel.rethrow();
+    Generation generation = channel.result();
     if (generation == null) {
       throw new CancellationException("the stream was closed");
     }
@@ -171,23 +114,23 @@ public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>
 
   /**
    * Stops the generation if it runs, and waits for it to stop. On the thread that generates, from a
-   * listener for instance, it only stops.
+   * listener for instance, and when this thread is interrupted, it only stops.
    */
   @Override
   public void close() {
     StackGuard.check();
-    if (closed.compareAndSet(false, true)) {
-      try {
-        stop.run();
-      } catch (Throwable t) {
-        // With a full heap or a full stack, nothing can be called: the next token ends it.
-        abandoned = true;
-      }
-      queue.clear();
+    channel.close();
+    try {
+      channel.awaitEnd();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
     }
-    if (Thread.currentThread() != producer) {
-      Threads.join(producer);
-    }
+  }
+
+  private CancellationException interrupted() {
+    Thread.currentThread().interrupt();
+    channel.close();
+    return new CancellationException("the thread was interrupted");
   }
 
   private void take() {
@@ -196,31 +139,23 @@ public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>
     }
   }
 
-  private void rethrow() {
-    switch (failure) {
-      case null -> {}
-      case RuntimeException e -> throw e;
-      case Error e -> throw e;
-      case Throwable t -> throw new IllegalStateException(t);
-    }
-  }
-
   private final class Tokens implements Iterator<Token> {
     private final ReentrantLock lock = new ReentrantLock();
-    private @Nullable Event next;
+    private @Nullable Token next;
 
     @Override
     public boolean hasNext() {
       lock.lock();
       try {
         if (next == null) {
-          next = await();
+          next = channel.take();
         }
-        if (next instanceof Event.End) {
-          rethrow();
-          return false;
+        if (next == null) {
+          channel.rethrow();
         }
-        return true;
+        return next != null;
+      } catch (InterruptedException e) {
+        throw interrupted();
       } finally {
         lock.unlock();
       }
@@ -230,7 +165,8 @@ public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>
     public Token next() {
       lock.lock();
       try {
-        if (!hasNext() || !(next instanceof Event.Next(Token token))) {
+        Token token = hasNext() ? next : null;
+        if (token == null) {
           throw new NoSuchElementException();
         }
         next = null;
@@ -255,27 +191,6 @@ public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>
           lock.unlock();
         }
         action.accept(token);
-      }
-    }
-
-    private Event await() {
-      try {
-        while (!closed.get()) {
-          boolean isOver = !producer.isAlive();
-          Event event = queue.poll(POLL_MS, TimeUnit.MILLISECONDS);
-          if (event != null) {
-            return event;
-          }
-          if (isOver) {
-            // The end found no room before the session was closed.
-            return new Event.End();
-          }
-        }
-        return new Event.End();
-      } catch (InterruptedException e) {
-        Thread.currentThread().interrupt();
-        close();
-        throw new CancellationException("interrupted");
       }
     }
   }

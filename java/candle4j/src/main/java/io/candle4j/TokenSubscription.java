@@ -1,144 +1,158 @@
 package io.candle4j;
 
+import io.candle4j.internal.BlockingCalls;
 import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
-import java.util.Iterator;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.Flow;
-import java.util.concurrent.TimeUnit;
-import java.util.concurrent.locks.Condition;
-import java.util.concurrent.locks.ReentrantLock;
-import java.util.function.BooleanSupplier;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 
-/** Hands tokens to one subscriber, by the rules of Reactive Streams, on a thread of its own. */
+/**
+ * Hands tokens to one subscriber, by the rules of Reactive Streams. It holds a thread only while
+ * the subscriber has asked for tokens.
+ */
 final class TokenSubscription implements Flow.Subscription {
-  /**
-   * How often a subscription without demand looks whether its session is closed, in milliseconds.
-   */
-  private static final int POLL_MS = 100;
-
   private static final Logger LOGGER = System.getLogger("io.candle4j");
 
-  private final Iterator<Token> tokens;
-  private final Runnable close;
-  private final BooleanSupplier isSessionClosed;
+  /** Held so that the stream is not collected while the subscriber holds this. */
+  private final TokenStream stream;
+
+  private final TokenChannel channel;
   private final Flow.Subscriber<? super Token> subscriber;
-  private final ReentrantLock lock = new ReentrantLock();
-  private final Condition changed = lock.newCondition();
-  private long requested;
-  private boolean cancelled;
-  private @Nullable Throwable violation;
+  private final Runnable signal = this::signal;
+  private final AtomicLong requested = new AtomicLong();
+
+  /** Signals that were not looked at; whoever makes it 1 starts to deliver. */
+  private final AtomicInteger signals = new AtomicInteger();
+
+  private volatile boolean done;
+  private volatile @Nullable Throwable violation;
 
   TokenSubscription(
-      Iterator<Token> tokens,
-      Runnable close,
-      BooleanSupplier isSessionClosed,
-      Flow.Subscriber<? super Token> subscriber) {
-    this.tokens = tokens;
-    this.close = close;
-    this.isSessionClosed = isSessionClosed;
+      TokenStream stream, TokenChannel channel, Flow.Subscriber<? super Token> subscriber) {
+    this.stream = stream;
+    this.channel = channel;
     this.subscriber = subscriber;
   }
 
   void start() {
-    Worker.thread(this::run);
+    channel.watch(signal);
+    signals.set(1);
+    BlockingCalls.start(() -> {
+      try {
+        subscriber.onSubscribe(this);
+      } catch (Throwable t) {
+        // It has no subscription, so it is told nothing more.
+        LOGGER.log(Level.WARNING, "a subscriber failed in onSubscribe; its stream is closed", t);
+        finish();
+      }
+      deliverAll();
+    });
   }
 
-  private void run() {
-    try {
-      if (subscribed()) {
+  private void signal() {
+    if (signals.getAndIncrement() == 0) {
+      BlockingCalls.start(this::deliverAll);
+    }
+  }
+
+  private void deliverAll() {
+    int seen = signals.get();
+    while (seen != 0) {
+      try {
         deliver();
+      } catch (InterruptedException e) {
+        fail(new CancellationException("the thread was interrupted"));
+      } catch (Throwable t) {
+        // By the rules, a subscriber does not throw. What it threw in onNext it gets once more.
+        fail(t);
       }
-    } finally {
-      close.run();
+      seen = signals.addAndGet(-seen);
     }
   }
 
-  /** A subscriber that fails at once has no subscription, so it is told nothing more. */
-  private boolean subscribed() {
-    try {
-      subscriber.onSubscribe(this);
-      return true;
-    } catch (Throwable t) {
-      LOGGER.log(Level.WARNING, "a subscriber failed in onSubscribe; its stream is closed", t);
-      return false;
-    }
-  }
-
-  private void deliver() {
-    try {
-      while (awaitDemand()) {
-        if (!tokens.hasNext()) {
-          subscriber.onComplete();
-          return;
+  private void deliver() throws InterruptedException {
+    while (!done) {
+      Throwable broken = violation;
+      if (broken != null) {
+        fail(broken);
+      } else if (requested.get() > 0) {
+        Token token = channel.take();
+        if (token == null) {
+          complete();
+        } else {
+          requested.getAndUpdate(n -> n == Long.MAX_VALUE ? n : n - 1);
+          subscriber.onNext(token);
         }
-        subscriber.onNext(tokens.next());
+      } else if (!endWithoutDemand()) {
+        return;
       }
+    }
+  }
+
+  /** The end needs no demand. */
+  private boolean endWithoutDemand() {
+    if (channel.isExhausted()) {
+      complete();
+    } else if (channel.isSessionClosed()) {
+      fail(new CancellationException("the session was closed"));
+    }
+    return done;
+  }
+
+  private void complete() {
+    try {
+      channel.rethrow();
     } catch (Throwable t) {
-      if (!isCancelled()) {
+      fail(t);
+      return;
+    }
+    if (channel.isSessionClosed()) {
+      fail(new CancellationException("the session was closed"));
+      return;
+    }
+    if (finish()) {
+      subscriber.onComplete();
+    }
+  }
+
+  private void fail(Throwable t) {
+    if (finish()) {
+      try {
         subscriber.onError(t);
+      } catch (Throwable thrown) {
+        LOGGER.log(Level.WARNING, "a subscriber failed in onError", thrown);
       }
     }
   }
 
-  /** Waits until a token may be delivered; false when none may be any more. */
-  private boolean awaitDemand() throws Throwable {
-    lock.lock();
-    try {
-      while (requested == 0 && !cancelled && violation == null) {
-        if (isSessionClosed.getAsBoolean()) {
-          throw new CancellationException("the session was closed");
-        }
-        var unused = changed.await(POLL_MS, TimeUnit.MILLISECONDS);
-      }
-      if (violation != null) {
-        throw violation;
-      }
-      if (cancelled) {
-        return false;
-      }
-      if (requested != Long.MAX_VALUE) {
-        requested--;
-      }
-      return true;
-    } finally {
-      lock.unlock();
-    }
-  }
-
-  private boolean isCancelled() {
-    lock.lock();
-    try {
-      return cancelled;
-    } finally {
-      lock.unlock();
-    }
+  /** Ends the subscription; whether nobody had done that before. */
+  private boolean finish() {
+    boolean first = !done;
+    done = true;
+    channel.close();
+    return first;
   }
 
   @Override
   public void request(long n) {
-    lock.lock();
-    try {
-      if (n <= 0) {
-        violation = new IllegalArgumentException("request: expected at least 1, got " + n);
-      } else {
-        requested = requested + n < 0 ? Long.MAX_VALUE : requested + n;
-      }
-      changed.signalAll();
-    } finally {
-      lock.unlock();
+    if (n <= 0) {
+      violation = new IllegalArgumentException("request: expected at least 1, got " + n);
+    } else {
+      requested.getAndUpdate(before -> before + n < 0 ? Long.MAX_VALUE : before + n);
     }
+    signal();
   }
 
   @Override
   public void cancel() {
-    lock.lock();
-    try {
-      cancelled = true;
-      changed.signalAll();
-    } finally {
-      lock.unlock();
-    }
+    finish();
+  }
+
+  @Override
+  public String toString() {
+    return "subscription to " + stream;
   }
 }

@@ -110,6 +110,64 @@ class LoadingTest {
   }
 
   @Test
+  void h8LoadingFailsTheSameWayEachTimeAndCanBeRepeated() throws Exception {
+    String tokens = lines(probe(child()))[0];
+    Path library = extracted();
+    Path text = Files.writeString(cache.resolve("text.so"), "not a library");
+    // Another library, and one that lacks a function: its name is changed in the table of symbols.
+    String foreign = foreignLibrary().toString();
+    byte[] bytes = Files.readAllBytes(library);
+    byte[] name = "c4j_session_score\0".getBytes(java.nio.charset.StandardCharsets.US_ASCII);
+    for (int at = 0; at + name.length < bytes.length; at++) {
+      if (java.util.Arrays.equals(bytes, at, at + name.length, name, 0, name.length)) {
+        bytes[at + name.length - 2] = 'x';
+      }
+    }
+    Path lacking = Files.write(cache.resolve("lacking.so"), bytes);
+    for (String wrong : List.of(text.toString(), foreign, lacking.toString(), "/no/such.so")) {
+      String[] lines =
+          lines(
+              child()
+                  .run(
+                      "-cp",
+                      ChildJvm.classPath(),
+                      RetryProbe.class.getName(),
+                      wrong,
+                      library.toString(),
+                      MODEL));
+      assertEquals(3, lines.length);
+      assertTrue(lines[0].contains(wrong), lines[0]);
+      assertEquals(lines[0], lines[1]);
+      assertEquals(tokens, lines[2]);
+    }
+  }
+
+  private static Path foreignLibrary() {
+    return Path.of(System.getProperty("java.home"), "lib", System.mapLibraryName("zip"));
+  }
+
+  @Test
+  void h8NativeAccessThatIsDeniedIsSaidEachTime() throws Exception {
+    lines(probe(child()));
+    ChildJvm.Result result =
+        new ChildJvm()
+            .option("-Dcandle4j.cache=" + cache, "--enable-native-access=java.base")
+            .option("-XX:+IgnoreUnrecognizedVMOptions", "--illegal-native-access=deny")
+            .option("-Dcandle4j.test.models=" + Golden.folder(""))
+            .run(
+                "-cp",
+                ChildJvm.classPath(),
+                RetryProbe.class.getName(),
+                extracted().toString(),
+                "none",
+                MODEL);
+    String[] lines = lines(result);
+    assertEquals(2, lines.length, result.out());
+    assertTrue(lines[0].contains("cannot load") && lines[0].endsWith("| true"), lines[0]);
+    assertEquals(lines[0], lines[1]);
+  }
+
+  @Test
   void aMissingPlatformJarIsSaidWithAllThatWasTried() throws Exception {
     String classPath = ChildJvm.classPath(entry -> !ChildJvm.isPlatformJar(entry));
     ChildJvm.Result result =

@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CancellationException;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
@@ -134,6 +135,9 @@ final class BatchRun {
         Generation answer;
         try {
           answer = generate(session, item.prompt());
+        } catch (CancellationException e) {
+          // Interrupted by stop.
+          continue;
         } catch (RuntimeException e) {
           if (!(e instanceof IllegalArgumentException)) {
             // The session may have suffered.

@@ -8,9 +8,11 @@ import io.candle4j.Generation;
 import io.candle4j.ModelInfo;
 import io.candle4j.TokenListener;
 import java.math.BigInteger;
+import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
@@ -27,13 +29,16 @@ import picocli.CommandLine.Parameters;
       "Ctrl-C stops the answer: what there is of it is printed, and the exit code is 130."
     })
 final class GenerateCommand extends BaseCommand {
+  /** How long a text that is piped in beside a prompt may take to begin. */
+  private static final Duration WAIT = Duration.ofSeconds(3);
+
   @Parameters(
       index = "0",
       arity = "0..1",
       paramLabel = "PROMPT",
       description =
-          "The prompt. - reads it from standard input, as does no prompt at all when something is"
-              + " piped in; one line break at its end is left out.")
+          "The prompt. What is piped in is appended to it. - reads it from standard input, as does no"
+              + " prompt at all when something is piped in; one line break at its end is left out.")
   private @Nullable String positional;
 
   @Option(
@@ -78,9 +83,11 @@ final class GenerateCommand extends BaseCommand {
       throw usage("--system needs a chat template, which --raw and --tokens leave out");
     }
     GenerateOptions options = sampling.toOptions(raw);
-    String text = tokens == null ? text() : null;
+    StandardInput.Extra extra = takesExtra() ? StandardInput.Extra.read(stdio().in()) : null;
+    String named = tokens == null ? text() : null;
     try (CandleModel model = models.load(stdio(), interruption());
         CandleSession session = model.newSession()) {
+      String text = extra == null ? named : withExtra(Objects.requireNonNull(named), extra);
       Generation generation =
           interruption()
               .during(
@@ -92,6 +99,24 @@ final class GenerateCommand extends BaseCommand {
       stdio().detail(Statistics.of(generation));
     }
     return interruption().isRequested() ? ExitCode.INTERRUPTED : ExitCode.OK;
+  }
+
+  /** Whether what is piped in belongs to a prompt that stands on the command line. */
+  private boolean takesExtra() {
+    boolean named = this.prompt != null || (positional != null && !positional.equals("-"));
+    return named && !stdio().inIsTerminal();
+  }
+
+  private String withExtra(String prompt, StandardInput.Extra extra) {
+    Optional<String> text = extra.text(WAIT);
+    if (text.isEmpty()) {
+      stdio()
+          .warn(
+              "standard input is open, but nothing came in "
+                  + WAIT.toSeconds()
+                  + " s; going on without it (</dev/null says that there is none)");
+    }
+    return text.filter(t -> !t.isBlank()).map(t -> prompt + "\n\n" + t).orElse(prompt);
   }
 
   private String text() {

@@ -1,11 +1,19 @@
 package io.candle4j.cli;
 
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 
 /** Text that is piped in. */
 final class StandardInput {
@@ -16,8 +24,17 @@ final class StandardInput {
    * text.
    */
   static String text(InputStream in) {
+    return withoutEnd(() -> in.readAllBytes());
+  }
+
+  /** Something that reads. */
+  private interface Reading {
+    byte[] read() throws IOException;
+  }
+
+  private static String withoutEnd(Reading reading) {
     try {
-      String text = decode(in.readAllBytes());
+      String text = decode(reading.read());
       int end = text.length();
       if (end > 0 && text.charAt(end - 1) == '\n') {
         end--;
@@ -31,6 +48,66 @@ final class StandardInput {
     } catch (IOException e) {
       throw new UncheckedIOException(
           new IOException("cannot read standard input: " + e.getMessage(), e));
+    }
+  }
+
+  /**
+   * Text that may be piped in beside a prompt. A pipe may also be open without anybody who writes
+   * to it, so the beginning is not waited for without end.
+   */
+  static final class Extra {
+    private final CompletableFuture<Boolean> began = new CompletableFuture<>();
+    private final CompletableFuture<byte[]> bytes = new CompletableFuture<>();
+
+    private Extra() {}
+
+    /** Begins to read. */
+    static Extra read(InputStream in) {
+      Extra extra = new Extra();
+      // A daemon, because nothing ends a read of standard input.
+      Thread.ofPlatform()
+          .daemon()
+          .name("candle-input")
+          .start(() -> {
+            try {
+              int first = in.read();
+              extra.began.complete(true);
+              ByteArrayOutputStream all = new ByteArrayOutputStream();
+              if (first >= 0) {
+                all.write(first);
+                in.transferTo(all);
+              }
+              extra.bytes.complete(all.toByteArray());
+            } catch (IOException e) {
+              extra.began.complete(true);
+              extra.bytes.completeExceptionally(e);
+            }
+          });
+      return extra;
+    }
+
+    /**
+     * All of the text, as {@link StandardInput#text}.
+     *
+     * @param wait how long to wait for its beginning
+     * @return the text; nothing when it did not begin in time
+     */
+    Optional<String> text(Duration wait) {
+      try {
+        began.get(wait.toMillis(), TimeUnit.MILLISECONDS);
+        return Optional.of(
+            withoutEnd(() -> {
+              try {
+                return bytes.join();
+              } catch (CompletionException e) {
+                throw new IOException(e.getCause());
+              }
+            }));
+      } catch (TimeoutException e) {
+        return Optional.empty();
+      } catch (InterruptedException | ExecutionException e) {
+        throw new AssertionError("nobody interrupts the main thread", e);
+      }
     }
   }
 

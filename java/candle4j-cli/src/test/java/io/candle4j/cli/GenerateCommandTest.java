@@ -154,6 +154,25 @@ class GenerateCommandTest {
   }
 
   @Test
+  void h9WhatIsPipedInIsAppendedToAPrompt() {
+    String joined = "Summarise\n\nSome text.";
+    Cli.Result expected = Cli.run(greedy(Golden.LLAMA, joined));
+    assertEquals(expected, new Cli().input("Some text.\n").with(greedy(Golden.LLAMA, "Summarise")));
+    assertEquals(
+        expected,
+        new Cli().input("Some text.").with(greedy(Golden.LLAMA, "--prompt", "Summarise")));
+    // Ids have no text, and nothing but line breaks is none.
+    Cli.Result alone = Cli.run(greedy(Golden.LLAMA, "Summarise"));
+    assertEquals(alone, new Cli().input("\n\n").with(greedy(Golden.LLAMA, "Summarise")));
+    assertEquals(
+        alone,
+        new Cli().input("x").terminals(Descriptors.IN).with(greedy(Golden.LLAMA, "Summarise")));
+    assertEquals(
+        ExitCode.USAGE,
+        new Cli().input(new byte[] {(byte) 0xff}).with(greedy(Golden.LLAMA, "x")).code());
+  }
+
+  @Test
   void nothingIsReadFromATerminal() {
     Cli.Result result = new Cli().input("text").terminals(Descriptors.IN).with("generate");
     assertEquals(ExitCode.USAGE, result.code());

@@ -2,13 +2,13 @@ package io.candle4j.internal;
 
 import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.ref.Cleaner;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
@@ -19,12 +19,14 @@ import org.jspecify.annotations.Nullable;
  * A pointer to something native, and the rule that nobody uses it once it is freed.
  *
  * <p>Calls go through {@link #call}, which counts them. {@link #close} asks calls under way to
- * stop, waits until none is left, and frees; whoever is last frees. A handle that is forgotten is
+ * stop, waits a moment for them, and frees; whoever is last frees. A handle that is forgotten is
  * freed when it becomes unreachable, with a warning.
  */
 class NativeHandle implements AutoCloseable {
   private static final Logger LOGGER = System.getLogger("io.candle4j");
-  private static final Cleaner CLEANER = Cleaner.create();
+
+  /** How long close waits for calls that it has stopped. A listener may hold one for longer. */
+  private static final long WAIT_MILLIS = 150;
 
   /** Which handle each thread waits for in close. Its lock is taken before that of a handle. */
   private static final Map<Thread, NativeHandle> WAITING = new HashMap<>();
@@ -43,14 +45,12 @@ class NativeHandle implements AutoCloseable {
    *
    * @param name what messages call it
    * @param pointer the pointer
-   * @param arena memory that lives as long as it; closed after it is freed
    * @param free frees the pointer
    */
-  NativeHandle(
-      String name, MemorySegment pointer, @Nullable Arena arena, Consumer<MemorySegment> free) {
+  NativeHandle(String name, MemorySegment pointer, Consumer<MemorySegment> free) {
     this.name = name;
-    this.resource = new Resource(name, pointer, arena, free);
-    this.cleanable = CLEANER.register(this, resource);
+    this.resource = new Resource(name, pointer, free);
+    this.cleanable = Cleaners.onUnreachable(this, resource);
   }
 
   /**
@@ -121,8 +121,9 @@ class NativeHandle implements AutoCloseable {
   }
 
   /**
-   * Stops calls under way, waits for them, and frees. Does nothing the second time, but returns
-   * only when the first is through.
+   * Stops calls under way, waits for them, and frees. A call that has not ended after {@value
+   * #WAIT_MILLIS} ms, or when this thread is interrupted, frees when it ends. Does nothing the
+   * second time but wait.
    *
    * @throws IllegalStateException from inside a call of this handle (from a listener), which would
    *     wait for itself, or from inside a call that a call of this handle waits for; in the second
@@ -169,9 +170,12 @@ class NativeHandle implements AutoCloseable {
     try {
       lock.lock();
       try {
-        while (!isFreed) {
-          freed.awaitUninterruptibly();
+        long left = TimeUnit.MILLISECONDS.toNanos(WAIT_MILLIS);
+        while (!isFreed && left > 0) {
+          left = freed.awaitNanos(left);
         }
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
       } finally {
         lock.unlock();
       }
@@ -206,15 +210,12 @@ class NativeHandle implements AutoCloseable {
   private static final class Resource implements Runnable {
     private final String name;
     private final MemorySegment pointer;
-    private final @Nullable Arena arena;
     private final Consumer<MemorySegment> free;
     private volatile boolean expected;
 
-    Resource(
-        String name, MemorySegment pointer, @Nullable Arena arena, Consumer<MemorySegment> free) {
+    Resource(String name, MemorySegment pointer, Consumer<MemorySegment> free) {
       this.name = name;
       this.pointer = pointer;
-      this.arena = arena;
       this.free = free;
     }
 
@@ -223,9 +224,11 @@ class NativeHandle implements AutoCloseable {
       if (!expected) {
         LOGGER.log(Level.WARNING, "a {0} was not closed; its memory is freed now", name);
       }
-      free.accept(pointer);
-      if (arena != null) {
-        arena.close();
+      // To give memory back may take longer than a virtual thread should hold its carrier.
+      if (Thread.currentThread().isVirtual()) {
+        BlockingCalls.later(() -> free.accept(pointer));
+      } else {
+        free.accept(pointer);
       }
     }
   }

@@ -18,6 +18,9 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.concurrent.CancellationException;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.Consumer;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /** A Hub behind the border. Any thread may use it. */
@@ -25,7 +28,7 @@ public final class NativeHub implements AutoCloseable {
   private final NativeHandle handle;
 
   private NativeHub(MemorySegment pointer) {
-    handle = new NativeHandle("hub", pointer, null, candle4j_h::c4j_hub_free);
+    handle = new NativeHandle("hub", pointer, candle4j_h::c4j_hub_free);
   }
 
   /** What differs from the environment's settings; null leaves a setting as it is there. */
@@ -113,28 +116,31 @@ public final class NativeHub implements AutoCloseable {
   public Snapshot fetch(String id, boolean update, @Nullable ProgressListener listener) {
     StackGuard.check();
     byte[] request = Json.write(new FetchRequest(Utf8.check("id", id), update));
-    return handle.call(hub -> {
-      try (Call call = new Call();
-          ProgressUpcall upcall = new ProgressUpcall(json -> report(json, listener))) {
-        int status =
-            c4j_hub_fetch(
-                hub,
-                call.bytes(request),
-                request.length,
-                upcall.stub(),
-                MemorySegment.NULL,
-                call.buffer(),
-                call.error());
-        upcall.rethrow();
-        call.check(status);
-        Fetched fetched = Json.read(call.text(), Fetched.class);
-        return new Snapshot(
-            Path.of(fetched.folder),
-            fetched.commit,
-            files(fetched.files),
-            Optional.ofNullable(fetched.gguf).map(Path::of));
-      }
-    });
+    return stoppable(
+        listener,
+        reports ->
+            handle.call(hub -> {
+              try (Call call = new Call();
+                  ProgressUpcall upcall = new ProgressUpcall(reports)) {
+                int status =
+                    c4j_hub_fetch(
+                        hub,
+                        call.bytes(request),
+                        request.length,
+                        upcall.stub(),
+                        MemorySegment.NULL,
+                        call.buffer(),
+                        call.error());
+                upcall.rethrow();
+                call.check(status);
+                Fetched fetched = Json.read(call.text(), Fetched.class);
+                return new Snapshot(
+                    Path.of(fetched.folder),
+                    fetched.commit,
+                    files(fetched.files),
+                    Optional.ofNullable(fetched.gguf).map(Path::of));
+              }
+            }));
   }
 
   /**
@@ -144,24 +150,26 @@ public final class NativeHub implements AutoCloseable {
    */
   public List<CachedModel> list() {
     StackGuard.check();
-    return handle.call(hub -> {
-      try (Call call = new Call()) {
-        call.check(c4j_hub_list(hub, call.buffer(), call.error()));
-        List<CachedModel> models = new ArrayList<>();
-        for (Listed model : Json.read(call.text(), Listed[].class)) {
-          models.add(
-              new CachedModel(
-                  model.id,
-                  Path.of(model.folder),
-                  model.sizeOnDisk,
-                  Optional.ofNullable(model.lastUsed).map(Instant::ofEpochSecond),
-                  model.revisions.stream()
-                      .map(r -> new CachedModel.Revision(r.commit, r.refs, r.size, files(r.files)))
-                      .toList()));
-        }
-        return models;
-      }
-    });
+    return BlockingCalls.run(() ->
+        handle.call(hub -> {
+          try (Call call = new Call()) {
+            call.check(c4j_hub_list(hub, call.buffer(), call.error()));
+            List<CachedModel> models = new ArrayList<>();
+            for (Listed model : Json.read(call.text(), Listed[].class)) {
+              models.add(
+                  new CachedModel(
+                      model.id,
+                      Path.of(model.folder),
+                      model.sizeOnDisk,
+                      Optional.ofNullable(model.lastUsed).map(Instant::ofEpochSecond),
+                      model.revisions.stream()
+                          .map(r ->
+                              new CachedModel.Revision(r.commit, r.refs, r.size, files(r.files)))
+                          .toList()));
+            }
+            return models;
+          }
+        }));
   }
 
   /**
@@ -173,14 +181,15 @@ public final class NativeHub implements AutoCloseable {
   public RemovedModel remove(String id) {
     StackGuard.check();
     byte[] bytes = Utf8.encode("id", id);
-    return handle.call(hub -> {
-      try (Call call = new Call()) {
-        call.check(
-            c4j_hub_remove(hub, call.bytes(bytes), bytes.length, call.buffer(), call.error()));
-        Removed removed = Json.read(call.text(), Removed.class);
-        return new RemovedModel(removed.bytes, removed.files, removed.commits);
-      }
-    });
+    return BlockingCalls.run(() ->
+        handle.call(hub -> {
+          try (Call call = new Call()) {
+            call.check(
+                c4j_hub_remove(hub, call.bytes(bytes), bytes.length, call.buffer(), call.error()));
+            Removed removed = Json.read(call.text(), Removed.class);
+            return new RemovedModel(removed.bytes, removed.files, removed.commits);
+          }
+        }));
   }
 
   /**
@@ -193,39 +202,52 @@ public final class NativeHub implements AutoCloseable {
   public VerifiedModel verify(String id, @Nullable ProgressListener listener) {
     StackGuard.check();
     byte[] bytes = Utf8.encode("id", id);
-    return handle.call(hub -> {
-      try (Call call = new Call();
-          ProgressUpcall upcall = new ProgressUpcall(json -> report(json, listener))) {
-        int status =
-            c4j_hub_verify(
-                hub,
-                call.bytes(bytes),
-                bytes.length,
-                upcall.stub(),
-                MemorySegment.NULL,
-                call.buffer(),
-                call.error());
-        upcall.rethrow();
-        call.check(status);
-        Verified verified = Json.read(call.text(), Verified.class);
-        return new VerifiedModel(
-            verified.commit,
-            verified.files.stream()
-                .map(f ->
-                    new VerifiedModel.File(
-                        f.name,
-                        f.size,
-                        VerifiedModel.Verdict.valueOf(f.verdict.toUpperCase(Locale.ROOT)),
-                        Optional.ofNullable(f.expected),
-                        Optional.ofNullable(f.got)))
-                .toList());
-      }
-    });
+    return stoppable(
+        listener,
+        reports ->
+            handle.call(hub -> {
+              try (Call call = new Call();
+                  ProgressUpcall upcall = new ProgressUpcall(reports)) {
+                int status =
+                    c4j_hub_verify(
+                        hub,
+                        call.bytes(bytes),
+                        bytes.length,
+                        upcall.stub(),
+                        MemorySegment.NULL,
+                        call.buffer(),
+                        call.error());
+                upcall.rethrow();
+                call.check(status);
+                Verified verified = Json.read(call.text(), Verified.class);
+                return new VerifiedModel(
+                    verified.commit,
+                    verified.files.stream()
+                        .map(f ->
+                            new VerifiedModel.File(
+                                f.name,
+                                f.size,
+                                VerifiedModel.Verdict.valueOf(f.verdict.toUpperCase(Locale.ROOT)),
+                                Optional.ofNullable(f.expected),
+                                Optional.ofNullable(f.got)))
+                        .toList());
+              }
+            }));
   }
 
-  private void report(String json, @Nullable ProgressListener listener) {
+  /** Runs a call that ends with its next report when this thread is interrupted. */
+  private <T> T stoppable(@Nullable ProgressListener listener, Function<Consumer<String>, T> call) {
+    AtomicBoolean interrupted = new AtomicBoolean();
+    Consumer<String> reports = json -> report(json, interrupted, listener);
+    return BlockingCalls.run(() -> call.apply(reports), () -> interrupted.set(true));
+  }
+
+  private void report(String json, AtomicBoolean interrupted, @Nullable ProgressListener listener) {
     if (handle.isClosed()) {
       throw new CancellationException("the hub was closed");
+    }
+    if (interrupted.get()) {
+      throw BlockingCalls.interrupted();
     }
     if (listener != null) {
       listener.onProgress(Json.read(json, ProgressReport.class).toProgress());

@@ -63,8 +63,22 @@ final class NativeLoader {
       throw failure(
           file + " has ABI " + abi + ", expected " + candle4j_h.C4J_ABI_VERSION(), file, null);
     }
+    checkFunctions(symbols, file);
     LoadedLibrary.use(symbols);
     return file;
+  }
+
+  /**
+   * The generated class looks up each function in a class of its own, which is lost for good when
+   * that fails.
+   */
+  private static void checkFunctions(SymbolLookup symbols, Path file) {
+    for (Class<?> function : candle4j_h.class.getDeclaredClasses()) {
+      String name = function.getSimpleName();
+      if (name.startsWith("c4j_") && symbols.find(name).isEmpty()) {
+        throw failure(file + " lacks the function " + name, file, null);
+      }
+    }
   }
 
   /** Not by the generated class, which would keep the function of a library that is refused. */

@@ -17,6 +17,8 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.jspecify.annotations.Nullable;
 
 /** A loaded model behind the border. */
@@ -24,7 +26,7 @@ public final class NativeModel implements AutoCloseable {
   private final NativeHandle handle;
 
   private NativeModel(MemorySegment pointer) {
-    handle = new NativeHandle("model", pointer, null, candle4j_h::c4j_model_free);
+    handle = new NativeHandle("model", pointer, candle4j_h::c4j_model_free);
   }
 
   /**
@@ -55,6 +57,10 @@ public final class NativeModel implements AutoCloseable {
     StackGuard.check();
     byte[] path = Utf8.encode("path", source.toAbsolutePath().toString());
     byte[] options = Json.write(how);
+    return BlockingCalls.runOrAbandon(() -> load(path, options));
+  }
+
+  private static NativeModel load(byte[] path, byte[] options) {
     try (Call call = new Call()) {
       MemorySegment place = call.handlePlace();
       call.check(
@@ -98,14 +104,15 @@ public final class NativeModel implements AutoCloseable {
     Utf8.checkNames("variables", variables);
     byte[] request =
         Json.write(new Requests.Render(Requests.messages(messages), generationPrompt, variables));
-    return handle.call(model -> {
-      try (Call call = new Call()) {
-        call.check(
-            c4j_model_render_chat(
-                model, call.bytes(request), request.length, call.buffer(), call.error()));
-        return call.text();
-      }
-    });
+    return BlockingCalls.run(() ->
+        handle.call(model -> {
+          try (Call call = new Call()) {
+            call.check(
+                c4j_model_render_chat(
+                    model, call.bytes(request), request.length, call.buffer(), call.error()));
+            return call.text();
+          }
+        }));
   }
 
   /**
@@ -161,9 +168,16 @@ public final class NativeModel implements AutoCloseable {
       requests.add(new Requests.Generate(0, Requests.text(prompt, options.raw()), shared, false));
     }
     byte[] request = Json.write(new Requests.Batch(requests, parallel));
+    AtomicBoolean interrupted = new AtomicBoolean();
+    return BlockingCalls.run(
+        () -> generateAll(request, interrupted, listener), () -> interrupted.set(true));
+  }
+
+  private List<BatchResult> generateAll(
+      byte[] request, AtomicBoolean interrupted, @Nullable BatchListener listener) {
     return handle.call(model -> {
       try (Call call = new Call();
-          ProgressUpcall upcall = new ProgressUpcall(json -> report(json, listener))) {
+          ProgressUpcall upcall = new ProgressUpcall(json -> report(json, interrupted, listener))) {
         int status =
             c4j_model_generate_all(
                 model,
@@ -184,9 +198,12 @@ public final class NativeModel implements AutoCloseable {
     });
   }
 
-  private void report(String json, @Nullable BatchListener listener) {
+  private void report(String json, AtomicBoolean interrupted, @Nullable BatchListener listener) {
     if (handle.isClosed()) {
-      throw new java.util.concurrent.CancellationException("the model was closed");
+      throw new CancellationException("the model was closed");
+    }
+    if (interrupted.get()) {
+      throw BlockingCalls.interrupted();
     }
     if (listener != null) {
       Results.BatchProgress progress = Json.read(json, Results.BatchProgress.class);

@@ -3,39 +3,45 @@ package io.candle4j.internal;
 import static io.candle4j.bindings.candle4j_h.*;
 
 import io.candle4j.ChatMessage;
+import io.candle4j.FinishReason;
 import io.candle4j.GenerateOptions;
 import io.candle4j.Generation;
 import io.candle4j.Score;
-import io.candle4j.SessionBusyException;
 import io.candle4j.TokenListener;
 import io.candle4j.bindings.candle4j_h;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.atomic.AtomicLong;
-import java.util.concurrent.atomic.AtomicReference;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.Function;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /** A session behind the border. One call at a time; cancelling is for any thread. */
 public final class NativeSession implements AutoCloseable {
   private final NativeHandle handle;
-  private final TokenUpcall upcall;
-  private final AtomicLong numbers = new AtomicLong();
-  private final AtomicReference<@Nullable Long> running = new AtomicReference<>();
+  private final SessionCalls calls = new SessionCalls();
+  private final Set<Runnable> closers = ConcurrentHashMap.newKeySet();
 
-  // The arena is closed by the handle.
-  @SuppressWarnings("MustBeClosedChecker")
   NativeSession(MemorySegment pointer) {
-    Arena arena = Arena.ofShared();
-    upcall = new TokenUpcall(arena);
+    TokenUpcall.retainStub();
     handle =
-        new NativeHandle("session", pointer, arena, candle4j_h::c4j_session_free) {
+        new NativeHandle("session", pointer, NativeSession::free) {
           @Override
           void stopCalls(MemorySegment session) {
             cancel(session, Long.MAX_VALUE);
+            closers.forEach(Runnable::run);
           }
         };
+  }
+
+  private static void free(MemorySegment pointer) {
+    try {
+      c4j_session_free(pointer);
+    } finally {
+      TokenUpcall.releaseStub();
+    }
   }
 
   /** What to generate from; made by the static methods. */
@@ -85,7 +91,7 @@ public final class NativeSession implements AutoCloseable {
    * @return the number
    */
   public long nextCall() {
-    return numbers.incrementAndGet();
+    return calls.next();
   }
 
   /**
@@ -97,6 +103,7 @@ public final class NativeSession implements AutoCloseable {
    * @param prepare prefill only
    * @param listener told of each token, or null
    * @return the outcome
+   * @throws java.util.concurrent.CancellationException when this thread is interrupted
    */
   public Generation generate(
       long number,
@@ -105,30 +112,40 @@ public final class NativeSession implements AutoCloseable {
       boolean prepare,
       @Nullable TokenListener listener) {
     StackGuard.check();
-    byte[] request =
-        Json.write(
-            new Requests.Generate(number, prompt.prompt, Requests.options(options), prepare));
-    return exclusively(
-        number,
-        session -> {
-          upcall.arm(listener);
-          try (Call call = new Call()) {
-            int status =
-                c4j_session_generate(
-                    session,
-                    call.bytes(request),
-                    request.length,
-                    upcall.stub(),
-                    MemorySegment.NULL,
-                    call.buffer(),
-                    call.error());
-            upcall.rethrow();
-            call.check(status);
-            return Json.read(call.text(), Results.Generated.class).toGeneration();
-          } finally {
-            upcall.arm(null);
-          }
-        });
+    Generation generation =
+        blocking(
+            number,
+            () -> {
+              byte[] request =
+                  Json.write(
+                      new Requests.Generate(
+                          number, prompt.prompt, Requests.options(options), prepare));
+              return exclusively(number, session -> generate(session, request, listener));
+            });
+    if (generation.finishReason() == FinishReason.CANCELLED
+        && Thread.currentThread().isInterrupted()) {
+      throw BlockingCalls.interrupted();
+    }
+    return generation;
+  }
+
+  private Generation generate(
+      MemorySegment session, byte[] request, @Nullable TokenListener listener) {
+    try (Call call = new Call();
+        TokenUpcall upcall = TokenUpcall.open(listener)) {
+      int status =
+          c4j_session_generate(
+              session,
+              call.bytes(request),
+              request.length,
+              TokenUpcall.stub(),
+              upcall.userData(),
+              call.buffer(),
+              call.error());
+      upcall.rethrow();
+      call.check(status);
+      return Json.read(call.text(), Results.Generated.class).toGeneration();
+    }
   }
 
   /**
@@ -141,17 +158,21 @@ public final class NativeSession implements AutoCloseable {
   public Score score(int[] tokens, int top) {
     StackGuard.check();
     long number = nextCall();
-    byte[] request = Json.write(new Requests.Score(number, tokens, top));
-    return exclusively(
+    return blocking(
         number,
-        session -> {
-          try (Call call = new Call()) {
-            call.check(
-                c4j_session_score(
-                    session, call.bytes(request), request.length, call.buffer(), call.error()));
-            return Json.read(call.text(), Score.class);
-          }
+        () -> {
+          byte[] request = Json.write(new Requests.Score(number, tokens, top));
+          return exclusively(number, session -> score(session, request));
         });
+  }
+
+  private static Score score(MemorySegment session, byte[] request) {
+    try (Call call = new Call()) {
+      call.check(
+          c4j_session_score(
+              session, call.bytes(request), request.length, call.buffer(), call.error()));
+      return Json.read(call.text(), Score.class);
+    }
   }
 
   /**
@@ -161,28 +182,33 @@ public final class NativeSession implements AutoCloseable {
    */
   public NativeSession fork() {
     StackGuard.check();
-    return exclusively(
-        nextCall(),
-        session -> {
-          try (Call call = new Call()) {
-            MemorySegment place = call.handlePlace();
-            call.check(c4j_session_fork(session, place, call.error()));
-            return Call.own(place, NativeSession::new, candle4j_h::c4j_session_free);
-          }
-        });
+    long number = nextCall();
+    return blocking(number, () -> exclusively(number, NativeSession::fork));
+  }
+
+  private static NativeSession fork(MemorySegment session) {
+    try (Call call = new Call()) {
+      MemorySegment place = call.handlePlace();
+      call.check(c4j_session_fork(session, place, call.error()));
+      return Call.own(place, NativeSession::new, candle4j_h::c4j_session_free);
+    }
   }
 
   /** Empties the KV cache. */
   public void clear() {
     StackGuard.check();
-    exclusively(
-        nextCall(),
-        session -> {
-          try (Call call = new Call()) {
-            call.check(c4j_session_clear(session, call.error()));
-            return null;
-          }
-        });
+    long number = nextCall();
+    blocking(
+        number,
+        () ->
+            exclusively(
+                number,
+                session -> {
+                  try (Call call = new Call()) {
+                    call.check(c4j_session_clear(session, call.error()));
+                    return null;
+                  }
+                }));
   }
 
   /**
@@ -194,26 +220,63 @@ public final class NativeSession implements AutoCloseable {
     return handle.isClosed();
   }
 
+  /**
+   * Runs something when close is called, on the thread that calls it; at once after close.
+   *
+   * @param closer what to run; it must not block
+   */
+  public void onClose(Runnable closer) {
+    closers.add(closer);
+    if (handle.isClosed()) {
+      closer.run();
+    }
+  }
+
+  /**
+   * Forgets what {@link #onClose} was told.
+   *
+   * @param closer what not to run
+   */
+  public void offClose(Runnable closer) {
+    closers.remove(closer);
+  }
+
   /** Cancels the call under way, if there is one. */
   public void cancel() {
     StackGuard.check();
-    Long number = running.get();
-    if (number != null) {
+    long number = calls.running();
+    if (number != 0) {
       cancel(number);
     }
   }
 
   /**
-   * Cancels the call of this number and those before, begun or not.
+   * Cancels the call of this number and those before, begun or not. Does nothing after close, which
+   * has cancelled them.
    *
    * @param number the number
    */
   public void cancel(long number) {
     StackGuard.check();
-    handle.call(session -> {
-      cancel(session, number);
-      return null;
-    });
+    calls.stopped(number);
+    try {
+      handle.call(session -> {
+        cancel(session, number);
+        return null;
+      });
+    } catch (IllegalStateException closed) {
+      // Cancelled already.
+    }
+  }
+
+  /**
+   * Lets a call that follows this one wait for its end, as after {@link #cancel(long)}, which comes
+   * next.
+   *
+   * @param number the call's number
+   */
+  public void aboutToCancel(long number) {
+    calls.stopped(number);
   }
 
   private static void cancel(MemorySegment session, long number) {
@@ -221,16 +284,18 @@ public final class NativeSession implements AutoCloseable {
     c4j_session_cancel(session, number, MemorySegment.NULL);
   }
 
+  private <T extends @Nullable Object> T blocking(long number, Supplier<T> call) {
+    return BlockingCalls.run(call, () -> cancel(number));
+  }
+
   private <T extends @Nullable Object> T exclusively(
-      long number, java.util.function.Function<MemorySegment, T> downcall) {
+      long number, Function<MemorySegment, T> downcall) {
     return handle.call(session -> {
-      if (!running.compareAndSet(null, number)) {
-        throw new SessionBusyException("another call on this session is under way", Map.of());
-      }
+      calls.begin(number);
       try {
         return downcall.apply(session);
       } finally {
-        running.set(null);
+        calls.end();
       }
     });
   }

@@ -8,10 +8,13 @@ import java.nio.file.Path;
 
 /** A tokenizer behind the border. Any thread may use it. */
 public final class NativeTokenizer implements AutoCloseable {
+  /** Bytes of a text that is encoded sooner than another thread begins. */
+  private static final int SHORT = 1024;
+
   private final NativeHandle handle;
 
   NativeTokenizer(MemorySegment pointer) {
-    handle = new NativeHandle("tokenizer", pointer, null, candle4j_h::c4j_tokenizer_free);
+    handle = new NativeHandle("tokenizer", pointer, candle4j_h::c4j_tokenizer_free);
   }
 
   /**
@@ -24,6 +27,10 @@ public final class NativeTokenizer implements AutoCloseable {
     NativeRuntime.library();
     StackGuard.check();
     byte[] path = Utf8.encode("file", file.toAbsolutePath().toString());
+    return BlockingCalls.runOrAbandon(() -> load(path));
+  }
+
+  private static NativeTokenizer load(byte[] path) {
     try (Call call = new Call()) {
       MemorySegment place = call.handlePlace();
       call.check(c4j_tokenizer_load(call.bytes(path), path.length, place, call.error()));
@@ -41,6 +48,13 @@ public final class NativeTokenizer implements AutoCloseable {
   public int[] encode(String text, boolean addSpecial) {
     StackGuard.check();
     byte[] bytes = Utf8.encode("text", text);
+    if (bytes.length <= SHORT) {
+      return encode(bytes, addSpecial);
+    }
+    return BlockingCalls.run(() -> encode(bytes, addSpecial));
+  }
+
+  private int[] encode(byte[] bytes, boolean addSpecial) {
     return handle.call(tokenizer -> {
       try (Call call = new Call()) {
         call.check(

@@ -38,7 +38,7 @@ final class ProgressUpcall implements AutoCloseable {
   private int apply(long userData, long json, long length) {
     try {
       if (Thread.currentThread().isInterrupted()) {
-        return candle4j_h.C4J_STOP();
+        throw BlockingCalls.interrupted();
       }
       listener.accept(Memory.text(json, length));
       return candle4j_h.C4J_CONTINUE();

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.annotation.JsonProperty;
 import io.candle4j.ChatMessage;
 import io.candle4j.GenerateOptions;
 import java.math.BigInteger;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -44,7 +45,8 @@ final class Requests {
       List<String> stop,
       boolean ignoreEos,
       Map<Integer, Double> logitBias,
-      @Nullable Integer logprobs) {}
+      @Nullable Integer logprobs,
+      @Nullable Long timeoutMs) {}
 
   record Generate(long call, Prompt prompt, Options options, boolean prepare) {}
 
@@ -93,7 +95,8 @@ final class Requests {
         options.stop(),
         options.ignoreEos(),
         options.logitBias(),
-        boxed(options.logprobs()));
+        boxed(options.logprobs()),
+        options.timeout().map(Requests::milliseconds).orElse(null));
   }
 
   static List<Map<String, Object>> messages(List<ChatMessage> messages) {
@@ -109,6 +112,14 @@ final class Requests {
       list.add(keys);
     }
     return list;
+  }
+
+  /** Rounded up; what a long has no room for is no limit that matters. */
+  private static long milliseconds(Duration time) {
+    Duration rounded = time.plusNanos(999_999);
+    return rounded.compareTo(Duration.ofMillis(Long.MAX_VALUE)) > 0
+        ? Long.MAX_VALUE
+        : rounded.toMillis();
   }
 
   private static BigInteger unsigned(long value) {

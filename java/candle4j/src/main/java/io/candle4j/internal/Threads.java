@@ -1,12 +1,13 @@
 package io.candle4j.internal;
 
 import java.util.concurrent.Callable;
+import java.util.concurrent.CountDownLatch;
 import org.jspecify.annotations.Nullable;
 
 /** Work on a platform thread of its own, whose stack is whole. */
-public final class Threads {
+final class Threads {
   /** Bytes, whatever the JVM's default is. */
-  private static final long STACK_SIZE = 2 << 20;
+  static final long STACK_SIZE = 2 << 20;
 
   private Threads() {}
 
@@ -28,11 +29,31 @@ public final class Threads {
    *
    * @param thread the thread
    */
-  public static void join(Thread thread) {
+  private static void join(Thread thread) {
     boolean interrupted = false;
     while (true) {
       try {
         thread.join();
+        break;
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  /**
+   * Waits for an event. Interrupting the caller does not end it, and is remembered.
+   *
+   * @param event the event
+   */
+  static void await(CountDownLatch event) {
+    boolean interrupted = false;
+    while (true) {
+      try {
+        event.await();
         break;
       } catch (InterruptedException e) {
         interrupted = true;

@@ -6,43 +6,114 @@ import io.candle4j.bindings.c4j_token_fn;
 import io.candle4j.bindings.candle4j_h;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.invoke.MethodHandle;
 import java.lang.invoke.MethodHandles;
+import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Where native code reports tokens to: one stub a session, made once.
+ * Where native code reports the tokens of one call to. There is one stub for all calls: to make one
+ * takes a millisecond. The number of a call's slot tells it which call it is for.
  *
  * <p>Nothing may leave an upcall as an exception, which would end the JVM. What a listener throws
  * is kept, generation is told to stop, and {@link #rethrow} throws it to the caller of the
  * downcall.
  */
-final class TokenUpcall {
-  static final MethodHandle APPLY =
-      Upcalls.method(MethodHandles.lookup(), "apply", c4j_token_fn.descriptor());
+final class TokenUpcall implements AutoCloseable {
+  /** Replaced when it grows, so that it can be read without a lock. */
+  private static volatile @Nullable TokenUpcall[] slots = new TokenUpcall[16];
 
-  private final MemorySegment stub;
-  private @Nullable TokenListener listener;
+  private static volatile MemorySegment stub = MemorySegment.NULL;
+  private static @Nullable Arena arena;
+  private static int users;
+
+  private final int slot;
+  private final @Nullable TokenListener listener;
   private @Nullable Throwable thrown;
 
-  TokenUpcall(Arena arena) {
-    stub = Upcalls.stub(c4j_token_fn.descriptor(), APPLY, this, arena);
+  private TokenUpcall(int slot, @Nullable TokenListener listener) {
+    this.slot = slot;
+    this.listener = listener;
   }
 
-  /** The function pointer. */
-  MemorySegment stub() {
+  /** Takes a slot for a call. */
+  static synchronized TokenUpcall open(@Nullable TokenListener listener) {
+    int free = 0;
+    while (free < slots.length && slots[free] != null) {
+      free++;
+    }
+    if (free == slots.length) {
+      slots = Arrays.copyOf(slots, 2 * free);
+    }
+    TokenUpcall upcall = new TokenUpcall(free, listener);
+    slots[free] = upcall;
+    return upcall;
+  }
+
+  /** Gives the slot back. */
+  @Override
+  public void close() {
+    free(slot);
+  }
+
+  private static synchronized void free(int slot) {
+    slots[slot] = null;
+  }
+
+  /**
+   * Makes sure that the stub is there until {@link #releaseStub}. It holds the class loader of this
+   * class, so it does not live for ever.
+   */
+  @SuppressWarnings("MustBeClosedChecker") // closed by releaseStub
+  static synchronized void retainStub() {
+    if (users == 0) {
+      Arena made = Arena.ofShared();
+      try {
+        stub =
+            Upcalls.stub(
+                c4j_token_fn.descriptor(),
+                Upcalls.method(MethodHandles.lookup(), "apply", c4j_token_fn.descriptor()),
+                new TokenUpcall(-1, null),
+                made);
+      } catch (Throwable t) {
+        made.close();
+        throw t;
+      }
+      arena = made;
+    }
+    users++;
+  }
+
+  /** Undoes one {@link #retainStub}. */
+  static synchronized void releaseStub() {
+    users--;
+    if (users == 0 && arena != null) {
+      stub = MemorySegment.NULL;
+      arena.close();
+      arena = null;
+    }
+  }
+
+  /** The function pointer, for all calls; while it is retained. */
+  static MemorySegment stub() {
     return stub;
   }
 
-  /** Sets the listener of the next call; null for none. */
-  void arm(@Nullable TokenListener listener) {
-    this.listener = listener;
-    this.thrown = null;
+  /** What native code hands back to the stub. */
+  MemorySegment userData() {
+    return MemorySegment.ofAddress(slot);
   }
 
-  /** Called by native code. Allocates nothing outside of the {@code try}. */
+  /**
+   * Called by native code, on the object that the stub was made with. Allocates nothing outside of
+   * the {@code try} of {@link #token}.
+   */
   @SuppressWarnings("unused")
   private int apply(long userData, int id, long text, long length) {
+    TokenUpcall upcall = slots[(int) userData];
+    return upcall == null ? candle4j_h.C4J_STOP() : upcall.token(id, text, length);
+  }
+
+  private int token(int id, long text, long length) {
     try {
       if (Thread.currentThread().isInterrupted()) {
         return candle4j_h.C4J_STOP();
@@ -57,7 +128,7 @@ final class TokenUpcall {
     }
   }
 
-  /** Throws what the listener threw during the last call, if it did. */
+  /** Throws what the listener threw during the call, if it did. */
   void rethrow() {
     Throwable t = thrown;
     thrown = null;

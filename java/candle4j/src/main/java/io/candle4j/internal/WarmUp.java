@@ -2,7 +2,6 @@ package io.candle4j.internal;
 
 import io.candle4j.GenerateOptions;
 import io.candle4j.bindings.c4j_progress_fn;
-import io.candle4j.bindings.c4j_token_fn;
 import io.candle4j.bindings.candle4j_h;
 import java.lang.foreign.Arena;
 import java.util.List;
@@ -20,9 +19,8 @@ final class WarmUp implements Callable<@Nullable Void> {
     for (Class<?> function : candle4j_h.class.getDeclaredClasses()) {
       initialise(function);
     }
-    try (Arena arena = Arena.ofConfined()) {
-      Upcalls.stub(c4j_token_fn.descriptor(), TokenUpcall.APPLY, new TokenUpcall(arena), arena);
-    }
+    TokenUpcall.retainStub();
+    TokenUpcall.releaseStub();
     try (ProgressUpcall progress = new ProgressUpcall(json -> {})) {
       Upcalls.stub(c4j_progress_fn.descriptor(), ProgressUpcall.APPLY, progress, Arena.ofAuto());
     }
