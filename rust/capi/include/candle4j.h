@@ -339,19 +339,20 @@ c4j_status c4j_build_info(c4j_buffer *out, c4j_error **error);
 
 // What the library runs on, as JSON: versions, threads, instruction sets and devices.
 //
-// The number of threads is fixed by this call if it was not before. `C4J_INVALID_ARGUMENT` when
-// `CANDLE_NUM_THREADS` or `RAYON_NUM_THREADS` hold no number from 1 to 1024.
+// `C4J_INVALID_ARGUMENT` when `CANDLE_NUM_THREADS` or `RAYON_NUM_THREADS` hold no number from 1 to 1024.
 //
 // # Safety
 // `out` and `error` are null or valid for writing.
-c4j_status c4j_runtime_info(c4j_buffer *out, c4j_error **error);
+c4j_status c4j_runtime_info(c4j_buffer *out,
+                            c4j_error **error);
 
-// Fixes the number of threads of a forward pass on the CPU, 1 to 1024, before anything else was
-// computed.
+// Changes the number of threads of a forward pass on the CPU, 1 to 1024, also while models compute. Candle's
+// own threads, which the `candle` engine uses, are as many as `CANDLE_NUM_THREADS` says.
 //
 // # Safety
 // `error` is null or valid for writing.
-c4j_status c4j_runtime_set_threads(uint32_t count, c4j_error **error);
+c4j_status c4j_runtime_set_threads(uint32_t count,
+                                   c4j_error **error);
 
 // Bytes of stack that the calling thread has left below this call, or `UINT64_MAX` where the system
 // does not tell. A JVM keeps some of them for itself. Functions of this library need up to 64 KiB on

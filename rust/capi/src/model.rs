@@ -18,7 +18,6 @@ use crate::buffer::c4j_buffer;
 use crate::callback::{ProgressCallback, c4j_progress_fn};
 use crate::error::{c4j_error, c4j_status};
 use crate::handle::{self, Handle, borrow, give};
-use crate::runtime::announce_threads;
 use crate::text::{json, json_buffer, text};
 
 /// A loaded model: weights, tokenizer and chat template. Any thread may use it, several at once.
@@ -61,7 +60,6 @@ pub unsafe extern "C" fn c4j_model_load(
             let out = Out::new("out", out)?;
             let path = text("path", path, path_len)?;
             let options: LoadOptions = json("options", options, options_len)?;
-            announce_threads()?;
             let model = Arc::new(Model::load(Path::new(path), &options)?);
             out.write(give(c4j_model {
                 model,

@@ -1,8 +1,6 @@
 //! Version, build and machine.
 
-use std::sync::Once;
-
-use candle4j_engine::error::{Error, Result};
+use candle4j_engine::error::Error;
 use candle4j_engine::runtime;
 use serde_json::{Map, Value, json};
 
@@ -49,8 +47,7 @@ pub unsafe extern "C" fn c4j_build_info(
 
 /// What the library runs on, as JSON: versions, threads, instruction sets and devices.
 ///
-/// The number of threads is fixed by this call if it was not before. `C4J_INVALID_ARGUMENT` when
-/// `CANDLE_NUM_THREADS` or `RAYON_NUM_THREADS` hold no number from 1 to 1024.
+/// `C4J_INVALID_ARGUMENT` when `CANDLE_NUM_THREADS` or `RAYON_NUM_THREADS` hold no number from 1 to 1024.
 ///
 /// # Safety
 /// `out` and `error` are null or valid for writing.
@@ -69,8 +66,8 @@ pub unsafe extern "C" fn c4j_runtime_info(
     }
 }
 
-/// Fixes the number of threads of a forward pass on the CPU, 1 to 1024, before anything else was
-/// computed.
+/// Changes the number of threads of a forward pass on the CPU, 1 to 1024, also while models compute. Candle's
+/// own threads, which the `candle` engine uses, are as many as `CANDLE_NUM_THREADS` says.
 ///
 /// # Safety
 /// `error` is null or valid for writing.
@@ -87,21 +84,6 @@ pub unsafe extern "C" fn c4j_runtime_set_threads(
             runtime::set_threads(count)
         })
     }
-}
-
-/// Tells Candle the number of threads, once, before the first model is loaded.
-pub(crate) fn announce_threads() -> Result<()> {
-    static ANNOUNCED: Once = Once::new();
-    let variables = runtime::candle_environment()?;
-    ANNOUNCED.call_once(|| {
-        for (name, value) in variables {
-            // SAFETY: changing the environment is undefined while another thread reads it through C.
-            // The JVM has copied its own before it loaded this library, Rust's readers share a lock
-            // with this, and it happens once, before the first model.
-            unsafe { std::env::set_var(name, value) };
-        }
-    });
-    Ok(())
 }
 
 /// Bytes of stack that the calling thread has left below this call, or `UINT64_MAX` where the system

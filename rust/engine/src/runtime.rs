@@ -1,7 +1,9 @@
 //! Threads and the machine's abilities.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use candle4j_kernels::MAX_THREADS;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -28,11 +30,8 @@ pub struct RuntimeInfo {
 /// Names that threads are counted under, in Candle and in the libraries below it.
 const THREAD_VARIABLES: [&str; 2] = ["CANDLE_NUM_THREADS", "RAYON_NUM_THREADS"];
 
-/// The most threads of a forward pass. Machines have fewer processors, and more threads than those only
-/// wait for each other.
-const MOST_THREADS: usize = 1024;
-
-static THREADS: OnceLock<usize> = OnceLock::new();
+/// Whether the number of threads is that of the caller or of the environment, as far as these say one.
+static CONFIGURED: AtomicBool = AtomicBool::new(false);
 
 /// The number of threads that a forward pass uses: what [`set_threads`] said, else
 /// `CANDLE_NUM_THREADS`, else `RAYON_NUM_THREADS`, else the processors that this process may use
@@ -41,18 +40,19 @@ static THREADS: OnceLock<usize> = OnceLock::new();
 /// # Errors
 /// [`Error::InvalidArgument`] that names the variable, when it holds no number from 1 to 1024.
 pub fn threads() -> Result<usize> {
-    if let Some(count) = THREADS.get() {
-        return Ok(*count);
+    if !CONFIGURED.load(Ordering::Relaxed) {
+        let asked_for = THREAD_VARIABLES
+            .iter()
+            .map(|name| from_environment(name))
+            .find_map(Result::transpose)
+            .transpose()?;
+        if let Some(count) = asked_for
+            && !CONFIGURED.swap(true, Ordering::Relaxed)
+        {
+            candle4j_kernels::set_threads(count);
+        }
     }
-    let asked_for = THREAD_VARIABLES
-        .iter()
-        .map(|name| from_environment(name))
-        .find_map(Result::transpose)
-        .transpose()?;
-    let count = asked_for
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()))
-        .min(MOST_THREADS);
-    Ok(*THREADS.get_or_init(|| count))
+    Ok(candle4j_kernels::threads())
 }
 
 /// The number of threads that an environment variable names, if it is set.
@@ -61,57 +61,34 @@ fn from_environment(name: &str) -> Result<Option<usize>> {
         return Ok(None);
     };
     match text.to_str().and_then(|text| text.trim().parse().ok()) {
-        Some(count) if (1..=MOST_THREADS).contains(&count) => Ok(Some(count)),
+        Some(count) if (1..=MAX_THREADS).contains(&count) => Ok(Some(count)),
         // Rayon's own word for its default.
         Some(0) if name == "RAYON_NUM_THREADS" => Ok(None),
         _ => Err(Error::argument(
             name,
-            format!("expected a number of threads from 1 to {MOST_THREADS}, got {text:?}"),
+            format!("expected a number of threads from 1 to {MAX_THREADS}, got {text:?}"),
         )),
     }
 }
 
-/// What the environment must say before Candle computes anything: variables and their values, of
-/// which those are left out that it says already.
-///
-/// Candle counts the machine's cores and knows neither a process's affinity nor a container's quota,
-/// and there is no other way to tell it. Where `RAYON_NUM_THREADS` is not set, it counts them again,
-/// out of a file of the system, at every product of floating point matrices.
+/// Changes the number of threads, from the next operation of a forward pass on. Candle's own threads, which
+/// the `candle` engine uses, are as many as the environment says, else as many as the machine has cores.
 ///
 /// # Errors
-/// As [`threads`].
-pub fn candle_environment() -> Result<impl Iterator<Item = (&'static str, String)>> {
-    let count = threads()?;
-    Ok(THREAD_VARIABLES
-        .into_iter()
-        .filter(move |name| from_environment(name) != Ok(Some(count)))
-        .map(move |name| (name, count.to_string())))
-}
-
-/// Fixes the number of threads. It counts from the first use on and cannot be changed after.
-///
-/// # Errors
-/// [`Error::InvalidArgument`] for less than 1 or more than 1024, and when another number is in use
-/// already.
+/// [`Error::InvalidArgument`] for less than 1 or more than 1024.
 pub fn set_threads(count: usize) -> Result<()> {
-    if count == 0 || count > MOST_THREADS {
+    if count == 0 || count > MAX_THREADS {
         return Err(Error::argument(
             "threads",
-            format!("expected 1 to {MOST_THREADS}, got {count}"),
+            format!("expected 1 to {MAX_THREADS}, got {count}"),
         ));
     }
-    let used = *THREADS.get_or_init(|| count);
-    if used == count {
-        Ok(())
-    } else {
-        Err(Error::argument(
-            "threads",
-            format!("{used} threads are in use already; the number is fixed at the first use"),
-        ))
-    }
+    CONFIGURED.store(true, Ordering::Relaxed);
+    candle4j_kernels::set_threads(count);
+    Ok(())
 }
 
-/// Starts the thread pools with [`threads`] threads. Every way into a model comes through here.
+/// Starts the pool that reads weights with [`threads`] threads. Every way into a model comes through here.
 ///
 /// # Errors
 /// As [`threads`].

@@ -12,11 +12,11 @@ mod stretch;
 
 use std::ops::Range;
 
-pub use cache::{KvCache, Strided};
+pub use cache::{KV_PAGE, KvCache, KvMemory, KvPage, Strided};
 pub use queries::Queries;
 
 use crate::dispatch::dispatch;
-use crate::parts::for_each_part;
+use crate::team::for_each_part;
 use stretch::{Join, STRETCH, SUMMARY, nothing};
 
 /// Numbers of keys that are looked at below which one thread does all.

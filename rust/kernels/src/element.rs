@@ -1,6 +1,6 @@
 //! The types that floating point numbers are kept in.
 
-use bytemuck::Zeroable;
+use bytemuck::Pod;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
@@ -8,7 +8,7 @@ use crate::LANES;
 use crate::lanes::Lanes;
 
 /// A floating point number as it is kept: a weight, or one of a key or value.
-pub(crate) trait Element: Into<f32> + Zeroable + Copy + Send + Sync + 'static {
+pub(crate) trait Element: Into<f32> + Pod + Send + Sync {
     /// Rounds numbers to as many elements.
     fn round(numbers: &[f32], elements: &mut [Self]);
 

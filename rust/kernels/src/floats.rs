@@ -9,8 +9,8 @@ use half::{bf16, f16};
 use crate::dispatch::{Vectorised, dispatch};
 use crate::element::Element;
 use crate::lanes::Lanes;
-use crate::parts::for_each_part;
 use crate::product::{Output, share_product};
+use crate::team::for_each_part;
 use crate::weights::{Multiply, WeightMatrix};
 use crate::{Instructions, LANES};
 

@@ -10,7 +10,7 @@
 //! - [`rms_norm`], [`swiglu`] and others go through rows number by number.
 //! - [`numbers`] are functions that compilers turn into vector instructions.
 //!
-//! The kernels share the threads of Candle's barrier pool.
+//! The kernels share one team of threads, see [`for_each_part`].
 //!
 //! A result depends on its own row of numbers and its own row of weights alone, to the last bit: not on
 //! how many rows are multiplied together, nor on the number of threads.
@@ -26,18 +26,18 @@ mod format;
 mod lanes;
 mod matrix;
 pub mod numbers;
-mod parts;
 mod product;
 mod rows;
+mod team;
 mod weights;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub use attention::{KvCache, Queries, Strided, attend};
+pub use attention::{KV_PAGE, KvCache, KvMemory, KvPage, Queries, Strided, attend};
 pub use elementwise::{are_finite, place_of_greatest, rms_norm, swiglu};
 pub use floats::FloatMatrix;
 pub use matrix::PackedMatrix;
-pub use parts::for_each_part;
+pub use team::{MAX_THREADS, for_each_part, set_threads, threads};
 pub use weights::WeightMatrix;
 
 /// Numbers that share a scale.

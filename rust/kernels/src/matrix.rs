@@ -6,7 +6,7 @@ use candle_core::quantized::GgmlDType;
 use half::f16;
 
 use crate::format::{Bits, Format, Weights};
-use crate::parts::for_each_part;
+use crate::team::for_each_part;
 use crate::{BLOCK, Instructions, LANES, WeightMatrix};
 
 /// Numbers of 16 rows: four columns of 8 bits, the four numbers of a row beside each other; or eight

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use crate::parts::share;
 use crate::rows::RoundedRows;
+use crate::team::share;
 use crate::weights::Multiply;
 use crate::{LANES, PackedMatrix, WeightMatrix};
 

@@ -1,7 +1,7 @@
 //! Rows that a matrix is multiplied with.
 
 use crate::numbers::reduce;
-use crate::parts::for_each_part;
+use crate::team::for_each_part;
 use crate::{BLOCK, LANES, PackedMatrix, WeightMatrix};
 
 /// The numbers of a block, two by two as an instruction takes them: of every four the first and the third,

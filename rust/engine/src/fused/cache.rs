@@ -1,20 +1,22 @@
 //! The keys and values of one sequence.
 
-use candle_core::{DType, Device, Result, Tensor, bail};
-use candle4j_kernels::{KvCache, Strided};
+use std::sync::Arc;
 
-/// Positions that a cache has room for at first, and the least by which it grows.
+use candle_core::{DType, Device, Result, Tensor, bail};
+use candle4j_kernels::{KvCache, KvMemory, Strided};
+
+/// Positions that a cache of tensors has room for at first, and the least by which it grows.
 const BLOCK: usize = 256;
 
+/// Positions before a layer's window that are kept, so that a sequence can be cut back a little.
+const SLACK: usize = 512;
+
 /// The keys and values of one layer.
-///
-/// A token's are written behind those of the others in place; all are copied only when a cache grows,
-/// which is by doubling, so the cost of a token does not depend on how many came before.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum LayerCache {
-    /// In the order of our own kernels, on the CPU.
+    /// In pages in the order of our own kernels, on the CPU.
     Kernels(KvCache),
-    /// On another device, each `kv_heads × capacity × head_dim`.
+    /// On another device, each `kv_heads × capacity × head_dim`. They grow by doubling.
     Tensors { keys: Tensor, values: Tensor },
 }
 
@@ -27,30 +29,32 @@ pub(crate) struct SequenceCache {
     limit: usize,
     /// Positions whose keys and values all layers have.
     len: usize,
-    capacity: usize,
 }
 
 /// What a cache is made for.
 #[derive(Debug, Clone)]
 pub(crate) struct CacheShape {
-    pub(crate) layers: usize,
+    /// For each layer, how many positions a query sees; all when `None`.
+    pub(crate) windows: Arc<[Option<usize>]>,
     pub(crate) kv_heads: usize,
     pub(crate) head_dim: usize,
     /// The type that keys and values are kept in.
     pub(crate) dtype: DType,
     pub(crate) device: Device,
+    /// Counts the memory of all caches of the model.
+    pub(crate) memory: Arc<KvMemory>,
 }
 
 impl CacheShape {
-    fn layer(&self, capacity: usize) -> Result<LayerCache> {
+    fn layer(&self) -> Result<LayerCache> {
         let (heads, width) = (self.kv_heads, self.head_dim);
         if self.device.is_cpu() {
-            return match KvCache::new(self.dtype, heads, width, capacity) {
+            return match KvCache::new(self.dtype, heads, width, &self.memory) {
                 Some(cache) => Ok(LayerCache::Kernels(cache)),
                 None => bail!("no keys and values can be kept in {:?}", self.dtype),
             };
         }
-        let (keys, values) = self.tensors(capacity)?;
+        let (keys, values) = self.tensors(0)?;
         Ok(LayerCache::Tensors { keys, values })
     }
 
@@ -62,23 +66,35 @@ impl CacheShape {
 }
 
 impl LayerCache {
-    /// A cache with room for `capacity` positions, and the first `len` of this one.
-    fn resized(&self, shape: &CacheShape, len: usize, capacity: usize) -> Result<Self> {
+    /// Makes room for `needed` positions; keeps the first `len`, of up to `limit`.
+    fn reserve(
+        &mut self,
+        shape: &CacheShape,
+        len: usize,
+        needed: usize,
+        limit: usize,
+    ) -> Result<()> {
         match self {
-            LayerCache::Kernels(cache) => Ok(LayerCache::Kernels(cache.resized(len, capacity))),
+            LayerCache::Kernels(cache) => cache.reserve(needed),
             LayerCache::Tensors { keys, values } => {
+                let capacity = keys.dim(1)?;
+                if needed <= capacity {
+                    return Ok(());
+                }
+                let capacity = needed
+                    .next_multiple_of(BLOCK)
+                    .max(2 * capacity)
+                    .min(limit.max(needed));
                 let (new_keys, new_values) = shape.tensors(capacity)?;
                 if len > 0 {
                     let filled = |tensor: &Tensor| tensor.narrow(1, 0, len)?.contiguous();
                     new_keys.slice_set(&filled(keys)?, 1, 0)?;
                     new_values.slice_set(&filled(values)?, 1, 0)?;
                 }
-                Ok(LayerCache::Tensors {
-                    keys: new_keys,
-                    values: new_values,
-                })
+                (*keys, *values) = (new_keys, new_values);
             }
         }
+        Ok(())
     }
 }
 
@@ -90,7 +106,6 @@ impl SequenceCache {
             shape,
             limit,
             len: 0,
-            capacity: 0,
         }
     }
 
@@ -99,47 +114,61 @@ impl SequenceCache {
         self.len
     }
 
-    /// Forgets all positions from `len` on. Their room stays.
+    /// Forgets all positions from `len` on and gives their memory back. It forgets all when a layer has
+    /// given up what its window would show behind `len`, so ask [`Self::len`] what is left.
     pub(crate) fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
+        if len >= self.len.max(1) {
+            return;
+        }
+        let windows = self.shape.windows.clone();
+        let is_whole = |(layer, window): (&LayerCache, &Option<usize>)| match (layer, window) {
+            (LayerCache::Kernels(cache), Some(window)) => {
+                cache.start() <= (len + 1).saturating_sub(*window)
+            }
+            _ => true,
+        };
+        self.len = match self.layers.iter().zip(&*windows).all(is_whole) {
+            true => len,
+            false => 0,
+        };
+        if self.len == 0 {
+            self.layers.clear();
+            return;
+        }
+        for layer in &mut self.layers {
+            if let LayerCache::Kernels(cache) = layer {
+                cache.truncate(self.len);
+            }
+        }
     }
 
-    /// A copy that grows on its own.
+    /// A copy that grows on its own and shares the memory of what is there.
     pub(crate) fn fork(&self) -> Result<Self> {
-        let mut fork = Self::new(self.shape.clone(), self.limit);
-        if self.len > 0 {
-            fork.capacity = self.len.next_multiple_of(BLOCK);
-            fork.layers = self.resized(fork.capacity)?;
-            fork.len = self.len;
-        }
-        Ok(fork)
+        let layers = self.layers.iter().map(|layer| match layer {
+            LayerCache::Kernels(cache) => Ok(LayerCache::Kernels(cache.clone())),
+            LayerCache::Tensors { keys, values } => Ok(LayerCache::Tensors {
+                keys: keys.copy()?,
+                values: values.copy()?,
+            }),
+        });
+        Ok(Self {
+            layers: layers.collect::<Result<_>>()?,
+            shape: self.shape.clone(),
+            limit: self.limit,
+            len: self.len,
+        })
     }
 
     /// Makes room for `count` more positions in every layer.
     pub(crate) fn reserve(&mut self, count: usize) -> Result<()> {
-        let needed = self.len + count;
-        if needed <= self.capacity {
-            return Ok(());
+        if self.layers.is_empty() {
+            let layers = self.shape.windows.iter().map(|_| self.shape.layer());
+            self.layers = layers.collect::<Result<_>>()?;
         }
-        let capacity = needed
-            .next_multiple_of(BLOCK)
-            .max(2 * self.capacity)
-            .min(self.limit.max(needed));
-        self.layers = match self.layers.is_empty() {
-            true => (0..self.shape.layers)
-                .map(|_| self.shape.layer(capacity))
-                .collect::<Result<_>>()?,
-            false => self.resized(capacity)?,
-        };
-        self.capacity = capacity;
+        for layer in &mut self.layers {
+            layer.reserve(&self.shape, self.len, self.len + count, self.limit)?;
+        }
         Ok(())
-    }
-
-    fn resized(&self, capacity: usize) -> Result<Vec<LayerCache>> {
-        self.layers
-            .iter()
-            .map(|layer| layer.resized(&self.shape, self.len, capacity))
-            .collect()
     }
 
     /// Writes the keys and values of new positions into a layer on the CPU, rows of
@@ -187,9 +216,14 @@ impl SequenceCache {
         ))
     }
 
-    /// Counts positions that all layers have been given.
+    /// Counts positions that all layers have been given, and gives up what no window shows any more.
     pub(crate) fn advance(&mut self, count: usize) {
         self.len += count;
+        for (layer, window) in self.layers.iter_mut().zip(&*self.shape.windows) {
+            if let (LayerCache::Kernels(cache), Some(window)) = (layer, window) {
+                cache.give_up_before(self.len.saturating_sub(window + SLACK));
+            }
+        }
     }
 }
 
@@ -200,14 +234,15 @@ mod tests {
     /// A cache of tensors, such as other devices have, with room for no position yet.
     fn of_tensors() -> SequenceCache {
         let shape = CacheShape {
-            layers: 2,
+            windows: [None, None].into(),
             kv_heads: 2,
             head_dim: 4,
             dtype: DType::F32,
             device: Device::Cpu,
+            memory: Arc::default(),
         };
         let mut cache = SequenceCache::new(shape.clone(), 1000);
-        for _ in 0..shape.layers {
+        for _ in 0..2 {
             let (keys, values) = shape.tensors(0).unwrap();
             cache.layers.push(LayerCache::Tensors { keys, values });
         }

@@ -9,6 +9,7 @@ use super::linear::{FusedLinear, Linear};
 use super::matrix::Matrix;
 use super::norm::Norm;
 use super::rotary::Rotary;
+use super::rows::add;
 use super::source::{TensorSource, unreadable};
 use super::weights::Weights;
 use crate::candle::candle_error;
@@ -78,7 +79,7 @@ impl Decoder {
                 config.max_position_embeddings,
             ),
             cache: CacheShape {
-                layers: config.layers.len(),
+                windows: config.layers.iter().map(|layer| layer.window).collect(),
                 kv_heads: config.num_kv_heads,
                 head_dim: config.head_dim,
                 dtype: match source.device().is_cpu() && source.quantised() {
@@ -87,6 +88,7 @@ impl Decoder {
                     false => source.dtype(),
                 },
                 device: source.device().clone(),
+                memory: std::sync::Arc::default(),
             },
             dtype: source.dtype(),
             device: source.device().clone(),
@@ -160,20 +162,22 @@ impl Decoder {
         let mut x = self.embedding.select(&tokens, self.dtype)?;
         for (index, layer) in self.layers.iter().enumerate() {
             let normed = layer.attention_norm.forward(&x)?;
-            x = (x + layer.attention.forward(&normed, &angles, &mut caches)?)?;
+            x = add(&x, &layer.attention.forward(&normed, &angles, &mut caches)?)?;
             if index + 1 == self.layers.len() && wanted.len() < rows {
                 // Nobody sees the other rows any more.
                 let wanted = Tensor::from_slice(&wanted, wanted.len(), &self.device)?;
                 x = x.index_select(&wanted, 0)?;
             }
             let normed = layer.block_norm.forward(&x)?;
-            x = (x + layer.block.forward(&normed)?)?;
+            x = add(&x, &layer.block.forward(&normed)?)?;
             after_layer(index, &x)?;
         }
+        self.head.forward_to(&self.norm.forward(&x)?, &mut logits)?;
+        // Last, so that a pass that fails leaves all sequences as they were.
         for (cache, count) in caches {
             cache.advance(count);
         }
-        self.head.forward_to(&self.norm.forward(&x)?, &mut logits)
+        Ok(())
     }
 }
 

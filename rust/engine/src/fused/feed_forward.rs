@@ -4,7 +4,7 @@ use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor};
 use candle4j_kernels::swiglu;
 
 use super::linear::{FusedLinear, Linear};
-use super::rows::{for_each_row, strided, usable};
+use super::rows::{for_each_row, multiply, strided, usable};
 use crate::model::decoder_config::Activation;
 
 /// `down(act(gate(x)) · up(x))` (Shazeer 2020).
@@ -48,7 +48,7 @@ impl Mlp {
         let [gate, up] = self.gate_up.forward::<2>(x)?;
         let gated = match usable(&gate) && self.activation == Activation::Silu {
             true => gate.apply_op2_no_bwd(&up, &SwiGlu)?,
-            false => (self.activate(&gate.contiguous()?)? * up)?,
+            false => multiply(&self.activate(&gate.contiguous()?)?, &up)?,
         };
         self.down.forward(&gated)
     }
@@ -130,9 +130,7 @@ impl Experts {
             let count = rows.len();
             let rows = Tensor::from_vec(rows, count, x.device())?;
             let weights = Tensor::from_vec(weights, (count, 1), x.device())?.to_dtype(x.dtype())?;
-            let answers = expert
-                .forward(&x.index_select(&rows, 0)?)?
-                .broadcast_mul(&weights)?;
+            let answers = multiply(&expert.forward(&x.index_select(&rows, 0)?)?, &weights)?;
             output = output.index_add(&rows, &answers, 0)?;
         }
         Ok(output)

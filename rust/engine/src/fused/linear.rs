@@ -3,6 +3,7 @@
 use candle_core::{DType, Result, Tensor};
 
 use super::matrix::Matrix;
+use super::rows::add;
 use super::weights::Weights;
 
 /// Multiplies rows by the transpose of a matrix, and adds a bias.
@@ -23,7 +24,7 @@ impl Linear {
         let product = self.weights.product(x)?;
         match &self.bias {
             None => Ok(product),
-            Some(bias) => product.broadcast_add(bias),
+            Some(bias) => add(&product, bias),
         }
     }
 

@@ -105,7 +105,8 @@ mod tests {
                 numbers(positions * kv_heads * width, 71),
                 numbers(positions * kv_heads * width, 113),
             );
-            let mut cache = KvCache::new(DType::F32, kv_heads, width, positions).unwrap();
+            let mut cache = KvCache::new(DType::F32, kv_heads, width, &Default::default()).unwrap();
+            cache.reserve(positions);
             let row = kv_heads * width;
             cache.write(0, strided(&k, row), strided(&v, row));
             let mut got = vec![0f32; q.len()];

@@ -1,44 +1,139 @@
 //! The keys and values of one layer of a sequence, in the order in which the kernels read them.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug, Formatter};
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytemuck::allocation::zeroed_vec;
+use bytemuck::{AnyBitPattern, NoUninit, Zeroable};
 use candle_core::DType;
 use half::{bf16, f16};
 
 use super::Span;
-use super::stretch::{Part, SUMMARY};
+use super::stretch::{Part, STRETCH, SUMMARY};
 use crate::dispatch::dispatch;
 use crate::element::Element;
 use crate::{Instructions, LANES};
 
-/// The keys and values of a layer, for as many positions as it has room for.
+/// Positions of a page: what sequences share, and by what a cache grows.
+pub const KV_PAGE: usize = LANES;
+
+/// Pages of a stretch.
+const STRETCH_PAGES: usize = STRETCH / KV_PAGE;
+
+/// The memory of pages of keys and values that are alive, in bytes. Several caches may count in one.
+#[derive(Debug, Default)]
+pub struct KvMemory {
+    used: AtomicUsize,
+}
+
+impl KvMemory {
+    /// Bytes of all pages that are alive.
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+}
+
+/// Keys and values of [`KV_PAGE`] positions of one layer. Caches that share a beginning share its pages.
+pub struct KvPage {
+    /// For each head the keys, `width × 16`, a dimension behind the other, then the values,
+    /// `16 × columns × 16`, a position behind the other.
+    numbers: Vec<Line>,
+    memory: Arc<KvMemory>,
+}
+
+/// Bytes of a line of a processor's cache.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+// SAFETY: it is an array of bytes, and has no padding.
+unsafe impl Zeroable for Line {}
+// SAFETY: as above; all of its bits may be anything.
+unsafe impl AnyBitPattern for Line {}
+// SAFETY: as above.
+unsafe impl NoUninit for Line {}
+
+impl KvPage {
+    fn new(bytes: usize, memory: &Arc<KvMemory>) -> Self {
+        let numbers: Vec<Line> = zeroed_vec(bytes.div_ceil(size_of::<Line>()));
+        Self::counted(numbers, memory)
+    }
+
+    fn counted(numbers: Vec<Line>, memory: &Arc<KvMemory>) -> Self {
+        memory
+            .used
+            .fetch_add(size_of_val(&numbers[..]), Ordering::Relaxed);
+        Self {
+            numbers,
+            memory: memory.clone(),
+        }
+    }
+
+    fn as_slice<E: Element>(&self) -> &[[E; LANES]] {
+        bytemuck::cast_slice(&self.numbers)
+    }
+
+    fn as_mut_slice<E: Element>(&mut self) -> &mut [[E; LANES]] {
+        bytemuck::cast_slice_mut(&mut self.numbers)
+    }
+}
+
+impl Clone for KvPage {
+    fn clone(&self) -> Self {
+        Self::counted(self.numbers.clone(), &self.memory)
+    }
+}
+
+impl Drop for KvPage {
+    fn drop(&mut self) {
+        let bytes = size_of_val(&self.numbers[..]);
+        self.memory.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Debug for KvPage {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        write!(f, "KvPage of {} bytes", size_of_val(&self.numbers[..]))
+    }
+}
+
+/// The keys and values of a layer, in pages of [`KV_PAGE`] positions.
 ///
 /// Keys lie 16 positions side by side, a dimension behind the other, so that the scores of 16 positions
 /// are summed without a sum across a register. Values lie one position behind the other, filled up with
 /// zeros to a multiple of 16 dimensions. What is beyond the positions that were written is not looked at.
-#[derive(Debug)]
+///
+/// A copy shares the pages; whoever writes into one that is shared gets a page of its own first.
+#[derive(Debug, Clone)]
 pub struct KvCache {
-    store: Box<dyn AnyStore>,
+    /// `None` for those that were given up.
+    pages: Vec<Option<Arc<KvPage>>>,
+    dtype: DType,
+    shape: Shape,
+    memory: Arc<KvMemory>,
     instructions: Option<Instructions>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Shape {
-    kv_heads: usize,
-    width: usize,
-    /// Positions, in sixteens.
-    blocks: usize,
+pub(super) struct Shape {
+    pub(super) kv_heads: usize,
+    pub(super) width: usize,
 }
 
 impl KvCache {
-    /// A cache of `capacity` positions, each with `kv_heads` keys and values of `width` numbers, which
-    /// are kept in `dtype`. Memory is taken as positions are written.
+    /// An empty cache of `kv_heads` keys and values of `width` numbers for each position, which are kept in
+    /// `dtype`. Its pages count in `memory`.
     ///
     /// `None` when numbers cannot be kept in that type, which is one of F32, F16 and BF16.
-    pub fn new(dtype: DType, kv_heads: usize, width: usize, capacity: usize) -> Option<Self> {
-        Self::for_instructions(Instructions::detect(), dtype, kv_heads, width, capacity)
+    pub fn new(
+        dtype: DType,
+        kv_heads: usize,
+        width: usize,
+        memory: &Arc<KvMemory>,
+    ) -> Option<Self> {
+        Self::for_instructions(Instructions::detect(), dtype, kv_heads, width, memory)
     }
 
     /// The same for given vector instructions, which this processor must have; for those that every
@@ -48,70 +143,124 @@ impl KvCache {
         dtype: DType,
         kv_heads: usize,
         width: usize,
-        capacity: usize,
+        memory: &Arc<KvMemory>,
     ) -> Option<Self> {
-        if !Instructions::usable(instructions) {
-            return None;
-        }
-        let shape = Shape {
-            kv_heads,
-            width,
-            blocks: capacity.div_ceil(LANES),
-        };
-        let store: Box<dyn AnyStore> = match dtype {
-            DType::F32 => Box::new(Store::<f32>::new(shape)),
-            DType::F16 => Box::new(Store::<f16>::new(shape)),
-            DType::BF16 => Box::new(Store::<bf16>::new(shape)),
-            _ => return None,
-        };
-        Some(Self {
-            store,
+        let kept = matches!(dtype, DType::F32 | DType::F16 | DType::BF16);
+        (kept && Instructions::usable(instructions)).then(|| Self {
+            pages: Vec::new(),
+            dtype,
+            shape: Shape { kv_heads, width },
+            memory: memory.clone(),
             instructions,
         })
     }
 
-    /// Positions that there is room for.
+    /// Positions that there are pages for.
     pub fn capacity(&self) -> usize {
-        self.store.shape().blocks * LANES
+        self.pages.len() * KV_PAGE
     }
 
-    /// A cache with room for `capacity` positions, and the first `len` of this one.
+    /// Bytes of a page.
+    pub fn page_bytes(&self) -> usize {
+        let bytes =
+            self.shape.head_len() * self.shape.kv_heads * LANES * self.dtype.size_in_bytes();
+        bytes.next_multiple_of(size_of::<Line>())
+    }
+
+    /// Makes sure that there are pages for the first `positions`.
+    pub fn reserve(&mut self, positions: usize) {
+        while self.capacity() < positions {
+            let page = KvPage::new(self.page_bytes(), &self.memory);
+            self.pages.push(Some(Arc::new(page)));
+        }
+    }
+
+    /// Gives up the pages that hold none of the first `positions`.
+    pub fn truncate(&mut self, positions: usize) {
+        self.pages.truncate(positions.div_ceil(KV_PAGE));
+    }
+
+    /// Gives up the pages whose positions are all before `position`. No query may look at them any more.
+    pub fn give_up_before(&mut self, position: usize) {
+        let count = (position / KV_PAGE).min(self.pages.len());
+        self.pages[..count].fill(None);
+    }
+
+    /// The first position from which on all pages are there.
+    pub fn start(&self) -> usize {
+        let missing = self.pages.iter().rposition(Option::is_none);
+        missing.map_or(0, |page| (page + 1) * KV_PAGE)
+    }
+
+    /// A page, unless it was given up or there is none.
+    pub fn page(&self, index: usize) -> Option<&Arc<KvPage>> {
+        self.pages.get(index)?.as_ref()
+    }
+
+    /// Puts a page of another cache of this shape behind the last; `None` stands for one that was given up.
     ///
     /// # Panics
-    /// When there is no room for `len` positions in either.
-    pub fn resized(&self, len: usize, capacity: usize) -> Self {
-        assert!(len <= self.capacity() && len <= capacity, "room for {len}");
-        let (filled, blocks) = (len.div_ceil(LANES), capacity.div_ceil(LANES));
-        Self {
-            store: self.store.resized(filled, blocks),
-            instructions: self.instructions,
+    /// When it has another size.
+    pub fn push_page(&mut self, page: Option<Arc<KvPage>>) {
+        if let Some(page) = &page {
+            assert_eq!(size_of_val(&page.numbers[..]), self.page_bytes());
         }
+        self.pages.push(page);
     }
 
     /// Writes keys and values of positions from `position` on: rows of `kv_heads × width` numbers.
     ///
     /// # Panics
-    /// When there is no room for them, or the last row is not whole.
+    /// When there are no pages for them, or the last row is not whole.
     pub fn write(&mut self, position: usize, keys: Strided, values: Strided) {
-        self.store.write(position, keys, values);
+        match self.dtype {
+            DType::F32 => self.write_as::<f32>(position, keys, values),
+            DType::F16 => self.write_as::<f16>(position, keys, values),
+            _ => self.write_as::<bf16>(position, keys, values),
+        }
+    }
+
+    fn write_as<E: Element>(&mut self, position: usize, keys: Strided, values: Strided) {
+        let Shape { kv_heads, width } = self.shape;
+        let (columns, head_len) = (self.shape.columns(), self.shape.head_len());
+        assert!(position + keys.rows <= self.capacity(), "room for the keys");
+        assert_eq!(keys.rows, values.rows, "as many values as keys");
+        let mut key = zeroed_vec(width);
+        for row in 0..keys.rows {
+            let (page, lane) = ((position + row) / KV_PAGE, (position + row) % KV_PAGE);
+            let page = self.pages[page].as_mut().expect("a page that is there");
+            let numbers = Arc::make_mut(page).as_mut_slice::<E>();
+            for head in 0..kv_heads {
+                E::round(&keys.row(row)[head * width..][..width], &mut key);
+                let (block, behind) = numbers[head * head_len..][..head_len].split_at_mut(width);
+                for (dimension, number) in block.iter_mut().zip(&key) {
+                    dimension[lane] = *number;
+                }
+                let value = behind[lane * columns..][..columns].as_flattened_mut();
+                E::round(
+                    &values.row(row)[head * width..][..width],
+                    &mut value[..width],
+                );
+            }
+        }
     }
 
     /// The numbers of a key and of a value in all heads.
     pub(super) fn row_len(&self) -> usize {
-        self.store.shape().kv_heads * self.store.shape().width
+        self.shape.kv_heads * self.shape.width
     }
 
     /// Numbers that are kept for a head of a query in a part.
     pub(super) fn summary_len(&self) -> usize {
-        self.store.shape().summary_len()
+        self.shape.summary_len()
     }
 
     pub(super) fn kv_heads(&self) -> usize {
-        self.store.shape().kv_heads
+        self.shape.kv_heads
     }
 
     pub(super) fn width(&self) -> usize {
-        self.store.shape().width
+        self.shape.width
     }
 
     pub(super) fn instructions(&self) -> Option<Instructions> {
@@ -120,7 +269,27 @@ impl KvCache {
 
     /// Fills a part, see [`Part`].
     pub(super) fn attend(&self, span: Span, out: &mut [f32]) {
-        self.store.attend(self.instructions, span, out);
+        match self.dtype {
+            DType::F32 => self.attend_as::<f32>(span, out),
+            DType::F16 => self.attend_as::<f16>(span, out),
+            _ => self.attend_as::<bf16>(span, out),
+        }
+    }
+
+    fn attend_as<E: Element>(&self, span: Span, out: &mut [f32]) {
+        let part = Part::<E> {
+            store: Store {
+                pages: &self.pages,
+                shape: self.shape,
+                element: std::marker::PhantomData,
+            },
+            queries: span.queries,
+            kv_head: span.kv_head,
+            rows: span.rows,
+            positions: span.positions,
+            out,
+        };
+        dispatch(self.instructions, part);
     }
 }
 
@@ -162,47 +331,28 @@ impl<'a> Strided<'a> {
 
 impl Shape {
     /// Sixteens of a value.
-    fn columns(&self) -> usize {
+    pub(super) fn columns(&self) -> usize {
         self.width.div_ceil(LANES)
     }
 
-    fn summary_len(&self) -> usize {
+    pub(super) fn summary_len(&self) -> usize {
         SUMMARY + self.columns() * LANES
     }
-}
 
-/// A store of whatever type.
-trait AnyStore: Debug + Send + Sync {
-    fn shape(&self) -> Shape;
-
-    fn resized(&self, filled: usize, blocks: usize) -> Box<dyn AnyStore>;
-
-    fn write(&mut self, position: usize, keys: Strided, values: Strided);
-
-    fn attend(&self, instructions: Option<Instructions>, span: Span, out: &mut [f32]);
-}
-
-/// Keys and values in one type.
-#[derive(Debug)]
-pub(crate) struct Store<E> {
-    /// `kv_heads × blocks × width × 16`.
-    keys: Vec<[E; LANES]>,
-    /// `kv_heads × (blocks · 16) × columns × 16`.
-    values: Vec<[E; LANES]>,
-    shape: Shape,
-}
-
-impl<E: Element> Store<E> {
-    fn new(shape: Shape) -> Self {
-        let heads = shape.kv_heads * shape.blocks;
-        Self {
-            // Not written to, so that an allocator can take memory when it is needed.
-            keys: zeroed_vec(heads * shape.width),
-            values: zeroed_vec(heads * LANES * shape.columns()),
-            shape,
-        }
+    /// Sixteens of a head in a page.
+    fn head_len(&self) -> usize {
+        self.width + KV_PAGE * self.columns()
     }
+}
 
+/// Keys and values as numbers of one type.
+pub(crate) struct Store<'a, E> {
+    pages: &'a [Option<Arc<KvPage>>],
+    shape: Shape,
+    element: std::marker::PhantomData<E>,
+}
+
+impl<'a, E: Element> Store<'a, E> {
     /// Sixteens of a value.
     pub(super) fn columns(&self) -> usize {
         self.shape.columns()
@@ -213,77 +363,22 @@ impl<E: Element> Store<E> {
         self.shape.summary_len()
     }
 
-    /// The keys of blocks of 16 positions.
-    pub(super) fn keys(&self, kv_head: usize, blocks: &Range<usize>) -> &[[E; LANES]] {
-        let start = kv_head * self.shape.blocks + blocks.start;
-        &self.keys[start * self.shape.width..][..blocks.len() * self.shape.width]
-    }
-
-    /// The values of positions.
-    pub(super) fn values(&self, kv_head: usize, positions: &Range<usize>) -> &[[E; LANES]] {
-        let start = kv_head * self.shape.blocks * LANES + positions.start;
-        &self.values[start * self.columns()..][..positions.len() * self.columns()]
-    }
-}
-
-impl<E: Element + Debug> AnyStore for Store<E> {
-    fn shape(&self) -> Shape {
-        self.shape
-    }
-
-    fn resized(&self, filled: usize, blocks: usize) -> Box<dyn AnyStore> {
-        let mut resized = Self::new(Shape {
-            blocks,
-            ..self.shape
-        });
-        let (keys, values) = (self.shape.width, LANES * self.columns());
-        for head in 0..self.shape.kv_heads {
-            let (from, to) = (head * self.shape.blocks, head * blocks);
-            resized.keys[to * keys..][..filled * keys]
-                .copy_from_slice(&self.keys[from * keys..][..filled * keys]);
-            resized.values[to * values..][..filled * values]
-                .copy_from_slice(&self.values[from * values..][..filled * values]);
+    /// Fills in a head's part of the pages that hold some positions: `width` sixteens of keys, then `columns`
+    /// sixteens for each value.
+    pub(super) fn pages(
+        &self,
+        kv_head: usize,
+        positions: &Range<usize>,
+        heads: &mut [&'a [[E; LANES]]],
+    ) {
+        let len = self.shape.head_len();
+        let first = positions.start / KV_PAGE;
+        let pages = &self.pages[first..positions.end.div_ceil(KV_PAGE)];
+        // The places of those before the first, in the stretch, stay empty.
+        let heads = &mut heads[first % STRETCH_PAGES..];
+        for (head, page) in heads.iter_mut().zip(pages) {
+            let page = page.as_deref().expect("a page that is there");
+            *head = &page.as_slice()[kv_head * len..][..len];
         }
-        Box::new(resized)
-    }
-
-    fn write(&mut self, position: usize, keys: Strided, values: Strided) {
-        let Shape {
-            kv_heads,
-            width,
-            blocks,
-        } = self.shape;
-        let columns = self.columns();
-        assert!(position + keys.rows <= blocks * LANES, "room for the keys");
-        assert_eq!(keys.rows, values.rows, "as many values as keys");
-        let mut key = zeroed_vec(width);
-        for row in 0..keys.rows {
-            let at = position + row;
-            for head in 0..kv_heads {
-                E::round(&keys.row(row)[head * width..][..width], &mut key);
-                let block = &mut self.keys[(head * blocks + at / LANES) * width..][..width];
-                for (dimension, number) in block.iter_mut().zip(&key) {
-                    dimension[at % LANES] = *number;
-                }
-                let value = (head * blocks * LANES + at) * columns;
-                let value = self.values[value..][..columns].as_flattened_mut();
-                E::round(
-                    &values.row(row)[head * width..][..width],
-                    &mut value[..width],
-                );
-            }
-        }
-    }
-
-    fn attend(&self, instructions: Option<Instructions>, span: Span, out: &mut [f32]) {
-        let part = Part {
-            store: self,
-            queries: span.queries,
-            kv_head: span.kv_head,
-            rows: span.rows,
-            positions: span.positions,
-            out,
-        };
-        dispatch(instructions, part);
     }
 }

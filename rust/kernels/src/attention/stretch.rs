@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::cache::Store;
+use super::cache::{KV_PAGE, Store};
 use super::queries::Queries;
 use crate::LANES;
 use crate::dispatch::Vectorised;
@@ -13,10 +13,6 @@ use crate::numbers::{exp, greatest, sum};
 /// Positions that are looked at together: their keys, values and weights stay in a core's cache.
 pub(super) const STRETCH: usize = 256;
 
-/// Sixteens of keys and values that memory is asked for before they are read. Processors do so by
-/// themselves, but not across the borders of pages, of which heads have a lot.
-const AHEAD: usize = 64;
-
 /// What stands before the mixed values of a head: the greatest score, and the sum of the weights, which
 /// are powers of what the scores lie below it.
 pub(super) const SUMMARY: usize = 2;
@@ -24,7 +20,7 @@ pub(super) const SUMMARY: usize = 2;
 /// A part of one sequence's attention: rows of queries, all heads of them that share keys and values,
 /// and a range of positions.
 pub(crate) struct Part<'a, E> {
-    pub(super) store: &'a Store<E>,
+    pub(super) store: Store<'a, E>,
     pub(super) queries: &'a Queries<'a>,
     pub(super) kv_head: usize,
     pub(super) rows: Range<usize>,
@@ -48,6 +44,8 @@ impl<E: Element> Vectorised for Part<'_, E> {
         while start < self.positions.end {
             let stretch =
                 start.max(self.positions.start)..(start + STRETCH).min(self.positions.end);
+            let mut pages = [&[][..]; STRETCH / KV_PAGE];
+            self.store.pages(self.kv_head, &stretch, &mut pages);
             let mut head = 0;
             while head < heads {
                 let count = L::HEADS.min(heads - head);
@@ -55,10 +53,10 @@ impl<E: Element> Vectorised for Part<'_, E> {
                 // SAFETY: the caller's promise.
                 unsafe {
                     match count {
-                        4 => self.heads::<L, 4>(&stretch, head, fresh),
-                        3 => self.heads::<L, 3>(&stretch, head, fresh),
-                        2 => self.heads::<L, 2>(&stretch, head, fresh),
-                        _ => self.heads::<L, 1>(&stretch, head, fresh),
+                        4 => self.heads::<L, 4>(&pages, &stretch, head, fresh),
+                        3 => self.heads::<L, 3>(&pages, &stretch, head, fresh),
+                        2 => self.heads::<L, 2>(&pages, &stretch, head, fresh),
+                        _ => self.heads::<L, 1>(&pages, &stretch, head, fresh),
                     }
                     let out = &mut self.out[head * one..][..count * one];
                     for (out, fresh) in out.chunks_exact_mut(one).zip(fresh.chunks_exact(one)) {
@@ -80,6 +78,7 @@ impl<E: Element> Part<'_, E> {
     #[inline(always)]
     unsafe fn heads<L: Lanes, const H: usize>(
         &self,
+        pages: &[&[[E; LANES]]; STRETCH / KV_PAGE],
         stretch: &Range<usize>,
         first: usize,
         out: &mut [f32],
@@ -103,11 +102,14 @@ impl<E: Element> Part<'_, E> {
         if all.is_empty() {
             return;
         }
-        let blocks = all.start / LANES..all.end.div_ceil(LANES);
-        let origin = blocks.start * LANES;
+        let width = self.queries.cache.width();
+        // The pages of the stretch that some of the heads see.
+        let base = stretch.start / STRETCH * STRETCH;
+        let pages = &pages[(all.start - base) / KV_PAGE..(all.end - base).div_ceil(KV_PAGE)];
+        let origin = all.start / KV_PAGE * KV_PAGE;
         let mut weights = [[[0f32; LANES]; STRETCH / LANES]; H];
         // SAFETY: the caller's promise.
-        unsafe { self.scores::<L, H>(queries, blocks, &mut weights) };
+        unsafe { scores::<E, L, H>(queries, pages, width, &mut weights) };
         for h in 0..H {
             let weights = &mut weights[h].as_flattened_mut()[..all.end - origin];
             if seen[h].is_empty() {
@@ -128,7 +130,14 @@ impl<E: Element> Part<'_, E> {
             out[h * one + 1] = sum(weights);
         }
         let columns = self.store.columns();
-        let values = self.store.values(self.kv_head, &all);
+        let mut values = [&[][..]; STRETCH / KV_PAGE];
+        for (index, (values, page)) in values.iter_mut().zip(pages).enumerate() {
+            let first = origin + index * KV_PAGE;
+            let from = all.start.max(first) - first;
+            let to = all.end.min(first + KV_PAGE) - first;
+            *values = &page[width + from * columns..width + to * columns];
+        }
+        let values = &values[..pages.len()];
         let mut seen = [&[][..]; H];
         for h in 0..H {
             seen[h] = &weights[h].as_flattened()[all.start - origin..all.end - origin];
@@ -146,38 +155,38 @@ impl<E: Element> Part<'_, E> {
             }
         }
     }
+}
 
-    /// The products of queries and the keys of blocks of 16 positions, two blocks at a time.
-    ///
-    /// # Safety
-    /// See [`Vectorised::run`].
-    #[inline(always)]
-    unsafe fn scores<L: Lanes, const H: usize>(
-        &self,
-        queries: [&[f32]; H],
-        blocks: Range<usize>,
-        scores: &mut [[[f32; LANES]; STRETCH / LANES]; H],
-    ) {
-        let width = queries[0].len();
-        let keys = self.store.keys(self.kv_head, &blocks);
-        let mut pairs = keys.chunks_exact(2 * width);
-        let mut index = 0;
-        for pair in &mut pairs {
-            let (first, second) = pair.split_at(width);
-            // SAFETY: the caller's promise.
-            unsafe { products::<E, L, H, 2>(queries, [first, second], index, scores) };
-            index += 2;
-        }
-        let rest = pairs.remainder();
-        if !rest.is_empty() {
-            // SAFETY: the caller's promise.
-            unsafe { products::<E, L, H, 1>(queries, [rest], index, scores) };
+/// The products of queries and the keys of pages, two pages at a time.
+///
+/// # Safety
+/// The processor has the instructions of `L`.
+#[inline(always)]
+unsafe fn scores<E: Element, L: Lanes, const H: usize>(
+    queries: [&[f32]; H],
+    pages: &[&[[E; LANES]]],
+    width: usize,
+    scores: &mut [[[f32; LANES]; STRETCH / LANES]; H],
+) {
+    let last = pages.len() - 1;
+    let keys = |page: usize| &pages[page.min(last)][..width];
+    for index in (0..pages.len()).step_by(2) {
+        let next = [keys(index + 2), keys(index + 3)];
+        // SAFETY: the caller's promise.
+        unsafe {
+            if index < last {
+                let pair = [keys(index), keys(index + 1)];
+                products::<E, L, H, 2>(queries, pair, next, index, scores);
+            } else {
+                products::<E, L, H, 1>(queries, [keys(index)], [next[0]], index, scores);
+            }
         }
     }
 }
 
-/// The products of queries and the keys of `B` blocks, the first of which has the number `index` among
-/// the scores.
+/// The products of queries and the keys of `B` pages, the first of which has the number `index` among
+/// the scores. Memory is asked for the keys that come `next`: processors do so by themselves, but not across
+/// the borders of pages of memory, of which heads have a lot.
 ///
 /// # Safety
 /// The processor has the instructions of `L`.
@@ -185,12 +194,14 @@ impl<E: Element> Part<'_, E> {
 unsafe fn products<E: Element, L: Lanes, const H: usize, const B: usize>(
     queries: [&[f32]; H],
     keys: [&[[E; LANES]]; B],
+    next: [&[[E; LANES]]; B],
     index: usize,
     scores: &mut [[[f32; LANES]; STRETCH / LANES]; H],
 ) {
     let width = queries[0].len();
     let queries = queries.map(|query| &query[..width]);
     let keys = keys.map(|keys| &keys[..width]);
+    let next = next.map(|next| &next[..width]);
     // SAFETY: the caller's promise.
     unsafe {
         let mut sums = [[L::splat(0.0); B]; H];
@@ -198,7 +209,7 @@ unsafe fn products<E: Element, L: Lanes, const H: usize, const B: usize>(
             let mut key = [L::splat(0.0); B];
             for b in 0..B {
                 key[b] = E::load(&keys[b][d]);
-                L::prefetch(keys[b].as_ptr().wrapping_add(d + AHEAD));
+                L::prefetch(&raw const next[b][d]);
             }
             for h in 0..H {
                 let query = L::splat(queries[h][d]);
@@ -215,36 +226,41 @@ unsafe fn products<E: Element, L: Lanes, const H: usize, const B: usize>(
     }
 }
 
-/// Writes the sums of values, each times its weight, for `N` sixteens of a value from `column` on.
-/// Answers with `N`.
+/// Writes the sums of the values of pages, each times its weight, for `N` sixteens of a value from `column`
+/// on. Answers with `N`.
 ///
 /// # Safety
 /// The processor has the instructions of `L`.
 #[inline(always)]
 unsafe fn mix<E: Element, L: Lanes, const H: usize, const N: usize>(
     weights: [&[f32]; H],
-    values: &[[E; LANES]],
+    pages: &[&[[E; LANES]]],
     columns: usize,
     column: usize,
     out: &mut [f32],
 ) -> usize {
     let one = SUMMARY + columns * LANES;
-    let positions = values.len() / columns;
-    let weights = weights.map(|weights| &weights[..positions]);
     // SAFETY: the caller's promise.
     unsafe {
         let mut sums = [[L::splat(0.0); N]; H];
-        for (position, value) in values.chunks_exact(columns).enumerate() {
-            let value = &value[column..][..N];
-            let mut wide = [L::splat(0.0); N];
-            for n in 0..N {
-                wide[n] = E::load(&value[n]);
-                L::prefetch(value.as_ptr().wrapping_add(n + AHEAD));
-            }
-            for h in 0..H {
-                let weight = L::splat(weights[h][position]);
+        let mut start = 0;
+        for (index, values) in pages.iter().enumerate() {
+            let next = pages[(index + 1).min(pages.len() - 1)].as_ptr();
+            let count = values.len() / columns;
+            let weights = weights.map(|weights| &weights[start..][..count]);
+            start += count;
+            for (position, value) in values.chunks_exact(columns).enumerate() {
+                let value = &value[column..][..N];
+                let mut wide = [L::splat(0.0); N];
                 for n in 0..N {
-                    sums[h][n] = wide[n].mul_add(weight, sums[h][n]);
+                    wide[n] = E::load(&value[n]);
+                    L::prefetch(next.wrapping_add(position * columns + column + n));
+                }
+                for h in 0..H {
+                    let weight = L::splat(weights[h][position]);
+                    for n in 0..N {
+                        sums[h][n] = wide[n].mul_add(weight, sums[h][n]);
+                    }
                 }
             }
         }

@@ -1,7 +1,9 @@
 //! Attention beside plain arithmetic, for every set of instructions that this processor has.
 
 use candle_core::DType;
-use candle4j_kernels::{Instructions, KvCache, Queries, Strided, attend};
+use std::sync::Arc;
+
+use candle4j_kernels::{Instructions, KV_PAGE, KvCache, KvMemory, Queries, Strided, attend};
 use half::{bf16, f16};
 
 use crate::support::{instructions, numbers};
@@ -97,9 +99,10 @@ impl Data {
             positions,
             ..
         } = self.case;
-        let room = positions + 5;
+        let memory = Arc::default();
         let mut cache =
-            KvCache::for_instructions(instructions, dtype, kv_heads, width, room).unwrap();
+            KvCache::for_instructions(instructions, dtype, kv_heads, width, &memory).unwrap();
+        cache.reserve(positions + 5);
         let row = kv_heads * width;
         cache.write(0, strided(&self.keys, row), strided(&self.values, row));
         cache
@@ -233,11 +236,9 @@ fn a_cache_keeps_what_was_written_when_it_grows() {
     let data = case(2, 4, 2, 20, 120, None).data();
     let row = 2 * 20;
     for dtype in [DType::F32, DType::F16, DType::BF16] {
-        let mut grown = KvCache::new(dtype, 2, 20, 16).unwrap();
+        let mut grown = KvCache::new(dtype, 2, 20, &Arc::default()).unwrap();
         for position in 0..120 {
-            if position == grown.capacity() {
-                grown = grown.resized(position, 2 * position);
-            }
+            grown.reserve(position + 1);
             let place = position * row..(position + 1) * row;
             let keys = strided(&data.keys[place.clone()], row);
             grown.write(position, keys, strided(&data.values[place], row));
@@ -245,6 +246,43 @@ fn a_cache_keeps_what_was_written_when_it_grows() {
         let whole = data.cache(Instructions::detect(), dtype);
         assert_eq!(data.attend(&grown, 0, 2), data.attend(&whole, 0, 2));
     }
+}
+
+#[test]
+fn k2_copies_share_pages_until_one_writes_and_all_memory_comes_back() {
+    let data = case(1, 2, 1, 16, 40, None).data();
+    let memory: Arc<KvMemory> = Arc::default();
+    let mut cache = KvCache::new(DType::F16, 1, 16, &memory).unwrap();
+    cache.reserve(40);
+    cache.write(0, strided(&data.keys, 16), strided(&data.values, 16));
+    let expected = data.attend(&cache, 0, 1);
+    let page = cache.page_bytes();
+    assert_eq!(memory.used(), 3 * page);
+
+    let mut copy = cache.clone();
+    assert_eq!(memory.used(), 3 * page);
+    let other = [9f32; 16];
+    copy.write(39, strided(&other, 16), strided(&other, 16));
+    assert_eq!(memory.used(), 4 * page);
+    assert_ne!(data.attend(&copy, 0, 1), expected);
+    assert_eq!(data.attend(&cache, 0, 1), expected);
+
+    copy.truncate(2 * KV_PAGE);
+    assert_eq!(memory.used(), 3 * page);
+    drop(cache);
+    assert_eq!(memory.used(), 2 * page);
+    drop(copy);
+    assert_eq!(memory.used(), 0);
+}
+
+#[test]
+fn k2_pages_before_a_window_can_be_given_up() {
+    let data = case(1, 2, 1, 16, 100, Some(20)).data();
+    let mut cache = data.cache(Instructions::detect(), DType::F32);
+    let expected = data.attend(&cache, 0, 1);
+    cache.give_up_before(80);
+    assert_eq!(cache.start(), 80);
+    assert_eq!(data.attend(&cache, 0, 1), expected);
 }
 
 #[test]
@@ -274,14 +312,15 @@ fn scores_that_are_no_numbers_show() {
 
 #[test]
 fn other_types_are_refused() {
-    assert!(KvCache::new(DType::F64, 1, 8, 16).is_none());
+    assert!(KvCache::new(DType::F64, 1, 8, &Arc::default()).is_none());
 }
 
 #[test]
 #[should_panic(expected = "room for 36 positions")]
 fn what_there_is_no_room_for_cannot_be_seen() {
     let data = case(1, 2, 2, 16, 20, None).data();
-    let mut cache = KvCache::new(DType::F32, 2, 16, 20).unwrap();
+    let mut cache = KvCache::new(DType::F32, 2, 16, &Arc::default()).unwrap();
+    cache.reserve(20);
     cache.write(0, strided(&data.keys, 32), strided(&data.values, 32));
     let queries = Queries {
         first: 35,

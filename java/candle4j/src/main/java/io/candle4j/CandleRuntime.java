@@ -29,12 +29,13 @@ public final class CandleRuntime {
   }
 
   /**
-   * Fixes the number of threads that a forward pass uses on the CPU. To be called before anything
-   * else; otherwise {@code CANDLE_NUM_THREADS} counts, else the processors that this process may
-   * use.
+   * Changes the number of threads that a forward pass uses on the CPU, also while models compute.
+   * Without it {@code CANDLE_NUM_THREADS} counts, else the processors that this process may use.
+   * The threads of the {@link Engine#CANDLE} engine are Candle's own, as many as the environment
+   * says.
    *
    * @param threads 1 to 1024
-   * @throws IllegalArgumentException for fewer or more, and when another number is in use already
+   * @throws IllegalArgumentException for fewer or more
    */
   public static void setThreads(int threads) {
     NativeRuntime.setThreads(threads);

@@ -57,8 +57,20 @@ class ModelTest {
     assertTrue(info.threads() >= 1);
     assertTrue(info.devices().contains("cpu"));
     assertThrows(IllegalArgumentException.class, () -> CandleRuntime.setThreads(0));
-    assertThrows(
-        IllegalArgumentException.class, () -> CandleRuntime.setThreads(info.threads() + 1));
+    assertThrows(IllegalArgumentException.class, () -> CandleRuntime.setThreads(1025));
+  }
+
+  @Test
+  void s9TheNumberOfThreadsChangesWhileAModelIsUsed() {
+    int before = CandleRuntime.info().threads();
+    try (CandleModel model = Golden.load("llama-plain");
+        CandleSession session = model.newSession()) {
+      for (int threads : new int[] {1, 5, 2, before}) {
+        CandleRuntime.setThreads(threads);
+        assertEquals(threads, CandleRuntime.info().threads());
+        SessionTest.assertGolden(session);
+      }
+    }
   }
 
   @Test

@@ -12,7 +12,7 @@ final class ThreadsProbe {
   private ThreadsProbe() {}
 
   /**
-   * Runs in a JVM of its own, since the number is fixed once.
+   * Runs in a JVM of its own, since threads stay once they were started.
    *
    * @param args the model's folder, and the number of threads to set; without that the default
    */
@@ -24,7 +24,12 @@ final class ThreadsProbe {
         CandleSession session = model.newSession()) {
       session.generate(new int[] {1, 2, 3}, Golden.greedy(4));
     }
-    System.out.println(CandleRuntime.info().threads() + " " + (1 + count("candle-bp")));
+    System.out.println(
+        CandleRuntime.info().threads()
+            + " "
+            + (1 + count("candle4j-team"))
+            + " "
+            + count("candle-bp"));
   }
 
   private static long count(String name) throws IOException {

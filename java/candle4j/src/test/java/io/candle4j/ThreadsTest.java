@@ -10,10 +10,11 @@ import org.junit.jupiter.api.condition.OS;
 
 /**
  * How many threads compute: what the program says, the environment, or what the process may use.
+ * None of them is Candle's.
  */
 @EnabledOnOs(value = OS.LINUX, disabledReason = "only Linux tells the names of threads")
 class ThreadsTest {
-  /** A GGUF model, since quantised matrices are what Candle's own threads are for. */
+  /** A GGUF model, since quantised matrices are what Candle has threads for. */
   private static final String MODEL = CandleModel.BUILT_IN;
 
   private static String threads(ChildJvm child, String... more) throws Exception {
@@ -32,20 +33,20 @@ class ThreadsTest {
 
   @Test
   void theProgramSaysHowMany() throws Exception {
-    assertEquals("3 3", threads(new ChildJvm(), "3"));
-    assertEquals("3 3", threads(new ChildJvm().environment("CANDLE_NUM_THREADS", "5"), "3"));
+    assertEquals("3 3 0", threads(new ChildJvm(), "3"));
+    assertEquals("3 3 0", threads(new ChildJvm().environment("CANDLE_NUM_THREADS", "5"), "3"));
   }
 
   @Test
   void orTheEnvironment() throws Exception {
-    assertEquals("4 4", threads(new ChildJvm().environment("CANDLE_NUM_THREADS", "4")));
+    assertEquals("4 4 0", threads(new ChildJvm().environment("CANDLE_NUM_THREADS", "4")));
   }
 
   @Test
   void orWhatTheProcessMayUse() throws Exception {
     // The JVM counts affinity and quotas as well.
     int processors = Runtime.getRuntime().availableProcessors();
-    assertEquals(processors + " " + processors, threads(new ChildJvm()));
-    assertEquals("1 1", threads(new ChildJvm().onProcessors("0")));
+    assertEquals(processors + " " + processors + " 0", threads(new ChildJvm()));
+    assertEquals("1 1 0", threads(new ChildJvm().onProcessors("0")));
   }
 }

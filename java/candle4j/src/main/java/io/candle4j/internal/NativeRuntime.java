@@ -36,10 +36,6 @@ public final class NativeRuntime {
 
   private static Path load() {
     adviseNativeAccess();
-    // The library tells Candle the number of threads by variables of its environment. The JVM
-    // copies
-    // its own when it is first asked for, and from then on programs that it starts do not see them.
-    var unused = System.getenv();
     Path library = NativeLoader.load();
     // Every later call begins with this one, and callers use these before.
     StackGuard.check();
@@ -72,7 +68,7 @@ public final class NativeRuntime {
   }
 
   /**
-   * Fixes the number of threads, before anything was computed.
+   * Changes the number of threads.
    *
    * @param count at least 1
    */
