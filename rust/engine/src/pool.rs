@@ -20,7 +20,7 @@ const DEFAULT_WORKERS: usize = 4;
 /// The most workers: more sessions than that only wait for each other.
 const MOST_WORKERS: usize = 1024;
 
-/// Sequences of one forward pass when nobody says how many.
+/// Sequences of one forward pass when nobody says how many: more than bring anything.
 const MOST_TOGETHER: usize = 64;
 
 /// How far a batch is.
@@ -97,6 +97,11 @@ pub fn generate_all(
     results.resize_with(requests.len(), || None);
     let mut interrupt = None;
     std::thread::scope(|scope| -> Result<()> {
+        // However this ends, a listener that panics included, no worker begins another prompt then.
+        let _stopping = Stopping {
+            stopped: &stopped,
+            cancel: &cancel,
+        };
         for index in 0..workers.min(requests.len()) {
             let worker = Worker {
                 model,
@@ -104,13 +109,17 @@ pub fn generate_all(
                 queue: &queue,
                 stopped: &stopped,
                 cancel: &cancel,
-                workers,
                 sender: sender.clone(),
             };
-            std::thread::Builder::new()
+            let started = std::thread::Builder::new()
                 .name(format!("candle4j-batch-{index}"))
-                .spawn_scoped(scope, move || worker.run())
-                .map_err(|e| Error::Compute(format!("no thread for a worker: {e}")))?;
+                .spawn_scoped(scope, move || worker.run());
+            match started {
+                Ok(_) => {}
+                // Fewer do it as well.
+                Err(_) if index > 0 => break,
+                Err(e) => return Err(Error::Compute(format!("no thread for a worker: {e}"))),
+            }
         }
         drop(sender);
         let mut done = 0;
@@ -148,6 +157,19 @@ pub fn generate_all(
         .collect())
 }
 
+/// Stops the workers when it is dropped.
+struct Stopping<'a> {
+    stopped: &'a AtomicBool,
+    cancel: &'a Cancel,
+}
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        self.cancel.cancel(CALL);
+    }
+}
+
 /// All calls of a batch are cancelled together, so they share a number.
 const CALL: u64 = 1;
 
@@ -157,7 +179,6 @@ struct Worker<'a> {
     queue: &'a Mutex<VecDeque<usize>>,
     stopped: &'a AtomicBool,
     cancel: &'a Cancel,
-    workers: usize,
     sender: mpsc::Sender<(usize, Result<Generation>)>,
 }
 
@@ -184,9 +205,7 @@ impl Worker<'_> {
     }
 
     fn new_session(&self) -> Session {
-        let mut session = Session::with_cancel(self.model.clone(), self.cancel.clone());
-        session.allow_together(self.workers);
-        session
+        Session::with_cancel(self.model.clone(), self.cancel.clone())
     }
 
     fn next(&self) -> Option<usize> {

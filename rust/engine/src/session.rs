@@ -245,11 +245,6 @@ impl Session {
         })
     }
 
-    /// Lets at least `count` sessions of the model be computed together.
-    pub(crate) fn allow_together(&mut self, count: usize) {
-        self.sequence.allow_together(count);
-    }
-
     /// Log-probabilities of `tokens`, and the `top` most probable that follow them. Cancelling the
     /// number `call` ends it as [`Error::Cancelled`].
     pub fn score(&mut self, call: u64, tokens: &[u32], top: usize) -> Result<Score> {

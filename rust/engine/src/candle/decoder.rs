@@ -12,6 +12,10 @@ use crate::model::decoder_config::DecoderConfig;
 use crate::model::weights::Weights;
 use crate::model::{CandleModel, ModelLimits};
 
+/// Tokens of a prompt that go through the model at once. A call is stopped between two such chunks, and the
+/// working memory of a prefill is bounded.
+const CHUNK: usize = 512;
+
 /// One of Candle's models with a KV cache of its own.
 pub(crate) struct CandleDecoder {
     model: Box<dyn CandleForward>,
@@ -82,8 +86,29 @@ impl CandleModel for CandleDecoder {
         }
     }
 
-    fn forward(&mut self, tokens: &[u32], _stop: &Stop, logits: &mut Vec<f32>) -> Result<()> {
+    fn forward(&mut self, tokens: &[u32], stop: &Stop, logits: &mut Vec<f32>) -> Result<()> {
         self.limits.check(self.position, tokens)?;
+        for chunk in tokens.chunks(CHUNK) {
+            if stop.reason().is_some() {
+                return Err(Error::Cancelled);
+            }
+            self.forward_chunk(chunk, logits)?;
+        }
+        Ok(())
+    }
+
+    fn fork(&self) -> Box<dyn CandleModel> {
+        Box::new(Self {
+            model: self.model.fork(),
+            limits: self.limits.clone(),
+            device: self.device.clone(),
+            position: 0,
+        })
+    }
+}
+
+impl CandleDecoder {
+    fn forward_chunk(&mut self, tokens: &[u32], logits: &mut Vec<f32>) -> Result<()> {
         let answer = Tensor::new(tokens, &self.device)
             .and_then(|ids| ids.unsqueeze(0))
             .and_then(|ids| self.model.forward(&ids, self.position))
@@ -105,15 +130,6 @@ impl CandleModel for CandleDecoder {
                 Err(error)
             }
         }
-    }
-
-    fn fork(&self) -> Box<dyn CandleModel> {
-        Box::new(Self {
-            model: self.model.fork(),
-            limits: self.limits.clone(),
-            device: self.device.clone(),
-            position: 0,
-        })
     }
 }
 

@@ -35,6 +35,9 @@ struct Layer {
     block: Block,
 }
 
+/// Rows of a pass that looks for a fault.
+const FAULT_ROWS: usize = 512;
+
 /// The next tokens of one sequence in a forward pass.
 pub(crate) struct Piece<'a> {
     /// At least one.
@@ -43,10 +46,18 @@ pub(crate) struct Piece<'a> {
     pub(crate) cache: &'a mut SequenceCache,
     /// Tokens that the sequence has once the call that this belongs to is done.
     pub(crate) length: usize,
-    /// Whether the logits behind every token are wanted, or those behind the last one.
-    pub(crate) every: bool,
+    /// Behind which tokens logits are wanted.
+    pub(crate) wanted: Logits,
     /// Becomes the logits, one row a token.
     pub(crate) logits: &'a mut Vec<f32>,
+}
+
+/// Tokens behind which logits are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Logits {
+    None,
+    Last,
+    Every,
 }
 
 impl Decoder {
@@ -109,7 +120,7 @@ impl Decoder {
     /// Takes the tokens of all pieces through the model.
     ///
     /// # Errors
-    /// [`Error::Compute`](crate::error::Error::Compute); the caches are then to be thrown away.
+    /// [`Error::Compute`](crate::error::Error::Compute); the caches are then as they were.
     pub(crate) fn forward(&self, pieces: &mut [Piece]) -> Result<()> {
         self.run(pieces, &mut |_, _| Ok(()))
             .map_err(|e| candle_error(&e))
@@ -118,18 +129,27 @@ impl Decoder {
     /// Says in which layer the numbers of a piece first stop being finite. Its cache is to be thrown
     /// away.
     pub(crate) fn locate_fault(&self, piece: Piece) -> Option<usize> {
-        let mut found = None;
-        let ran = self.run(&mut [piece], &mut |layer, x| {
-            let sum = x.to_dtype(DType::F32)?.abs()?.sum_all()?;
-            match sum.to_scalar::<f32>()?.is_finite() {
-                true => Ok(()),
-                false => {
-                    found = Some(layer);
-                    candle_core::bail!("not finite")
+        piece.tokens.chunks(FAULT_ROWS).find_map(|tokens| {
+            let mut found = None;
+            let chunk = Piece {
+                tokens,
+                cache: &mut *piece.cache,
+                length: piece.length,
+                wanted: Logits::Last,
+                logits: &mut Vec::new(),
+            };
+            let ran = self.run(&mut [chunk], &mut |layer, x| {
+                let sum = x.to_dtype(DType::F32)?.abs()?.sum_all()?;
+                match sum.to_scalar::<f32>()?.is_finite() {
+                    true => Ok(()),
+                    false => {
+                        found = Some(layer);
+                        candle_core::bail!("not finite")
+                    }
                 }
-            }
-        });
-        ran.err().and(found)
+            });
+            ran.err().and(found)
+        })
     }
 
     fn run(
@@ -147,14 +167,17 @@ impl Decoder {
             piece.cache.reserve(count)?;
             let position = piece.cache.len();
             places.extend((position..position + count).map(|p| (p, piece.length)));
-            let first = match piece.every {
-                true => 0,
-                false => count - 1,
+            let first = match piece.wanted {
+                Logits::Every => 0,
+                Logits::Last => count - 1,
+                Logits::None => count,
             };
             wanted.extend((first..count).map(|row| (tokens.len() + row) as u32));
             tokens.extend_from_slice(piece.tokens);
             caches.push((&mut *piece.cache, count));
-            logits.push((count - first, &mut *piece.logits));
+            if first < count {
+                logits.push((count - first, &mut *piece.logits));
+            }
         }
         let rows = tokens.len();
         let tokens = Tensor::from_vec(tokens, rows, &self.device)?;
@@ -165,6 +188,9 @@ impl Decoder {
             x = add(&x, &layer.attention.forward(&normed, &angles, &mut caches)?)?;
             if index + 1 == self.layers.len() && wanted.len() < rows {
                 // Nobody sees the other rows any more.
+                if wanted.is_empty() {
+                    break;
+                }
                 let wanted = Tensor::from_slice(&wanted, wanted.len(), &self.device)?;
                 x = x.index_select(&wanted, 0)?;
             }
@@ -172,7 +198,9 @@ impl Decoder {
             x = add(&x, &layer.block.forward(&normed)?)?;
             after_layer(index, &x)?;
         }
-        self.head.forward_to(&self.norm.forward(&x)?, &mut logits)?;
+        if !wanted.is_empty() {
+            self.head.forward_to(&self.norm.forward(&x)?, &mut logits)?;
+        }
         // Last, so that a pass that fails leaves all sequences as they were.
         for (cache, count) in caches {
             cache.advance(count);

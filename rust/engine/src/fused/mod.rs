@@ -23,6 +23,7 @@ mod feed_forward;
 mod linear;
 mod matrix;
 mod norm;
+mod pace;
 mod rotary;
 mod rows;
 mod scheduler;

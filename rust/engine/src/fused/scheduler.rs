@@ -1,27 +1,28 @@
 //! Continuous batching: the sequences that are being generated share the forward passes.
 //!
-//! There is no thread of its own. Whoever wants tokens computed puts them into a queue; the first
-//! that finds nobody at it leads: it takes what is waiting, as much as may run together, through the
-//! decoder in one pass, and hands out the results. So sequences join and leave between two tokens,
-//! one alone pays nothing for the others that might come, and each caller samples and calls back on
-//! its own thread.
+//! There is no scheduler thread. The first waiting caller becomes the leader: it runs one batched forward pass
+//! after the other until its own tokens are computed, and then hands the lead to another caller that waits. So
+//! sequences join and leave between two passes, one alone pays nothing for the others that might come, and each
+//! caller samples and calls back on its own thread. A caller is woken for its own result or to lead.
+//!
+//! Decode comes first: a pass takes the next token of every sequence that has one, and as much of the waiting
+//! prompts, in turns, as the latency target allows (as in vLLM's chunked prefill).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use candle4j_kernels::{are_finite, for_each_part};
 
 use super::cache::SequenceCache;
-use super::decoder::{Decoder, Piece};
+use super::decoder::{Decoder, Logits, Piece};
+use super::pace::{LEAST_ROWS, Pace};
 use crate::error::{Error, Result};
-use crate::generate::check_finite;
+use crate::generate::{Stop, check_finite};
 use crate::pool::panic_message;
-
-/// Rows that go through the model in one pass, as long as one sequence alone does not bring more.
-const ROWS_AT_ONCE: usize = 512;
 
 /// The longest that a leader waits for sequences that were in the last pass.
 const LONGEST_WAIT: Duration = Duration::from_millis(10);
@@ -34,10 +35,12 @@ pub(crate) struct Work {
     pub(crate) cache: SequenceCache,
     /// As [`Piece::length`].
     pub(crate) length: usize,
-    /// As [`Piece::every`].
+    /// Whether the logits behind every token are wanted, or those behind the last one.
     pub(crate) every: bool,
     /// As [`Piece::logits`]; they come back too.
     pub(crate) logits: Vec<f32>,
+    /// Why the call may have to stop.
+    pub(crate) stop: Stop,
 }
 
 impl Work {
@@ -48,39 +51,118 @@ impl Work {
     }
 }
 
-/// Work as it comes back, with its tokens in the cache and its logits unless the outcome is an error.
+/// Work as it comes back: with its tokens in the cache and its logits, unless the outcome is an error. After
+/// [`Error::Cancelled`] the cache holds what was computed; after another one it is to be thrown away.
 type Done = (Work, Result<()>);
+
+/// Work in the queue.
+struct Pending {
+    work: Work,
+    /// Tokens that are in the cache already.
+    computed: usize,
+    ticket: Arc<Ticket>,
+}
+
+impl Pending {
+    fn left(&self) -> usize {
+        self.work.tokens.len() - self.computed
+    }
+
+    /// Whether this is the next token of a sequence, or the last of a prompt, rather than a prompt.
+    fn is_decode(&self) -> bool {
+        self.left() == 1
+    }
+}
+
+/// What a caller waits for.
+struct Ticket {
+    thread: Thread,
+    signal: Mutex<Signal>,
+}
+
+#[derive(Default)]
+struct Signal {
+    lead: bool,
+    done: Option<Done>,
+}
+
+impl Ticket {
+    fn signal(&self) -> MutexGuard<'_, Signal> {
+        self.signal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn deliver(&self, done: Done) {
+        self.signal().done = Some(done);
+        self.thread.unpark();
+    }
+
+    /// Waits for the result; `None` when this caller is to lead.
+    fn wait(&self) -> Option<Done> {
+        loop {
+            let mut signal = self.signal();
+            if signal.done.is_some() {
+                return signal.done.take();
+            }
+            if signal.lead {
+                return None;
+            }
+            drop(signal);
+            std::thread::park();
+        }
+    }
+}
 
 /// The queue of one decoder.
 pub(crate) struct Scheduler {
     decoder: Arc<Decoder>,
     /// Most sequences of one pass.
-    limit: AtomicUsize,
+    limit: usize,
     state: Mutex<State>,
-    changed: Condvar,
+    /// Something came into the queue while the leader waits for it.
+    arrived: Condvar,
 }
 
-#[derive(Default)]
 struct State {
-    next: u64,
-    waiting: VecDeque<(u64, Work)>,
-    done: HashMap<u64, Done>,
+    waiting: VecDeque<Pending>,
     leading: bool,
     /// Sequences that the next pass is likely to have: those of the last one, which will come back soon,
-    /// and those that came meanwhile.
+    /// and those that wait.
     expected: usize,
     /// How long the last pass took.
     took: Duration,
+    pace: Pace,
+}
+
+/// Gives the lead to a caller that waits, also when the leader panics.
+struct Lead<'a>(&'a Scheduler);
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        match state.waiting.front() {
+            Some(next) => {
+                next.ticket.signal().lead = true;
+                next.ticket.thread.unpark();
+            }
+            None => state.leading = false,
+        }
+    }
 }
 
 impl Scheduler {
-    /// Up to `limit` sequences of a decoder at a time.
-    pub(crate) fn new(decoder: Arc<Decoder>, limit: usize) -> Self {
+    /// Up to `limit` sequences of a decoder at a time, in passes of about `target` where there are prompts.
+    pub(crate) fn new(decoder: Arc<Decoder>, limit: usize, target: Duration) -> Self {
         Self {
             decoder,
-            limit: AtomicUsize::new(limit),
-            state: Mutex::default(),
-            changed: Condvar::new(),
+            limit,
+            state: Mutex::new(State {
+                waiting: VecDeque::new(),
+                leading: false,
+                expected: 0,
+                took: Duration::ZERO,
+                pace: Pace::new(target),
+            }),
+            arrived: Condvar::new(),
         }
     }
 
@@ -89,97 +171,187 @@ impl Scheduler {
         &self.decoder
     }
 
-    /// Lets at least `count` sequences run together.
-    pub(crate) fn allow_together(&self, count: usize) {
-        self.limit.fetch_max(count, Ordering::Relaxed);
-    }
-
-    /// Computes tokens, together with what others want computed. Blocks until it is done.
+    /// Computes tokens, together with what others want computed. Blocks until it is done, or stopped.
     pub(crate) fn forward(&self, work: Work) -> Done {
+        let ticket = Arc::new(Ticket {
+            thread: std::thread::current(),
+            signal: Mutex::default(),
+        });
         let mut state = self.lock();
-        let id = state.next;
-        state.next += 1;
-        state.waiting.push_back((id, work));
-        if state.leading {
-            self.changed.notify_all();
-        }
-        loop {
-            if let Some(done) = state.done.remove(&id) {
+        state.waiting.push_back(Pending {
+            work,
+            computed: 0,
+            ticket: ticket.clone(),
+        });
+        let leads = !std::mem::replace(&mut state.leading, true);
+        drop(state);
+        if !leads {
+            self.arrived.notify_one();
+            if let Some(done) = ticket.wait() {
                 return done;
             }
-            state = if state.leading {
-                self.wait(state, None)
-            } else {
-                self.lead(state)
-            };
+        }
+        let _lead = Lead(self);
+        loop {
+            self.pass();
+            let done = ticket.signal().done.take();
+            if let Some(done) = done {
+                return done;
+            }
         }
     }
 
-    /// Takes one batch through the decoder.
-    fn lead<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        state.leading = true;
-        let limit = self.limit.load(Ordering::Relaxed);
-        let expected = state.expected.min(limit);
+    /// Runs one pass and hands out what is done.
+    fn pass(&self) {
+        let batch = self.next_batch();
+        if batch.is_empty() {
+            return;
+        }
+        let prompts = batch.iter().filter(|(pending, _)| !pending.is_decode());
+        let rows: usize = prompts.map(|(_, rows)| rows).sum();
+        let decodes = batch.iter().filter(|(p, _)| p.is_decode()).count();
+        let tickets: Vec<Arc<Ticket>> = batch.iter().map(|(p, _)| p.ticket.clone()).collect();
+        let start = Instant::now();
+        let computed = catch_unwind(AssertUnwindSafe(|| self.compute(batch)));
+        let took = start.elapsed();
+
+        let mut state = self.lock();
+        state.took = took;
+        state.pace.observe(decodes, rows, took);
+        let outcomes = computed.unwrap_or_else(|panic| {
+            // Nobody is left waiting, whatever went wrong.
+            let error = Error::Panic(panic_message(panic.as_ref()));
+            let lost = tickets.into_iter().map(|ticket| self.lost(ticket));
+            lost.map(|pending| (pending, Err(error.clone()))).collect()
+        });
+        let mut back = 0;
+        for (pending, outcome) in outcomes {
+            if outcome.is_ok() && pending.left() > 0 {
+                // Behind the others, so that prompts take turns.
+                state.waiting.push_back(pending);
+            } else {
+                back += usize::from(outcome.is_ok());
+                pending.ticket.deliver((pending.work, outcome));
+            }
+        }
+        state.expected = back + state.waiting.len();
+    }
+
+    fn lost(&self, ticket: Arc<Ticket>) -> Pending {
+        Pending {
+            work: Work {
+                tokens: Vec::new(),
+                cache: self.decoder.new_cache(0),
+                length: 0,
+                every: false,
+                logits: Vec::new(),
+                stop: Stop::default(),
+            },
+            computed: 0,
+            ticket,
+        }
+    }
+
+    /// Takes what the next pass computes out of the queue, with the number of tokens of each.
+    fn next_batch(&self) -> Vec<(Pending, usize)> {
+        let mut state = self.lock();
+        let expected = state.expected.min(self.limit);
         let deadline = Instant::now() + (state.took / 4).min(LONGEST_WAIT);
         while state.waiting.len() < expected {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            state = self.wait(state, Some(left));
+            let waited = self.arrived.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        let batch = take(&mut state.waiting, limit);
-        drop(state);
-
-        let start = Instant::now();
-        let done = self.compute(batch);
-        let took = start.elapsed();
-
-        let mut state = self.lock();
-        state.expected = done.len() + state.waiting.len();
-        state.took = took;
-        state.done.extend(done);
-        state.leading = false;
-        self.changed.notify_all();
-        state
+        let (stopped, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut state.waiting)
+            .into_iter()
+            .partition(|pending| pending.work.stop.reason().is_some());
+        state.waiting = waiting.into();
+        for pending in stopped {
+            let done = (pending.work, Err(Error::Cancelled));
+            pending.ticket.deliver(done);
+        }
+        self.plan(&mut state)
     }
 
-    fn compute(&self, mut batch: Vec<(u64, Work)>) -> Vec<(u64, Done)> {
-        let outcome = self.pass(&mut batch);
-        match outcome {
+    fn plan(&self, state: &mut State) -> Vec<(Pending, usize)> {
+        let (decodes, prompts): (Vec<_>, Vec<_>) = std::mem::take(&mut state.waiting)
+            .into_iter()
+            .partition(Pending::is_decode);
+        let mut batch = Vec::new();
+        // One place is kept for prompts, which would wait for ever otherwise.
+        let places = match prompts.is_empty() {
+            true => self.limit,
+            false => (self.limit - 1).max(1),
+        };
+        for pending in decodes {
+            match batch.len() < places {
+                true => batch.push((pending, 1)),
+                false => state.waiting.push_back(pending),
+            }
+        }
+        let mut rows = state.pace.rows(batch.len());
+        let places = self.limit.max(2) - batch.len();
+        for (index, pending) in prompts.into_iter().enumerate() {
+            // Prompts take turns, instead of each having a part of every pass: fewer rows of more sequences
+            // read more keys and values.
+            let wanted = match pending.work.every {
+                true => pending.left(),
+                false => pending.left().min(rows),
+            };
+            if index < places && (rows >= LEAST_ROWS || pending.left() <= rows) {
+                rows = rows.saturating_sub(wanted);
+                batch.push((pending, wanted));
+            } else {
+                state.waiting.push_back(pending);
+            }
+        }
+        batch
+    }
+
+    fn compute(&self, mut batch: Vec<(Pending, usize)>) -> Vec<(Pending, Result<()>)> {
+        match self.forward_pass(&mut batch) {
             Ok(()) => {
+                for (pending, rows) in &mut batch {
+                    pending.computed += *rows;
+                }
                 let finite = finite(&batch);
-                let done = |((id, work), finite): ((u64, Work), bool)| {
+                let outcome = |((pending, _), finite): ((Pending, usize), bool)| {
                     let outcome = match finite {
                         true => Ok(()),
-                        false => work.rows().try_for_each(check_finite),
+                        false => pending.work.rows().try_for_each(check_finite),
                     };
-                    (id, (work, outcome))
+                    (pending, outcome)
                 };
-                batch.into_iter().zip(finite).map(done).collect()
+                batch.into_iter().zip(finite).map(outcome).collect()
             }
-            // Whose fault it was shows when each runs alone.
+            // Whose fault it was shows when each runs alone. The caches are as they were.
             Err(_) if batch.len() > 1 => batch
                 .into_iter()
                 .flat_map(|one| self.compute(vec![one]))
                 .collect(),
             Err(error) => batch
                 .into_iter()
-                .zip(std::iter::once(error))
-                .map(|((id, work), error)| (id, (work, Err(error))))
+                .map(|(pending, _)| (pending, Err(error.clone())))
                 .collect(),
         }
     }
 
-    fn pass(&self, batch: &mut [(u64, Work)]) -> Result<()> {
+    fn forward_pass(&self, batch: &mut [(Pending, usize)]) -> Result<()> {
         let mut pieces: Vec<Piece> = batch
             .iter_mut()
-            .map(|(_, work)| Piece {
-                tokens: &work.tokens,
-                cache: &mut work.cache,
-                length: work.length,
-                every: work.every,
-                logits: &mut work.logits,
+            .map(|(pending, rows)| Piece {
+                wanted: match pending.work.every {
+                    true => Logits::Every,
+                    false if *rows == pending.work.tokens.len() - pending.computed => Logits::Last,
+                    false => Logits::None,
+                },
+                tokens: &pending.work.tokens[pending.computed..][..*rows],
+                cache: &mut pending.work.cache,
+                length: pending.work.length,
+                logits: &mut pending.work.logits,
             })
             .collect();
         catch_unwind(AssertUnwindSafe(|| self.decoder.forward(&mut pieces)))
@@ -187,41 +359,22 @@ impl Scheduler {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that can panic runs while it is held.
-        self.state
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    fn wait<'a>(
-        &self,
-        state: MutexGuard<'a, State>,
-        limit: Option<Duration>,
-    ) -> MutexGuard<'a, State> {
-        match limit {
-            None => self
-                .changed
-                .wait(state)
-                .unwrap_or_else(|poisoned| poisoned.into_inner()),
-            Some(limit) => {
-                let (state, _) = self
-                    .changed
-                    .wait_timeout(state, limit)
-                    .unwrap_or_else(|poisoned| poisoned.into_inner());
-                state
-            }
-        }
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whose logits are finite. All threads look while they wait for work anyway: afterwards the sequences would
-/// share what processors these leave to them.
-fn finite(batch: &[(u64, Work)]) -> Vec<bool> {
+/// Whose logits are finite, or not there yet. All threads look while they wait for work anyway: afterwards the
+/// sequences would share what processors these leave to them.
+fn finite(batch: &[(Pending, usize)]) -> Vec<bool> {
     /// Logits that a thread looks at at a time.
     const PART: usize = 1 << 14;
     let answers: Vec<AtomicBool> = batch.iter().map(|_| AtomicBool::new(true)).collect();
-    let parts = batch.iter().zip(&answers).flat_map(|((_, work), answer)| {
-        let parts = work.logits.chunks(PART);
+    let complete = batch
+        .iter()
+        .zip(&answers)
+        .filter(|((pending, _), _)| pending.left() == 0);
+    let parts = complete.flat_map(|((pending, _), answer)| {
+        let parts = pending.work.logits.chunks(PART);
         parts.map(move |logits| (logits, answer))
     });
     for_each_part(
@@ -233,19 +386,4 @@ fn finite(batch: &[(u64, Work)]) -> Vec<bool> {
         },
     );
     answers.into_iter().map(AtomicBool::into_inner).collect()
-}
-
-/// Takes the oldest of what is waiting, as much as may run together.
-fn take(waiting: &mut VecDeque<(u64, Work)>, limit: usize) -> Vec<(u64, Work)> {
-    let mut rows = 0;
-    let count = waiting
-        .iter()
-        .take(limit)
-        .take_while(|(_, work)| {
-            rows += work.tokens.len();
-            rows <= ROWS_AT_ONCE
-        })
-        .count()
-        .max(1);
-    waiting.drain(..count.min(waiting.len())).collect()
 }

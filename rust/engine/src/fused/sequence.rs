@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::cache::SequenceCache;
-use super::decoder::Piece;
+use super::decoder::{Logits, Piece};
 use super::scheduler::{Scheduler, Work};
 use crate::candle::candle_error;
 use crate::error::{Error, Result};
@@ -44,9 +44,6 @@ impl FusedSequence {
         stop: &Stop,
         logits: &mut Vec<f32>,
     ) -> Result<()> {
-        if stop.reason().is_some() {
-            return Err(Error::Cancelled);
-        }
         let position = self.cache.len();
         self.limits.check(position, tokens)?;
         let length = self.expected.max(position + tokens.len());
@@ -58,6 +55,7 @@ impl FusedSequence {
             length,
             every,
             logits: std::mem::take(logits),
+            stop: stop.clone(),
         });
         self.cache = done.cache;
         *logits = done.logits;
@@ -67,6 +65,8 @@ impl FusedSequence {
                     place: self.locate_fault(position, tokens, length).unwrap_or(place),
                     what,
                 },
+                // What was computed stays.
+                Error::Cancelled => return Error::Cancelled,
                 other => other,
             };
             self.cache.truncate(0);
@@ -81,7 +81,7 @@ impl FusedSequence {
             tokens,
             cache: &mut self.cache,
             length,
-            every: false,
+            wanted: Logits::Last,
             logits: &mut Vec::new(),
         };
         let layer = self.scheduler.decoder().locate_fault(piece)?;
@@ -116,10 +116,6 @@ impl CandleModel for FusedSequence {
 
     fn expect_length(&mut self, length: usize) {
         self.expected = length;
-    }
-
-    fn allow_together(&mut self, count: usize) {
-        self.scheduler.allow_together(count);
     }
 
     fn forward(&mut self, tokens: &[u32], stop: &Stop, logits: &mut Vec<f32>) -> Result<()> {

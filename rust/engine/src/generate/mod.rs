@@ -73,10 +73,6 @@ pub struct Generated {
     pub decode: Duration,
 }
 
-/// Tokens of a prompt that go through the model at once. A cancel is heeded between two such
-/// pieces, and the working memory of a prefill is bounded.
-const PREFILL_CHUNK: usize = 512;
-
 /// Runs a generation with a sampler of its own and no way to cancel it but the callback.
 /// `prompt` is the whole sequence: the tokens that the model has in its cache already, and at least
 /// one more.
@@ -182,16 +178,7 @@ pub(crate) fn prefill<M: CandleModel + ?Sized>(
     logits: &mut Vec<f32>,
 ) -> Result<Option<FinishReason>> {
     model.expect_length(prompt.len());
-    for chunk in prompt[model.position()..].chunks(PREFILL_CHUNK) {
-        let stopped = match stop.reason() {
-            None => forward(model, chunk, stop, logits)?,
-            stopped => stopped,
-        };
-        if stopped.is_some() {
-            return Ok(stopped);
-        }
-    }
-    Ok(None)
+    forward(model, &prompt[model.position()..], stop, logits)
 }
 
 /// One forward pass; answers with the reason when the call was stopped before its end.

@@ -1,5 +1,7 @@
 //! What every engine offers: a decoder with a KV cache of its own over shared weights.
 
+use std::time::Duration;
+
 use crate::error::{Error, Result};
 use crate::generate::{self, Generated, OnToken, Sampling, Stop};
 
@@ -12,6 +14,10 @@ pub struct ModelLimits {
     pub vocab_size: usize,
     /// Any of these ends an answer.
     pub eos_ids: Vec<u32>,
+    /// How long a pass with prompts is to take while other sequences decode.
+    pub latency_target: Duration,
+    /// Bytes that the keys and values of all sequences may take together; what the machine leaves when `None`.
+    pub kv_cache_limit: Option<u64>,
 }
 
 impl ModelLimits {
@@ -94,9 +100,6 @@ pub trait CandleModel: Send {
     fn branch(&self) -> Result<Box<dyn CandleModel>> {
         Ok(self.fork())
     }
-
-    /// Says that at least `count` sequences over these weights may be computed together.
-    fn allow_together(&mut self, _count: usize) {}
 
     /// Generates over token ids: `prompt` is appended to the cache, then one token after the other
     /// is sampled, reported and appended, until a limit of `sampling` or an end-of-sequence id is

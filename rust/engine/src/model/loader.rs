@@ -45,6 +45,26 @@ pub struct LoadOptions {
     pub quantize: Option<Quantisation>,
     /// The longest context to make room for; the model's own limit when left out.
     pub context_length: Option<usize>,
+    /// Milliseconds that a forward pass with prompts takes while other sequences decode, about; 1 to 10000,
+    /// 50 when left out. The prompts' share of a pass is what fits.
+    pub latency_target_ms: Option<u64>,
+    /// Bytes that the keys and values of all sequences may take together; what the machine and the control
+    /// group leave when left out.
+    pub kv_cache_bytes: Option<u64>,
+    /// The most requests at a time, those that wait included; 1024 when left out.
+    pub max_requests: Option<usize>,
+}
+
+impl LoadOptions {
+    fn latency_target(&self) -> Result<Duration> {
+        match self.latency_target_ms.unwrap_or(50) {
+            ms @ 1..=10_000 => Ok(Duration::from_millis(ms)),
+            ms => Err(Error::argument(
+                "latency_target_ms",
+                format!("expected 1 to 10000, got {ms}"),
+            )),
+        }
+    }
 }
 
 /// What a loaded model says of itself.
@@ -207,6 +227,8 @@ impl Model {
             context_length: context_length(reach, files.config.published_context(), options)?,
             vocab_size: files.config.vocab_size,
             eos_ids: eos_ids.known,
+            latency_target: options.latency_target()?,
+            kv_cache_limit: options.kv_cache_bytes,
         });
         let mut warnings = [
             files.warnings,
@@ -547,7 +569,11 @@ fn load_folder(
 
 /// A sequence over a decoder's weights, from which others are forked.
 fn fused(decoder: Decoder, limits: &Arc<ModelLimits>) -> Result<Box<dyn CandleModel>> {
-    let scheduler = Scheduler::new(Arc::new(decoder), pool::most_together()?);
+    let scheduler = Scheduler::new(
+        Arc::new(decoder),
+        pool::most_together()?,
+        limits.latency_target,
+    );
     Ok(Box::new(FusedSequence::new(
         Arc::new(scheduler),
         limits.clone(),
