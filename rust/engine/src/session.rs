@@ -236,6 +236,7 @@ impl Session {
     /// again, where the engine can. Its calls are cancelled on their own.
     pub fn fork(&self) -> Result<Self> {
         let sequence = self.sequence.branch()?;
+        // What was given up in the meantime is missing.
         let cached = self.cached[..sequence.position()].to_vec();
         Ok(Self {
             model: self.model.clone(),
@@ -325,13 +326,15 @@ impl Session {
             .count()
             .min(prompt.len() - 1);
         self.sequence.truncate(shared);
-        let kept = self.sequence.position();
-        self.cached.truncate(kept);
+        let kept = self.sequence.adopt(&prompt[..prompt.len() - 1]);
+        self.cached.clear();
+        self.cached.extend_from_slice(&prompt[..kept]);
         kept
     }
 
     /// Notes what is in the cache now: the beginning of prompt and answer that was computed.
     fn remember(&mut self, prompt: &[u32], generated: &[u32]) {
+        self.sequence.rest();
         let position = self.sequence.position();
         self.cached.clear();
         self.cached

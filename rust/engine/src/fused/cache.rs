@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor, bail};
-use candle4j_kernels::{KvCache, KvMemory, Strided};
+use candle4j_kernels::{KV_PAGE, KvCache, Strided};
+
+use super::budget::KvBudget;
+use super::prefix::{Found, Held, Node, PrefixTree};
 
 /// Positions that a cache of tensors has room for at first, and the least by which it grows.
 const BLOCK: usize = 256;
@@ -29,6 +32,14 @@ pub(crate) struct SequenceCache {
     limit: usize,
     /// Positions whose keys and values all layers have.
     len: usize,
+    /// Their tokens.
+    tokens: Vec<u32>,
+    /// Whether keys depend on their own tokens and positions alone, so that others may use them.
+    shares: bool,
+    /// The nodes of the full pages.
+    chain: Vec<Arc<Node>>,
+    /// The node of the page at the end, while nothing is written.
+    tail: Option<Arc<Node>>,
 }
 
 /// What a cache is made for.
@@ -42,14 +53,16 @@ pub(crate) struct CacheShape {
     pub(crate) dtype: DType,
     pub(crate) device: Device,
     /// Counts the memory of all caches of the model.
-    pub(crate) memory: Arc<KvMemory>,
+    pub(crate) budget: Arc<KvBudget>,
+    /// What the sequences of the model share.
+    pub(crate) tree: Arc<PrefixTree>,
 }
 
 impl CacheShape {
     fn layer(&self) -> Result<LayerCache> {
         let (heads, width) = (self.kv_heads, self.head_dim);
         if self.device.is_cpu() {
-            return match KvCache::new(self.dtype, heads, width, &self.memory) {
+            return match KvCache::new(self.dtype, heads, width, &self.budget.memory) {
                 Some(cache) => Ok(LayerCache::Kernels(cache)),
                 None => bail!("no keys and values can be kept in {:?}", self.dtype),
             };
@@ -106,6 +119,10 @@ impl SequenceCache {
             shape,
             limit,
             len: 0,
+            tokens: Vec::new(),
+            shares: true,
+            chain: Vec::new(),
+            tail: None,
         }
     }
 
@@ -131,8 +148,15 @@ impl SequenceCache {
             true => len,
             false => 0,
         };
+        self.tail = None;
+        self.tokens.truncate(self.len);
+        let rest = self
+            .chain
+            .split_off((self.len / KV_PAGE).min(self.chain.len()));
+        forget(rest);
         if self.len == 0 {
             self.layers.clear();
+            self.shares = true;
             return;
         }
         for layer in &mut self.layers {
@@ -156,6 +180,10 @@ impl SequenceCache {
             shape: self.shape.clone(),
             limit: self.limit,
             len: self.len,
+            tokens: self.tokens.clone(),
+            shares: self.shares,
+            chain: self.chain.clone(),
+            tail: self.tail.clone(),
         })
     }
 
@@ -216,15 +244,146 @@ impl SequenceCache {
         ))
     }
 
-    /// Counts positions that all layers have been given, and gives up what no window shows any more.
-    pub(crate) fn advance(&mut self, count: usize) {
-        self.len += count;
+    /// Counts the positions of tokens, which all layers have been given; shares full pages with other
+    /// sequences, and gives up what no window shows any more.
+    pub(crate) fn advance(&mut self, tokens: &[u32]) {
+        self.len += tokens.len();
+        self.tokens.extend_from_slice(tokens);
+        while self.shares && (self.chain.len() + 1) * KV_PAGE <= self.len {
+            let Some(node) = self.publish(self.chain.len(), KV_PAGE) else {
+                self.shares = false;
+                break;
+            };
+            // Another sequence may have computed the same: one copy is enough.
+            for (layer, page) in self.layers.iter_mut().zip(node.pages()) {
+                if let (LayerCache::Kernels(cache), Some(page)) = (layer, page) {
+                    cache.replace_page(self.chain.len(), page);
+                }
+            }
+            self.chain.push(node);
+        }
         for (layer, window) in self.layers.iter_mut().zip(&*self.shape.windows) {
             if let (LayerCache::Kernels(cache), Some(window)) = (layer, window) {
                 cache.give_up_before(self.len.saturating_sub(window + SLACK));
             }
         }
     }
+
+    /// Puts a page of so many positions into the tree; `None` where layers have none.
+    fn publish(&self, index: usize, count: usize) -> Option<Arc<Node>> {
+        let held = |(layer, window): (&LayerCache, &Option<usize>)| match layer {
+            LayerCache::Kernels(cache) => cache.page(index).map(|page| match window {
+                None => Held::Strong(page.clone()),
+                Some(_) => Held::Weak(Arc::downgrade(page)),
+            }),
+            LayerCache::Tensors { .. } => None,
+        };
+        let pages = self.layers.iter().zip(&*self.shape.windows).map(held);
+        let tokens = &self.tokens[index * KV_PAGE..][..count];
+        let pages = pages.collect::<Option<Vec<_>>>()?;
+        Some(self.shape.tree.insert(self.chain.last(), tokens, pages))
+    }
+
+    /// Whether other sequences may use the keys from now on. Once they may not, they never may.
+    pub(crate) fn share_if(&mut self, shares: bool) {
+        self.shares &= shares;
+    }
+
+    /// Lets other sequences have the page at the end too, until something is written.
+    pub(crate) fn rest(&mut self) {
+        let count = self.len % KV_PAGE;
+        if self.shares && count > 0 {
+            self.tail = self.publish(self.len / KV_PAGE, count);
+        }
+    }
+
+    /// The opposite of [`Self::rest`].
+    pub(crate) fn wake(&mut self) {
+        self.tail = None;
+    }
+
+    /// Takes over what another sequence has computed of the tokens that come `next`. Answers with how many
+    /// they are.
+    pub(crate) fn adopt(&mut self, next: &[u32]) -> usize {
+        if !self.shares || !self.shape.device.is_cpu() {
+            return 0;
+        }
+        let aligned = self.chain.len() * KV_PAGE;
+        let tokens = [&self.tokens[aligned..], next].concat();
+        let Found { full, partial } = self.shape.tree.find(self.chain.last().cloned(), &tokens);
+        let more = partial.as_ref().map_or(0, |(_, count)| *count);
+        let len = aligned + full.len() * KV_PAGE + more;
+        if len <= self.len {
+            forget(full);
+            return 0;
+        }
+        let gained = len - self.len;
+        let nodes: Vec<&Arc<Node>> = full
+            .iter()
+            .chain(partial.iter().map(|(node, _)| node))
+            .collect();
+        let columns: Vec<Vec<_>> = nodes.iter().map(|node| node.pages().collect()).collect();
+        let visible = |layer: usize, index: usize| {
+            let window = self.shape.windows[layer].unwrap_or(usize::MAX);
+            (aligned + (index + 1) * KV_PAGE) > (len + 1).saturating_sub(window)
+        };
+        let is_missing =
+            |layer: usize, index: usize| columns[index][layer].is_none() && visible(layer, index);
+        let layers = self.shape.windows.len();
+        let misses = (0..layers).any(|layer| (0..columns.len()).any(|at| is_missing(layer, at)));
+        if misses || (self.layers.is_empty() && self.reserve(0).is_err()) {
+            forget(full);
+            return 0;
+        }
+        for (layer, cache) in self.layers.iter_mut().enumerate() {
+            if let LayerCache::Kernels(cache) = cache {
+                cache.truncate(aligned);
+                for column in &columns {
+                    cache.push_page(column[layer].clone());
+                }
+            }
+        }
+        self.tail = None;
+        self.tokens.truncate(aligned);
+        self.tokens.extend_from_slice(&tokens[..len - aligned]);
+        self.chain.extend(full);
+        self.len = len;
+        gained
+    }
+
+    /// Bytes that `count` more positions take, a page that is shared and will be written included.
+    pub(crate) fn bytes_for(&self, count: usize) -> usize {
+        if !self.shape.device.is_cpu() {
+            return 0;
+        }
+        let pages = (self.len + count).div_ceil(KV_PAGE) - self.len / KV_PAGE;
+        let rows = 2 * KV_PAGE * self.shape.head_dim.next_multiple_of(KV_PAGE);
+        let page = rows * self.shape.kv_heads * self.shape.dtype.size_in_bytes();
+        pages * page * self.shape.windows.len()
+    }
+
+    /// The page that comes next and its tokens, as far as they are among `next`: sequences for which it is
+    /// the same compute the same.
+    pub(crate) fn next_page(&self, next: &[u32]) -> (usize, Vec<u32>) {
+        let aligned = self.chain.len() * KV_PAGE;
+        let behind = &self.tokens[aligned..];
+        let page = [behind, &next[..next.len().min(KV_PAGE)]].concat();
+        let parent = self.chain.last().map_or(0, |node| Arc::as_ptr(node).addr());
+        (parent, page[..page.len().min(KV_PAGE)].to_vec())
+    }
+}
+
+impl Drop for SequenceCache {
+    fn drop(&mut self) {
+        self.tail = None;
+        forget(std::mem::take(&mut self.chain));
+    }
+}
+
+/// Drops the nodes of a sequence, the last first: each holds the one before it, and a long chain that falls
+/// from its beginning would recurse as deep.
+fn forget(mut chain: Vec<Arc<Node>>) {
+    while chain.pop().is_some() {}
 }
 
 #[cfg(test)]
@@ -239,7 +398,8 @@ mod tests {
             head_dim: 4,
             dtype: DType::F32,
             device: Device::Cpu,
-            memory: Arc::default(),
+            budget: Arc::new(KvBudget::new(usize::MAX)),
+            tree: Arc::default(),
         };
         let mut cache = SequenceCache::new(shape.clone(), 1000);
         for _ in 0..2 {
@@ -263,7 +423,7 @@ mod tests {
             let (keys, values) = (rows(first, count, layer), rows(first, count, 10_000));
             cache.append(layer, &keys, &values, from).unwrap()
         });
-        cache.advance(count);
+        cache.advance(&vec![7; count]);
         last
     }
 

@@ -1,8 +1,11 @@
 //! The transformer: weights, and the forward pass of several sequences at once.
 
+use std::sync::Arc;
+
 use candle_core::{DType, Device, Tensor};
 
 use super::attention::Attention;
+use super::budget::KvBudget;
 use super::cache::{CacheShape, SequenceCache};
 use super::feed_forward::{Block, Experts, Mlp};
 use super::linear::{FusedLinear, Linear};
@@ -99,7 +102,8 @@ impl Decoder {
                     false => source.dtype(),
                 },
                 device: source.device().clone(),
-                memory: std::sync::Arc::default(),
+                budget: Arc::new(KvBudget::new(usize::MAX)),
+                tree: Arc::default(),
             },
             dtype: source.dtype(),
             device: source.device().clone(),
@@ -109,6 +113,16 @@ impl Decoder {
     /// An empty cache for a sequence of up to `limit` tokens.
     pub(crate) fn new_cache(&self, limit: usize) -> SequenceCache {
         SequenceCache::new(self.cache.clone(), limit)
+    }
+
+    /// Sets how much memory the caches of all sequences may take.
+    pub(crate) fn limit_caches(&mut self, bytes: usize) {
+        self.cache.budget = Arc::new(KvBudget::new(bytes));
+    }
+
+    /// The memory of the caches of all sequences.
+    pub(crate) fn budget(&self) -> &Arc<KvBudget> {
+        &self.cache.budget
     }
 
     /// The longest sequence whose rotary frequencies are those of every shorter one, where they
@@ -161,6 +175,7 @@ impl Decoder {
         let mut places = Vec::new();
         let mut wanted = Vec::new();
         let mut caches = Vec::with_capacity(pieces.len());
+        let mut all_tokens = Vec::with_capacity(pieces.len());
         let mut logits = Vec::with_capacity(pieces.len());
         for piece in pieces.iter_mut() {
             let count = piece.tokens.len();
@@ -175,6 +190,7 @@ impl Decoder {
             wanted.extend((first..count).map(|row| (tokens.len() + row) as u32));
             tokens.extend_from_slice(piece.tokens);
             caches.push((&mut *piece.cache, count));
+            all_tokens.push(piece.tokens);
             if first < count {
                 logits.push((count - first, &mut *piece.logits));
             }
@@ -202,8 +218,8 @@ impl Decoder {
             self.head.forward_to(&self.norm.forward(&x)?, &mut logits)?;
         }
         // Last, so that a pass that fails leaves all sequences as they were.
-        for (cache, count) in caches {
-            cache.advance(count);
+        for ((cache, _), tokens) in caches.into_iter().zip(all_tokens) {
+            cache.advance(tokens);
         }
         Ok(())
     }

@@ -17,6 +17,7 @@
 //! and so are gate and up.
 
 mod attention;
+mod budget;
 mod cache;
 mod decoder;
 mod feed_forward;
@@ -24,6 +25,7 @@ mod linear;
 mod matrix;
 mod norm;
 mod pace;
+mod prefix;
 mod rotary;
 mod rows;
 mod scheduler;

@@ -8,7 +8,7 @@
 //! Decode comes first: a pass takes the next token of every sequence that has one, and as much of the waiting
 //! prompts, in turns, as the latency target allows (as in vLLM's chunked prefill).
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use candle4j_kernels::{are_finite, for_each_part};
 
+use super::budget::KvBudget;
 use super::cache::SequenceCache;
 use super::decoder::{Decoder, Logits, Piece};
 use super::pace::{LEAST_ROWS, Pace};
@@ -71,6 +72,22 @@ impl Pending {
     /// Whether this is the next token of a sequence, or the last of a prompt, rather than a prompt.
     fn is_decode(&self) -> bool {
         self.left() == 1
+    }
+}
+
+impl Pending {
+    /// Takes over what another sequence has computed, but the last token, whose logits are wanted.
+    fn adopt(&mut self) {
+        if !self.work.every {
+            let next = &self.work.tokens[self.computed..self.work.tokens.len() - 1];
+            self.computed += self.work.cache.adopt(next);
+        }
+    }
+
+    fn next_page(&self) -> (usize, Vec<u32>) {
+        self.work
+            .cache
+            .next_page(&self.work.tokens[self.computed..])
     }
 }
 
@@ -173,6 +190,19 @@ impl Scheduler {
 
     /// Computes tokens, together with what others want computed. Blocks until it is done, or stopped.
     pub(crate) fn forward(&self, work: Work) -> Done {
+        let budget = self.decoder.budget();
+        let needed = self
+            .decoder
+            .new_cache(0)
+            .bytes_for(work.cache.len() + work.tokens.len());
+        if needed > budget.limit() {
+            let error = Error::OutOfMemory {
+                what: format!("the KV cache of {} tokens", work.length),
+                needed: needed as u64,
+                available: budget.limit() as u64,
+            };
+            return (work, Err(error));
+        }
         let ticket = Arc::new(Ticket {
             thread: std::thread::current(),
             signal: Mutex::default(),
@@ -277,6 +307,40 @@ impl Scheduler {
     }
 
     fn plan(&self, state: &mut State) -> Vec<(Pending, usize)> {
+        let batch = self.within_time(state);
+        self.within_memory(batch, state)
+    }
+
+    /// Leaves out what there is no memory for. It waits for what others give back; when there are no others,
+    /// the last that came fails.
+    fn within_memory(
+        &self,
+        batch: Vec<(Pending, usize)>,
+        state: &mut State,
+    ) -> Vec<(Pending, usize)> {
+        let budget = self.decoder.budget();
+        let (mut taken, mut fitting, mut left_out) = (0, Vec::new(), Vec::new());
+        for (pending, rows) in batch {
+            let needed = pending.work.cache.bytes_for(rows);
+            if budget.make_room(taken + needed) {
+                taken += needed;
+                fitting.push((pending, rows));
+            } else {
+                left_out.push((pending, needed));
+            }
+        }
+        if fitting.is_empty()
+            && let Some((pending, needed)) = left_out.pop()
+        {
+            let error = out_of_memory(&pending.work.cache, needed, budget);
+            pending.ticket.deliver((pending.work, Err(error)));
+        }
+        let left_out = left_out.into_iter().map(|(pending, _)| pending);
+        state.waiting.extend(left_out);
+        fitting
+    }
+
+    fn within_time(&self, state: &mut State) -> Vec<(Pending, usize)> {
         let (decodes, prompts): (Vec<_>, Vec<_>) = std::mem::take(&mut state.waiting)
             .into_iter()
             .partition(Pending::is_decode);
@@ -294,7 +358,14 @@ impl Scheduler {
         }
         let mut rows = state.pace.rows(batch.len());
         let places = self.limit.max(2) - batch.len();
-        for (index, pending) in prompts.into_iter().enumerate() {
+        let mut same = HashSet::new();
+        for (index, mut pending) in prompts.into_iter().enumerate() {
+            pending.adopt();
+            // Of sequences that need the same page next one computes it, and the others take it over.
+            if !pending.work.every && !same.insert(pending.next_page()) {
+                state.waiting.push_back(pending);
+                continue;
+            }
             // Prompts take turns, instead of each having a part of every pass: fewer rows of more sequences
             // read more keys and values.
             let wanted = match pending.work.every {
@@ -360,6 +431,14 @@ impl Scheduler {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn out_of_memory(cache: &SequenceCache, more: usize, budget: &KvBudget) -> Error {
+    Error::OutOfMemory {
+        what: format!("the KV cache of a sequence of {} tokens", cache.len()),
+        needed: more as u64,
+        available: budget.limit().saturating_sub(budget.used()) as u64,
     }
 }
 

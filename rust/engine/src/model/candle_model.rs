@@ -20,6 +20,15 @@ pub struct ModelLimits {
     pub kv_cache_limit: Option<u64>,
 }
 
+/// Memory of keys and values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KvMemoryUse {
+    /// Bytes that all sequences use, what they share counted once.
+    pub used: u64,
+    /// Bytes that they may use.
+    pub limit: u64,
+}
+
 impl ModelLimits {
     /// Refuses tokens that the vocabulary or the context do not hold.
     pub fn check(&self, position: usize, tokens: &[u32]) -> Result<()> {
@@ -90,6 +99,21 @@ pub trait CandleModel: Send {
             visit(index, &logits)?;
         }
         Ok(())
+    }
+
+    /// Takes over what other sequences over the same weights have computed of `prompt`, whose beginning is in
+    /// the cache. Answers with how many tokens of it then are.
+    fn adopt(&mut self, _prompt: &[u32]) -> usize {
+        self.position()
+    }
+
+    /// Says that the call under way is over. Until the next one the cache may be given up for others, so ask
+    /// [`CandleModel::position`] what is left.
+    fn rest(&mut self) {}
+
+    /// The memory of the caches of all sequences over these weights, where it is counted.
+    fn kv_memory(&self) -> Option<KvMemoryUse> {
+        None
     }
 
     /// Another sequence over the same weights, with an empty cache.

@@ -94,6 +94,11 @@ pub struct ModelInfo {
     pub eos_token_ids: Vec<u32>,
     /// Whether it can chat.
     pub has_chat_template: bool,
+    /// Bytes that the keys and values of all sessions use now, what they share counted once; `None` where they
+    /// are not counted.
+    pub kv_cache_used: Option<u64>,
+    /// Bytes that they may use.
+    pub kv_cache_limit: Option<u64>,
     /// How long loading took.
     pub load_ms: f64,
     /// What the user should know, such as a precision that had to be changed.
@@ -267,7 +272,10 @@ impl Model {
     /// What there is to know about this model.
     pub fn info(&self) -> ModelInfo {
         let loaded = self.loaded();
+        let kv_memory = loaded.model.kv_memory();
         ModelInfo {
+            kv_cache_used: kv_memory.map(|memory| memory.used),
+            kv_cache_limit: kv_memory.map(|memory| memory.limit),
             path: self.path.clone(),
             architecture: self.config.architecture,
             engine: loaded.engine.name(),
@@ -568,7 +576,10 @@ fn load_folder(
 }
 
 /// A sequence over a decoder's weights, from which others are forked.
-fn fused(decoder: Decoder, limits: &Arc<ModelLimits>) -> Result<Box<dyn CandleModel>> {
+fn fused(mut decoder: Decoder, limits: &Arc<ModelLimits>) -> Result<Box<dyn CandleModel>> {
+    let left = || memory::available().map(|bytes| bytes / 10 * 8);
+    let bytes = limits.kv_cache_limit.or_else(left).unwrap_or(u64::MAX);
+    decoder.limit_caches(usize::try_from(bytes).unwrap_or(usize::MAX));
     let scheduler = Scheduler::new(
         Arc::new(decoder),
         pool::most_together()?,

@@ -20,7 +20,7 @@ mod qwen2;
 mod qwen3;
 mod qwen3_moe;
 
-pub use candle_model::{CandleModel, ModelLimits};
+pub use candle_model::{CandleModel, KvMemoryUse, ModelLimits};
 pub use engine::Engine;
 pub use loader::{LoadOptions, Model, ModelInfo};
 pub use quantise::Quantisation;

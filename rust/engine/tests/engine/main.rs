@@ -7,6 +7,7 @@ mod gguf_file;
 mod golden;
 mod hostile_templates;
 mod hostile_tokenizers;
+mod kv_memory;
 mod malformed;
 mod multilingual;
 mod oracle;

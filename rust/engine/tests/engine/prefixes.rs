@@ -71,7 +71,7 @@ fn a_fork_goes_on_from_the_same_tokens_and_leaves_the_other_alone() {
         generate(&mut forks[0], &tokens(&other, 16));
         for session in [&mut session, &mut forks[1]] {
             let generation = generate(session, &tokens(&sequence.prompt, 16));
-            assert_eq!(generation.cached_tokens, 80, "{case}");
+            assert!(generation.cached_tokens >= 80, "{case}");
             assert_eq!(generation.token_ids, sequence.greedy, "{case}");
         }
     }

@@ -197,6 +197,17 @@ impl KvCache {
         self.pages.get(index)?.as_ref()
     }
 
+    /// Puts a page of another cache of this shape, with the same numbers, in the place of one that is there.
+    ///
+    /// # Panics
+    /// When it has another size.
+    pub fn replace_page(&mut self, index: usize, page: Arc<KvPage>) {
+        assert_eq!(size_of_val(&page.numbers[..]), self.page_bytes());
+        if let Some(place @ Some(_)) = self.pages.get_mut(index) {
+            *place = Some(page);
+        }
+    }
+
     /// Puts a page of another cache of this shape behind the last; `None` stands for one that was given up.
     ///
     /// # Panics

@@ -1,0 +1,136 @@
+//! Beginnings that the sequences of one model share (as vLLM's prefix caching, by pages).
+//!
+//! Every full page of a sequence is a node of a tree: the tokens of its positions below the node of the page
+//! before it. A sequence whose prompt begins like another that is alive takes its pages over instead of
+//! computing them. The tree holds no page alive by itself: with its last sequence a node is gone.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use candle4j_kernels::{KV_PAGE, KvPage};
+
+type Children = HashMap<Box<[u32]>, Weak<Node>>;
+
+/// The tree of one model.
+#[derive(Debug, Default)]
+pub(crate) struct PrefixTree {
+    roots: Mutex<Children>,
+}
+
+/// A page of all layers, and where it belongs.
+#[derive(Debug)]
+pub(super) struct Node {
+    tree: Arc<PrefixTree>,
+    parent: Option<Arc<Node>>,
+    /// As many as the page has positions, or fewer at the end of a sequence.
+    tokens: Box<[u32]>,
+    pages: Vec<Held>,
+    children: Mutex<Children>,
+}
+
+/// A page of one layer.
+#[derive(Debug)]
+pub(super) enum Held {
+    /// Of a layer that sees all positions.
+    Strong(Arc<KvPage>),
+    /// Of a layer with a window, which gives its pages up.
+    Weak(Weak<KvPage>),
+}
+
+/// A beginning that was found.
+pub(super) struct Found {
+    /// Its full pages, one below the other.
+    pub(super) full: Vec<Arc<Node>>,
+    /// A page below those that begins like what is left, with how many positions of it do.
+    pub(super) partial: Option<(Arc<Node>, usize)>,
+}
+
+impl Held {
+    fn page(&self) -> Option<Arc<KvPage>> {
+        match self {
+            Held::Strong(page) => Some(page.clone()),
+            Held::Weak(page) => page.upgrade(),
+        }
+    }
+}
+
+impl Node {
+    /// The page of each layer, as far as it is still there.
+    pub(super) fn pages(&self) -> impl Iterator<Item = Option<Arc<KvPage>>> {
+        self.pages.iter().map(Held::page)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let mut siblings = self.tree.children(self.parent.as_deref());
+        // Another one may have taken the place.
+        if siblings
+            .get(&self.tokens)
+            .is_some_and(|node| node.strong_count() == 0)
+        {
+            siblings.remove(&self.tokens);
+        }
+    }
+}
+
+impl PrefixTree {
+    fn children<'a>(&'a self, parent: Option<&'a Node>) -> MutexGuard<'a, Children> {
+        let children = parent.map_or(&self.roots, |node| &node.children);
+        children.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The node of these tokens below `parent`: the one that is there, else a new one with these pages.
+    pub(super) fn insert(
+        self: &Arc<Self>,
+        parent: Option<&Arc<Node>>,
+        tokens: &[u32],
+        pages: Vec<Held>,
+    ) -> Arc<Node> {
+        let mut children = self.children(parent.map(Arc::as_ref));
+        if let Some(node) = children.get(tokens).and_then(Weak::upgrade) {
+            return node;
+        }
+        let node = Arc::new(Node {
+            tree: self.clone(),
+            parent: parent.cloned(),
+            tokens: tokens.into(),
+            pages,
+            children: Mutex::default(),
+        });
+        children.insert(tokens.into(), Arc::downgrade(&node));
+        node
+    }
+
+    /// What there is below `parent` of `tokens`.
+    pub(super) fn find(&self, parent: Option<Arc<Node>>, mut tokens: &[u32]) -> Found {
+        let mut parent = parent;
+        let mut full = Vec::new();
+        while tokens.len() >= KV_PAGE {
+            let (page, rest) = tokens.split_at(KV_PAGE);
+            let child = self
+                .children(parent.as_deref())
+                .get(page)
+                .and_then(Weak::upgrade);
+            let Some(child) = child else {
+                break;
+            };
+            full.push(child.clone());
+            parent = Some(child);
+            tokens = rest;
+        }
+        let partial = self
+            .children(parent.as_deref())
+            .iter()
+            .map(|(page, node)| {
+                (
+                    page.iter().zip(tokens).take_while(|(a, b)| a == b).count(),
+                    node,
+                )
+            })
+            .filter(|(count, _)| *count > 0)
+            .max_by_key(|(count, _)| *count)
+            .and_then(|(count, node)| Some((node.upgrade()?, count)));
+        Found { full, partial }
+    }
+}
