@@ -91,6 +91,9 @@
 // The forward pass failed.
 #define C4J_COMPUTE 28
 
+// As many requests as the model takes at a time are under way or wait.
+#define C4J_QUEUE_FULL 29
+
 // The Hub has no such repository.
 #define C4J_MODEL_NOT_FOUND 40
 
@@ -268,7 +271,10 @@ void c4j_hub_free(c4j_hub *hub);
 //
 // `path` is its path in UTF-8. `options` is a JSON object with, all optional, `engine` (`auto`,
 // `candle`, `fused`), `device` (`auto`, `cpu`, `metal`, `cuda`), `precision` (`auto`, `f32`, `f16`,
-// `bf16`), `quantize` (`q8_0`, `q6_k`, `q5_k`, `q4_k`, `q4_0`, for folders) and `context_length`.
+// `bf16`), `quantize` (`q8_0`, `q6_k`, `q5_k`, `q4_k`, `q4_0`, for folders), `context_length`,
+// `latency_target_ms` (how long a forward pass with prompts takes while other sessions decode, about; 50),
+// `kv_cache_bytes` (what the keys and values of all sessions may take; what the machine leaves) and
+// `max_requests` (at a time, those that wait included; 1024).
 // Blocks while files are read. On success `*out` is a model that the caller ends with
 // `c4j_model_free`.
 //
@@ -384,8 +390,8 @@ c4j_status c4j_session_fork(const c4j_session *session,
 // `temperature`, `top_k`, `top_p`, `min_p`, `typical_p`, `top_n_sigma`, `repeat_penalty`,
 // `repeat_window`, `presence_penalty`, `frequency_penalty`, `dry_multiplier`, `dry_base`,
 // `dry_allowed_length`, `dry_breakers`, `no_repeat_ngram_size`, `seed`, `stop`, `ignore_eos`, `logit_bias` (numbers by
-// token ids), `logprobs` (how many of the most probable tokens to tell beside each new one) and `timeout_ms`, all
-// optional; `call` is a number by which `c4j_session_cancel` can stop it; with `prepare` true, the prompt
+// token ids), `logprobs` (how many of the most probable tokens to tell beside each new one), `timeout_ms` and `wait_when_full`
+// (instead of `C4J_QUEUE_FULL`), all optional; `call` is a number by which `c4j_session_cancel` can stop it; with `prepare` true, the prompt
 // is only taken into the KV cache, where a later call whose prompt begins like it finds it.
 //
 // `on_token` may be null. Blocks until the answer is complete, and `*out` becomes a JSON object of

@@ -45,6 +45,8 @@ pub const C4J_TOKENIZER: i32 = 26;
 pub const C4J_CHAT_TEMPLATE: i32 = 27;
 /// The forward pass failed.
 pub const C4J_COMPUTE: i32 = 28;
+/// As many requests as the model takes at a time are under way or wait.
+pub const C4J_QUEUE_FULL: i32 = 29;
 /// The Hub has no such repository.
 pub const C4J_MODEL_NOT_FOUND: i32 = 40;
 /// The repository has no such revision.
@@ -126,6 +128,7 @@ const _: () = {
             Code::Tokenizer => C4J_TOKENIZER,
             Code::ChatTemplate => C4J_CHAT_TEMPLATE,
             Code::Compute => C4J_COMPUTE,
+            Code::QueueFull => C4J_QUEUE_FULL,
             Code::ModelNotFound => C4J_MODEL_NOT_FOUND,
             Code::RevisionNotFound => C4J_REVISION_NOT_FOUND,
             Code::FileNotFound => C4J_FILE_NOT_FOUND,

@@ -47,6 +47,8 @@ pub enum Code {
     ChatTemplate = 27,
     /// The forward pass failed for a reason that is neither the caller's nor the numbers'.
     Compute = 28,
+    /// As many requests as the model takes at a time are under way or wait.
+    QueueFull = 29,
     /// The Hub has no such repository, or hides it from this token.
     ModelNotFound = 40,
     /// The repository has no such branch, tag or commit.
@@ -87,6 +89,7 @@ impl Code {
         Code::Tokenizer,
         Code::ChatTemplate,
         Code::Compute,
+        Code::QueueFull,
         Code::ModelNotFound,
         Code::RevisionNotFound,
         Code::FileNotFound,
@@ -220,6 +223,12 @@ pub enum Error {
     /// See [`Code::ChatTemplate`].
     #[error("chat template: {0}")]
     ChatTemplate(String),
+    /// See [`Code::QueueFull`].
+    #[error("the model has {limit} requests under way or waiting, and takes no more at a time")]
+    QueueFull {
+        /// The most at a time.
+        limit: usize,
+    },
     /// See [`Code::Compute`].
     #[error("the forward pass failed: {0}")]
     Compute(String),
@@ -346,6 +355,7 @@ impl Error {
             Error::Tokenizer(_) => Code::Tokenizer,
             Error::ChatTemplate(_) => Code::ChatTemplate,
             Error::Compute(_) => Code::Compute,
+            Error::QueueFull { .. } => Code::QueueFull,
             Error::ModelNotFound { .. } => Code::ModelNotFound,
             Error::RevisionNotFound { .. } => Code::RevisionNotFound,
             Error::FileNotFound { .. } => Code::FileNotFound,
@@ -409,6 +419,7 @@ impl Error {
             | Error::Tokenizer(_)
             | Error::ChatTemplate(_)
             | Error::Compute(_) => json!({}),
+            Error::QueueFull { limit } => json!({ "limit": limit }),
         }
     }
 

@@ -186,10 +186,12 @@ impl Worker<'_> {
     fn run(&self) {
         let mut session = self.new_session();
         while let Some(index) = self.next() {
-            let request = GenerateRequest {
+            let mut request = GenerateRequest {
                 call: CALL,
                 ..self.requests[index].clone()
             };
+            // A batch has its own queue.
+            request.options.wait_when_full = true;
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 session.generate(&request, &mut |_| ControlFlow::Continue(()))
             }));

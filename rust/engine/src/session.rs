@@ -99,6 +99,24 @@ pub struct Generation {
     pub decode_ms: f64,
 }
 
+impl Generation {
+    /// What a call has that ended before it began.
+    fn nothing(finish_reason: FinishReason) -> Self {
+        Self {
+            text: String::new(),
+            token_ids: Vec::new(),
+            finish_reason,
+            prompt_tokens: 0,
+            cached_tokens: 0,
+            seed: 0,
+            logprobs: Vec::new(),
+            warnings: Vec::new(),
+            prefill_ms: 0.0,
+            decode_ms: 0.0,
+        }
+    }
+}
+
 /// Log-probabilities of given tokens.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Score {
@@ -152,6 +170,14 @@ impl Session {
         listener: &mut TokenListener,
     ) -> Result<Generation> {
         let stop = Stop::new(&self.cancel, request.call, request.options.deadline());
+        let model = self.model.clone();
+        let _place = match model.places().take(request.options.wait_when_full, &stop) {
+            Err(Error::Cancelled) => {
+                let reason = stop.reason().unwrap_or(FinishReason::Cancelled);
+                return Ok(Generation::nothing(reason));
+            }
+            place => place?,
+        };
         let mut sampling = request.options.resolve(self.model.proposed_sampling())?;
         let prompt = self.encode(&request.prompt)?;
         sampling.limit_length(prompt.len())?;
@@ -219,16 +245,10 @@ impl Session {
         self.remember(prompt, &[]);
         let finish_reason = outcome?.unwrap_or(FinishReason::Length);
         Ok(Generation {
-            text: String::new(),
-            token_ids: Vec::new(),
-            finish_reason,
             prompt_tokens: prompt.len(),
             cached_tokens: reused,
-            seed: 0,
-            logprobs: Vec::new(),
-            warnings: Vec::new(),
             prefill_ms: start.elapsed().as_secs_f64() * 1e3,
-            decode_ms: 0.0,
+            ..Generation::nothing(finish_reason)
         })
     }
 

@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 /// other.
 pub const MAX_THREADS: usize = 1024;
 
-/// How long a worker looks for the next job before it parks. The gaps between the products of one pass are
-/// shorter, that between two passes is about as long.
-const SPIN: Duration = Duration::from_micros(60);
+/// How long a worker looks for the next job before it parks: longer than the gaps between the products of one
+/// pass, and about as long as that between two passes.
+const SPIN: Duration = Duration::from_micros(150);
 
 /// How long the thread that has a job looks for the end of the others' pieces before it parks.
 const SPIN_AT_END: Duration = Duration::from_micros(20);

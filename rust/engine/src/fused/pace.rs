@@ -12,7 +12,7 @@ pub(super) const LEAST_ROWS: usize = 16;
 const FIRST_ROWS: usize = 64;
 
 /// How long passes may take while nobody decodes: a call is still cancelled within this time.
-const ALONE: Duration = Duration::from_millis(150);
+const ALONE: Duration = Duration::from_millis(200);
 
 /// How long after its last token a sequence counts as one that decodes.
 const RECENT: Duration = Duration::from_secs(1);
@@ -98,7 +98,7 @@ mod tests {
     fn s1_alone_a_prompt_may_take_more() {
         let mut pace = Pace::new(50 * MS);
         pace.observe(0, 64, 32 * MS);
-        assert_eq!(pace.rows(0), 300);
+        assert_eq!(pace.rows(0), 400);
         pace.observe(0, 300, 3 * MS);
         pace.observe(0, 300, 3 * MS);
         assert_eq!(pace.rows(0), MOST_ROWS);

@@ -65,6 +65,8 @@ pub struct GenerateOptions {
     pub logprobs: Option<usize>,
     /// Milliseconds after which the call ends with what it has, at least 1; no limit when left out.
     pub timeout_ms: Option<u64>,
+    /// Wait when the model has as many requests as it takes at a time, instead of [`Error::QueueFull`].
+    pub wait_when_full: bool,
 }
 
 /// Options with nothing left open.

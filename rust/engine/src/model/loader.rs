@@ -13,6 +13,7 @@ use super::architecture::Architecture;
 use super::config_file::ConfigFile;
 use super::decoder_config::{DecoderConfig, EMBEDDING, HEAD};
 use super::generation_config;
+use super::places::Places;
 use super::read_keys;
 use super::weights::Weights;
 use super::{CandleModel, Engine, ModelLimits, Quantisation};
@@ -56,6 +57,16 @@ pub struct LoadOptions {
 }
 
 impl LoadOptions {
+    fn max_requests(&self) -> Result<usize> {
+        match self.max_requests.unwrap_or(1024) {
+            0 => Err(Error::argument(
+                "max_requests",
+                "expected at least 1, got 0",
+            )),
+            count => Ok(count),
+        }
+    }
+
     fn latency_target(&self) -> Result<Duration> {
         match self.latency_target_ms.unwrap_or(50) {
             ms @ 1..=10_000 => Ok(Duration::from_millis(ms)),
@@ -123,6 +134,7 @@ pub struct Model {
     generation_warnings: Vec<String>,
     /// The tokens that contain texts, by the texts that were asked for last.
     tokens_with: Mutex<Option<TokensWith>>,
+    places: Places,
     load_time: Duration,
     /// What the user should know of the model's files.
     warnings: Vec<String>,
@@ -263,6 +275,7 @@ impl Model {
             proposed: files.proposed,
             generation_warnings: files.generation_warnings,
             tokens_with: Mutex::default(),
+            places: Places::new(options.max_requests()?),
             load_time: start.elapsed(),
             warnings,
             loaded: Mutex::new(loaded),
@@ -296,6 +309,11 @@ impl Model {
             warnings: [&self.warnings[..], &loaded.warnings[..]].concat(),
             ignored_keys: self.ignored_keys.clone(),
         }
+    }
+
+    /// Where requests take their places.
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
     }
 
     /// The description that was read from `config.json`.

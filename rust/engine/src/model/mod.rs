@@ -8,6 +8,7 @@ pub mod decoder_config;
 mod engine;
 mod generation_config;
 mod loader;
+pub(crate) mod places;
 mod quantise;
 pub(crate) mod read_keys;
 pub mod rope;

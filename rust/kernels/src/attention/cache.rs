@@ -11,16 +11,13 @@ use candle_core::DType;
 use half::{bf16, f16};
 
 use super::Span;
-use super::stretch::{Part, STRETCH, SUMMARY};
+use super::stretch::{PAGES, Part, SUMMARY};
 use crate::dispatch::dispatch;
 use crate::element::Element;
 use crate::{Instructions, LANES};
 
 /// Positions of a page: what sequences share, and by what a cache grows.
 pub const KV_PAGE: usize = LANES;
-
-/// Pages of a stretch.
-const STRETCH_PAGES: usize = STRETCH / KV_PAGE;
 
 /// The memory of pages of keys and values that are alive, in bytes. Several caches may count in one.
 #[derive(Debug, Default)]
@@ -374,8 +371,8 @@ impl<'a, E: Element> Store<'a, E> {
         self.shape.summary_len()
     }
 
-    /// Fills in a head's part of the pages that hold some positions: `width` sixteens of keys, then `columns`
-    /// sixteens for each value.
+    /// Fills in a head's part of the pages that hold some positions of a stretch, and of the page behind the
+    /// stretch: `width` sixteens of keys, then `columns` sixteens for each value.
     pub(super) fn pages(
         &self,
         kv_head: usize,
@@ -384,9 +381,12 @@ impl<'a, E: Element> Store<'a, E> {
     ) {
         let len = self.shape.head_len();
         let first = positions.start / KV_PAGE;
-        let pages = &self.pages[first..positions.end.div_ceil(KV_PAGE)];
+        let behind = (first / PAGES + 1) * PAGES;
+        let end = positions.end.div_ceil(KV_PAGE);
+        let end = if end == behind { end + 1 } else { end };
+        let pages = &self.pages[first..end.min(self.pages.len())];
         // The places of those before the first, in the stretch, stay empty.
-        let heads = &mut heads[first % STRETCH_PAGES..];
+        let heads = &mut heads[first % PAGES..];
         for (head, page) in heads.iter_mut().zip(pages) {
             let page = page.as_deref().expect("a page that is there");
             *head = &page.as_slice()[kv_head * len..][..len];

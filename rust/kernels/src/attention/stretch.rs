@@ -13,6 +13,9 @@ use crate::numbers::{exp, greatest, sum};
 /// Positions that are looked at together: their keys, values and weights stay in a core's cache.
 pub(super) const STRETCH: usize = 256;
 
+/// Pages of a stretch.
+pub(super) const PAGES: usize = STRETCH / KV_PAGE;
+
 /// What stands before the mixed values of a head: the greatest score, and the sum of the weights, which
 /// are powers of what the scores lie below it.
 pub(super) const SUMMARY: usize = 2;
@@ -44,7 +47,7 @@ impl<E: Element> Vectorised for Part<'_, E> {
         while start < self.positions.end {
             let stretch =
                 start.max(self.positions.start)..(start + STRETCH).min(self.positions.end);
-            let mut pages = [&[][..]; STRETCH / KV_PAGE];
+            let mut pages = [&[][..]; PAGES + 1];
             self.store.pages(self.kv_head, &stretch, &mut pages);
             let mut head = 0;
             while head < heads {
@@ -78,7 +81,7 @@ impl<E: Element> Part<'_, E> {
     #[inline(always)]
     unsafe fn heads<L: Lanes, const H: usize>(
         &self,
-        pages: &[&[[E; LANES]]; STRETCH / KV_PAGE],
+        all_pages: &[&[[E; LANES]]; PAGES + 1],
         stretch: &Range<usize>,
         first: usize,
         out: &mut [f32],
@@ -105,7 +108,7 @@ impl<E: Element> Part<'_, E> {
         let width = self.queries.cache.width();
         // The pages of the stretch that some of the heads see.
         let base = stretch.start / STRETCH * STRETCH;
-        let pages = &pages[(all.start - base) / KV_PAGE..(all.end - base).div_ceil(KV_PAGE)];
+        let pages = &all_pages[(all.start - base) / KV_PAGE..(all.end - base).div_ceil(KV_PAGE)];
         let origin = all.start / KV_PAGE * KV_PAGE;
         let mut weights = [[[0f32; LANES]; STRETCH / LANES]; H];
         // SAFETY: the caller's promise.
@@ -130,7 +133,7 @@ impl<E: Element> Part<'_, E> {
             out[h * one + 1] = sum(weights);
         }
         let columns = self.store.columns();
-        let mut values = [&[][..]; STRETCH / KV_PAGE];
+        let mut values = [&[][..]; PAGES];
         for (index, (values, page)) in values.iter_mut().zip(pages).enumerate() {
             let first = origin + index * KV_PAGE;
             let from = all.start.max(first) - first;
@@ -138,6 +141,8 @@ impl<E: Element> Part<'_, E> {
             *values = &page[width + from * columns..width + to * columns];
         }
         let values = &values[..pages.len()];
+        // What is read after the last values: the keys of the next stretch.
+        let after = all_pages[PAGES].as_ptr();
         let mut seen = [&[][..]; H];
         for h in 0..H {
             seen[h] = &weights[h].as_flattened()[all.start - origin..all.end - origin];
@@ -148,9 +153,9 @@ impl<E: Element> Part<'_, E> {
             // SAFETY: the caller's promise.
             unsafe {
                 column += match left {
-                    4 => mix::<E, L, H, 4>(seen, values, columns, column, out),
-                    2 | 3 => mix::<E, L, H, 2>(seen, values, columns, column, out),
-                    _ => mix::<E, L, H, 1>(seen, values, columns, column, out),
+                    4 => mix::<E, L, H, 4>(seen, values, after, columns, column, out),
+                    2 | 3 => mix::<E, L, H, 2>(seen, values, after, columns, column, out),
+                    _ => mix::<E, L, H, 1>(seen, values, after, columns, column, out),
                 };
             }
         }
@@ -169,9 +174,14 @@ unsafe fn scores<E: Element, L: Lanes, const H: usize>(
     scores: &mut [[[f32; LANES]; STRETCH / LANES]; H],
 ) {
     let last = pages.len() - 1;
-    let keys = |page: usize| &pages[page.min(last)][..width];
+    let keys = |page: usize| &pages[page][..width];
+    // Behind the last keys come the first values.
+    let next = |page: usize| match page <= last {
+        true => keys(page),
+        false => &pages[(page - last - 1).min(last)][width..][..width],
+    };
     for index in (0..pages.len()).step_by(2) {
-        let next = [keys(index + 2), keys(index + 3)];
+        let next = [next(index + 2), next(index + 3)];
         // SAFETY: the caller's promise.
         unsafe {
             if index < last {
@@ -235,6 +245,7 @@ unsafe fn products<E: Element, L: Lanes, const H: usize, const B: usize>(
 unsafe fn mix<E: Element, L: Lanes, const H: usize, const N: usize>(
     weights: [&[f32]; H],
     pages: &[&[[E; LANES]]],
+    after: *const [E; LANES],
     columns: usize,
     column: usize,
     out: &mut [f32],
@@ -245,7 +256,7 @@ unsafe fn mix<E: Element, L: Lanes, const H: usize, const N: usize>(
         let mut sums = [[L::splat(0.0); N]; H];
         let mut start = 0;
         for (index, values) in pages.iter().enumerate() {
-            let next = pages[(index + 1).min(pages.len() - 1)].as_ptr();
+            let next = pages.get(index + 1).map_or(after, |page| page.as_ptr());
             let count = values.len() / columns;
             let weights = weights.map(|weights| &weights[start..][..count]);
             start += count;

@@ -256,6 +256,15 @@ public class candle4j_h {
     public static int C4J_COMPUTE() {
         return C4J_COMPUTE;
     }
+    private static final int C4J_QUEUE_FULL = (int)29L;
+    /**
+     * {@snippet lang=c :
+     * #define C4J_QUEUE_FULL 29
+     * }
+     */
+    public static int C4J_QUEUE_FULL() {
+        return C4J_QUEUE_FULL;
+    }
     private static final int C4J_MODEL_NOT_FOUND = (int)40L;
     /**
      * {@snippet lang=c :

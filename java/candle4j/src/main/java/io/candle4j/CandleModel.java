@@ -6,6 +6,7 @@ import io.candle4j.internal.NativeTokenizer;
 import io.candle4j.internal.StackGuard;
 import java.lang.System.Logger.Level;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -194,6 +195,9 @@ public final class CandleModel implements AutoCloseable {
     private Precision precision = Precision.AUTO;
     private @Nullable Quantization quantization;
     private @Nullable Integer contextLength;
+    private @Nullable Duration latencyTarget;
+    private @Nullable Long kvCacheBytes;
+    private @Nullable Integer maxRequests;
     private @Nullable ProgressListener progress;
 
     private Builder() {}
@@ -293,6 +297,56 @@ public final class CandleModel implements AutoCloseable {
     }
 
     /**
+     * How long a forward pass with prompts takes while other sessions generate, about: prompts that
+     * come get so much of each pass. 50 ms when left out; longer passes read prompts faster and let
+     * the tokens of others come less often.
+     *
+     * @param latencyTarget from 1 ms to 10 s
+     * @return this
+     */
+    public Builder latencyTarget(Duration latencyTarget) {
+      if (latencyTarget.toMillis() < 1 || latencyTarget.toMillis() > 10_000) {
+        throw new IllegalArgumentException(
+            "latencyTarget: expected from 1 ms to 10 s, got " + latencyTarget);
+      }
+      this.latencyTarget = latencyTarget;
+      return this;
+    }
+
+    /**
+     * How much memory the keys and values of all sessions may take together. Left out, it is 80 %
+     * of what the machine and its control group leave when the model is loaded. When there is none
+     * left, sessions that rest lose theirs, and compute their prompt again when they come back;
+     * then requests wait for others, or fail with {@link InsufficientMemoryException}.
+     *
+     * @param bytes at least 1
+     * @return this
+     */
+    public Builder kvCacheBytes(long bytes) {
+      if (bytes < 1) {
+        throw new IllegalArgumentException("kvCacheBytes: expected at least 1, got " + bytes);
+      }
+      this.kvCacheBytes = bytes;
+      return this;
+    }
+
+    /**
+     * How many requests the model takes at a time, those that wait for a pass included; 1024 when
+     * left out. One more gets {@link QueueFullException}, or waits where {@link
+     * GenerateOptions.Builder#waitWhenFull} says so.
+     *
+     * @param maxRequests at least 1
+     * @return this
+     */
+    public Builder maxRequests(int maxRequests) {
+      if (maxRequests < 1) {
+        throw new IllegalArgumentException("maxRequests: expected at least 1, got " + maxRequests);
+      }
+      this.maxRequests = maxRequests;
+      return this;
+    }
+
+    /**
      * Who is told how far a download is.
      *
      * @param progress the listener
@@ -322,7 +376,15 @@ public final class CandleModel implements AutoCloseable {
       return new CandleModel(
           NativeModel.load(
               path,
-              new NativeModel.Options(engine, device, precision, quantization, contextLength)));
+              new NativeModel.Options(
+                  engine,
+                  device,
+                  precision,
+                  quantization,
+                  contextLength,
+                  latencyTarget == null ? null : latencyTarget.toMillis(),
+                  kvCacheBytes,
+                  maxRequests)));
     }
 
     private Path resolve() {

@@ -282,6 +282,15 @@ public final class GenerateOptions {
     return Optional.ofNullable(values.timeout);
   }
 
+  /**
+   * See {@link Builder#waitWhenFull(boolean)}.
+   *
+   * @return whether to wait
+   */
+  public boolean waitWhenFull() {
+    return values.waitWhenFull;
+  }
+
   /** Whether the other object has the same options. */
   @Override
   public boolean equals(@Nullable Object other) {
@@ -335,6 +344,7 @@ public final class GenerateOptions {
     private Map<Integer, Double> logitBias = Map.of();
     private @Nullable Integer logprobs;
     private @Nullable Duration timeout;
+    private boolean waitWhenFull;
 
     private Builder() {}
 
@@ -647,6 +657,18 @@ public final class GenerateOptions {
     }
 
     /**
+     * Wait when the model has as many requests as it takes at a time ({@link
+     * CandleModel.Builder#maxRequests}), instead of {@link QueueFullException}.
+     *
+     * @param waitWhenFull whether to
+     * @return this
+     */
+    public Builder waitWhenFull(boolean waitWhenFull) {
+      this.waitWhenFull = waitWhenFull;
+      return this;
+    }
+
+    /**
      * Makes the options.
      *
      * @return the options
@@ -681,6 +703,7 @@ public final class GenerateOptions {
       copy.ignoreEos = ignoreEos;
       copy.raw = raw;
       copy.timeout = timeout;
+      copy.waitWhenFull = waitWhenFull;
       return copy;
     }
 
@@ -711,6 +734,7 @@ public final class GenerateOptions {
       put(all, "logitBias", logitBias.isEmpty() ? null : new TreeMap<>(logitBias));
       put(all, "logprobs", logprobs);
       put(all, "timeout", timeout);
+      put(all, "waitWhenFull", waitWhenFull ? true : null);
       return all;
     }
 

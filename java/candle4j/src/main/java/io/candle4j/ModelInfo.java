@@ -1,6 +1,7 @@
 package io.candle4j;
 
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What a loaded model says of itself.
@@ -17,6 +18,9 @@ import java.util.List;
  * @param parameters number of weights
  * @param eosTokenIds any of these ends an answer
  * @param hasChatTemplate whether it can chat
+ * @param kvCacheUsed bytes that the keys and values of all sessions use now, what they share
+ *     counted once; null where they are not counted
+ * @param kvCacheLimit bytes that they may use
  * @param loadMs milliseconds that loading took
  * @param warnings what the user should know, such as a precision that had to be changed
  * @param ignoredKeys keys of the model's configuration that change nothing, so that nothing reads
@@ -35,6 +39,8 @@ public record ModelInfo(
     long parameters,
     List<Integer> eosTokenIds,
     boolean hasChatTemplate,
+    @Nullable Long kvCacheUsed,
+    @Nullable Long kvCacheLimit,
     double loadMs,
     List<String> warnings,
     List<String> ignoredKeys) {}

@@ -84,15 +84,7 @@ final class ModelSource {
     if (source.startsWith("~/")) {
       return Path.of(System.getProperty("user.home")).resolve(source.substring(2));
     }
-    boolean looksLikePath =
-        source.startsWith("/")
-            || source.startsWith("./")
-            || source.startsWith("../")
-            || source.contains("\\")
-            || source.matches("[A-Za-z]:/.*")
-            || source.equals(".")
-            || source.equals("..");
-    if (looksLikePath) {
+    if (looksLikePath(source)) {
       return Path.of(source);
     }
     // Not every id is a legal path everywhere: Windows has no colons in names.
@@ -100,5 +92,20 @@ final class ModelSource {
       return Path.of(source);
     }
     return null;
+  }
+
+  /**
+   * Whether a text can only be a path, on any system: Windows' paths with drives and shares too,
+   * also those relative to the current folder of a drive ({@code C:model.gguf}). No Hub id begins
+   * with a single letter and a colon, and none has a backslash.
+   */
+  static boolean looksLikePath(String source) {
+    return source.startsWith("/")
+        || source.startsWith("./")
+        || source.startsWith("../")
+        || source.contains("\\")
+        || source.matches("[A-Za-z]:.*")
+        || source.equals(".")
+        || source.equals("..");
   }
 }

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.util.List;
 import java.util.regex.Matcher;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -50,6 +51,28 @@ class ModelSourceTest {
       IllegalArgumentException error =
           assertThrows(IllegalArgumentException.class, () -> CandleModel.load(source));
       assertTrue(String.valueOf(error.getMessage()).startsWith("source: "), error.getMessage());
+    }
+  }
+
+  @Test
+  void h5PathsOfWindowsArePathsOnEverySystem() {
+    for (String path :
+        List.of(
+            "C:/models/x.gguf",
+            "c:\\models\\x.gguf",
+            "\\\\server\\share\\x.gguf",
+            "C:x.gguf",
+            "D:models/x.gguf",
+            "models\\x",
+            "./x",
+            "../x",
+            "/x",
+            ".",
+            "..")) {
+      assertTrue(ModelSource.looksLikePath(path), path);
+    }
+    for (String id : List.of("smollm2", "Qwen/Qwen3-0.6B", "a/b:Q4_K_M", "a/b@main", "ab:c")) {
+      assertFalse(ModelSource.looksLikePath(id), id);
     }
   }
 }

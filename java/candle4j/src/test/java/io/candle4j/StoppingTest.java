@@ -20,6 +20,7 @@ import java.util.concurrent.Flow;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -44,6 +45,11 @@ class StoppingTest {
   @AfterAll
   static void close() {
     model.close();
+  }
+
+  /** On a thread of its own, which the common pool has not always. */
+  private static <T> CompletableFuture<T> onThread(Supplier<T> call) {
+    return CompletableFuture.supplyAsync(call, task -> Thread.ofPlatform().start(task));
   }
 
   private static GenerateOptions endless() {
@@ -107,7 +113,7 @@ class StoppingTest {
   void h1CloseEndsAPrefill() throws Exception {
     CandleSession session = model.newSession();
     CompletableFuture<Generation> future =
-        CompletableFuture.supplyAsync(() -> session.generate(longPrompt(), endless()));
+        onThread(() -> session.generate(longPrompt(), endless()));
     Thread.sleep(100);
     long took = millis(session::close);
     assertTrue(took < 200, took + " ms");
@@ -390,7 +396,7 @@ class StoppingTest {
       Generation expected = session.generate(PROMPT, Golden.greedy(8));
       int[] tokens = longPrompt();
       CompletableFuture<Throwable> score =
-          CompletableFuture.supplyAsync(() -> {
+          onThread(() -> {
             try {
               session.score(tokens, 1);
               return null;

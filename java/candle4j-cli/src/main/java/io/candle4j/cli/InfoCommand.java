@@ -78,6 +78,7 @@ final class InfoCommand extends BaseCommand {
         "parameters", info.parameters(),
         "eos_token_ids", info.eosTokenIds(),
         "has_chat_template", info.hasChatTemplate(),
+        "kv_cache_limit", info.kvCacheLimit(),
         "load_ms", Json.rounded(info.loadMs()),
         "warnings", info.warnings());
   }

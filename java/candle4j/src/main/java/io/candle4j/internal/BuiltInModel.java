@@ -9,6 +9,7 @@ import java.net.URL;
 import java.nio.file.Path;
 import java.util.HexFormat;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Properties;
 import org.jspecify.annotations.Nullable;
 
@@ -53,9 +54,9 @@ public final class BuiltInModel {
           description + ": expected a file beside it and its sha256",
           Map.of("file", description.toString()));
     }
-    Path target = CacheFolder.root().resolve("models").resolve(hash.substring(0, 16)).resolve(name);
+    Path target;
     try {
-      CacheFolder.ensure(target, file::openStream, hash);
+      target = CacheFolder.unpack("models", name, file::openStream, hash, path -> true);
     } catch (IllegalStateException e) {
       throw new InvalidModelException(
           file + ": " + e.getMessage(), Map.of("file", file.toString()));
@@ -78,7 +79,8 @@ public final class BuiltInModel {
     try (InputStream in = file.openStream()) {
       byte[] content = in.readAllBytes();
       String hash = HexFormat.of().formatHex(CacheFolder.sha256().digest(content));
-      CacheFolder.ensure(target, () -> new ByteArrayInputStream(content), hash);
+      Path folder = Objects.requireNonNull(target.getParent());
+      CacheFolder.ensure(target, folder, () -> new ByteArrayInputStream(content), hash);
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }

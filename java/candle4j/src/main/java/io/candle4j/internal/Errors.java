@@ -16,6 +16,7 @@ import io.candle4j.ModelNotCachedException;
 import io.candle4j.ModelNotFoundException;
 import io.candle4j.NativeFailureException;
 import io.candle4j.NumericException;
+import io.candle4j.QueueFullException;
 import io.candle4j.RevisionNotFoundException;
 import io.candle4j.SessionBusyException;
 import io.candle4j.TokenizerException;
@@ -43,6 +44,7 @@ final class Errors {
               Map.entry(C4J_UNSUPPORTED_MODEL(), UnsupportedModelException::new),
               Map.entry(C4J_NUMERIC(), NumericException::new),
               Map.entry(C4J_OUT_OF_MEMORY(), InsufficientMemoryException::new),
+              Map.entry(C4J_QUEUE_FULL(), QueueFullException::new),
               Map.entry(C4J_CONTEXT_FULL(), Errors::contextFull),
               Map.entry(C4J_DEVICE_UNAVAILABLE(), DeviceUnavailableException::new),
               Map.entry(C4J_TOKENIZER(), TokenizerException::new),

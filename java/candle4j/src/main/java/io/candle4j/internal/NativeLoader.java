@@ -143,25 +143,16 @@ final class NativeLoader {
     }
     try {
       String expected = readText(hash);
-      Path file =
-          CacheFolder.root()
-              .resolve("native")
-              .resolve(expected.substring(0, 16))
-              .resolve(platform.libraryFile());
-      CacheFolder.ensure(file, library::openStream, expected);
-      return file;
+      return CacheFolder.unpack(
+          "native",
+          platform.libraryFile(),
+          library::openStream,
+          expected,
+          file -> Mounts.noexec(file) == null);
     } catch (IOException | UncheckedIOException | IllegalStateException e) {
       throw new NativeLibraryException(
-          "cannot extract "
-              + resource
-              + " to "
-              + CacheFolder.root()
-              + " ("
-              + e.getMessage()
-              + "); the system property "
-              + CacheFolder.PROPERTY
-              + " names another folder",
-          Map.of("resource", resource, "folder", CacheFolder.root().toString()),
+          "cannot extract " + resource + ": " + e.getMessage(),
+          Map.of("resource", resource, "folder", CacheFolder.roots().get(0).toString()),
           e);
     }
   }

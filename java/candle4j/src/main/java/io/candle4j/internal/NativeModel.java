@@ -37,13 +37,19 @@ public final class NativeModel implements AutoCloseable {
    * @param precision as what
    * @param quantize in which blocks, or null for none
    * @param contextLength longest context, or null for the model's own
+   * @param latencyTargetMs length of a pass with prompts beside others, or null
+   * @param kvCacheBytes memory of keys and values, or null
+   * @param maxRequests at a time, or null
    */
   public record Options(
       Engine engine,
       Device device,
       Precision precision,
       @Nullable Quantization quantize,
-      @Nullable Integer contextLength) {}
+      @Nullable Integer contextLength,
+      @Nullable Long latencyTargetMs,
+      @Nullable Long kvCacheBytes,
+      @Nullable Integer maxRequests) {}
 
   /**
    * Loads the model in a folder or a GGUF file.

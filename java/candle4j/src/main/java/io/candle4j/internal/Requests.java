@@ -46,7 +46,8 @@ final class Requests {
       boolean ignoreEos,
       Map<Integer, Double> logitBias,
       @Nullable Integer logprobs,
-      @Nullable Long timeoutMs) {}
+      @Nullable Long timeoutMs,
+      boolean waitWhenFull) {}
 
   record Generate(long call, Prompt prompt, Options options, boolean prepare) {}
 
@@ -96,7 +97,8 @@ final class Requests {
         options.ignoreEos(),
         options.logitBias(),
         boxed(options.logprobs()),
-        options.timeout().map(Requests::milliseconds).orElse(null));
+        options.timeout().map(Requests::milliseconds).orElse(null),
+        options.waitWhenFull());
   }
 
   static List<Map<String, Object>> messages(List<ChatMessage> messages) {
