@@ -16,8 +16,9 @@
  *   document; keys that are not known are refused.
  * - Callbacks run on the thread that called the function, during the call, and must not unwind.
  *   No other thread ever runs them.
- * - Nothing unwinds out of any function: a panic inside becomes C4J_PANIC, and the handle that it
- *   happened in answers C4J_POISONED from then on.
+ * - Nothing unwinds out of any function: a panic inside becomes C4J_PANIC, and a session that it
+ *   happened in answers C4J_POISONED from then on. Models, hubs and tokenizers have nothing that a
+ *   panic could damage, and go on.
  * - Only fixed-width types and pointers cross, so one set of bindings serves every platform.
  */
 
@@ -43,10 +44,10 @@
 // An argument is outside what the function accepts.
 #define C4J_INVALID_ARGUMENT 1
 
-// A panic was caught; the handle that it happened in can only be freed.
+// A panic was caught; a session that it happened in can only be freed.
 #define C4J_PANIC 2
 
-// The handle was damaged by an earlier panic and can only be freed.
+// The session was damaged by an earlier panic and can only be freed.
 #define C4J_POISONED 3
 
 // Another call on the same session is under way.

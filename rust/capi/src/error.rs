@@ -13,9 +13,9 @@ pub type c4j_status = i32;
 pub const C4J_OK: i32 = 0;
 /// An argument is outside what the function accepts.
 pub const C4J_INVALID_ARGUMENT: i32 = 1;
-/// A panic was caught; the handle that it happened in can only be freed.
+/// A panic was caught; a session that it happened in can only be freed.
 pub const C4J_PANIC: i32 = 2;
-/// The handle was damaged by an earlier panic and can only be freed.
+/// The session was damaged by an earlier panic and can only be freed.
 pub const C4J_POISONED: i32 = 3;
 /// Another call on the same session is under way.
 pub const C4J_BUSY: i32 = 4;

@@ -11,8 +11,10 @@ pub(crate) trait Handle: Sized + Sync {
     /// What messages call it.
     const NAME: &'static str;
 
-    /// Set once a call on the handle has panicked.
-    fn poisoned(&self) -> &AtomicBool;
+    /// Set once a call on the handle has panicked, where a panic can damage what is behind it.
+    fn poisoned(&self) -> Option<&AtomicBool> {
+        None
+    }
 }
 
 /// Hands a value over to C.
@@ -28,7 +30,8 @@ pub(crate) fn give<T: Handle>(value: T) -> *mut T {
 pub(crate) unsafe fn borrow<'a, T: Handle>(handle: *const T) -> Result<&'a T> {
     // SAFETY: as the caller promises.
     let value = unsafe { borrow_damaged(handle) }?;
-    if value.poisoned().load(Ordering::Acquire) {
+    let poisoned = value.poisoned();
+    if poisoned.is_some_and(|poisoned| poisoned.load(Ordering::Acquire)) {
         return Err(Error::Poisoned(T::NAME));
     }
     Ok(value)
@@ -61,7 +64,9 @@ pub(crate) unsafe fn free<T: Handle>(handle: *mut T) {
 /// to the boundary.
 pub(crate) fn poisoning<T: Handle, R>(handle: &T, call: impl FnOnce() -> R) -> R {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
-        handle.poisoned().store(true, Ordering::Release);
+        if let Some(poisoned) = handle.poisoned() {
+            poisoned.store(true, Ordering::Release);
+        }
         resume_unwind(panic)
     })
 }
@@ -78,8 +83,8 @@ mod tests {
     impl Handle for Counter {
         const NAME: &'static str = "counter";
 
-        fn poisoned(&self) -> &AtomicBool {
-            &self.poisoned
+        fn poisoned(&self) -> Option<&AtomicBool> {
+            Some(&self.poisoned)
         }
     }
 

@@ -3,7 +3,6 @@
 use std::ffi::c_void;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use candle4j_engine::error::Result;
@@ -26,15 +25,10 @@ use crate::text::{json, json_buffer, text};
 #[allow(non_camel_case_types)]
 pub struct c4j_hub {
     hub: Hub,
-    poisoned: AtomicBool,
 }
 
 impl Handle for c4j_hub {
     const NAME: &'static str = "hub";
-
-    fn poisoned(&self) -> &AtomicBool {
-        &self.poisoned
-    }
 }
 
 /// What differs from the environment's settings.
@@ -87,7 +81,6 @@ pub unsafe extern "C" fn c4j_hub_new(
             }
             out.write(give(c4j_hub {
                 hub: Hub::new(options)?,
-                poisoned: AtomicBool::new(false),
             }));
             Ok(())
         })

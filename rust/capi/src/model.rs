@@ -3,7 +3,6 @@
 use std::ffi::c_void;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use candle4j_engine::chat::Message;
 use candle4j_engine::error::Result;
@@ -24,15 +23,10 @@ use crate::text::{json, json_buffer, text};
 #[allow(non_camel_case_types)]
 pub struct c4j_model {
     pub(crate) model: Arc<Model>,
-    poisoned: AtomicBool,
 }
 
 impl Handle for c4j_model {
     const NAME: &'static str = "model";
-
-    fn poisoned(&self) -> &AtomicBool {
-        &self.poisoned
-    }
 }
 
 /// Loads a model from a folder of files as they are on the Hugging Face Hub, or from a GGUF file.
@@ -64,10 +58,7 @@ pub unsafe extern "C" fn c4j_model_load(
             let path = text("path", path, path_len)?;
             let options: LoadOptions = json("options", options, options_len)?;
             let model = Arc::new(Model::load(Path::new(path), &options)?);
-            out.write(give(c4j_model {
-                model,
-                poisoned: AtomicBool::new(false),
-            }));
+            out.write(give(c4j_model { model }));
             Ok(())
         })
     }

@@ -29,8 +29,8 @@ pub struct c4j_session {
 impl Handle for c4j_session {
     const NAME: &'static str = "session";
 
-    fn poisoned(&self) -> &AtomicBool {
-        &self.poisoned
+    fn poisoned(&self) -> Option<&AtomicBool> {
+        Some(&self.poisoned)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use candle4j_engine::tokenizer::Tokenizer;
 
@@ -17,22 +16,14 @@ use crate::text::{slice, text};
 #[allow(non_camel_case_types)]
 pub struct c4j_tokenizer {
     tokenizer: Arc<Tokenizer>,
-    poisoned: AtomicBool,
 }
 
 impl Handle for c4j_tokenizer {
     const NAME: &'static str = "tokenizer";
-
-    fn poisoned(&self) -> &AtomicBool {
-        &self.poisoned
-    }
 }
 
 fn handle_of(tokenizer: Arc<Tokenizer>) -> *mut c4j_tokenizer {
-    give(c4j_tokenizer {
-        tokenizer,
-        poisoned: AtomicBool::new(false),
-    })
+    give(c4j_tokenizer { tokenizer })
 }
 
 /// The tokenizer of a model. `*out` becomes a handle that the caller ends with

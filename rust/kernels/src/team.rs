@@ -157,10 +157,11 @@ pub(crate) fn share(count: usize, work: impl Fn(Range<usize>) + Sync) {
     });
 }
 
-/// Calls `work` with each part, on all threads, as [`share`] does.
+/// Calls `work` with each part, on all threads of the team. Inside such a call, and on one thread, the parts
+/// run one after the other. Calls of several threads take turns.
 ///
 /// # Panics
-/// As [`share`].
+/// With what `work` panics with, on whichever thread, when all are out of it.
 pub fn for_each_part<T: Send>(parts: Vec<T>, work: impl Fn(T) + Sync) {
     if parts.len() <= 1 {
         parts.into_iter().for_each(work);

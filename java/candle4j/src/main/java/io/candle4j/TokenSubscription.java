@@ -103,14 +103,14 @@ final class TokenSubscription implements Flow.Subscription {
   }
 
   private void complete() {
+    if (channel.isSessionClosed()) {
+      fail(new CancellationException("the session was closed"));
+      return;
+    }
     try {
       channel.rethrow();
     } catch (Throwable t) {
       fail(t);
-      return;
-    }
-    if (channel.isSessionClosed()) {
-      fail(new CancellationException("the session was closed"));
       return;
     }
     if (finish()) {

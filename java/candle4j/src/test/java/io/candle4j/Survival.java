@@ -46,6 +46,7 @@ public final class Survival {
     cases.addAll(InputPrograms.CASES);
     cases.addAll(MemoryPrograms.CASES);
     cases.addAll(ClosingPrograms.CASES);
+    cases.addAll(RacePrograms.CASES);
     cases.addAll(MutationPrograms.CASES);
     return cases;
   }
