@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
+use candle_core::DType;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -131,6 +132,8 @@ pub struct Score {
 pub struct Session {
     model: Arc<Model>,
     sequence: Box<dyn CandleModel>,
+    /// The precision of the weights that it was made over.
+    dtype: Option<DType>,
     /// The tokens whose keys and values are in the cache.
     cached: Vec<u32>,
     cancel: Cancel,
@@ -144,10 +147,11 @@ impl Session {
 
     /// A session whose calls are cancelled through `cancel`, which others may share.
     pub(crate) fn with_cancel(model: Arc<Model>, cancel: Cancel) -> Self {
-        let sequence = model.new_sequence();
+        let (sequence, dtype) = model.precise_sequence();
         Self {
             model,
             sequence,
+            dtype,
             cached: Vec::new(),
             cancel,
         }
@@ -191,7 +195,7 @@ impl Session {
             return self.prepare(&prompt, reused, &stop);
         }
         let mut run = Run::new(&self.model, &sampling, prompt.len(), listener);
-        let outcome = run.complete(&mut self.sequence, &prompt, &stop);
+        let outcome = run.complete(&mut self.sequence, &mut self.dtype, &prompt, &stop);
         let Run {
             text,
             tokens,
@@ -239,7 +243,7 @@ impl Session {
         let mut logits = Vec::new();
         let mut outcome = prefill(self.sequence.as_mut(), prompt, stop, &mut logits);
         if let Err(error) = outcome {
-            self.sequence = self.model.retry_in_f32(error)?;
+            (self.sequence, self.dtype) = self.model.retry_in_f32(error, self.dtype)?;
             outcome = prefill(self.sequence.as_mut(), prompt, stop, &mut logits);
         }
         self.remember(prompt, &[]);
@@ -261,6 +265,7 @@ impl Session {
         Ok(Self {
             model: self.model.clone(),
             sequence,
+            dtype: self.dtype,
             cached,
             cancel: Cancel::default(),
         })
@@ -273,25 +278,33 @@ impl Session {
             return Err(Error::argument("tokens", "expected at least one token"));
         }
         self.model.limits().check(0, tokens)?;
+        let stop = Stop::new(&self.cancel, call, None);
+        let mut outcome = self.score_once(tokens, top, &stop);
+        if let Err(error @ Error::Numeric { .. }) = outcome {
+            (self.sequence, self.dtype) = self.model.retry_in_f32(error, self.dtype)?;
+            outcome = self.score_once(tokens, top, &stop);
+        }
+        // Also of a call that was stopped or failed on the way.
+        self.remember(tokens, &[]);
+        outcome
+    }
+
+    fn score_once(&mut self, tokens: &[u32], top: usize, stop: &Stop) -> Result<Score> {
         self.clear();
         let mut score = Score {
             logprobs: Vec::with_capacity(tokens.len() - 1),
             top: Vec::new(),
         };
-        let stop = Stop::new(&self.cancel, call, None);
-        let outcome = self
-            .sequence
-            .forward_each(tokens, &stop, &mut |index, logits| {
+        self.sequence
+            .forward_each(tokens, stop, &mut |index, logits| {
                 let total = log_sum_exp(logits);
                 match tokens.get(index + 1) {
                     Some(next) => score.logprobs.push(logits[*next as usize] - total),
                     None => score.top = most_probable(logits, total, top),
                 }
                 Ok(())
-            });
-        // Also of a call that was stopped or failed on the way.
-        self.remember(tokens, &[]);
-        outcome.map(|()| score)
+            })?;
+        Ok(score)
     }
 
     /// Empties the cache.
@@ -404,12 +417,13 @@ impl<'a, 'b> Run<'a, 'b> {
     fn complete(
         &mut self,
         sequence: &mut Box<dyn CandleModel>,
+        dtype: &mut Option<DType>,
         prompt: &[u32],
         stop: &Stop,
     ) -> Result<Generated> {
         match self.generate(sequence.as_mut(), prompt, stop) {
             Err(error) if self.failure.is_none() => {
-                *sequence = self.model.retry_in_f32(error)?;
+                (*sequence, *dtype) = self.model.retry_in_f32(error, *dtype)?;
                 let mut so_far = prompt.to_vec();
                 so_far.extend(&self.tokens);
                 self.generate(sequence.as_mut(), &so_far, stop)

@@ -139,6 +139,8 @@ pub struct Model {
     /// What the user should know of the model's files.
     warnings: Vec<String>,
     loaded: Mutex<Loaded>,
+    /// Held while the weights are loaded again.
+    reloading: Mutex<()>,
 }
 
 /// Texts and the tokens that contain one of them.
@@ -279,6 +281,7 @@ impl Model {
             load_time: start.elapsed(),
             warnings,
             loaded: Mutex::new(loaded),
+            reloading: Mutex::default(),
         })
     }
 
@@ -382,30 +385,52 @@ impl Model {
         self.loaded().model.fork()
     }
 
-    /// Loads the weights again in F32 after `error`, when they are in F16 and the error can come
-    /// from that; answers with a new sequence over them. Sequences made before keep the old ones.
-    pub(crate) fn retry_in_f32(&self, error: Error) -> Result<Box<dyn CandleModel>> {
-        let mut loaded = self.loaded();
-        match &self.source {
-            Source::Folder {
-                architecture,
-                weights,
-            } if loaded.is_f16() && may_come_from_f16(&error) => {
-                let mut retried = load_folder(
-                    architecture,
-                    &self.config,
-                    weights,
-                    &self.limits,
-                    loaded.engine,
-                    DType::F32,
-                    &self.device,
-                )?;
-                retried.warnings.push(f16_warning(&error));
-                *loaded = retried;
-                Ok(loaded.model.fork())
-            }
-            _ => Err(error),
+    /// Such a sequence, and the precision of its weights, for [`Self::retry_in_f32`].
+    pub(crate) fn precise_sequence(&self) -> (Box<dyn CandleModel>, Option<DType>) {
+        let loaded = self.loaded();
+        (loaded.model.fork(), loaded.dtype)
+    }
+
+    /// A new sequence over weights in F32 for one over weights in `dtype` that met `error`, when that is F16
+    /// and the error can come from it. The first one that comes loads them, while others go on; sequences
+    /// made before keep the old ones until they meet such an error too.
+    pub(crate) fn retry_in_f32(
+        &self,
+        error: Error,
+        dtype: Option<DType>,
+    ) -> Result<(Box<dyn CandleModel>, Option<DType>)> {
+        let Source::Folder {
+            architecture,
+            weights,
+        } = &self.source
+        else {
+            return Err(error);
+        };
+        if dtype != Some(DType::F16) || !may_come_from_f16(&error) {
+            return Err(error);
         }
+        let _one_at_a_time = self
+            .reloading
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let (is_f16, engine) = {
+            let loaded = self.loaded();
+            (loaded.is_f16(), loaded.engine)
+        };
+        if is_f16 {
+            let mut retried = load_folder(
+                architecture,
+                &self.config,
+                weights,
+                &self.limits,
+                engine,
+                DType::F32,
+                &self.device,
+            )?;
+            retried.warnings.push(f16_warning(&error));
+            *self.loaded() = retried;
+        }
+        Ok(self.precise_sequence())
     }
 
     fn loaded(&self) -> MutexGuard<'_, Loaded> {
@@ -714,7 +739,7 @@ impl Loaded {
 }
 
 fn may_come_from_f16(error: &Error) -> bool {
-    matches!(error, Error::Numeric { .. } | Error::Compute(_))
+    matches!(error, Error::Numeric { .. })
 }
 
 fn f16_warning(error: &Error) -> String {

@@ -92,6 +92,36 @@ fn f16_that_overflows_later_goes_on_in_f32() {
     assert!(f16.info().warnings[0].contains("f16 failed"));
 }
 
+#[test]
+fn s10_every_session_falls_back_whatever_it_does() {
+    let checkpoint = overflows_at(300);
+    let f16 = Arc::new(checkpoint.load_with(&in_f16()).unwrap());
+    let f32 = Arc::new(checkpoint.load().unwrap());
+    let prompt = [5, 6, 300, 7];
+    // All were made before the first one fails.
+    let mut sessions: Vec<_> = (0..4).map(|_| Session::new(f16.clone())).collect();
+    let expected = generate(&mut Session::new(f32.clone()), &tokens(&prompt, 16)).token_ids;
+    let score = Session::new(f32).score(0, &prompt, 2).unwrap();
+    std::thread::scope(|scope| {
+        for (index, session) in sessions.iter_mut().enumerate() {
+            let (expected, score) = (&expected, &score);
+            scope.spawn(move || {
+                if index % 2 == 0 {
+                    assert_eq!(&session.score(0, &prompt, 2).unwrap(), score);
+                }
+                assert_eq!(&generate(session, &tokens(&prompt, 16)).token_ids, expected);
+            });
+        }
+    });
+    assert_eq!(f16.info().warnings.len(), 1);
+    // A fork of a session that fell back is over the same weights.
+    let mut fork = sessions[1].fork().unwrap();
+    assert_eq!(
+        generate(&mut fork, &tokens(&prompt, 16)).token_ids,
+        expected
+    );
+}
+
 /// Candle's Qwen2 computes rotary angles, and its Qwen3-MoE the router, in the weights' type.
 #[test]
 fn candles_models_that_are_inexact_in_half_precision_run_in_f32() {
