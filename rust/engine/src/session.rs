@@ -359,7 +359,7 @@ impl Session {
             .count()
             .min(prompt.len() - 1);
         self.sequence.truncate(shared);
-        let kept = self.sequence.adopt(&prompt[..prompt.len() - 1]);
+        let kept = self.sequence.adopt(prompt);
         self.cached.clear();
         self.cached.extend_from_slice(&prompt[..kept]);
         kept

@@ -1,5 +1,6 @@
 //! The memory that the keys and values of one model may take.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use candle4j_kernels::KvMemory;
@@ -11,6 +12,8 @@ use super::cache::SequenceCache;
 pub(crate) struct KvBudget {
     pub(super) memory: Arc<KvMemory>,
     limit: usize,
+    /// Sequences in a call, which give memory back when it ends.
+    busy: AtomicUsize,
     /// Caches of sequences that compute nothing, the one that rests longest first.
     resting: Mutex<Vec<Weak<Resting>>>,
 }
@@ -24,8 +27,14 @@ impl KvBudget {
         Self {
             memory: Arc::default(),
             limit,
+            busy: AtomicUsize::new(0),
             resting: Mutex::default(),
         }
+    }
+
+    /// Sequences in a call.
+    pub(super) fn busy(&self) -> usize {
+        self.busy.load(Ordering::Relaxed)
     }
 
     /// Bytes that may be used.
@@ -53,23 +62,39 @@ impl KvBudget {
             return true;
         }
         let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut given_up = 0;
-        for place in resting.iter() {
-            given_up += 1;
-            let cache = place.upgrade().and_then(|place| {
-                // A sequence that takes its cache back keeps it.
-                place.try_lock().ok().and_then(|mut cache| cache.take())
-            });
-            drop(cache);
+        resting.retain(|place| {
             if self.fits(more) {
-                break;
+                return true;
             }
-        }
-        resting.drain(..given_up);
+            let Some(place) = place.upgrade() else {
+                return false;
+            };
+            // A sequence that looks at its cache just now keeps it.
+            let cache = place.try_lock().map(|mut cache| cache.take());
+            cache.is_err()
+        });
         self.fits(more)
     }
 
     fn fits(&self, more: usize) -> bool {
         self.used().saturating_add(more) <= self.limit
+    }
+}
+
+/// A sequence in a call, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Busy(Arc<KvBudget>);
+
+impl Busy {
+    /// Counts a sequence.
+    pub(super) fn new(budget: &Arc<KvBudget>) -> Self {
+        budget.busy.fetch_add(1, Ordering::Relaxed);
+        Self(budget.clone())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -351,15 +351,25 @@ impl SequenceCache {
         gained
     }
 
-    /// Bytes that `count` more positions take, a page that is shared and will be written included.
+    /// Bytes that `count` more positions take: the pages that are missing, and a copy of the last one where it
+    /// is shared.
     pub(crate) fn bytes_for(&self, count: usize) -> usize {
         if !self.shape.device.is_cpu() {
             return 0;
         }
-        let pages = (self.len + count).div_ceil(KV_PAGE) - self.len / KV_PAGE;
-        let rows = 2 * KV_PAGE * self.shape.head_dim.next_multiple_of(KV_PAGE);
-        let page = rows * self.shape.kv_heads * self.shape.dtype.size_in_bytes();
-        pages * page * self.shape.windows.len()
+        let first = self.layers.first().and_then(|layer| match layer {
+            LayerCache::Kernels(cache) => Some(cache),
+            LayerCache::Tensors { .. } => None,
+        });
+        let there = first.map_or(0, |cache| cache.capacity() / KV_PAGE);
+        let missing = (self.len + count).div_ceil(KV_PAGE).saturating_sub(there);
+        let last = self.len / KV_PAGE;
+        let copied = !self.len.is_multiple_of(KV_PAGE)
+            && first
+                .is_some_and(|cache| cache.page(last).is_some_and(|p| Arc::strong_count(p) > 1));
+        let page =
+            KvCache::page_bytes_of(self.shape.dtype, self.shape.kv_heads, self.shape.head_dim);
+        (missing + usize::from(copied)) * page * self.shape.windows.len()
     }
 
     /// The page that comes next and its tokens, as far as they are among `next`: sequences for which it is

@@ -5,7 +5,9 @@
 //! model for all of them. From the outside in:
 //!
 //! - [`FusedSequence`] is one sequence with its KV cache, behind the engine's own trait;
-//! - [`Scheduler`] lets the sequences that are being generated share their forward passes;
+//! - [`Scheduler`] lets the sequences that are being generated share their forward passes, `pace` says how
+//!   much of their prompts goes into one, `prefix` what they share of each other's caches, and `budget` how
+//!   much memory these may take;
 //! - [`Decoder`] is the weights, and the forward pass of any number of sequences at once: the rows of
 //!   all of them go through each matrix together, and only the attention takes them one by one;
 //! - `attention`, `feed_forward`, `rotary`, `cache`: its parts;

@@ -28,6 +28,12 @@ use crate::pool::panic_message;
 /// The longest that a leader waits for sequences that were in the last pass.
 const LONGEST_WAIT: Duration = Duration::from_millis(10);
 
+/// The longest that sequences wait for memory that calls outside of the queue hold.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often the leader looks whether there is memory again.
+const AGAIN: Duration = Duration::from_millis(5);
+
 /// Tokens of one sequence that are to be computed.
 pub(crate) struct Work {
     /// At least one.
@@ -147,6 +153,8 @@ struct State {
     expected: usize,
     /// How long the last pass took.
     took: Duration,
+    /// Since when nothing that waits has had memory.
+    starved: Option<Instant>,
     pace: Pace,
 }
 
@@ -177,6 +185,7 @@ impl Scheduler {
                 leading: false,
                 expected: 0,
                 took: Duration::ZERO,
+                starved: None,
                 pace: Pace::new(target),
             }),
             arrived: Condvar::new(),
@@ -285,6 +294,10 @@ impl Scheduler {
     /// Takes what the next pass computes out of the queue, with the number of tokens of each.
     fn next_batch(&self) -> Vec<(Pending, usize)> {
         let mut state = self.lock();
+        if state.starved.is_some() {
+            let waited = self.arrived.wait_timeout(state, AGAIN);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
         let expected = state.expected.min(self.limit);
         let deadline = Instant::now() + (state.took / 4).min(LONGEST_WAIT);
         while state.waiting.len() < expected {
@@ -311,8 +324,8 @@ impl Scheduler {
         self.within_memory(batch, state)
     }
 
-    /// Leaves out what there is no memory for. It waits for what others give back; when there are no others,
-    /// the last that came fails.
+    /// Leaves out what there is no memory for. It waits for what other calls give back; when there are none,
+    /// or none has for a while, the last that came fails.
     fn within_memory(
         &self,
         batch: Vec<(Pending, usize)>,
@@ -329,9 +342,14 @@ impl Scheduler {
                 left_out.push((pending, needed));
             }
         }
-        if fitting.is_empty()
+        let others = budget.busy() > left_out.len() + state.waiting.len();
+        let since = *state.starved.get_or_insert_with(Instant::now);
+        if !fitting.is_empty() || left_out.is_empty() {
+            state.starved = None;
+        } else if (!others || since.elapsed() > PATIENCE)
             && let Some((pending, needed)) = left_out.pop()
         {
+            state.starved = None;
             let error = out_of_memory(&pending.work.cache, needed, budget);
             pending.ticket.deliver((pending.work, Err(error)));
         }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use super::budget::Resting;
+use super::budget::{Busy, Resting};
 use super::cache::SequenceCache;
 use super::decoder::{Logits, Piece};
 use super::scheduler::{Scheduler, Work};
@@ -23,6 +23,8 @@ pub(crate) struct FusedSequence {
     expected: usize,
     /// The longest that it was ever expected to be since it was empty.
     longest: usize,
+    /// There while a call is under way.
+    busy: Option<Busy>,
 }
 
 /// Where a sequence's cache is.
@@ -43,6 +45,7 @@ impl FusedSequence {
             cache: Place::Here(cache),
             expected: 0,
             longest: 0,
+            busy: None,
         }
     }
 
@@ -79,6 +82,9 @@ impl FusedSequence {
     ) -> Result<()> {
         let position = self.cache().len();
         self.limits.check(position, tokens)?;
+        if self.busy.is_none() {
+            self.busy = Some(Busy::new(self.scheduler.decoder().budget()));
+        }
         let length = self.expected.max(position + tokens.len());
         self.longest = self.longest.max(length);
         let shares = self.shares(self.longest);
@@ -185,14 +191,20 @@ impl CandleModel for FusedSequence {
     }
 
     fn adopt(&mut self, prompt: &[u32]) -> usize {
+        let shares = self.shares(prompt.len());
+        if !shares && self.shares(self.longest) {
+            // Keys that were rotated for a shorter sequence are of no use to a longer one.
+            self.truncate(0);
+        }
         let position = self.cache().len();
-        if self.shares(prompt.len()) {
-            self.cache().adopt(&prompt[position..]);
+        if shares {
+            self.cache().adopt(&prompt[position..prompt.len() - 1]);
         }
         self.cache().len()
     }
 
     fn rest(&mut self) {
+        self.busy = None;
         if let Place::Here(cache) = &mut self.cache {
             let nothing = self.scheduler.decoder().new_cache(0);
             let mut cache = std::mem::replace(cache, nothing);
@@ -227,12 +239,15 @@ impl CandleModel for FusedSequence {
                 cache.as_ref().map_or_else(|| Ok(new()), copy)?
             }
         };
-        Ok(Box::new(Self {
+        let mut branch = Self {
             scheduler: self.scheduler.clone(),
             limits: self.limits.clone(),
             cache: Place::Here(cache),
             expected: self.expected,
             longest: self.longest,
-        }))
+            busy: None,
+        };
+        branch.rest();
+        Ok(Box::new(branch))
     }
 }

@@ -101,8 +101,8 @@ pub trait CandleModel: Send {
         Ok(())
     }
 
-    /// Takes over what other sequences over the same weights have computed of `prompt`, whose beginning is in
-    /// the cache. Answers with how many tokens of it then are.
+    /// Takes over what other sequences over the same weights have computed of `prompt` but its last token;
+    /// its beginning is in the cache. Answers with how many tokens of it then are.
     fn adopt(&mut self, _prompt: &[u32]) -> usize {
         self.position()
     }

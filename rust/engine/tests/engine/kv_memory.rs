@@ -211,3 +211,73 @@ fn k2_windows_give_their_pages_up() {
         again
     );
 }
+
+#[test]
+fn k1_the_last_page_and_unused_forks_count_as_they_should() {
+    let page = bytes_of(&load(CASE), 1);
+    let model = limited(10 * page);
+    for length in [140, 144, 145, 150, 156] {
+        let prompt: Vec<u32> = (0..length).map(|i| 3 + i * 5 % 370).collect();
+        let alone = generate(&mut Session::new(load(CASE)), &tokens(&prompt, 4)).token_ids;
+        let mut session = Session::new(model.clone());
+        assert_eq!(
+            generate(&mut session, &tokens(&prompt, 4)).token_ids,
+            alone,
+            "{length}"
+        );
+        let fork = session.fork().unwrap();
+        drop(session);
+        // A fork that nobody has used gives way too.
+        let other: Vec<u32> = (0..length).map(|i| 9 + i * 7 % 360).collect();
+        generate(&mut Session::new(model.clone()), &tokens(&other, 4));
+        drop(fork);
+        assert_eq!(used(&model), 0);
+    }
+}
+
+#[test]
+fn k1_a_request_waits_for_memory_of_a_call_between_two_passes() {
+    let page = bytes_of(&load(CASE), 1);
+    let model = limited(20 * page);
+    std::thread::scope(|scope| {
+        let (slow, quick) = (model.clone(), model.clone());
+        let start = Arc::new(Barrier::new(2));
+        let started = start.clone();
+        scope.spawn(move || {
+            let mut first = true;
+            Session::new(slow)
+                .generate(&tokens(&own_prompt(1).repeat(2), 20), &mut |_| {
+                    if std::mem::take(&mut first) {
+                        started.wait();
+                    }
+                    std::thread::sleep(std::time::Duration::from_millis(20));
+                    std::ops::ControlFlow::Continue(())
+                })
+                .unwrap();
+        });
+        start.wait();
+        let prompt: Vec<u32> = (0..200).map(|i| 9 + i * 7 % 360).collect();
+        let alone = generate(&mut Session::new(load(CASE)), &tokens(&prompt, 4)).token_ids;
+        let generation = generate(&mut Session::new(quick), &tokens(&prompt, 4));
+        assert_eq!(generation.token_ids, alone);
+    });
+}
+
+#[test]
+fn k3_nothing_is_shared_across_the_limit_of_a_rotary_embedding() {
+    for case in ["llama-rope-dynamic", "llama-rope-longrope"] {
+        for (first, second) in [(63, 64), (64, 65), (60, 70), (64, 64), (65, 66), (100, 150)] {
+            let prompt: Vec<u32> = (0..second).map(|i| 3 + i * 7 % 300).collect();
+            let alone = generate(&mut Session::new(load(case)), &tokens(&prompt, 4)).token_ids;
+            let model = load(case);
+            let mut living = Session::new(model.clone());
+            generate(&mut living, &tokens(&prompt[..first as usize], 1));
+            let answer = generate(&mut Session::new(model), &tokens(&prompt, 4)).token_ids;
+            assert_eq!(answer, alone, "{case} {first} {second}");
+            if first <= 64 && second > 64 {
+                let own = generate(&mut living, &tokens(&prompt, 4)).token_ids;
+                assert_eq!(own, alone, "{case} {first} {second}, the same session");
+            }
+        }
+    }
+}

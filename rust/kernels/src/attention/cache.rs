@@ -159,9 +159,13 @@ impl KvCache {
 
     /// Bytes of a page.
     pub fn page_bytes(&self) -> usize {
-        let bytes =
-            self.shape.head_len() * self.shape.kv_heads * LANES * self.dtype.size_in_bytes();
-        bytes.next_multiple_of(size_of::<Line>())
+        Self::page_bytes_of(self.dtype, self.shape.kv_heads, self.shape.width)
+    }
+
+    /// Bytes of a page of a cache that [`Self::new`] makes of these.
+    pub fn page_bytes_of(dtype: DType, kv_heads: usize, width: usize) -> usize {
+        let numbers = Shape { kv_heads, width }.head_len() * kv_heads * LANES;
+        (numbers * dtype.size_in_bytes()).next_multiple_of(size_of::<Line>())
     }
 
     /// Makes sure that there are pages for the first `positions`.

@@ -3,6 +3,7 @@ package io.candle4j;
 import io.candle4j.internal.BlockingCalls;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Executor;
+import java.util.function.BooleanSupplier;
 import java.util.function.Supplier;
 
 /**
@@ -12,29 +13,73 @@ import java.util.function.Supplier;
  * @param <T> the result's type
  */
 final class CallFuture<T> extends CompletableFuture<T> {
-  /** A call that is to be stopped. */
-  interface Call {
-    /** Lets whatever follows the call wait for its end. */
-    void aboutToStop();
-
-    /** Stops the call; does nothing when it has ended. */
-    void stop();
-  }
-
   private final Call call;
 
   private CallFuture(Call call) {
     this.call = call;
   }
 
+  /** The call of a future and of the stages that depend on it. */
+  private static final class Call {
+    private final Runnable stop;
+    private int completing;
+
+    Call(Runnable stop) {
+      this.stop = stop;
+    }
+
+    /**
+     * Stops the call, and completes a future by {@code completion} before the call's own result can
+     * reach it: that what depends on it runs when the call is about to end, and finds what the
+     * caller said.
+     */
+    boolean stopAnd(BooleanSupplier completion) {
+      enter();
+      try {
+        try {
+          stop.run();
+        } catch (Throwable t) {
+          // With a full stack nothing can be called; the call goes on to its end.
+        }
+        return completion.getAsBoolean();
+      } finally {
+        exit();
+      }
+    }
+
+    private synchronized void enter() {
+      completing++;
+    }
+
+    private synchronized void exit() {
+      completing--;
+      notifyAll();
+    }
+
+    /** Waits until nobody completes a future of this call. */
+    synchronized void awaitCompletions() {
+      long deadline = System.nanoTime() + PATIENCE_NANOS;
+      try {
+        while (completing > 0 && System.nanoTime() < deadline) {
+          wait(PATIENCE_NANOS / 1_000_000);
+        }
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+      }
+    }
+  }
+
+  /** Code that depends on a future may run for ever. */
+  private static final long PATIENCE_NANOS = 10_000_000_000L;
+
   /**
    * Runs a call on a platform thread.
    *
    * @param supplier runs the call
-   * @param call the call
+   * @param stop stops it; does nothing when it has ended
    */
-  static <T> CompletableFuture<T> start(Supplier<T> supplier, Call call) {
-    CallFuture<T> future = new CallFuture<>(call);
+  static <T> CompletableFuture<T> start(Supplier<T> supplier, Runnable stop) {
+    CallFuture<T> future = new CallFuture<>(new Call(stop));
     BlockingCalls.start(() -> future.end(supplier));
     return future;
   }
@@ -44,9 +89,11 @@ final class CallFuture<T> extends CompletableFuture<T> {
     try {
       result = supplier.get();
     } catch (Throwable t) {
+      call.awaitCompletions();
       super.completeExceptionally(t);
       return;
     }
+    call.awaitCompletions();
     super.complete(result);
   }
 
@@ -58,20 +105,20 @@ final class CallFuture<T> extends CompletableFuture<T> {
 
   @Override
   public boolean complete(T value) {
-    call.aboutToStop();
-    return stopIf(super.complete(value));
+    return !isDone() && call.stopAnd(() -> super.complete(value));
   }
 
   @Override
   public boolean completeExceptionally(Throwable thrown) {
-    call.aboutToStop();
-    return stopIf(super.completeExceptionally(thrown));
+    return !isDone() && call.stopAnd(() -> super.completeExceptionally(thrown));
   }
 
   @Override
   public boolean cancel(boolean mayInterruptIfRunning) {
-    call.aboutToStop();
-    return stopIf(super.cancel(mayInterruptIfRunning));
+    // Of one that is done, it tells whether it was cancelled.
+    return isDone()
+        ? super.cancel(mayInterruptIfRunning)
+        : call.stopAnd(() -> super.cancel(mayInterruptIfRunning));
   }
 
   @Override
@@ -91,22 +138,17 @@ final class CallFuture<T> extends CompletableFuture<T> {
 
   @Override
   public void obtrudeValue(T value) {
-    call.aboutToStop();
-    super.obtrudeValue(value);
-    call.stop();
+    call.stopAnd(() -> {
+      super.obtrudeValue(value);
+      return true;
+    });
   }
 
   @Override
   public void obtrudeException(Throwable thrown) {
-    call.aboutToStop();
-    super.obtrudeException(thrown);
-    call.stop();
-  }
-
-  private boolean stopIf(boolean completed) {
-    if (completed) {
-      call.stop();
-    }
-    return completed;
+    call.stopAnd(() -> {
+      super.obtrudeException(thrown);
+      return true;
+    });
   }
 }

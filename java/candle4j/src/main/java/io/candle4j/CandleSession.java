@@ -295,17 +295,7 @@ public final class CandleSession implements AutoCloseable {
     long number = session.nextCall();
     return CallFuture.start(
         () -> session.generate(number, text, options, false, listener),
-        new CallFuture.Call() {
-          @Override
-          public void aboutToStop() {
-            session.aboutToCancel(number);
-          }
-
-          @Override
-          public void stop() {
-            session.cancel(number);
-          }
-        });
+        () -> session.cancel(number));
   }
 
   /**

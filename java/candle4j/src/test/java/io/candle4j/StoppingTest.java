@@ -413,4 +413,111 @@ class StoppingTest {
       assertEquals(expected.tokenIds(), session.generate(PROMPT, Golden.greedy(8)).tokenIds());
     }
   }
+
+  /** Ways to stop a call that was refused, or waits for another one. */
+  @Test
+  void h2StoppingARefusedCallLeavesTheOneUnderWayAlone() throws Exception {
+    try (CandleSession session = model.newSession()) {
+      CountDownLatch started = new CountDownLatch(1);
+      CompletableFuture<Generation> running =
+          session.generateAsync(PROMPT, Golden.greedy(300), token -> started.countDown());
+      started.await();
+      try (TokenStream refused = session.stream("x", Golden.greedy(2))) {
+        assertThrows(SessionBusyException.class, () -> refused.iterator().hasNext());
+      }
+      CompletableFuture<Generation> other = session.generateAsync("x", Golden.greedy(2));
+      assertTrue(other.cancel(true) || other.isCompletedExceptionally());
+      Thread interrupted =
+          Thread.ofPlatform()
+              .start(() -> {
+                Thread.currentThread().interrupt();
+                for (Runnable call :
+                    List.<Runnable>of(
+                        () -> session.generate("x", Golden.greedy(2)),
+                        session::reset,
+                        () -> session.score(new int[] {1, 2}, 0),
+                        () -> session.fork().close())) {
+                  try {
+                    call.run();
+                  } catch (RuntimeException e) {
+                    // Refused, or interrupted.
+                  }
+                }
+              });
+      interrupted.join();
+      assertEquals(300, running.get().completionTokens());
+    }
+  }
+
+  @Test
+  void h2WhatDependsOnAFutureFindsTheSessionFree() {
+    try (CandleSession session = model.newSession()) {
+      for (boolean timeout : new boolean[] {false, true}) {
+        CompletableFuture<Generation> future = session.generateAsync(PROMPT, endless());
+        CompletableFuture<Integer> next =
+            future.handle(
+                (result, thrown) -> session.generate(PROMPT, Golden.greedy(2)).completionTokens());
+        long took =
+            millis(() -> {
+              if (timeout) {
+                future.orTimeout(20, TimeUnit.MILLISECONDS);
+              } else {
+                future.cancel(true);
+              }
+              assertEquals(2, next.join());
+            });
+        assertTrue(took < 2000, took + " ms");
+        assertTrue(future.isCompletedExceptionally());
+      }
+    }
+  }
+
+  @Test
+  void h13ACallThatWaitsForAStoppedOneCanBeEnded() throws Exception {
+    CandleSession session = model.newSession();
+    CountDownLatch inside = new CountDownLatch(1);
+    CountDownLatch leave = new CountDownLatch(1);
+    CompletableFuture<Generation> held =
+        session.generateAsync(
+            PROMPT,
+            endless(),
+            token -> {
+              inside.countDown();
+              SessionTest.await(leave);
+            });
+    inside.await();
+    session.cancel();
+    GenerateOptions soon = Golden.greedy(2).toBuilder().timeout(Duration.ofMillis(100)).build();
+    Generation[] late = new Generation[1];
+    long took = millis(() -> late[0] = session.generate(PROMPT, soon));
+    assertEquals(FinishReason.TIMEOUT, late[0].finishReason());
+    assertTrue(took < 1000, took + " ms");
+    TokenStream stream = session.stream(PROMPT, endless());
+    Thread.sleep(100);
+    took = millis(stream::close);
+    assertTrue(took < 1000, took + " ms");
+    AtomicReference<Throwable> thrown = new AtomicReference<>();
+    for (boolean virtual : new boolean[] {false, true}) {
+      Thread thread =
+          (virtual ? Thread.ofVirtual() : Thread.ofPlatform())
+              .start(() -> {
+                try {
+                  session.generate(PROMPT, endless());
+                } catch (RuntimeException e) {
+                  thrown.set(e);
+                }
+              });
+      Thread.sleep(100);
+      thread.interrupt();
+      thread.join(1000);
+      assertFalse(thread.isAlive());
+      assertInstanceOf(CancellationException.class, thrown.get());
+    }
+    CompletableFuture<Generation> waiting = session.generateAsync(PROMPT, endless());
+    Thread.sleep(100);
+    session.close();
+    assertEquals(FinishReason.CANCELLED, waiting.get(1, TimeUnit.SECONDS).finishReason());
+    leave.countDown();
+    assertEquals(FinishReason.CANCELLED, held.get().finishReason());
+  }
 }

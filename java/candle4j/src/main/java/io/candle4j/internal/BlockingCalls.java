@@ -40,19 +40,6 @@ public final class BlockingCalls {
   }
 
   /**
-   * Does something later, without holding the carrier of a virtual thread up.
-   *
-   * @param work what to do
-   */
-  static void later(Runnable work) {
-    Starter.start(
-        new Task<@Nullable Void>(() -> {
-          work.run();
-          return null;
-        }));
-  }
-
-  /**
    * Runs a call that ends soon after {@code stop}, which is run when this thread is interrupted.
    *
    * @param call the call

@@ -37,6 +37,8 @@ final class CacheFolder {
   /** Where the folder lies; by default where the system keeps a user's caches. */
   static final String PROPERTY = "candle4j.cache";
 
+  private static @Nullable Path privateFolder;
+
   private CacheFolder() {}
 
   /** The folders to try in turn, as absolute paths: one where the user says which. */
@@ -52,8 +54,30 @@ final class CacheFolder {
     }
     // Where the home is read-only, or the user is unknown to the system.
     String user = System.getProperty("user.name").replaceAll("[^A-Za-z0-9._-]", "_");
-    roots.add(Path.of(System.getProperty("java.io.tmpdir"), "candle4j-" + user).toAbsolutePath());
+    Path temporary =
+        Path.of(System.getProperty("java.io.tmpdir"), "candle4j-" + user).toAbsolutePath();
+    roots.add(isSomebodyElses(temporary) ? privateFolder() : temporary);
     return roots;
+  }
+
+  /** Anybody may have made a folder in the temporary one. */
+  private static boolean isSomebodyElses(Path folder) {
+    return Files.exists(folder, LinkOption.NOFOLLOW_LINKS)
+        && !CachePermissions.isTrusted(folder, folder);
+  }
+
+  /** A folder for this process alone, where there is no other. */
+  private static synchronized Path privateFolder() {
+    Path folder = privateFolder;
+    if (folder == null) {
+      try {
+        folder = Files.createTempDirectory("candle4j-");
+      } catch (IOException e) {
+        throw new UncheckedIOException(e);
+      }
+      privateFolder = folder;
+    }
+    return folder;
   }
 
   /** Where the system keeps a user's caches; null for a user without a home. */

@@ -226,7 +226,10 @@ class NativeHandle implements AutoCloseable {
       }
       // To give memory back may take longer than a virtual thread should hold its carrier.
       if (Thread.currentThread().isVirtual()) {
-        BlockingCalls.later(() -> free.accept(pointer));
+        BlockingCalls.run(() -> {
+          free.accept(pointer);
+          return null;
+        });
       } else {
         free.accept(pointer);
       }

@@ -10,9 +10,11 @@ import io.candle4j.Score;
 import io.candle4j.TokenListener;
 import io.candle4j.bindings.candle4j_h;
 import java.lang.foreign.MemorySegment;
+import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.CancellationException;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Function;
 import java.util.function.Supplier;
@@ -30,6 +32,7 @@ public final class NativeSession implements AutoCloseable {
         new NativeHandle("session", pointer, NativeSession::free) {
           @Override
           void stopCalls(MemorySegment session) {
+            calls.close();
             cancel(session, Long.MAX_VALUE);
             closers.forEach(Runnable::run);
           }
@@ -91,6 +94,7 @@ public final class NativeSession implements AutoCloseable {
    * @return the number
    */
   public long nextCall() {
+    StackGuard.check();
     return calls.next();
   }
 
@@ -103,7 +107,7 @@ public final class NativeSession implements AutoCloseable {
    * @param prepare prefill only
    * @param listener told of each token, or null
    * @return the outcome
-   * @throws java.util.concurrent.CancellationException when this thread is interrupted
+   * @throws CancellationException when this thread is interrupted
    */
   public Generation generate(
       long number,
@@ -120,7 +124,11 @@ public final class NativeSession implements AutoCloseable {
                   Json.write(
                       new Requests.Generate(
                           number, prompt.prompt, Requests.options(options), prepare));
-              return exclusively(number, session -> generate(session, request, listener));
+              return exclusively(
+                  number,
+                  options.timeout().orElse(null),
+                  session -> generate(session, request, listener),
+                  Results::nothing);
             });
     if (generation.finishReason() == FinishReason.CANCELLED
         && Thread.currentThread().isInterrupted()) {
@@ -251,14 +259,16 @@ public final class NativeSession implements AutoCloseable {
   }
 
   /**
-   * Cancels the call of this number and those before, begun or not. Does nothing after close, which
-   * has cancelled them.
+   * Cancels the call of this number, begun or not. Does nothing when it is over, and after close,
+   * which has cancelled it.
    *
    * @param number the number
    */
   public void cancel(long number) {
     StackGuard.check();
-    calls.stopped(number);
+    if (!calls.cancel(number)) {
+      return;
+    }
     try {
       handle.call(session -> {
         cancel(session, number);
@@ -269,29 +279,44 @@ public final class NativeSession implements AutoCloseable {
     }
   }
 
-  /**
-   * Lets a call that follows this one wait for its end, as after {@link #cancel(long)}, which comes
-   * next.
-   *
-   * @param number the call's number
-   */
-  public void aboutToCancel(long number) {
-    calls.stopped(number);
-  }
-
   private static void cancel(MemorySegment session, long number) {
     // Fails for no handle that is valid, so nobody looks at an error.
     c4j_session_cancel(session, number, MemorySegment.NULL);
   }
 
   private <T extends @Nullable Object> T blocking(long number, Supplier<T> call) {
-    return BlockingCalls.run(call, () -> cancel(number));
+    try {
+      return BlockingCalls.run(call, () -> cancel(number));
+    } finally {
+      calls.forget(number);
+    }
   }
 
   private <T extends @Nullable Object> T exclusively(
       long number, Function<MemorySegment, T> downcall) {
+    return exclusively(
+        number,
+        null,
+        downcall,
+        reason -> {
+          throw new CancellationException("the call was cancelled before it began");
+        });
+  }
+
+  private <T extends @Nullable Object> T exclusively(
+      long number,
+      @Nullable Duration timeout,
+      Function<MemorySegment, T> downcall,
+      Function<FinishReason, T> notBegun) {
     return handle.call(session -> {
-      calls.begin(number);
+      switch (calls.begin(number, timeout)) {
+        case CANCELLED:
+          return notBegun.apply(FinishReason.CANCELLED);
+        case TIMED_OUT:
+          return notBegun.apply(FinishReason.TIMEOUT);
+        case YES:
+          break;
+      }
       try {
         return downcall.apply(session);
       } finally {

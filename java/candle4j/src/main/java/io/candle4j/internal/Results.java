@@ -47,6 +47,20 @@ final class Results {
     }
   }
 
+  /** What a call has that ended before it began. */
+  static Generation nothing(FinishReason reason) {
+    return new Generation(
+        "",
+        List.of(),
+        reason,
+        0,
+        0,
+        0,
+        List.of(),
+        List.of(),
+        new Generation.Timings(Duration.ZERO, Duration.ZERO, 0, 0));
+  }
+
   record Failure(int code, String message, JsonNode detail) {}
 
   record Outcome(@Nullable Generated result, @Nullable Failure error) {
