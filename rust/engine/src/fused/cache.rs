@@ -254,12 +254,6 @@ impl SequenceCache {
                 self.shares = false;
                 break;
             };
-            // Another sequence may have computed the same: one copy is enough.
-            for (layer, page) in self.layers.iter_mut().zip(node.pages()) {
-                if let (LayerCache::Kernels(cache), Some(page)) = (layer, page) {
-                    cache.replace_page(self.chain.len(), page);
-                }
-            }
             self.chain.push(node);
         }
         for (layer, window) in self.layers.iter_mut().zip(&*self.shape.windows) {
@@ -270,7 +264,7 @@ impl SequenceCache {
     }
 
     /// Puts a page of so many positions into the tree; `None` where layers have none.
-    fn publish(&self, index: usize, count: usize) -> Option<Arc<Node>> {
+    fn publish(&mut self, index: usize, count: usize) -> Option<Arc<Node>> {
         let held = |(layer, window): (&LayerCache, &Option<usize>)| match layer {
             LayerCache::Kernels(cache) => cache.page(index).map(|page| match window {
                 None => Held::Strong(page.clone()),
@@ -281,7 +275,14 @@ impl SequenceCache {
         let pages = self.layers.iter().zip(&*self.shape.windows).map(held);
         let tokens = &self.tokens[index * KV_PAGE..][..count];
         let pages = pages.collect::<Option<Vec<_>>>()?;
-        Some(self.shape.tree.insert(self.chain.last(), tokens, pages))
+        let node = self.shape.tree.insert(self.chain.last(), tokens, pages);
+        // Another sequence may have computed the same: one copy is enough.
+        for (layer, page) in self.layers.iter_mut().zip(node.pages()) {
+            if let (LayerCache::Kernels(cache), Some(page)) = (layer, page) {
+                cache.replace_page(index, page);
+            }
+        }
+        Some(node)
     }
 
     /// Whether other sequences may use the keys from now on. Once they may not, they never may.
