@@ -201,8 +201,8 @@ impl Team {
         let start = Instant::now();
         let own = catch_unwind(AssertUnwindSafe(job));
         INSIDE.set(false);
-        self.gate.fetch_and(!OPEN, Ordering::SeqCst);
-        if self.gate.load(Ordering::Acquire) != 0 {
+        // From here on nobody comes in, so whoever was inside is all there is to wait for.
+        if self.gate.fetch_and(!OPEN, Ordering::SeqCst) != OPEN {
             self.wait_until_out(&mut crew, start.elapsed());
         }
         let panic = lock(&self.panic).take();
@@ -215,12 +215,8 @@ impl Team {
     /// Waits for the workers that are in the middle of a piece.
     fn wait_until_out(&self, crew: &mut Crew, took: Duration) {
         let start = Instant::now();
-        while self.gate.load(Ordering::Acquire) != 0 {
-            if start.elapsed() < SPIN_AT_END {
-                std::hint::spin_loop();
-            } else {
-                break;
-            }
+        while self.gate.load(Ordering::Acquire) != 0 && start.elapsed() < SPIN_AT_END {
+            std::hint::spin_loop();
         }
         let mut patience = STALL.max(took);
         let (mutex, condition) = &self.out;
@@ -231,7 +227,8 @@ impl Team {
             guard = if left.is_zero() {
                 crew.leave_out_those_inside();
                 patience = Duration::MAX;
-                wait(condition, guard)
+                let waited = condition.wait(guard);
+                waited.unwrap_or_else(PoisonError::into_inner)
             } else {
                 let waited = condition.wait_timeout(guard, left.min(Duration::from_secs(1)));
                 waited.unwrap_or_else(PoisonError::into_inner).0
@@ -381,12 +378,6 @@ impl Crew {
 
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn wait<'a>(condition: &Condvar, guard: MutexGuard<'a, ()>) -> MutexGuard<'a, ()> {
-    condition
-        .wait(guard)
-        .unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

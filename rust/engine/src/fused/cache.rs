@@ -374,13 +374,16 @@ impl SequenceCache {
     }
 
     /// The page that comes next and its tokens, as far as they are among `next`: sequences for which it is
-    /// the same compute the same.
-    pub(crate) fn next_page(&self, next: &[u32]) -> (usize, Vec<u32>) {
+    /// the same compute the same. `None` where they could not take it over from each other.
+    pub(crate) fn next_page(&self, next: &[u32]) -> Option<(usize, Vec<u32>)> {
+        if !self.shares || !self.shape.device.is_cpu() {
+            return None;
+        }
         let aligned = self.chain.len() * KV_PAGE;
         let behind = &self.tokens[aligned..];
         let page = [behind, &next[..next.len().min(KV_PAGE)]].concat();
         let parent = self.chain.last().map_or(0, |node| Arc::as_ptr(node).addr());
-        (parent, page[..page.len().min(KV_PAGE)].to_vec())
+        Some((parent, page[..page.len().min(KV_PAGE)].to_vec()))
     }
 }
 

@@ -90,10 +90,13 @@ impl Pending {
         }
     }
 
-    fn next_page(&self) -> (usize, Vec<u32>) {
-        self.work
-            .cache
-            .next_page(&self.work.tokens[self.computed..])
+    /// See [`SequenceCache::next_page`]; `None` where logits of every token are wanted too.
+    fn next_page(&self) -> Option<(usize, Vec<u32>)> {
+        let next = &self.work.tokens[self.computed..];
+        match self.work.every {
+            true => None,
+            false => self.work.cache.next_page(next),
+        }
     }
 }
 
@@ -342,16 +345,18 @@ impl Scheduler {
                 left_out.push((pending, needed));
             }
         }
-        let others = budget.busy() > left_out.len() + state.waiting.len();
-        let since = *state.starved.get_or_insert_with(Instant::now);
         if !fitting.is_empty() || left_out.is_empty() {
             state.starved = None;
-        } else if (!others || since.elapsed() > PATIENCE)
-            && let Some((pending, needed)) = left_out.pop()
-        {
-            state.starved = None;
-            let error = out_of_memory(&pending.work.cache, needed, budget);
-            pending.ticket.deliver((pending.work, Err(error)));
+        } else {
+            let others = budget.busy() > left_out.len() + state.waiting.len();
+            let since = *state.starved.get_or_insert_with(Instant::now);
+            if (!others || since.elapsed() > PATIENCE)
+                && let Some((pending, needed)) = left_out.pop()
+            {
+                state.starved = None;
+                let error = out_of_memory(&pending.work.cache, needed, budget);
+                pending.ticket.deliver((pending.work, Err(error)));
+            }
         }
         let left_out = left_out.into_iter().map(|(pending, _)| pending);
         state.waiting.extend(left_out);
@@ -380,7 +385,7 @@ impl Scheduler {
         for (index, mut pending) in prompts.into_iter().enumerate() {
             pending.adopt();
             // Of sequences that need the same page next one computes it, and the others take it over.
-            if !pending.work.every && !same.insert(pending.next_page()) {
+            if pending.next_page().is_some_and(|page| !same.insert(page)) {
                 state.waiting.push_back(pending);
                 continue;
             }

@@ -1,6 +1,7 @@
 package io.candle4j;
 
 import io.candle4j.internal.BlockingCalls;
+import java.time.Duration;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Executor;
 import java.util.function.BooleanSupplier;
@@ -13,6 +14,11 @@ import java.util.function.Supplier;
  * @param <T> the result's type
  */
 final class CallFuture<T> extends CompletableFuture<T> {
+  /**
+   * How long a result waits for those who complete the future: what depends on it may run for ever.
+   */
+  private static final Duration PATIENCE = Duration.ofSeconds(10);
+
   private final Call call;
 
   private CallFuture(Call call) {
@@ -29,9 +35,9 @@ final class CallFuture<T> extends CompletableFuture<T> {
     }
 
     /**
-     * Stops the call, and completes a future by {@code completion} before the call's own result can
-     * reach it: that what depends on it runs when the call is about to end, and finds what the
-     * caller said.
+     * Stops the call, then completes a future. The call's own result is held back meanwhile, so
+     * that the future gets the caller's; and stages that depend on it, which run here, find a call
+     * that is about to end.
      */
     boolean stopAnd(BooleanSupplier completion) {
       enter();
@@ -58,19 +64,16 @@ final class CallFuture<T> extends CompletableFuture<T> {
 
     /** Waits until nobody completes a future of this call. */
     synchronized void awaitCompletions() {
-      long deadline = System.nanoTime() + PATIENCE_NANOS;
+      long deadline = System.nanoTime() + PATIENCE.toNanos();
       try {
         while (completing > 0 && System.nanoTime() < deadline) {
-          wait(PATIENCE_NANOS / 1_000_000);
+          wait(PATIENCE.toMillis());
         }
       } catch (InterruptedException e) {
         Thread.currentThread().interrupt();
       }
     }
   }
-
-  /** Code that depends on a future may run for ever. */
-  private static final long PATIENCE_NANOS = 10_000_000_000L;
 
   /**
    * Runs a call on a platform thread.

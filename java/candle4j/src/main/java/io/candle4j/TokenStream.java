@@ -127,6 +127,11 @@ public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>
     }
   }
 
+  /** Stops the generation if it runs, and does not wait for that. */
+  void stop() {
+    channel.close();
+  }
+
   private CancellationException interrupted() {
     Thread.currentThread().interrupt();
     channel.close();

@@ -16,7 +16,7 @@ import org.jspecify.annotations.Nullable;
 final class TokenSubscription implements Flow.Subscription {
   private static final Logger LOGGER = System.getLogger("io.candle4j");
 
-  /** Held so that the stream is not collected while the subscriber holds this. */
+  /** Not collected, and so not closed, while the subscriber holds this. */
   private final TokenStream stream;
 
   private final TokenChannel channel;
@@ -132,12 +132,15 @@ final class TokenSubscription implements Flow.Subscription {
   private boolean finish() {
     boolean first = !done;
     done = true;
-    channel.close();
+    stream.stop();
     return first;
   }
 
   @Override
   public void request(long n) {
+    if (done) {
+      return;
+    }
     if (n <= 0) {
       violation = new IllegalArgumentException("request: expected at least 1, got " + n);
     } else {
@@ -149,10 +152,5 @@ final class TokenSubscription implements Flow.Subscription {
   @Override
   public void cancel() {
     finish();
-  }
-
-  @Override
-  public String toString() {
-    return "subscription to " + stream;
   }
 }

@@ -30,6 +30,23 @@ public final class VirtualThreadsProbe {
       // Whatever is compiled and linked at the first time.
       emptyTask(threads);
 
+      ClassLoader own = new ClassLoader() {};
+      threads
+          .submit(() -> {
+            Thread.currentThread().setContextClassLoader(own);
+            return inSession(
+                model,
+                session ->
+                    session.generate(
+                        PROMPT,
+                        Golden.greedy(2),
+                        token ->
+                            Survival.check(
+                                Thread.currentThread().getContextClassLoader() == own,
+                                "another class loader")));
+          })
+          .get();
+
       List<Future<List<Integer>>> answers = together(threads, model, 256);
       long worst = watch(threads, answers);
       for (Future<List<Integer>> answer : answers) {

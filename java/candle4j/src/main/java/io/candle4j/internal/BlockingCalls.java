@@ -191,6 +191,10 @@ public final class BlockingCalls {
   private static final class Task<T extends @Nullable Object> implements Runnable {
     final CountDownLatch done = new CountDownLatch(1);
     private final Supplier<T> call;
+
+    /** That of the caller, whoever starts the thread. */
+    private final @Nullable ClassLoader loader = Thread.currentThread().getContextClassLoader();
+
     private @Nullable T result;
     private @Nullable Throwable thrown;
 
@@ -201,6 +205,7 @@ public final class BlockingCalls {
     @Override
     public void run() {
       try {
+        Thread.currentThread().setContextClassLoader(loader);
         result = call.get();
       } catch (Throwable t) {
         thrown = t;

@@ -22,6 +22,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
 import java.util.function.Predicate;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -41,23 +42,27 @@ final class CacheFolder {
 
   private CacheFolder() {}
 
-  /** The folders to try in turn, as absolute paths: one where the user says which. */
-  static List<Path> roots() {
+  /**
+   * The folders to try in turn, as absolute paths: one where the user says which. The last may be
+   * made when it is asked for.
+   */
+  private static List<Supplier<Path>> roots() {
     String override = System.getProperty(PROPERTY);
     if (override != null && !override.isBlank()) {
-      return List.of(Path.of(override).toAbsolutePath());
+      return List.of(() -> Path.of(override).toAbsolutePath());
     }
-    List<Path> roots = new ArrayList<>();
     Path usual = usual();
-    if (usual != null) {
-      roots.add(usual.toAbsolutePath());
-    }
-    // Where the home is read-only, or the user is unknown to the system.
+    return usual == null
+        ? List.of(CacheFolder::temporary)
+        : List.of(usual::toAbsolutePath, CacheFolder::temporary);
+  }
+
+  /** For a home that is read-only, or a user who is unknown to the system. */
+  private static Path temporary() {
     String user = System.getProperty("user.name").replaceAll("[^A-Za-z0-9._-]", "_");
-    Path temporary =
+    Path folder =
         Path.of(System.getProperty("java.io.tmpdir"), "candle4j-" + user).toAbsolutePath();
-    roots.add(isSomebodyElses(temporary) ? privateFolder() : temporary);
-    return roots;
+    return isSomebodyElses(folder) ? privateFolder() : folder;
   }
 
   /** Anybody may have made a folder in the temporary one. */
@@ -116,7 +121,8 @@ final class CacheFolder {
   static Path unpack(String kind, String name, Source source, String hash, Predicate<Path> usable) {
     List<String> failures = new ArrayList<>();
     Path last = null;
-    for (Path root : roots()) {
+    for (Supplier<Path> candidate : roots()) {
+      Path root = candidate.get();
       Path target = root.resolve(kind).resolve(hash.substring(0, 16)).resolve(name);
       try {
         ensure(target, root, source, hash);

@@ -11,6 +11,7 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.nio.file.attribute.UserPrincipal;
 import java.util.EnumSet;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /** Who may read and write the cache folder. Code is loaded from it, so that matters. */
 final class CachePermissions {
@@ -19,6 +20,8 @@ final class CachePermissions {
 
   private static final Set<PosixFilePermission> OF_OTHERS =
       EnumSet.of(PosixFilePermission.GROUP_WRITE, PosixFilePermission.OTHERS_WRITE);
+
+  private static @Nullable UserPrincipal ownUser;
 
   private CachePermissions() {}
 
@@ -56,14 +59,19 @@ final class CachePermissions {
         .equals(Files.getAttribute(path, "unix:uid", LinkOption.NOFOLLOW_LINKS));
   }
 
-  /** The owner of what this process makes; a user name need not be known. */
-  private static UserPrincipal ownUser() throws IOException {
-    Path probe = Files.createTempFile("candle4j", ".owner");
-    try {
-      return Files.getOwner(probe);
-    } finally {
-      Files.delete(probe);
+  /** The owner of what this process makes; a user name need not be known. Asked for once. */
+  private static synchronized UserPrincipal ownUser() throws IOException {
+    UserPrincipal owner = ownUser;
+    if (owner == null) {
+      Path probe = Files.createTempFile("candle4j", ".owner");
+      try {
+        owner = Files.getOwner(probe);
+      } finally {
+        Files.delete(probe);
+      }
+      ownUser = owner;
     }
+    return owner;
   }
 
   /**
@@ -81,8 +89,10 @@ final class CachePermissions {
     for (Path name : root.relativize(folder)) {
       path = path.resolve(name);
       if (!Files.isDirectory(path)) {
-        Files.createDirectories(path);
-        Files.setPosixFilePermissions(path, readers(root, true));
+        Set<PosixFilePermission> readers = readers(root, true);
+        Files.createDirectories(path, PosixFilePermissions.asFileAttribute(readers));
+        // The process's mask may have taken some of them.
+        Files.setPosixFilePermissions(path, readers);
       }
     }
   }

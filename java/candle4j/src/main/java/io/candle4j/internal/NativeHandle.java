@@ -69,6 +69,11 @@ class NativeHandle implements AutoCloseable {
     }
   }
 
+  /** What messages call it. */
+  String name() {
+    return name;
+  }
+
   /** Asks calls under way to stop; they need not. Called once, before close waits for them. */
   void stopCalls(MemorySegment pointer) {}
 

@@ -17,10 +17,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.OptionalLong;
-import java.util.concurrent.CancellationException;
-import java.util.concurrent.atomic.AtomicBoolean;
-import java.util.function.Consumer;
-import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /** A Hub behind the border. Any thread may use it. */
@@ -116,31 +112,16 @@ public final class NativeHub implements AutoCloseable {
   public Snapshot fetch(String id, boolean update, @Nullable ProgressListener listener) {
     StackGuard.check();
     byte[] request = Json.write(new FetchRequest(Utf8.check("id", id), update));
-    return stoppable(
-        listener,
-        reports ->
-            handle.call(hub -> {
-              try (Call call = new Call();
-                  ProgressUpcall upcall = new ProgressUpcall(reports)) {
-                int status =
-                    c4j_hub_fetch(
-                        hub,
-                        call.bytes(request),
-                        request.length,
-                        upcall.stub(),
-                        MemorySegment.NULL,
-                        call.buffer(),
-                        call.error());
-                upcall.rethrow();
-                call.check(status);
-                Fetched fetched = Json.read(call.text(), Fetched.class);
-                return new Snapshot(
-                    Path.of(fetched.folder),
-                    fetched.commit,
-                    files(fetched.files),
-                    Optional.ofNullable(fetched.gguf).map(Path::of));
-              }
-            }));
+    Fetched fetched =
+        Json.read(
+            ReportedCall.run(
+                handle, candle4j_h::c4j_hub_fetch, request, json -> report(json, listener)),
+            Fetched.class);
+    return new Snapshot(
+        Path.of(fetched.folder),
+        fetched.commit,
+        files(fetched.files),
+        Optional.ofNullable(fetched.gguf).map(Path::of));
   }
 
   /**
@@ -202,53 +183,25 @@ public final class NativeHub implements AutoCloseable {
   public VerifiedModel verify(String id, @Nullable ProgressListener listener) {
     StackGuard.check();
     byte[] bytes = Utf8.encode("id", id);
-    return stoppable(
-        listener,
-        reports ->
-            handle.call(hub -> {
-              try (Call call = new Call();
-                  ProgressUpcall upcall = new ProgressUpcall(reports)) {
-                int status =
-                    c4j_hub_verify(
-                        hub,
-                        call.bytes(bytes),
-                        bytes.length,
-                        upcall.stub(),
-                        MemorySegment.NULL,
-                        call.buffer(),
-                        call.error());
-                upcall.rethrow();
-                call.check(status);
-                Verified verified = Json.read(call.text(), Verified.class);
-                return new VerifiedModel(
-                    verified.commit,
-                    verified.files.stream()
-                        .map(f ->
-                            new VerifiedModel.File(
-                                f.name,
-                                f.size,
-                                VerifiedModel.Verdict.valueOf(f.verdict.toUpperCase(Locale.ROOT)),
-                                Optional.ofNullable(f.expected),
-                                Optional.ofNullable(f.got)))
-                        .toList());
-              }
-            }));
+    Verified verified =
+        Json.read(
+            ReportedCall.run(
+                handle, candle4j_h::c4j_hub_verify, bytes, json -> report(json, listener)),
+            Verified.class);
+    return new VerifiedModel(
+        verified.commit,
+        verified.files.stream()
+            .map(f ->
+                new VerifiedModel.File(
+                    f.name,
+                    f.size,
+                    VerifiedModel.Verdict.valueOf(f.verdict.toUpperCase(Locale.ROOT)),
+                    Optional.ofNullable(f.expected),
+                    Optional.ofNullable(f.got)))
+            .toList());
   }
 
-  /** Runs a call that ends with its next report when this thread is interrupted. */
-  private <T> T stoppable(@Nullable ProgressListener listener, Function<Consumer<String>, T> call) {
-    AtomicBoolean interrupted = new AtomicBoolean();
-    Consumer<String> reports = json -> report(json, interrupted, listener);
-    return BlockingCalls.run(() -> call.apply(reports), () -> interrupted.set(true));
-  }
-
-  private void report(String json, AtomicBoolean interrupted, @Nullable ProgressListener listener) {
-    if (handle.isClosed()) {
-      throw new CancellationException("the hub was closed");
-    }
-    if (interrupted.get()) {
-      throw BlockingCalls.interrupted();
-    }
+  private static void report(String json, @Nullable ProgressListener listener) {
     if (listener != null) {
       listener.onProgress(Json.read(json, ProgressReport.class).toProgress());
     }

@@ -151,9 +151,7 @@ final class NativeLoader {
           file -> Mounts.noexec(file) == null);
     } catch (IOException | UncheckedIOException | IllegalStateException e) {
       throw new NativeLibraryException(
-          "cannot extract " + resource + ": " + e.getMessage(),
-          Map.of("resource", resource, "folder", CacheFolder.roots().get(0).toString()),
-          e);
+          "cannot extract " + resource + ": " + e.getMessage(), Map.of("resource", resource), e);
     }
   }
 

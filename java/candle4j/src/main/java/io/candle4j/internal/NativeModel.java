@@ -17,8 +17,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.CancellationException;
-import java.util.concurrent.atomic.AtomicBoolean;
 import org.jspecify.annotations.Nullable;
 
 /** A loaded model behind the border. */
@@ -174,43 +172,17 @@ public final class NativeModel implements AutoCloseable {
       requests.add(new Requests.Generate(0, Requests.text(prompt, options.raw()), shared, false));
     }
     byte[] request = Json.write(new Requests.Batch(requests, parallel));
-    AtomicBoolean interrupted = new AtomicBoolean();
-    return BlockingCalls.run(
-        () -> generateAll(request, interrupted, listener), () -> interrupted.set(true));
+    String text =
+        ReportedCall.run(
+            handle, candle4j_h::c4j_model_generate_all, request, json -> report(json, listener));
+    List<BatchResult> results = new ArrayList<>();
+    for (Results.Outcome outcome : Json.read(text, Results.Outcome[].class)) {
+      results.add(outcome.toBatchResult());
+    }
+    return results;
   }
 
-  private List<BatchResult> generateAll(
-      byte[] request, AtomicBoolean interrupted, @Nullable BatchListener listener) {
-    return handle.call(model -> {
-      try (Call call = new Call();
-          ProgressUpcall upcall = new ProgressUpcall(json -> report(json, interrupted, listener))) {
-        int status =
-            c4j_model_generate_all(
-                model,
-                call.bytes(request),
-                request.length,
-                upcall.stub(),
-                MemorySegment.NULL,
-                call.buffer(),
-                call.error());
-        upcall.rethrow();
-        call.check(status);
-        List<BatchResult> results = new ArrayList<>();
-        for (Results.Outcome outcome : Json.read(call.text(), Results.Outcome[].class)) {
-          results.add(outcome.toBatchResult());
-        }
-        return results;
-      }
-    });
-  }
-
-  private void report(String json, AtomicBoolean interrupted, @Nullable BatchListener listener) {
-    if (handle.isClosed()) {
-      throw new CancellationException("the model was closed");
-    }
-    if (interrupted.get()) {
-      throw BlockingCalls.interrupted();
-    }
+  private static void report(String json, @Nullable BatchListener listener) {
     if (listener != null) {
       Results.BatchProgress progress = Json.read(json, Results.BatchProgress.class);
       if (progress.index() != null) {
