@@ -446,6 +446,36 @@ mod tests {
         assert_eq!(sum.into_inner(), 80);
     }
 
+    /// As where another process has the processor of a worker.
+    #[test]
+    fn s8_a_thread_that_stands_still_holds_no_more_than_its_piece_up() {
+        const COUNT: usize = 100;
+        let caller = std::thread::current().id();
+        let mut stood = false;
+        for _ in 0..1000 {
+            let (done, held) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            share(COUNT, |range| {
+                if std::thread::current().id() == caller {
+                    done.fetch_add(range.len(), Ordering::SeqCst);
+                    std::thread::sleep(Duration::from_micros(50));
+                    return;
+                }
+                assert!(range.len() <= COUNT / 4, "{range:?}");
+                held.fetch_add(range.len(), Ordering::SeqCst);
+                let start = Instant::now();
+                while done.load(Ordering::SeqCst) + held.load(Ordering::SeqCst) < COUNT {
+                    assert!(start.elapsed() < Duration::from_secs(10), "{range:?}");
+                    std::thread::yield_now();
+                }
+            });
+            stood |= held.into_inner() > 0;
+            if stood {
+                break;
+            }
+        }
+        assert!(stood || threads() == 1);
+    }
+
     #[test]
     fn the_number_of_threads_changes_between_jobs() {
         let before = threads();

@@ -349,3 +349,109 @@ impl Loader<'_> {
         FusedLinear::new(matrices).map_err(|e| unreadable(&parts[0].0, &e))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::decoder_config::Activation;
+    use crate::model::rope::{Rope, RopeScaling};
+
+    /// Numbers that depend on the name and the place.
+    struct Numbers(Device);
+
+    impl Numbers {
+        fn of(name: &str, count: usize) -> Vec<f32> {
+            let seed: usize = name.bytes().map(usize::from).sum();
+            let number = |i: usize| ((i * 31 + seed * 17) % 97) as f32 / 97.0 - 0.5;
+            (0..count).map(number).collect()
+        }
+    }
+
+    impl TensorSource for Numbers {
+        fn matrix(&self, name: &str, shape: (usize, usize)) -> Result<Matrix> {
+            let numbers = Self::of(name, shape.0 * shape.1);
+            let tensor = Tensor::from_vec(numbers, shape, &self.0);
+            tensor.map(Matrix::Dense).map_err(|e| candle_error(&e))
+        }
+
+        fn vector(&self, name: &str, len: usize) -> Result<Tensor> {
+            let tensor = Tensor::from_vec(Self::of(name, len), len, &self.0);
+            tensor.map_err(|e| candle_error(&e))
+        }
+
+        fn dtype(&self) -> DType {
+            DType::F32
+        }
+
+        fn quantised(&self) -> bool {
+            false
+        }
+
+        fn device(&self) -> &Device {
+            &self.0
+        }
+    }
+
+    fn decoder() -> Decoder {
+        let layer = LayerConfig {
+            window: None,
+            qkv_bias: false,
+            output_bias: false,
+            qk_norm: false,
+            feed_forward: FeedForward::Dense {
+                intermediate_size: 24,
+                bias: false,
+            },
+        };
+        let config = DecoderConfig {
+            architecture: "llama",
+            vocab_size: 40,
+            hidden_size: 16,
+            num_heads: 4,
+            num_kv_heads: 2,
+            head_dim: 4,
+            rms_norm_eps: 1e-5,
+            activation: Activation::Silu,
+            max_position_embeddings: 64,
+            rope: Rope {
+                theta: 10_000.0,
+                scaling: RopeScaling::None,
+            },
+            tie_word_embeddings: false,
+            layers: vec![layer; 2],
+        };
+        Decoder::load(&config, &Numbers(Device::Cpu)).unwrap()
+    }
+
+    fn forward(decoder: &Decoder, cache: &mut SequenceCache, tokens: &[u32]) -> Result<Vec<f32>> {
+        let mut logits = Vec::new();
+        decoder.forward(&mut [Piece {
+            tokens,
+            cache,
+            length: 8,
+            wanted: Logits::Last,
+            logits: &mut logits,
+        }])?;
+        Ok(logits)
+    }
+
+    #[test]
+    fn s2_a_pass_that_fails_at_its_end_leaves_the_caches_as_they_were() {
+        let mut decoder = decoder();
+        let mut cache = decoder.new_cache(8);
+        forward(&decoder, &mut cache, &[1, 2]).unwrap();
+        let wrong = Numbers(Device::Cpu).matrix("wrong", (40, 15)).unwrap();
+        let wrong = Linear::new(Weights::new(wrong).unwrap(), None);
+        let head = std::mem::replace(&mut decoder.head, wrong);
+        let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            forward(&decoder, &mut cache, &[3, 4])
+        }));
+        assert!(!matches!(failed, Ok(Ok(_))));
+        assert_eq!(cache.len(), 2);
+        decoder.head = head;
+        let again = forward(&decoder, &mut cache, &[3, 4]).unwrap();
+        let mut whole = decoder.new_cache(8);
+        forward(&decoder, &mut whole, &[1, 2]).unwrap();
+        assert_eq!(again, forward(&decoder, &mut whole, &[3, 4]).unwrap());
+    }
+}

@@ -607,7 +607,7 @@ fn a_type_that_cannot_be_read_is_refused_by_tensor_and_type() {
 }
 
 #[test]
-fn counts_beyond_what_is_there_are_refused_at_once() {
+fn f5_counts_beyond_what_is_there_are_refused_at_once() {
     let start = std::time::Instant::now();
     for count in [1 << 31, u32::MAX] {
         for case in ["qwen3-moe-norm-topk", "llama-plain"] {
@@ -630,7 +630,7 @@ fn counts_beyond_what_is_there_are_refused_at_once() {
 }
 
 #[test]
-fn a_merge_of_no_tokens_is_named() {
+fn f7_a_merge_of_no_tokens_is_named() {
     let mut file = GgufFile::of("llama-plain", GgmlDType::F32);
     let merge = Value::Array(vec![Value::String("zz yy".into())]);
     file.set("tokenizer.ggml.merges", merge);

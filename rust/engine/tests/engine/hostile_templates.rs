@@ -177,7 +177,7 @@ fn values_that_nest_or_hold_themselves() {
 }
 
 #[test]
-fn growth_and_endless_loops() {
+fn f1_f2_f3_growth_bad_formats_and_endless_loops() {
     let doubling = "{% set n = namespace(s='abcdefgh') %}{% for i in range(60) %}{% set n.s = n.s ~ n.s %}{% endfor %}{{ n.s }}";
     let lines = format!(
         "{{% set s = 'ab' %}}{}{{{{ s }}}}",

@@ -89,7 +89,7 @@ fn files_beside_a_tokenizer_count_as_in_transformers() {
 }
 
 #[test]
-fn texts_of_special_tokens_cost_what_they_cost_when_split() {
+fn f4_texts_of_special_tokens_cost_what_they_cost_when_split() {
     let golden = golden();
     assert_eq!(golden.chats.len(), 12);
     for chat in &golden.chats {

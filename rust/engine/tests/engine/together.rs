@@ -53,6 +53,46 @@ fn who_scores_and_who_generates_do_not_disturb_each_other() {
     });
 }
 
+/// With all being woken for each token of each, a thread waits some sixteen times a token.
+#[cfg(target_os = "linux")]
+#[test]
+fn s3_who_waits_is_woken_for_its_own_tokens() {
+    const SESSIONS: usize = 8;
+    fn waits() -> u64 {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.unwrap().trim().parse().unwrap()
+    }
+    let model = load("llama-plain");
+    let start = Barrier::new(SESSIONS);
+    let each: Vec<(u64, usize)> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..SESSIONS as u32)
+            .map(|index| {
+                let (model, start) = (model.clone(), &start);
+                scope.spawn(move || {
+                    let mut session = Session::new(model);
+                    start.wait();
+                    let before = waits();
+                    let generation = generate(&mut session, &tokens(&[index, 5, 6], 200));
+                    (waits() - before, generation.token_ids.len())
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    let waits: u64 = each.iter().map(|(waits, _)| waits).sum();
+    let tokens: usize = each.iter().map(|(_, tokens)| tokens).sum();
+    assert!(
+        waits < 4 * tokens as u64,
+        "{waits} waits for {tokens} tokens"
+    );
+}
+
 #[test]
 fn numbers_that_are_not_finite_are_the_fault_of_one_alone() {
     const POISON: usize = 300;

@@ -20,7 +20,7 @@ final class ClosingPrograms {
       List.of(
           new Case("listenersCloseEachOther", ClosingPrograms::listenersCloseEachOther),
           new Case("aRingOfListeners", ClosingPrograms::ringOfListeners),
-          new Case("aSubscriberFails", ClosingPrograms::subscriberFails),
+          new Case("h14ASubscriberFails", ClosingPrograms::subscriberFails),
           new Case("anIteratorIsShared", ClosingPrograms::sharedIterator),
           new Case("aStreamIsClosedByItsOwnThread", ClosingPrograms::streamClosedInside),
           new Case("streamsThatNobodyReads", ClosingPrograms::unreadStreams),

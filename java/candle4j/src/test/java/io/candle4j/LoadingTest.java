@@ -12,6 +12,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 
 /** How the native library is found, extracted, checked, overridden and missed. */
@@ -63,6 +65,24 @@ class LoadingTest {
     Files.write(library, other);
     assertEquals(tokens, lines(probe(child()))[0]);
     assertArrayEquals(whole, Files.readAllBytes(library));
+  }
+
+  @Test
+  @DisabledOnOs(value = OS.WINDOWS, disabledReason = "it has no XDG_CACHE_HOME")
+  void h4RelativeFoldersForTheCacheAreMadeAbsolute() throws Exception {
+    Path relative = Path.of("").toAbsolutePath().relativize(cache.toAbsolutePath());
+    ChildJvm byProperty = child().option("-Dcandle4j.cache=" + relative);
+    ChildJvm byVariable =
+        new ChildJvm()
+            .option(NATIVE_ACCESS, "-Dcandle4j.test.models=" + Golden.folder(""))
+            .environment("XDG_CACHE_HOME", relative.toString());
+    for (ChildJvm child : List.of(byProperty, byVariable)) {
+      Path library = Path.of(lines(probe(child))[1]);
+      assertTrue(library.isAbsolute(), library.toString());
+      if (System.getProperty("os.name").equals("Linux") || child == byProperty) {
+        assertTrue(library.toRealPath().startsWith(cache.toRealPath()), library.toString());
+      }
+    }
   }
 
   @Test

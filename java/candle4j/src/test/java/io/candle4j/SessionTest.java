@@ -270,7 +270,7 @@ class SessionTest {
   }
 
   @Test
-  void badArgumentsAreRefusedInJava() {
+  void f6BadArgumentsAreRefusedInJava() {
     GenerateOptions.Builder options = GenerateOptions.builder();
     assertThrows(IllegalArgumentException.class, () -> options.temperature(Double.NaN));
     assertThrows(IllegalArgumentException.class, () -> options.temperature(-1));

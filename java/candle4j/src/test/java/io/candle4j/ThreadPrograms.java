@@ -33,7 +33,7 @@ final class ThreadPrograms {
               "virtualThreads",
               ThreadPrograms::virtualThreads,
               "-Djdk.virtualThreadScheduler.parallelism=2"),
-          new Case("classLoadersOneUnloaded", ThreadPrograms::classLoaders),
+          new Case("h11ClassLoadersOneUnloaded", ThreadPrograms::classLoaders),
           // A Java heap that has its size from the start, so that only native memory can grow.
           new Case(
               "tenThousandThreads",
