@@ -1,32 +1,34 @@
-//! Work that is compiled for each set of instructions.
+//! Generic code, compiled for each instruction set, and the choice between them.
 
-use crate::Instructions;
-use crate::lanes::{Lanes, Portable};
+use crate::instructions::Instructions;
+#[cfg(target_arch = "x86_64")]
+use crate::instructions::{has_avx2, has_avx512};
+use crate::simd::{F32x16, Portable};
 
-/// Something to be done with vector instructions, whichever they are.
-pub(crate) trait Vectorised {
-    /// Does it; `#[inline(always)]`, as everything that uses `L`.
+/// Code that is generic over the vectors of an instruction set.
+pub(crate) trait Vectorized {
+    /// Runs it. `#[inline(always)]`, as everything that uses `V`.
     ///
     /// # Safety
-    /// The processor has the instructions of `L`.
-    unsafe fn run<L: Lanes>(self);
+    /// The processor has the instructions of `V`.
+    unsafe fn run<V: F32x16>(self);
 }
 
-/// Does work with instructions that this processor has, or with those that every processor has.
+/// Runs `work` with the given instructions, or portable code for `None`.
 ///
 /// # Panics
 /// When the processor does not have them.
-pub(crate) fn dispatch<W: Vectorised>(instructions: Option<Instructions>, work: W) {
+pub(crate) fn dispatch<W: Vectorized>(instructions: Option<Instructions>, work: W) {
     match instructions {
         #[cfg(target_arch = "x86_64")]
         Some(Instructions::Amx | Instructions::Avx512Vnni) => {
-            assert!(crate::x86::avx512_available());
+            assert!(has_avx512());
             // SAFETY: the processor has them.
             unsafe { x86::run_512(work) }
         }
         #[cfg(target_arch = "x86_64")]
         Some(Instructions::Avx2) => {
-            assert!(crate::x86::avx2_available());
+            assert!(has_avx2());
             // SAFETY: the processor has them.
             unsafe { x86::run_256(work) }
         }
@@ -39,18 +41,18 @@ pub(crate) fn dispatch<W: Vectorised>(instructions: Option<Instructions>, work: 
 mod x86 {
     use std::arch::x86_64::__m512;
 
-    use super::Vectorised;
-    use crate::x86::Two;
+    use super::Vectorized;
+    use crate::x86::avx2::Avx2x2;
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")]
-    pub(super) fn run_512(work: impl Vectorised) {
+    pub(super) fn run_512(work: impl Vectorized) {
         // SAFETY: this function has the instructions.
         unsafe { work.run::<__m512>() }
     }
 
     #[target_feature(enable = "avx2,fma,f16c")]
-    pub(super) fn run_256(work: impl Vectorised) {
+    pub(super) fn run_256(work: impl Vectorized) {
         // SAFETY: this function has the instructions.
-        unsafe { work.run::<Two>() }
+        unsafe { work.run::<Avx2x2>() }
     }
 }

@@ -1,17 +1,16 @@
-//! What is done with rows number by number.
+//! Element-wise operations and reductions of rows.
 
-use crate::Instructions;
-use crate::dispatch::{Vectorised, dispatch};
-use crate::lanes::Lanes;
-use crate::numbers::{exp, finite, greatest, squares};
+use crate::dispatch::{Vectorized, dispatch};
+use crate::instructions::Instructions;
+use crate::simd::F32x16;
+use crate::simd::math::{all_finite, exp, max, sum_of_squares};
 
-/// Writes `silu(gate) · up` (Shazeer 2020, SwiGLU) to `out`, number by number.
+/// `out = silu(gate) · up`, element-wise (Shazeer 2020, SwiGLU).
 pub fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
     dispatch(Instructions::detect(), SwiGlu { gate, up, out });
 }
 
-/// Writes `row`, divided by its root mean square and times `weight` (Zhang and Sennrich 2019, RMSNorm), to
-/// `out`. What is added to the mean of the squares is `eps`.
+/// `out = row / √(mean(row²) + eps) · weight` (Zhang and Sennrich 2019, RMSNorm).
 pub fn rms_norm(row: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     let norm = RmsNorm {
         row,
@@ -30,11 +29,11 @@ pub fn are_finite(numbers: &[f32]) -> bool {
     answer
 }
 
-/// Where the greatest number is, the first of several; `None` where there is none but NaN.
-pub fn place_of_greatest(numbers: &[f32]) -> Option<usize> {
+/// Index of the maximum, the first of several. NaN is ignored; `None` if there is nothing else.
+pub fn argmax(numbers: &[f32]) -> Option<usize> {
     let mut answer = None;
     let answer_to = &mut answer;
-    dispatch(Instructions::detect(), Greatest { numbers, answer_to });
+    dispatch(Instructions::detect(), Argmax { numbers, answer_to });
     answer
 }
 
@@ -44,9 +43,9 @@ struct SwiGlu<'a> {
     out: &'a mut [f32],
 }
 
-impl Vectorised for SwiGlu<'_> {
+impl Vectorized for SwiGlu<'_> {
     #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
+    unsafe fn run<V: F32x16>(self) {
         for ((out, gate), up) in self.out.iter_mut().zip(self.gate).zip(self.up) {
             *out = gate / (1.0 + exp(-gate)) * up;
         }
@@ -60,10 +59,10 @@ struct RmsNorm<'a> {
     out: &'a mut [f32],
 }
 
-impl Vectorised for RmsNorm<'_> {
+impl Vectorized for RmsNorm<'_> {
     #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
-        let mean = squares(self.row) / self.row.len() as f32;
+    unsafe fn run<V: F32x16>(self) {
+        let mean = sum_of_squares(self.row) / self.row.len() as f32;
         let factor = 1.0 / (mean + self.eps).sqrt();
         for ((out, x), weight) in self.out.iter_mut().zip(self.row).zip(self.weight) {
             *out = x * factor * weight;
@@ -76,26 +75,26 @@ struct Finite<'a> {
     answer_to: &'a mut bool,
 }
 
-impl Vectorised for Finite<'_> {
+impl Vectorized for Finite<'_> {
     #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
-        *self.answer_to = finite(self.numbers);
+    unsafe fn run<V: F32x16>(self) {
+        *self.answer_to = all_finite(self.numbers);
     }
 }
 
-struct Greatest<'a> {
+struct Argmax<'a> {
     numbers: &'a [f32],
     answer_to: &'a mut Option<usize>,
 }
 
-impl Vectorised for Greatest<'_> {
+impl Vectorized for Argmax<'_> {
     #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
+    unsafe fn run<V: F32x16>(self) {
         /// Numbers of which the greatest is looked for before its place is.
         const PART: usize = 1024;
         let (mut best, mut part) = (f32::NEG_INFINITY, 0);
         for (index, numbers) in self.numbers.chunks(PART).enumerate() {
-            let most = greatest(numbers);
+            let most = max(numbers);
             if most > best {
                 (best, part) = (most, index);
             }
@@ -113,16 +112,16 @@ mod tests {
     #[test]
     fn the_first_of_the_greatest() {
         let mut numbers = vec![-1.0; 5000];
-        assert_eq!(place_of_greatest(&numbers), Some(0));
+        assert_eq!(argmax(&numbers), Some(0));
         numbers[3000] = 2.0;
         numbers[3001] = 2.0;
         numbers[4999] = 2.0;
-        assert_eq!(place_of_greatest(&numbers), Some(3000));
+        assert_eq!(argmax(&numbers), Some(3000));
         numbers[4999] = 3.0;
-        assert_eq!(place_of_greatest(&numbers), Some(4999));
-        assert_eq!(place_of_greatest(&[f32::NAN, 0.0]), Some(1));
-        assert_eq!(place_of_greatest(&[f32::NAN]), None);
-        assert_eq!(place_of_greatest(&[]), None);
+        assert_eq!(argmax(&numbers), Some(4999));
+        assert_eq!(argmax(&[f32::NAN, 0.0]), Some(1));
+        assert_eq!(argmax(&[f32::NAN]), None);
+        assert_eq!(argmax(&[]), None);
     }
 
     #[test]

@@ -132,13 +132,13 @@ pub fn set_threads(count: usize) {
     team().threads.store(count, Ordering::Relaxed);
 }
 
-/// Calls `work` with ranges that make up those below `count`, on all threads: small parts of what is left,
-/// and smaller and smaller, so that no thread waits long for the last. Inside such a call, and on one thread,
-/// it is a single range. Calls of several threads take turns.
+/// Calls `work` with disjoint ranges that cover `0..count`, on all threads of the team. Ranges get smaller and
+/// smaller (guided self-scheduling), so that no thread waits long for the last. Nested calls, and a team of one,
+/// run a single range. Calls of several threads take turns.
 ///
 /// # Panics
 /// With what `work` panics with, on whichever thread, when all are out of it.
-pub(crate) fn share(count: usize, work: impl Fn(Range<usize>) + Sync) {
+pub(crate) fn parallel_ranges(count: usize, work: impl Fn(Range<usize>) + Sync) {
     let team = team();
     let threads = team.threads.load(Ordering::Relaxed);
     if threads == 1 || count <= 1 || INSIDE.get() {
@@ -172,7 +172,7 @@ pub fn for_each_part<T: Send>(parts: Vec<T>, work: impl Fn(T) + Sync) {
         .into_iter()
         .map(|part| Mutex::new(Some(part)))
         .collect();
-    share(parts.len(), |range| {
+    parallel_ranges(parts.len(), |range| {
         for part in &parts[range] {
             let part = lock(part).take();
             part.into_iter().for_each(&work);
@@ -388,7 +388,7 @@ mod tests {
     fn every_index_once() {
         for count in [0, 1, 2, 7, 1000] {
             let seen: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
-            share(count, |range| {
+            parallel_ranges(count, |range| {
                 for index in range {
                     seen[index].fetch_add(1, Ordering::Relaxed);
                 }
@@ -404,7 +404,7 @@ mod tests {
                 scope.spawn(|| {
                     for _ in 0..500 {
                         let sum = AtomicUsize::new(0);
-                        share(100, |range| {
+                        parallel_ranges(100, |range| {
                             sum.fetch_add(range.sum::<usize>(), Ordering::Relaxed);
                         });
                         assert_eq!(sum.into_inner(), 4950);
@@ -418,7 +418,7 @@ mod tests {
     fn s7_a_panic_reaches_the_caller_and_the_team_goes_on() {
         for round in 0..200 {
             let caught = catch_unwind(|| {
-                share(64, |range| {
+                parallel_ranges(64, |range| {
                     if range.contains(&(round % 64)) {
                         panic!("piece {}", round % 64);
                     }
@@ -434,10 +434,10 @@ mod tests {
     #[test]
     fn s6_a_job_inside_a_job_runs_on_its_thread() {
         let sum = AtomicUsize::new(0);
-        share(8, |range| {
+        parallel_ranges(8, |range| {
             for _ in range {
                 let thread = std::thread::current().id();
-                share(10, |inner| {
+                parallel_ranges(10, |inner| {
                     assert_eq!(std::thread::current().id(), thread);
                     sum.fetch_add(inner.len(), Ordering::Relaxed);
                 });
@@ -454,7 +454,7 @@ mod tests {
         let mut stood = false;
         for _ in 0..1000 {
             let (done, held) = (AtomicUsize::new(0), AtomicUsize::new(0));
-            share(COUNT, |range| {
+            parallel_ranges(COUNT, |range| {
                 if std::thread::current().id() == caller {
                     done.fetch_add(range.len(), Ordering::SeqCst);
                     std::thread::sleep(Duration::from_micros(50));

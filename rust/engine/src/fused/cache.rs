@@ -258,7 +258,7 @@ impl SequenceCache {
         }
         for (layer, window) in self.layers.iter_mut().zip(&*self.shape.windows) {
             if let (LayerCache::Kernels(cache), Some(window)) = (layer, window) {
-                cache.give_up_before(self.len.saturating_sub(window + SLACK));
+                cache.drop_before(self.len.saturating_sub(window + SLACK));
             }
         }
     }

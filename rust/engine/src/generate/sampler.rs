@@ -3,7 +3,7 @@
 //! The order of steps is that of transformers: biases, penalties, what the model's own file forbids and
 //! forces, temperature, cuts, and a draw among the rest.
 
-use candle4j_kernels::{are_finite, place_of_greatest};
+use candle4j_kernels::{are_finite, argmax};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -79,7 +79,7 @@ impl Sampler {
     }
 
     fn choose(&mut self, logits: &mut [f32]) -> Result<u32> {
-        let id = place_of_greatest(logits).unwrap_or(0);
+        let id = argmax(logits).unwrap_or(0);
         // Huge biases may add up to more than a number holds.
         let best = logits
             .get(id)

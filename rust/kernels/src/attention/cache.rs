@@ -1,6 +1,7 @@
-//! The keys and values of one layer of a sequence, in the order in which the kernels read them.
+//! The KV cache of one layer of a sequence: pages of keys and values in the order in which kernels read them.
 
 use std::fmt::{self, Debug, Formatter};
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,37 +11,40 @@ use bytemuck::{AnyBitPattern, NoUninit, Zeroable};
 use candle_core::DType;
 use half::{bf16, f16};
 
-use super::Span;
-use super::stretch::{PAGES, Part, SUMMARY};
-use crate::dispatch::dispatch;
-use crate::element::Element;
-use crate::{Instructions, LANES};
+use super::strided::Strided;
+use crate::instructions::Instructions;
+use crate::simd::{Element, LANES};
 
-/// Positions of a page: what sequences share, and by what a cache grows.
+/// Positions of a page: the unit in which caches grow and sequences share.
 pub const KV_PAGE: usize = LANES;
 
-/// The memory of pages of keys and values that are alive, in bytes. Several caches may count in one.
+/// Positions that are processed together: their keys, values and weights stay in a core's cache.
+pub(super) const KV_TILE: usize = 256;
+
+/// Pages of a tile.
+pub(super) const TILE_PAGES: usize = KV_TILE / KV_PAGE;
+
+/// Counts the bytes of live pages of one or more caches.
 #[derive(Debug, Default)]
 pub struct KvMemory {
     used: AtomicUsize,
 }
 
 impl KvMemory {
-    /// Bytes of all pages that are alive.
+    /// Bytes of all live pages.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 }
 
-/// Keys and values of [`KV_PAGE`] positions of one layer. Caches that share a beginning share its pages.
+/// Keys and values of [`KV_PAGE`] positions of one layer. Caches with a common prefix share pages.
 pub struct KvPage {
-    /// For each head the keys, `width × 16`, a dimension behind the other, then the values,
-    /// `16 × columns × 16`, a position behind the other.
+    /// For each head the keys `[width][16 positions]`, then the values `[16 positions][columns][16]`.
     numbers: Vec<Line>,
     memory: Arc<KvMemory>,
 }
 
-/// Bytes of a line of a processor's cache.
+/// A cache line.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Line([u8; 64]);
@@ -98,14 +102,13 @@ impl Debug for KvPage {
 
 /// The keys and values of a layer, in pages of [`KV_PAGE`] positions.
 ///
-/// Keys lie 16 positions side by side, a dimension behind the other, so that the scores of 16 positions
-/// are summed without a sum across a register. Values lie one position behind the other, filled up with
-/// zeros to a multiple of 16 dimensions. What is beyond the positions that were written is not looked at.
+/// Keys of 16 positions are interleaved dimension by dimension, so that 16 scores are accumulated without a
+/// horizontal sum. Values are stored position by position, zero-padded to a multiple of 16 dimensions.
 ///
-/// A copy shares the pages; whoever writes into one that is shared gets a page of its own first.
+/// A clone shares the pages; writing into a shared page copies it first.
 #[derive(Debug, Clone)]
 pub struct KvCache {
-    /// `None` for those that were given up.
+    /// `None` for pages that were dropped.
     pages: Vec<Option<Arc<KvPage>>>,
     dtype: DType,
     shape: Shape,
@@ -120,10 +123,10 @@ pub(super) struct Shape {
 }
 
 impl KvCache {
-    /// An empty cache of `kv_heads` keys and values of `width` numbers for each position, which are kept in
-    /// `dtype`. Its pages count in `memory`.
+    /// An empty cache for `kv_heads` heads of `width` dimensions, stored in `dtype`. Its pages are counted in
+    /// `memory`.
     ///
-    /// `None` when numbers cannot be kept in that type, which is one of F32, F16 and BF16.
+    /// `None` for a type other than F32, F16 and BF16.
     pub fn new(
         dtype: DType,
         kv_heads: usize,
@@ -133,8 +136,7 @@ impl KvCache {
         Self::for_instructions(Instructions::detect(), dtype, kv_heads, width, memory)
     }
 
-    /// The same for given vector instructions, which this processor must have; for those that every
-    /// processor has when `None`.
+    /// Like [`Self::new`], for given instructions, which this processor must have; portable code for `None`.
     pub fn for_instructions(
         instructions: Option<Instructions>,
         dtype: DType,
@@ -152,7 +154,7 @@ impl KvCache {
         })
     }
 
-    /// Positions that there are pages for.
+    /// Positions that the pages have room for.
     pub fn capacity(&self) -> usize {
         self.pages.len() * KV_PAGE
     }
@@ -162,13 +164,13 @@ impl KvCache {
         Self::page_bytes_of(self.dtype, self.shape.kv_heads, self.shape.width)
     }
 
-    /// Bytes of a page of a cache that [`Self::new`] makes of these.
+    /// Bytes of a page of a cache with these parameters.
     pub fn page_bytes_of(dtype: DType, kv_heads: usize, width: usize) -> usize {
         let numbers = Shape { kv_heads, width }.head_len() * kv_heads * LANES;
         (numbers * dtype.size_in_bytes()).next_multiple_of(size_of::<Line>())
     }
 
-    /// Makes sure that there are pages for the first `positions`.
+    /// Adds pages until there is room for `positions`.
     pub fn reserve(&mut self, positions: usize) {
         while self.capacity() < positions {
             let page = KvPage::new(self.page_bytes(), &self.memory);
@@ -176,29 +178,29 @@ impl KvCache {
         }
     }
 
-    /// Gives up the pages that hold none of the first `positions`.
+    /// Drops the pages behind the first `positions`.
     pub fn truncate(&mut self, positions: usize) {
         self.pages.truncate(positions.div_ceil(KV_PAGE));
     }
 
-    /// Gives up the pages whose positions are all before `position`. No query may look at them any more.
-    pub fn give_up_before(&mut self, position: usize) {
+    /// Drops the pages whose positions are all before `position`. Queries must not see these any more.
+    pub fn drop_before(&mut self, position: usize) {
         let count = (position / KV_PAGE).min(self.pages.len());
         self.pages[..count].fill(None);
     }
 
-    /// The first position from which on all pages are there.
+    /// The first position behind all dropped pages.
     pub fn start(&self) -> usize {
         let missing = self.pages.iter().rposition(Option::is_none);
         missing.map_or(0, |page| (page + 1) * KV_PAGE)
     }
 
-    /// A page, unless it was given up or there is none.
+    /// A page; `None` if it was dropped, or beyond the end.
     pub fn page(&self, index: usize) -> Option<&Arc<KvPage>> {
         self.pages.get(index)?.as_ref()
     }
 
-    /// Puts a page of another cache of this shape, with the same numbers, in the place of one that is there.
+    /// Replaces a page by one with the same contents, of another cache of this shape.
     ///
     /// # Panics
     /// When it has another size.
@@ -209,7 +211,7 @@ impl KvCache {
         }
     }
 
-    /// Puts a page of another cache of this shape behind the last; `None` stands for one that was given up.
+    /// Appends a page of another cache of this shape; `None` for a dropped one.
     ///
     /// # Panics
     /// When it has another size.
@@ -220,7 +222,7 @@ impl KvCache {
         self.pages.push(page);
     }
 
-    /// Writes keys and values of positions from `position` on: rows of `kv_heads × width` numbers.
+    /// Writes keys and values, rows of `kv_heads × width`, of the positions from `position` on.
     ///
     /// # Panics
     /// When there are no pages for them, or the last row is not whole.
@@ -262,11 +264,6 @@ impl KvCache {
         self.shape.kv_heads * self.shape.width
     }
 
-    /// Numbers that are kept for a head of a query in a part.
-    pub(super) fn summary_len(&self) -> usize {
-        self.shape.summary_len()
-    }
-
     pub(super) fn kv_heads(&self) -> usize {
         self.shape.kv_heads
     }
@@ -279,105 +276,48 @@ impl KvCache {
         self.instructions
     }
 
-    /// Fills a part, see [`Part`].
-    pub(super) fn attend(&self, span: Span, out: &mut [f32]) {
-        match self.dtype {
-            DType::F32 => self.attend_as::<f32>(span, out),
-            DType::F16 => self.attend_as::<f16>(span, out),
-            _ => self.attend_as::<bf16>(span, out),
+    pub(super) fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The pages as elements of the cache's type, which `E` must be.
+    pub(super) fn typed<E: Element>(&self) -> TypedPages<'_, E> {
+        TypedPages {
+            pages: &self.pages,
+            shape: self.shape,
+            element: PhantomData,
         }
-    }
-
-    fn attend_as<E: Element>(&self, span: Span, out: &mut [f32]) {
-        let part = Part::<E> {
-            store: Store {
-                pages: &self.pages,
-                shape: self.shape,
-                element: std::marker::PhantomData,
-            },
-            queries: span.queries,
-            kv_head: span.kv_head,
-            rows: span.rows,
-            positions: span.positions,
-            out,
-        };
-        dispatch(self.instructions, part);
-    }
-}
-
-/// Rows of numbers that may have gaps between them, but not inside.
-#[derive(Debug, Clone, Copy)]
-pub struct Strided<'a> {
-    /// The numbers from those of the first row on.
-    pub numbers: &'a [f32],
-    /// How far the beginnings of rows are apart.
-    pub stride: usize,
-    /// How many rows there are.
-    pub rows: usize,
-    /// The numbers of a row.
-    pub columns: usize,
-}
-
-impl<'a> Strided<'a> {
-    /// Some of the rows.
-    ///
-    /// # Panics
-    /// When there are none that begin there.
-    pub fn rows(&self, rows: &Range<usize>) -> Self {
-        Self {
-            numbers: &self.numbers[rows.start * self.stride..],
-            rows: rows.len(),
-            ..*self
-        }
-    }
-
-    /// One row.
-    ///
-    /// # Panics
-    /// When there is none, or it is not whole.
-    pub fn row(&self, index: usize) -> &'a [f32] {
-        assert!(index < self.rows, "row {index} of {}", self.rows);
-        &self.numbers[index * self.stride..][..self.columns]
     }
 }
 
 impl Shape {
-    /// Sixteens of a value.
+    /// Vectors of a value.
     pub(super) fn columns(&self) -> usize {
         self.width.div_ceil(LANES)
     }
 
-    pub(super) fn summary_len(&self) -> usize {
-        SUMMARY + self.columns() * LANES
-    }
-
-    /// Sixteens of a head in a page.
+    /// Vectors of a head in a page.
     fn head_len(&self) -> usize {
         self.width + KV_PAGE * self.columns()
     }
 }
 
-/// Keys and values as numbers of one type.
-pub(crate) struct Store<'a, E> {
+/// The pages of a cache, as elements of its type.
+pub(super) struct TypedPages<'a, E> {
     pages: &'a [Option<Arc<KvPage>>],
     shape: Shape,
-    element: std::marker::PhantomData<E>,
+    element: PhantomData<E>,
 }
 
-impl<'a, E: Element> Store<'a, E> {
-    /// Sixteens of a value.
+impl<'a, E: Element> TypedPages<'a, E> {
+    /// Vectors of a value.
     pub(super) fn columns(&self) -> usize {
         self.shape.columns()
     }
 
-    /// Numbers that are kept for a head of a query in a part.
-    pub(super) fn summary_len(&self) -> usize {
-        self.shape.summary_len()
-    }
-
-    /// Fills in a head's part of the pages that hold some positions of a stretch, and of the page behind the
-    /// stretch: `width` sixteens of keys, then `columns` sixteens for each value.
-    pub(super) fn pages(
+    /// Fills in a head's part of the pages that hold some positions of a tile, and of the page behind the
+    /// tile: `width` vectors of keys, then `columns` vectors for each value.
+    pub(super) fn of_tile(
         &self,
         kv_head: usize,
         positions: &Range<usize>,
@@ -385,12 +325,12 @@ impl<'a, E: Element> Store<'a, E> {
     ) {
         let len = self.shape.head_len();
         let first = positions.start / KV_PAGE;
-        let behind = (first / PAGES + 1) * PAGES;
+        let behind = (first / TILE_PAGES + 1) * TILE_PAGES;
         let end = positions.end.div_ceil(KV_PAGE);
         let end = if end == behind { end + 1 } else { end };
         let pages = &self.pages[first..end.min(self.pages.len())];
-        // The places of those before the first, in the stretch, stay empty.
-        let heads = &mut heads[first % PAGES..];
+        // The places of those before the first, in the tile, stay empty.
+        let heads = &mut heads[first % TILE_PAGES..];
         for (head, page) in heads.iter_mut().zip(pages) {
             let page = page.as_deref().expect("a page that is there");
             *head = &page.as_slice()[kv_head * len..][..len];

@@ -1,33 +1,34 @@
-//! What a sequence's queries are, and what they see.
+//! The queries of a sequence, and the positions that they see.
 
 use std::ops::Range;
 
-use super::cache::{KvCache, Strided};
+use super::cache::KvCache;
+use super::strided::Strided;
 
-/// Queries of a sequence that are to look at its keys and values, those of their own positions included.
+/// Queries of a sequence over its KV cache, their own positions included.
 #[derive(Debug, Clone, Copy)]
 pub struct Queries<'a> {
-    /// Where keys and values are; what the queries see is written.
+    /// The cache, with everything written that the queries see.
     pub cache: &'a KvCache,
-    /// Rows of `heads × width` numbers, a row for each position.
+    /// `[positions, heads × width]`.
     pub rows: Strided<'a>,
-    /// Heads of a query: a multiple of those of a key.
+    /// Query heads, a multiple of the cache's.
     pub heads: usize,
-    /// The position of the first.
+    /// Position of the first query.
     pub first: usize,
-    /// How many positions a query sees, its own included; all up to its own when `None`.
+    /// Sliding window: positions that a query sees, its own included; `None` for full causal attention.
     pub window: Option<usize>,
-    /// What products of queries and keys are multiplied with.
+    /// Scale of the scores, usually `1/√width`.
     pub scale: f32,
 }
 
 impl<'a> Queries<'a> {
-    /// Heads that share keys and values.
+    /// Query heads per head of keys and values.
     pub(super) fn group(&self) -> usize {
         self.heads / self.cache.kv_heads()
     }
 
-    /// A head of a row.
+    /// One head of a query.
     pub(super) fn head(&self, row: usize, head: usize) -> &'a [f32] {
         let width = self.cache.width();
         &self.rows.row(row)[head * width..][..width]

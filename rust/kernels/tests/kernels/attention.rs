@@ -280,7 +280,7 @@ fn k2_pages_before_a_window_can_be_given_up() {
     let data = case(1, 2, 1, 16, 100, Some(20)).data();
     let mut cache = data.cache(Instructions::detect(), DType::F32);
     let expected = data.attend(&cache, 0, 1);
-    cache.give_up_before(80);
+    cache.drop_before(80);
     assert_eq!(cache.start(), 80);
     assert_eq!(data.attend(&cache, 0, 1), expected);
 }

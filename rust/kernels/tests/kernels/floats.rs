@@ -49,7 +49,7 @@ fn products_go_to_several_vectors() {
 }
 
 #[test]
-#[should_panic(expected = "numbers of whole rows")]
+#[should_panic(expected = "activations of whole rows")]
 fn vectors_are_for_all_rows() {
     let matrix = matrix_of(vec![0.0; 20], 1, 20);
     matrix.product_to(&[0.0; 40], &mut [(1, &mut Vec::new())]);

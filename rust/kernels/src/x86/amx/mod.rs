@@ -1,63 +1,31 @@
-//! Tiles of 16 rows (AMX), where there are several: one instruction adds the products of 16 rows with 16
-//! others.
+//! AMX: `tdpbsud` multiplies tiles of bytes, for products with several rows of activations.
 //!
-//! Tiles multiply bytes, so what is multiplied is split into its upper and its lower byte. Those of eight
-//! rows make a tile, since an instruction takes as long for eight as for 16, and the two products of each
-//! are put together. The sums are the same integers as without tiles, and what follows is done in the same
-//! order, so the results are the same too.
+//! The 16-bit activations are split into upper and lower bytes, those of eight rows in one tile: the instruction
+//! takes as long for 8 rows as for 16. Both products are combined to the integers that the AVX-512 kernel
+//! computes, and scaled in the same order, so results are bitwise equal to its own.
 //!
-//! Linux hands out tiles only to who asks for them, since they enlarge what is saved of a thread. They
-//! are given back before a kernel returns.
+//! Tiles are released before a kernel returns.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 use std::ops::Range;
-use std::sync::OnceLock;
 
-use super::avx512::{fetch_ahead, floats};
-use super::{EIGHT, FOUR};
-use crate::format::Bits;
-use crate::matrix::{Group, Line};
-use crate::product::Output;
-use crate::rows::{BlockOfEight, RoundedRows, TOGETHER};
-use crate::{BLOCK, LANES, PackedMatrix};
+use super::avx512::{floats, prefetch};
+use super::{EIGHT_BIT_LINES, FOUR_BIT_LINES};
+use crate::formats::{BLOCK, Bits};
+use crate::output::Output;
+use crate::packing::{
+    ActivationBlock8, PackedLine, PackedMatrix, QuantizedActivations, RowGroup, TILE_ROWS,
+};
+use crate::simd::LANES;
 
-/// Rows from which tiles are worth their while.
-pub(super) const MANY: usize = 5;
+/// Rows of activations from which AMX is faster than AVX-512.
+pub(crate) const MIN_ROWS: usize = 5;
 
-/// Whether the processor has tiles, and this process may use them.
-pub(super) fn available() -> bool {
-    static AVAILABLE: OnceLock<bool> = OnceLock::new();
-    *AVAILABLE.get_or_init(|| has_tiles() && may_use_tiles())
-}
-
-fn has_tiles() -> bool {
-    const TILES: u32 = 1 << 24;
-    const BYTES: u32 = 1 << 25;
-    if __cpuid(0).eax < 7 {
-        return false;
-    }
-    __cpuid_count(7, 0).edx & (TILES | BYTES) == TILES | BYTES
-}
-
-#[cfg(target_os = "linux")]
-fn may_use_tiles() -> bool {
-    /// `ARCH_REQ_XCOMP_PERM`, and the number of the state that tiles are.
-    const REQUEST: libc::c_ulong = 0x1023;
-    const TILE_DATA: libc::c_ulong = 18;
-    // SAFETY: the call takes two numbers, and refuses what it does not know.
-    unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST, TILE_DATA) == 0 }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn may_use_tiles() -> bool {
-    false
-}
-
-/// What a thread says of its tiles before it uses them.
+/// The tile configuration that `ldtilecfg` loads.
 #[repr(C, align(64))]
-struct Shapes {
+struct TileConfig {
     palette: u8,
     start: u8,
     reserved: [u8; 14],
@@ -65,45 +33,45 @@ struct Shapes {
     rows: [u8; 16],
 }
 
-impl Shapes {
+impl TileConfig {
     /// Tile 0 is the bytes of eight rows, 1 the weights of a group, and 2 their products; `columns` are
     /// multiplied at a time.
     fn new(columns: usize) -> Self {
         let (row, lines) = (columns as u16, (columns / 4) as u8);
-        let mut shapes = Self {
+        let mut config = Self {
             palette: 1,
             start: 0,
             reserved: [0; 14],
             bytes: [0; 16],
             rows: [0; 16],
         };
-        shapes.bytes[..3].copy_from_slice(&[row, 64, 64]);
-        shapes.rows[..3].copy_from_slice(&[LANES as u8, lines, LANES as u8]);
-        shapes
+        config.bytes[..3].copy_from_slice(&[row, 64, 64]);
+        config.rows[..3].copy_from_slice(&[LANES as u8, lines, LANES as u8]);
+        config
     }
 }
 
-/// Multiplies rows, whose bytes were split, with groups of a matrix.
+/// Multiplies activations, split into bytes, with row groups of a matrix.
 ///
 /// # Safety
 /// No other thread uses the columns of the groups.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-pub(super) unsafe fn multiply(
+pub(crate) unsafe fn multiply(
     matrix: &PackedMatrix,
     groups: Range<usize>,
-    rows: &RoundedRows,
+    rows: &QuantizedActivations,
     out: &Output,
 ) {
-    let shapes = Shapes::new(BLOCK / matrix.scales_each());
-    // SAFETY: the processor has tiles, and the shapes are ones that it knows.
-    unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const shapes, options(nostack, preserves_flags)) };
+    let config = TileConfig::new(BLOCK / matrix.scales_each());
+    // SAFETY: the processor has tiles, and the config are ones that it knows.
+    unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const config, options(nostack, preserves_flags)) };
     for group in groups {
         // SAFETY: the caller's promise.
         unsafe {
             match (matrix.bits(), matrix.scales_each()) {
-                (Bits::Four, _) => multiply_group::<FOUR, 1>(matrix, group, rows, out),
-                (Bits::Eight, 1) => multiply_group::<EIGHT, 1>(matrix, group, rows, out),
-                (Bits::Eight, _) => multiply_group::<EIGHT, 2>(matrix, group, rows, out),
+                (Bits::Four, _) => multiply_group::<FOUR_BIT_LINES, 1>(matrix, group, rows, out),
+                (Bits::Eight, 1) => multiply_group::<EIGHT_BIT_LINES, 1>(matrix, group, rows, out),
+                (Bits::Eight, _) => multiply_group::<EIGHT_BIT_LINES, 2>(matrix, group, rows, out),
             }
         }
     }
@@ -111,47 +79,47 @@ pub(super) unsafe fn multiply(
     unsafe { asm!("tilerelease", options(nostack, preserves_flags)) };
 }
 
-/// Blocks that all rows are multiplied with before the next ones: they stay in the nearest cache.
-const STRETCH: usize = 32;
+/// Blocks of the K dimension that all rows are multiplied with before the next: they stay in the L1 cache.
+const K_BLOCK: usize = 32;
 
-/// Blocks that memory is asked for before they are read.
-const AHEAD: usize = 16;
+/// How many blocks ahead weights are prefetched.
+const PREFETCH_DISTANCE: usize = 16;
 
-/// Tiles that are under way before what the first made is used.
-const UNDER_WAY: usize = 4;
+/// Tile products in flight before the first is used.
+const IN_FLIGHT: usize = 4;
 
-/// Places for what they make, so that none is written while it is read.
-const PLACES: usize = 2 * UNDER_WAY;
+/// Buffers for them, so that none is written while it is read.
+const SLOTS: usize = 2 * IN_FLIGHT;
 
-/// A block of weights as a tile takes them.
-type Bytewise = [Line; EIGHT];
+/// A block of weights in 8 bits, as a tile takes it.
+type Bytewise = [PackedLine; EIGHT_BIT_LINES];
 
-/// What a tile makes of the upper bytes of eight rows, and of the lower ones, with a group.
+/// The tile products of the upper and of the lower bytes of eight rows with a row group.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
-struct Products([[[i32; LANES]; TOGETHER]; 2]);
+struct Products([[[i32; LANES]; TILE_ROWS]; 2]);
 
-/// All rows with a group of a matrix.
+/// All activations with one row group.
 ///
 /// # Safety
-/// No other thread uses the columns of the group, and the tiles have their shapes.
+/// No other thread uses the columns of the group, and the tiles have their config.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
 unsafe fn multiply_group<const LINES: usize, const PARTS: usize>(
     matrix: &PackedMatrix,
     group: usize,
-    rows: &RoundedRows,
+    rows: &QuantizedActivations,
     out: &Output,
 ) {
     let column = group * LANES;
     let group = matrix.group(group);
-    let lines: &[[Line; LINES]] = group.lines.as_chunks().0;
-    let mut widened = [const { MaybeUninit::<Bytewise>::uninit() }; STRETCH];
+    let lines: &[[PackedLine; LINES]] = group.lines.as_chunks().0;
+    let mut widened = [const { MaybeUninit::<Bytewise>::uninit() }; K_BLOCK];
     let count = matrix.blocks();
-    let stretch = count.div_ceil(count.div_ceil(STRETCH));
-    for start in (0..count).step_by(stretch) {
-        let blocks = start..count.min(start + stretch);
-        let weights = match lines.as_flattened().as_chunks::<EIGHT>().0 {
-            bytewise if LINES == EIGHT => &bytewise[blocks.clone()],
+    let k_block = count.div_ceil(count.div_ceil(K_BLOCK));
+    for start in (0..count).step_by(k_block) {
+        let blocks = start..count.min(start + k_block);
+        let weights = match lines.as_flattened().as_chunks::<EIGHT_BIT_LINES>().0 {
+            bytewise if LINES == EIGHT_BIT_LINES => &bytewise[blocks.clone()],
             _ => {
                 for (widened, lines) in widened.iter_mut().zip(&lines[blocks.clone()]) {
                     widen(lines, widened);
@@ -160,16 +128,16 @@ unsafe fn multiply_group<const LINES: usize, const PARTS: usize>(
                 unsafe { std::slice::from_raw_parts(widened.as_ptr().cast(), blocks.len()) }
             }
         };
-        for row in (0..rows.rows).step_by(TOGETHER) {
+        for row in (0..rows.rows).step_by(TILE_ROWS) {
             // The next ones come while these are multiplied, this group's or another's.
             let next = match row {
-                0 => Some(lines.as_ptr().wrapping_add(start + AHEAD)),
+                0 => Some(lines.as_ptr().wrapping_add(start + PREFETCH_DISTANCE)),
                 _ => None,
             };
-            let eight = &rows.eight(row)[blocks.clone()];
+            let eight = &rows.rows_of_8(row)[blocks.clone()];
             let results = Results {
                 out,
-                rows: row..rows.rows.min(row + TOGETHER),
+                rows: row..rows.rows.min(row + TILE_ROWS),
                 column,
             };
             // SAFETY: the caller's promises.
@@ -187,21 +155,20 @@ struct Results<'a> {
     column: usize,
 }
 
-/// Adds to the results what eight rows make with blocks of a group from `start` on. The first blocks find
-/// nothing to add to.
+/// Eight rows of activations with blocks of a row group from `start` on, accumulated into the results.
 ///
 /// # Safety
-/// No other thread uses the columns of the group, and the tiles have their shapes.
+/// No other thread uses the columns of the group, and the tiles have their config.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
 unsafe fn multiply_eight<const LINES: usize, const PARTS: usize>(
-    group: Group,
+    group: RowGroup,
     weights: &[Bytewise],
     start: usize,
-    eight: &[BlockOfEight],
-    next: Option<*const [Line; LINES]>,
+    eight: &[ActivationBlock8],
+    next: Option<*const [PackedLine; LINES]>,
     results: &Results,
 ) {
-    let mut sums = [_mm512_setzero_ps(); TOGETHER];
+    let mut sums = [_mm512_setzero_ps(); TILE_ROWS];
     if start > 0 {
         for (row, sum) in results.rows.clone().zip(&mut sums) {
             // SAFETY: the caller's promise, and what was there before.
@@ -210,31 +177,31 @@ unsafe fn multiply_eight<const LINES: usize, const PARTS: usize>(
             *sum = unsafe { _mm512_loadu_ps(before.as_ptr()) };
         }
     }
-    let mut products = [const { MaybeUninit::<Products>::uninit() }; PLACES];
+    let mut products = [const { MaybeUninit::<Products>::uninit() }; SLOTS];
     let tiles = eight.len() * PARTS;
-    for tile in 0..tiles + UNDER_WAY {
+    for tile in 0..tiles + IN_FLIGHT {
         if tile < tiles {
             let (index, part) = (tile / PARTS, tile % PARTS);
             if let Some(next) = next
                 && part == 0
             {
-                fetch_ahead(next.wrapping_add(index));
+                prefetch(next.wrapping_add(index));
             }
-            let products = &mut products[tile % PLACES];
+            let products = &mut products[tile % SLOTS];
             let column = BLOCK / PARTS * part;
             // SAFETY: the caller's promise.
             unsafe { multiply_tiles(&eight[index], &weights[index], column, products) };
         }
-        // Nothing waits for what a tile makes while the next ones are under way.
-        let Some(tile) = tile.checked_sub(UNDER_WAY) else {
+        // The result of a tile is used only when the next ones are in flight.
+        let Some(tile) = tile.checked_sub(IN_FLIGHT) else {
             continue;
         };
         let (index, part) = (tile / PARTS, tile % PARTS);
         let (rows, block) = (&eight[index], start + index);
         // SAFETY: it was written.
-        let Products([upper, lower]) = unsafe { products[tile % PLACES].assume_init_ref() };
+        let Products([upper, lower]) = unsafe { products[tile % SLOTS].assume_init_ref() };
         let scales = floats(&group.scales[block * PARTS + part]);
-        for m in 0..TOGETHER {
+        for m in 0..TILE_ROWS {
             // SAFETY: there are as many numbers.
             let (upper, lower) = unsafe {
                 (
@@ -245,7 +212,7 @@ unsafe fn multiply_eight<const LINES: usize, const PARTS: usize>(
             let mut product = _mm512_add_epi32(_mm512_slli_epi32::<8>(upper), lower);
             if group.minima.is_empty() {
                 // Where there are minima, it is 0 that stands for 0.
-                let start = _mm512_set1_epi32(rows.starts[part][m]);
+                let start = _mm512_set1_epi32(rows.acc_init[part][m]);
                 product = _mm512_add_epi32(product, start);
             }
             let scale = _mm512_mul_ps(scales, _mm512_set1_ps(rows.scales[m]));
@@ -255,8 +222,8 @@ unsafe fn multiply_eight<const LINES: usize, const PARTS: usize>(
             && part + 1 == PARTS
         {
             let minima = floats(minima);
-            for (sum, total) in sums.iter_mut().zip(&rows.totals) {
-                *sum = _mm512_fmadd_ps(minima, _mm512_set1_ps(*total), *sum);
+            for (result, sum) in sums.iter_mut().zip(&rows.sums) {
+                *result = _mm512_fmadd_ps(minima, _mm512_set1_ps(*sum), *result);
             }
         }
     }
@@ -273,11 +240,11 @@ unsafe fn multiply_eight<const LINES: usize, const PARTS: usize>(
 /// The products of eight rows with a part of a block, from a column of it on.
 ///
 /// # Safety
-/// The tiles have their shapes.
+/// The tiles have their config.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
 unsafe fn multiply_tiles(
-    rows: &BlockOfEight,
+    rows: &ActivationBlock8,
     weights: &Bytewise,
     column: usize,
     products: &mut MaybeUninit<Products>,
@@ -300,15 +267,15 @@ unsafe fn multiply_tiles(
     }
 }
 
-/// Gives each of the numbers of a block, which have 4 bits, a byte of its own.
+/// Widens the 4-bit quants of a block to bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-fn widen<const LINES: usize>(lines: &[Line; LINES], widened: &mut MaybeUninit<Bytewise>) {
+fn widen<const LINES: usize>(lines: &[PackedLine; LINES], widened: &mut MaybeUninit<Bytewise>) {
     let lower = _mm512_set1_epi8(0x0f);
     for (index, line) in lines.iter().enumerate() {
         // SAFETY: a line is 64 bytes that are aligned as such, and there is room for two.
         unsafe {
-            let place = widened.as_mut_ptr().cast::<Line>().add(2 * index);
+            let place = widened.as_mut_ptr().cast::<PackedLine>().add(2 * index);
             let line = _mm512_load_si512(line.0.as_ptr().cast());
             let upper = _mm512_and_si512(_mm512_srli_epi16::<4>(line), lower);
             _mm512_store_si512(place.cast(), _mm512_and_si512(line, lower));

@@ -1,62 +1,66 @@
-//! 256 bits: two products of 16 bits are added in one instruction, and the sums in another.
+//! AVX2: `pmaddwd` adds two products of 16 bits, a second instruction accumulates.
+
+mod vector;
+
+pub(crate) use vector::Avx2x2;
 
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::{EIGHT, FOUR, NOTHING};
-use crate::format::Bits;
-use crate::matrix::{Halves, Line};
-use crate::product::Output;
-use crate::rows::{BlockOfRow, Pairs, RoundedRows, round_blocks};
-use crate::{BLOCK, LANES, PackedMatrix};
+use super::{EIGHT_BIT_LINES, FOUR_BIT_LINES, ZERO_PAIRS};
+use crate::formats::{BLOCK, Bits};
+use crate::output::Output;
+use crate::packing::{
+    ActivationBlock, F16x16, PackedLine, PackedMatrix, Pairs, QuantizedActivations, quantize_blocks,
+};
+use crate::simd::LANES;
 
-/// [`round_blocks`], compiled for these instructions.
+/// [`quantize_blocks`], compiled for these instructions.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn round(
+pub(crate) fn quantize(
     matrix: &PackedMatrix,
     numbers: &[f32],
     rounded: &mut [Pairs],
-    blocks: &mut [BlockOfRow],
+    blocks: &mut [ActivationBlock],
 ) {
-    round_blocks(matrix, numbers, rounded, blocks);
+    quantize_blocks(matrix, numbers, rounded, blocks);
 }
 
-/// Rows that are multiplied together: as many as there are registers for their sums.
+/// Rows of activations per tile: as many as there are registers for.
 const ROWS: usize = 3;
 
-/// Multiplies rows with groups of a matrix.
+/// Multiplies activations with row groups of a matrix.
 ///
 /// # Safety
 /// No other thread writes the columns of the groups.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) unsafe fn multiply(
+pub(crate) unsafe fn multiply(
     matrix: &PackedMatrix,
     groups: Range<usize>,
-    rows: &RoundedRows,
+    rows: &QuantizedActivations,
     out: &Output,
 ) {
     for group in groups {
         // SAFETY: the caller's promise.
         unsafe {
             match (matrix.bits(), matrix.scales_each()) {
-                (Bits::Four, _) => strip::<FOUR, 1>(matrix, group, rows, out),
-                (Bits::Eight, 1) => strip::<EIGHT, 1>(matrix, group, rows, out),
-                (Bits::Eight, _) => strip::<EIGHT, 2>(matrix, group, rows, out),
+                (Bits::Four, _) => row_group::<FOUR_BIT_LINES, 1>(matrix, group, rows, out),
+                (Bits::Eight, 1) => row_group::<EIGHT_BIT_LINES, 1>(matrix, group, rows, out),
+                (Bits::Eight, _) => row_group::<EIGHT_BIT_LINES, 2>(matrix, group, rows, out),
             }
         }
     }
 }
 
-/// All rows with a group of a matrix, with so many lines a block, and a
-/// scale for each of so many parts of it.
+/// All activations with one row group, whose blocks have `LINES` lines and `PARTS` scales.
 ///
 /// # Safety
 /// No other thread writes the columns of the group.
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn strip<const LINES: usize, const PARTS: usize>(
+unsafe fn row_group<const LINES: usize, const PARTS: usize>(
     matrix: &PackedMatrix,
     group: usize,
-    rows: &RoundedRows,
+    rows: &QuantizedActivations,
     out: &Output,
 ) {
     for row in (0..rows.rows).step_by(ROWS) {
@@ -71,8 +75,8 @@ unsafe fn strip<const LINES: usize, const PARTS: usize>(
     }
 }
 
-/// `M` rows from `row` on with a group of a matrix, which takes two registers. Whatever `M` is, each
-/// result is summed in the same order.
+/// The micro-kernel: `M` rows of activations from `row` on with one row group, which takes two registers.
+/// Each result is summed in the same order whatever `M` is.
 ///
 /// # Safety
 /// No other thread writes the columns of the group.
@@ -81,24 +85,24 @@ unsafe fn strip<const LINES: usize, const PARTS: usize>(
 unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize>(
     matrix: &PackedMatrix,
     group: usize,
-    rows: &RoundedRows,
+    rows: &QuantizedActivations,
     row: usize,
     out: &Output,
 ) {
     let weights_of = matrix.group(group);
     // Where vector instructions are meant, `from_fn` would not do: it is not compiled for them.
-    let inputs: [(&[Pairs], &[BlockOfRow]); M] = std::array::from_fn(|m| rows.row(row + m));
+    let inputs: [(&[Pairs], &[ActivationBlock]); M] = std::array::from_fn(|m| rows.row(row + m));
     let mut sums = [[_mm256_setzero_ps(); 2]; M];
-    let lines: &[[Line; LINES]] = weights_of.lines.as_chunks().0;
+    let lines: &[[PackedLine; LINES]] = weights_of.lines.as_chunks().0;
     for (block, lines) in lines.iter().enumerate() {
-        let mut numbers = [&NOTHING; M];
+        let mut numbers = [&ZERO_PAIRS; M];
         for m in 0..M {
             numbers[m] = &inputs[m].0[block];
         }
         for part in 0..PARTS {
             let mut products = [[_mm256_setzero_si256(); 2]; M];
             for m in 0..M {
-                products[m] = [_mm256_set1_epi32(inputs[m].1[block].starts[part]); 2];
+                products[m] = [_mm256_set1_epi32(inputs[m].1[block].acc_init[part]); 2];
             }
             // Pairs of a line, and lines of a part.
             let (pairs_each, lines_each) = (BLOCK / 2 / LINES, LINES / PARTS);
@@ -130,9 +134,9 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize>(
         if let Some(minima) = weights_of.minima.get(block) {
             let minima = [floats(minima, 0), floats(minima, 1)];
             for m in 0..M {
-                let total = _mm256_set1_ps(inputs[m].1[block].total);
+                let sum = _mm256_set1_ps(inputs[m].1[block].sum);
                 for half in 0..2 {
-                    sums[m][half] = _mm256_fmadd_ps(minima[half], total, sums[m][half]);
+                    sums[m][half] = _mm256_fmadd_ps(minima[half], sum, sums[m][half]);
                 }
             }
         }
@@ -148,14 +152,14 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize>(
     }
 }
 
-/// The pairs of weights in half of a line, in 16 bits: two or four for as many lines as a block has.
+/// Unpacks half of a line to pairs of 16-bit quants: two registers for 8-bit quants, four for 4-bit ones.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn pairs<const LINES: usize>(line: &Line, half: usize) -> [__m256i; 4] {
+fn pairs<const LINES: usize>(line: &PackedLine, half: usize) -> [__m256i; 4] {
     let bytes = &line.0[2 * LANES * half..][..2 * LANES];
     // SAFETY: there are 32 bytes.
     let line = unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) };
-    if LINES == EIGHT {
+    if LINES == EIGHT_BIT_LINES {
         let none = _mm256_setzero_si256();
         [
             _mm256_and_si256(line, _mm256_set1_epi16(0xff)),
@@ -176,7 +180,7 @@ fn pairs<const LINES: usize>(line: &Line, half: usize) -> [__m256i; 4] {
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn floats(halves: &Halves, half: usize) -> __m256 {
+fn floats(halves: &F16x16, half: usize) -> __m256 {
     let halves = &halves[8 * half..][..8];
     // SAFETY: they are 16 bytes.
     _mm256_cvtph_ps(unsafe { _mm_loadu_si128(halves.as_ptr().cast()) })

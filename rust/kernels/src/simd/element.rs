@@ -1,13 +1,12 @@
-//! The types that floating point numbers are kept in.
+//! Element types of weights, keys and values.
 
 use bytemuck::Pod;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use crate::LANES;
-use crate::lanes::Lanes;
+use super::vector::{F32x16, LANES};
 
-/// A floating point number as it is kept: a weight, or one of a key or value.
+/// An element of weights, keys or values: F32, F16 or BF16.
 pub(crate) trait Element: Into<f32> + Pod + Send + Sync {
     /// Rounds numbers to as many elements.
     fn round(numbers: &[f32], elements: &mut [Self]);
@@ -15,8 +14,8 @@ pub(crate) trait Element: Into<f32> + Pod + Send + Sync {
     /// Reads 16.
     ///
     /// # Safety
-    /// The processor has the instructions of `L`.
-    unsafe fn load<L: Lanes>(elements: &[Self; LANES]) -> L;
+    /// The processor has the instructions of `V`.
+    unsafe fn load<V: F32x16>(elements: &[Self; LANES]) -> V;
 }
 
 impl Element for f32 {
@@ -25,9 +24,9 @@ impl Element for f32 {
     }
 
     #[inline(always)]
-    unsafe fn load<L: Lanes>(elements: &[Self; LANES]) -> L {
+    unsafe fn load<V: F32x16>(elements: &[Self; LANES]) -> V {
         // SAFETY: the caller's promise.
-        unsafe { L::load(elements) }
+        unsafe { V::load(elements) }
     }
 }
 
@@ -37,9 +36,9 @@ impl Element for f16 {
     }
 
     #[inline(always)]
-    unsafe fn load<L: Lanes>(elements: &[Self; LANES]) -> L {
+    unsafe fn load<V: F32x16>(elements: &[Self; LANES]) -> V {
         // SAFETY: the caller's promise.
-        unsafe { L::widen_f16(elements) }
+        unsafe { V::widen_f16(elements) }
     }
 }
 
@@ -49,8 +48,8 @@ impl Element for bf16 {
     }
 
     #[inline(always)]
-    unsafe fn load<L: Lanes>(elements: &[Self; LANES]) -> L {
+    unsafe fn load<V: F32x16>(elements: &[Self; LANES]) -> V {
         // SAFETY: the caller's promise.
-        unsafe { L::widen_bf16(elements) }
+        unsafe { V::widen_bf16(elements) }
     }
 }

@@ -1,83 +1,24 @@
-//! Sixteen numbers in the registers of x86-64.
+//! 16 numbers in two registers of 256 bits.
 
 use std::arch::x86_64::*;
 
 use half::{bf16, f16};
 
-use crate::LANES;
-use crate::lanes::Lanes;
-
-impl Lanes for __m512 {
-    const HEADS: usize = 4;
-    const COLUMNS: usize = 4;
-    const ROWS: usize = 8;
-    const GROUPS: usize = 3;
-
-    #[inline(always)]
-    unsafe fn splat(number: f32) -> Self {
-        // SAFETY: as for all of these, the caller's promise; addresses are those of whole arrays.
-        unsafe { _mm512_set1_ps(number) }
-    }
-
-    #[inline(always)]
-    unsafe fn load(numbers: &[f32; LANES]) -> Self {
-        // SAFETY: see `splat`.
-        unsafe { _mm512_loadu_ps(numbers.as_ptr()) }
-    }
-
-    #[inline(always)]
-    unsafe fn widen_f16(numbers: &[f16; LANES]) -> Self {
-        // SAFETY: see `splat`.
-        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(numbers.as_ptr().cast())) }
-    }
-
-    #[inline(always)]
-    unsafe fn widen_bf16(numbers: &[bf16; LANES]) -> Self {
-        // SAFETY: see `splat`.
-        unsafe {
-            let halves = _mm512_cvtepu16_epi32(_mm256_loadu_si256(numbers.as_ptr().cast()));
-            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(halves))
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn prefetch<T>(place: *const T) {
-        // SAFETY: see `splat`; the address need not be one.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, numbers: &mut [f32; LANES]) {
-        // SAFETY: see `splat`.
-        unsafe { _mm512_storeu_ps(numbers.as_mut_ptr(), self) }
-    }
-
-    #[inline(always)]
-    unsafe fn mul_add(self, factor: Self, more: Self) -> Self {
-        // SAFETY: see `splat`.
-        unsafe { _mm512_fmadd_ps(self, factor, more) }
-    }
-
-    #[inline(always)]
-    unsafe fn mul(self, factor: Self) -> Self {
-        // SAFETY: see `splat`.
-        unsafe { _mm512_mul_ps(self, factor) }
-    }
-}
+use crate::simd::{F32x16, LANES};
 
 /// Two registers of 256 bits.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Two([__m256; 2]);
+pub(crate) struct Avx2x2([__m256; 2]);
 
-impl Two {
-    /// The addresses of the eights of an array.
+impl Avx2x2 {
+    /// The addresses of the blocks8 of an array.
     #[inline(always)]
-    fn eights<T>(numbers: &[T; LANES]) -> [*const T; 2] {
+    fn halves<T>(numbers: &[T; LANES]) -> [*const T; 2] {
         [numbers.as_ptr(), numbers[LANES / 2..].as_ptr()]
     }
 }
 
-impl Lanes for Two {
+impl F32x16 for Avx2x2 {
     const HEADS: usize = 2;
     const COLUMNS: usize = 2;
     const ROWS: usize = 4;
@@ -91,14 +32,14 @@ impl Lanes for Two {
 
     #[inline(always)]
     unsafe fn load(numbers: &[f32; LANES]) -> Self {
-        let [first, second] = Self::eights(numbers);
+        let [first, second] = Self::halves(numbers);
         // SAFETY: see `splat`.
         unsafe { Self([_mm256_loadu_ps(first), _mm256_loadu_ps(second)]) }
     }
 
     #[inline(always)]
     unsafe fn widen_f16(numbers: &[f16; LANES]) -> Self {
-        let [first, second] = Self::eights(numbers);
+        let [first, second] = Self::halves(numbers);
         // SAFETY: see `splat`.
         unsafe {
             Self([
@@ -110,7 +51,7 @@ impl Lanes for Two {
 
     #[inline(always)]
     unsafe fn widen_bf16(numbers: &[bf16; LANES]) -> Self {
-        let [first, second] = Self::eights(numbers);
+        let [first, second] = Self::halves(numbers);
         // SAFETY: see `splat`.
         unsafe {
             let first = _mm256_cvtepu16_epi32(_mm_loadu_si128(first.cast()));

@@ -1,15 +1,16 @@
-//! How GGML's formats store blocks of weights, as its file format documents them.
+//! GGML's quantization blocks, as its file format documents them.
 
 use candle_core::quantized::GgmlDType;
 use half::f16;
 
-use crate::BLOCK;
+/// Weights of a block as the kernels see it: they share scale and minimum.
+pub(crate) const BLOCK: usize = 32;
 
-/// A block of weights; each is `scale · (number − zero) + minimum`, where `zero` is the same in all of a
-/// format.
-pub(crate) struct Weights {
-    pub(crate) numbers: [u8; BLOCK],
-    /// Those of both halves of the block, which differ only in formats that say so.
+/// The values of a block: each weight is `scale · (quant − zero_point) + minimum`. The zero point belongs to the
+/// [`Format`].
+pub(crate) struct BlockValues {
+    pub(crate) quants: [u8; BLOCK],
+    /// Scales of the two halves of the block; equal unless [`Format::scales`] is 2.
     pub(crate) scales: [f32; 2],
     pub(crate) minimum: f32,
 }
@@ -17,37 +18,47 @@ pub(crate) struct Weights {
 /// A format that there are kernels for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Format {
-    /// What is stored together: so many blocks of 32 weights,
+    /// Blocks of 32 weights that are stored together (8 in the K formats).
     pub(crate) blocks: usize,
-    /// in so many bytes.
+    /// Bytes of these.
     pub(crate) bytes: usize,
-    /// How many bits a number has.
+    /// Bits of a quant in memory.
     pub(crate) bits: Bits,
-    /// The number that stands for 0 where the minimum is 0.
-    pub(crate) zero: u8,
+    /// The quant that stands for 0 where the minimum is 0.
+    pub(crate) zero_point: u8,
     /// How many scales a block has, 1 or 2.
     pub(crate) scales: usize,
     /// Whether blocks have a minimum other than 0.
     pub(crate) minima: bool,
     /// Reads one of the blocks that are stored together.
-    pub(crate) read: fn(&[u8], usize) -> Weights,
+    pub(crate) read: fn(&[u8], usize) -> BlockValues,
 }
 
-/// How many bits a number has in memory.
+/// Bits of a quant in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bits {
     Four,
     Eight,
 }
 
+impl Bits {
+    /// Lines of a block.
+    pub(crate) const fn lines(self) -> usize {
+        match self {
+            Bits::Four => BLOCK / 8,
+            Bits::Eight => BLOCK / 4,
+        }
+    }
+}
+
 impl Format {
     /// The format of a type, if there are kernels for it.
     pub(crate) fn of(dtype: GgmlDType) -> Option<Self> {
-        let format = |bits, zero, minima, read| Self {
+        let format = |bits, zero_point, minima, read| Self {
             blocks: dtype.block_size() / BLOCK,
             bytes: dtype.type_size(),
             bits,
-            zero,
+            zero_point,
             scales: if dtype == GgmlDType::Q6K { 2 } else { 1 },
             minima,
             read,
@@ -66,7 +77,7 @@ impl Format {
     }
 }
 
-/// A 16-bit floating point number at a place.
+/// Reads an F16 at an offset.
 fn float(bytes: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
 }
@@ -84,41 +95,41 @@ fn with_fifth_bits(mut numbers: [u8; BLOCK], bits: &[u8]) -> [u8; BLOCK] {
     numbers
 }
 
-fn q4_0(bytes: &[u8], _: usize) -> Weights {
-    Weights {
-        numbers: nibbles(&bytes[2..]),
+fn q4_0(bytes: &[u8], _: usize) -> BlockValues {
+    BlockValues {
+        quants: nibbles(&bytes[2..]),
         scales: [float(bytes, 0); 2],
         minimum: 0.0,
     }
 }
 
-fn q4_1(bytes: &[u8], _: usize) -> Weights {
-    Weights {
-        numbers: nibbles(&bytes[4..]),
+fn q4_1(bytes: &[u8], _: usize) -> BlockValues {
+    BlockValues {
+        quants: nibbles(&bytes[4..]),
         scales: [float(bytes, 0); 2],
         minimum: float(bytes, 2),
     }
 }
 
-fn q5_0(bytes: &[u8], _: usize) -> Weights {
-    Weights {
-        numbers: with_fifth_bits(nibbles(&bytes[6..]), &bytes[2..]),
+fn q5_0(bytes: &[u8], _: usize) -> BlockValues {
+    BlockValues {
+        quants: with_fifth_bits(nibbles(&bytes[6..]), &bytes[2..]),
         scales: [float(bytes, 0); 2],
         minimum: 0.0,
     }
 }
 
-fn q5_1(bytes: &[u8], _: usize) -> Weights {
-    Weights {
-        numbers: with_fifth_bits(nibbles(&bytes[8..]), &bytes[4..]),
+fn q5_1(bytes: &[u8], _: usize) -> BlockValues {
+    BlockValues {
+        quants: with_fifth_bits(nibbles(&bytes[8..]), &bytes[4..]),
         scales: [float(bytes, 0); 2],
         minimum: float(bytes, 2),
     }
 }
 
-fn q8_0(bytes: &[u8], _: usize) -> Weights {
-    Weights {
-        numbers: std::array::from_fn(|i| bytes[2 + i] ^ 0x80),
+fn q8_0(bytes: &[u8], _: usize) -> BlockValues {
+    BlockValues {
+        quants: std::array::from_fn(|i| bytes[2 + i] ^ 0x80),
         scales: [float(bytes, 0); 2],
         minimum: 0.0,
     }
@@ -147,37 +158,37 @@ fn nibbles_of_eight(bytes: &[u8], block: usize) -> [u8; BLOCK] {
     std::array::from_fn(|i| (bytes[i] >> (block % 2 * 4)) & 0x0f)
 }
 
-fn q4_k(bytes: &[u8], block: usize) -> Weights {
+fn q4_k(bytes: &[u8], block: usize) -> BlockValues {
     let (scale, minimum) = scale_and_minimum(bytes, block);
-    Weights {
-        numbers: nibbles_of_eight(&bytes[16..], block),
+    BlockValues {
+        quants: nibbles_of_eight(&bytes[16..], block),
         scales: [scale; 2],
         minimum,
     }
 }
 
-fn q5_k(bytes: &[u8], block: usize) -> Weights {
+fn q5_k(bytes: &[u8], block: usize) -> BlockValues {
     let (scale, minimum) = scale_and_minimum(bytes, block);
     let (fifth, lower) = bytes[16..].split_at(BLOCK);
     let mut numbers = nibbles_of_eight(lower, block);
     for (number, bits) in numbers.iter_mut().zip(fifth) {
         *number |= (bits >> block & 1) << 4;
     }
-    Weights {
-        numbers,
+    BlockValues {
+        quants: numbers,
         scales: [scale; 2],
         minimum,
     }
 }
 
 /// Lower four bits of two blocks of four lie in the same 32 bytes, and upper two bits of all four.
-fn q6_k(bytes: &[u8], block: usize) -> Weights {
+fn q6_k(bytes: &[u8], block: usize) -> BlockValues {
     let (four, index) = (block / 4, block % 4);
     let lower = &bytes[64 * four + BLOCK * (index % 2)..];
     let upper = &bytes[128 + BLOCK * four..];
     let scale = |half: usize| float(bytes, 208) * f32::from(bytes[192 + 2 * block + half] as i8);
-    Weights {
-        numbers: std::array::from_fn(|i| {
+    BlockValues {
+        quants: std::array::from_fn(|i| {
             (lower[i] >> (index / 2 * 4) & 0x0f) | (upper[i] >> (2 * index) & 3) << 4
         }),
         scales: [scale(0), scale(1)],

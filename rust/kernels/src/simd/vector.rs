@@ -1,25 +1,26 @@
-//! Sixteen numbers side by side, in whatever registers a processor has.
+//! Vectors of 16 numbers, in whatever registers a processor has.
 
 use half::{bf16, f16};
 
-use crate::LANES;
+/// Numbers of a vector: 32-bit lanes of 512 bits. Matrices are packed in groups of so many rows.
+pub(crate) const LANES: usize = 16;
 
-/// Sixteen floating point numbers.
+/// A vector of 16 numbers in F32.
 ///
-/// What uses it is compiled once for each kind, inlined into a function for which the instructions are
-/// enabled; so all of it is `#[inline(always)]`, and no closure has to do with them, since closures are
-/// compiled by themselves.
-pub(crate) trait Lanes: Copy {
-    /// Heads that are looked at together, at most 4: as many as registers hold the sums of.
+/// Generic code over it is compiled once for each implementation, inlined into a function for which the
+/// instructions are enabled. So all of it is `#[inline(always)]`, and vectors are never used in closures,
+/// which are compiled without these instructions.
+pub(crate) trait F32x16: Copy {
+    /// Query heads per attention tile, at most 4: as many as there are registers for.
     const HEADS: usize;
 
-    /// Sixteens of a value that are summed together, at most 4.
+    /// Vectors of a value per attention tile, at most 4.
     const COLUMNS: usize;
 
-    /// Rows that a matrix is multiplied with together, at most 8: as many as registers hold the sums of.
+    /// Rows of activations per tile of a product, at most 8: as many as there are registers for.
     const ROWS: usize;
 
-    /// Sixteens of a matrix's rows that are multiplied together, at most 3.
+    /// Groups of 16 weight rows per tile of a product, at most 3.
     const GROUPS: usize;
 
     /// The same number 16 times.
@@ -34,19 +35,19 @@ pub(crate) trait Lanes: Copy {
     /// See [`Self::splat`].
     unsafe fn load(numbers: &[f32; LANES]) -> Self;
 
-    /// Reads numbers of 16 bits.
+    /// Reads F16.
     ///
     /// # Safety
     /// See [`Self::splat`].
     unsafe fn widen_f16(numbers: &[f16; LANES]) -> Self;
 
-    /// Reads the upper halves of numbers.
+    /// Reads BF16.
     ///
     /// # Safety
     /// See [`Self::splat`].
     unsafe fn widen_bf16(numbers: &[bf16; LANES]) -> Self;
 
-    /// Asks for memory that will be read soon, if it is any.
+    /// Prefetches an address, which need not be valid.
     ///
     /// # Safety
     /// See [`Self::splat`].
@@ -75,7 +76,7 @@ pub(crate) trait Lanes: Copy {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Portable([f32; LANES]);
 
-impl Lanes for Portable {
+impl F32x16 for Portable {
     const HEADS: usize = 2;
     const COLUMNS: usize = 2;
     const ROWS: usize = 4;

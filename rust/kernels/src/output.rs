@@ -1,13 +1,8 @@
-//! The product of rows and a matrix, spread over threads.
+//! Where products write their results.
 
-use std::ops::Range;
+use crate::simd::LANES;
 
-use crate::rows::RoundedRows;
-use crate::team::share;
-use crate::weights::Multiply;
-use crate::{LANES, PackedMatrix, WeightMatrix};
-
-/// Results of one call that are written by several threads, no two of them to the same place.
+/// The results of a product, which several threads write, each to columns of its own.
 #[derive(Debug)]
 pub struct Output {
     rows: Vec<*mut f32>,
@@ -21,8 +16,8 @@ unsafe impl Send for Output {}
 unsafe impl Sync for Output {}
 
 impl Output {
-    /// Makes each vector the results of so many rows, which `work` writes. What a vector held is lost, its
-    /// memory is used again.
+    /// Resizes each vector to `count × columns` and lets `work` write the results, whose rows follow each other
+    /// across the vectors. Their memory is reused, their contents are lost.
     ///
     /// # Safety
     /// `work` writes all results.
@@ -83,45 +78,5 @@ impl Output {
                 place.copy_from_nonoverlapping(results.as_ptr(), count);
             }
         }
-    }
-}
-
-/// Products below which one thread does all.
-const WORTH_THREADS: usize = 1 << 16;
-
-/// Groups of a matrix that a thread takes at least, and at most are multiplied together.
-const GROUPS: usize = 2;
-
-impl Multiply for PackedMatrix {
-    fn multiply(&self, numbers: &[f32], out: &Output) {
-        let rows = &RoundedRows::round(numbers, self);
-        let products = rows.rows * self.rows() * self.columns();
-        share_product(products, self.groups(), GROUPS, |groups| {
-            match self.instructions() {
-                // SAFETY: a matrix is only made for instructions that the processor has, and each
-                // thread's groups have columns of their own.
-                #[cfg(target_arch = "x86_64")]
-                instructions => unsafe {
-                    crate::x86::multiply(instructions, self, groups, rows, out);
-                },
-            }
-        });
-    }
-}
-
-/// Calls `work` with ranges that make up those below `groups`, whole multiples of `least` but for the last,
-/// on several threads if there are enough products.
-pub(crate) fn share_product(
-    products: usize,
-    groups: usize,
-    least: usize,
-    work: impl Fn(Range<usize>) + Sync,
-) {
-    if products < WORTH_THREADS {
-        work(0..groups);
-    } else {
-        share(groups.div_ceil(least), |parts| {
-            work(parts.start * least..groups.min(parts.end * least));
-        });
     }
 }

@@ -1,73 +1,71 @@
-//! Weights in the order in which the kernels read them.
+//! Quantized weights, packed in groups of 16 rows.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::quantized::GgmlDType;
 use half::f16;
 
-use crate::format::{Bits, Format, Weights};
+use crate::formats::{BLOCK, Bits, BlockValues, Format};
+use crate::instructions::Instructions;
+use crate::simd::LANES;
 use crate::team::for_each_part;
-use crate::{BLOCK, Instructions, LANES, WeightMatrix};
 
-/// Numbers of 16 rows: four columns of 8 bits, the four numbers of a row beside each other; or eight
-/// columns of 4 bits, the first four in the lower halves of the bytes.
+/// Quants of 16 rows: four columns of 8 bits, the four of a row beside each other; or eight columns of 4 bits,
+/// the first four in the lower nibbles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C, align(64))]
-pub(crate) struct Line(pub(crate) [u8; 4 * LANES]);
+pub(crate) struct PackedLine(pub(crate) [u8; 4 * LANES]);
 
-/// The scales, or the minima, of a block or half a block of 16 rows, in 16 bits.
-pub(crate) type Halves = [u16; LANES];
+/// 16 numbers in F16: the scales or minima of a block of 16 rows.
+pub(crate) type F16x16 = [u16; LANES];
 
-/// A matrix of small numbers, every 32 or 16 of a row with a scale of their own, and a minimum where the
-/// format has one.
+/// A quantized weight matrix: every 32 or 16 quants of a row have a scale, and a minimum where the format has one.
 ///
-/// Rows are kept in groups of 16, whose numbers lie side by side four by four, as tiles take them. For
-/// instructions that add two products of 16 bits for all 16 rows at once, every other byte is one of the
-/// two. Numbers have no sign, since such are as easily widened; one of them stands for 0. A last group that
-/// is not full has rows of zeros.
+/// Rows are packed in groups of 16, whose quants are interleaved four by four, as AMX tiles take them; 16-bit
+/// instructions take every other byte. Quants are unsigned, with a zero point. The last group is zero-padded.
 #[derive(Debug, Clone)]
 pub struct PackedMatrix {
     format: Format,
-    lines: Vec<Line>,
-    /// As many for each block as the format says.
-    scales: Vec<Halves>,
+    lines: Vec<PackedLine>,
+    /// [`Format::scales`] for each block.
+    scales: Vec<F16x16>,
     /// One for each block, or none.
-    minima: Vec<Halves>,
+    minima: Vec<F16x16>,
     rows: usize,
     columns: usize,
     instructions: Instructions,
 }
 
-/// Numbers, scales and minima of a group of 16 rows, block by block.
+/// Quants, scales and minima of a group of 16 rows, block by block.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Group<'a> {
-    pub(crate) lines: &'a [Line],
-    pub(crate) scales: &'a [Halves],
+pub(crate) struct RowGroup<'a> {
+    pub(crate) lines: &'a [PackedLine],
+    pub(crate) scales: &'a [F16x16],
     /// None when all are 0.
-    pub(crate) minima: &'a [Halves],
+    pub(crate) minima: &'a [F16x16],
 }
 
 /// A group of 16 rows that is being filled.
-struct GroupMut<'a> {
+struct RowGroupMut<'a> {
     format: Format,
-    lines: &'a mut [Line],
-    scales: &'a mut [Halves],
-    minima: &'a mut [Halves],
+    lines: &'a mut [PackedLine],
+    scales: &'a mut [F16x16],
+    minima: &'a mut [F16x16],
     /// The rows as they are stored, at most 16.
     bytes: &'a [u8],
     row_bytes: usize,
 }
 
-impl GroupMut<'_> {
-    /// Puts all rows in their places; `None` when a scale or a minimum is not finite in 16 bits.
+impl RowGroupMut<'_> {
+    /// Packs all rows; `None` when a scale or a minimum is not finite in F16.
     fn fill(&mut self) -> Option<()> {
         let format = self.format;
         if self.bytes.len() < LANES * self.row_bytes {
             let empty = match format.bits {
-                Bits::Four => format.zero << 4 | format.zero,
-                Bits::Eight => format.zero,
+                Bits::Four => format.zero_point << 4 | format.zero_point,
+                Bits::Eight => format.zero_point,
             };
-            self.lines.fill(Line([empty; 4 * LANES]));
+            self.lines.fill(PackedLine([empty; 4 * LANES]));
         }
         for (lane, row) in self.bytes.chunks_exact(self.row_bytes).enumerate() {
             for (index, stored) in row.chunks_exact(format.bytes).enumerate() {
@@ -80,7 +78,7 @@ impl GroupMut<'_> {
         Some(())
     }
 
-    fn put(&mut self, lane: usize, block: usize, weights: &Weights) -> Option<()> {
+    fn put(&mut self, lane: usize, block: usize, weights: &BlockValues) -> Option<()> {
         let half = |number: f32| {
             let half = f16::from_f32(number);
             half.is_finite().then(|| half.to_bits())
@@ -96,12 +94,12 @@ impl GroupMut<'_> {
         let lines = &mut self.lines[block * count..][..count];
         match self.format.bits {
             Bits::Eight => {
-                for (line, numbers) in lines.iter_mut().zip(weights.numbers.chunks_exact(4)) {
+                for (line, numbers) in lines.iter_mut().zip(weights.quants.chunks_exact(4)) {
                     line.0[4 * lane..][..4].copy_from_slice(numbers);
                 }
             }
             Bits::Four => {
-                for (line, numbers) in lines.iter_mut().zip(weights.numbers.chunks_exact(8)) {
+                for (line, numbers) in lines.iter_mut().zip(weights.quants.chunks_exact(8)) {
                     let (lower, upper) = numbers.split_at(4);
                     let bytes = line.0[4 * lane..].iter_mut();
                     for ((byte, lower), upper) in bytes.zip(lower).zip(upper) {
@@ -115,34 +113,32 @@ impl GroupMut<'_> {
 }
 
 impl PackedMatrix {
-    /// Whether there are kernels for a type on this processor.
+    /// Whether there is a kernel for a type on this processor.
     pub fn supports(dtype: GgmlDType) -> bool {
         Format::of(dtype).is_some() && Instructions::detect().is_some()
     }
 
-    /// Bytes that so many numbers of a type take in memory, a last group that is not full left out.
+    /// Bytes of so many packed weights of a type, without the padding of the last group.
     ///
     /// `None` when there are no kernels for the type on this processor.
-    pub fn byte_len(dtype: GgmlDType, numbers: u64) -> Option<u64> {
+    pub fn byte_len(dtype: GgmlDType, weights: u64) -> Option<u64> {
         let format = Format::of(dtype).filter(|_| Self::supports(dtype))?;
         let halves = format.scales + usize::from(format.minima);
         let of_row =
-            (format.bits.lines() * size_of::<Line>() + halves * size_of::<Halves>()) / LANES;
-        Some(numbers / BLOCK as u64 * of_row as u64)
+            (format.bits.lines() * size_of::<PackedLine>() + halves * size_of::<F16x16>()) / LANES;
+        Some(weights / BLOCK as u64 * of_row as u64)
     }
 
-    /// Takes a matrix of `rows × columns` in GGML's blocks of a type, a row behind the other. Its
-    /// numbers are kept; scales and minima are rounded to 16 bits in the K formats, whose blocks have
-    /// them as products, and kept in the others.
+    /// Packs a `rows × columns` matrix of GGML blocks, row by row. Quants are kept as they are. Scales and
+    /// minima are rounded to F16 in the K formats, which store them as products, and kept in the others.
     ///
-    /// `None` when there are no kernels for the type on this processor, when the columns are no whole
-    /// number of blocks, when the bytes are not as many as that takes, or when a scale or a minimum is
-    /// not finite in 16 bits.
+    /// `None` when there is no kernel for the type on this processor, when `columns` is no multiple of the
+    /// type's block size, when `bytes` has the wrong length, or when a scale or minimum is not finite in F16.
     pub fn pack(dtype: GgmlDType, bytes: &[u8], rows: usize, columns: usize) -> Option<Self> {
         Self::for_instructions(Instructions::detect()?, dtype, bytes, rows, columns)
     }
 
-    /// The same for given vector instructions, which this processor must have.
+    /// Like [`Self::pack`], for given instructions, which this processor must have.
     pub fn for_instructions(
         instructions: Instructions,
         dtype: GgmlDType,
@@ -161,7 +157,7 @@ impl PackedMatrix {
         let blocks = rows.div_ceil(LANES) * each;
         let mut matrix = Self {
             format,
-            lines: vec![Line([0; 4 * LANES]); blocks * format.bits.lines()],
+            lines: vec![PackedLine([0; 4 * LANES]); blocks * format.bits.lines()],
             scales: vec![[0; LANES]; blocks * format.scales],
             minima: vec![[0; LANES]; if format.minima { blocks } else { 0 }],
             rows,
@@ -176,7 +172,7 @@ impl PackedMatrix {
             .chunks_mut(each * format.bits.lines())
             .zip(matrix.scales.chunks_mut(each * format.scales))
             .zip(bytes.chunks(LANES * row_bytes))
-            .map(|((lines, scales), bytes)| GroupMut {
+            .map(|((lines, scales), bytes)| RowGroupMut {
                 format,
                 lines,
                 scales,
@@ -186,7 +182,7 @@ impl PackedMatrix {
             })
             .collect();
         let fitted = AtomicBool::new(true);
-        for_each_part(groups, |mut group: GroupMut| {
+        for_each_part(groups, |mut group: RowGroupMut| {
             if group.fill().is_none() {
                 fitted.store(false, Ordering::Relaxed);
             }
@@ -194,12 +190,12 @@ impl PackedMatrix {
         fitted.into_inner().then_some(matrix)
     }
 
-    /// The vector instructions that it is multiplied with.
+    /// The instructions that multiply it.
     pub fn instructions(&self) -> Instructions {
         self.instructions
     }
 
-    /// Where a block of a row is: which of all blocks of groups, and which lane of it.
+    /// Index of a block of a row among the blocks of all groups, and its lane.
     fn place(&self, row: usize, block: usize) -> (usize, usize) {
         (row / LANES * self.blocks() + block, row % LANES)
     }
@@ -214,7 +210,7 @@ impl PackedMatrix {
         self.rows.div_ceil(LANES)
     }
 
-    /// How many bits a number has.
+    /// Bits of a quant.
     pub(crate) fn bits(&self) -> Bits {
         self.format.bits
     }
@@ -224,16 +220,16 @@ impl PackedMatrix {
         self.format.scales
     }
 
-    /// The number that stands for 0 where there are no minima.
-    pub(crate) fn zero(&self) -> i32 {
-        self.format.zero.into()
+    /// The quant that stands for 0 where there are no minima.
+    pub(crate) fn zero_point(&self) -> i32 {
+        self.format.zero_point.into()
     }
 
     /// A group of rows.
-    pub(crate) fn group(&self, group: usize) -> Group<'_> {
+    pub(crate) fn group(&self, group: usize) -> RowGroup<'_> {
         let (start, count) = (group * self.blocks(), self.blocks());
         let lines = self.format.bits.lines();
-        Group {
+        RowGroup {
             lines: &self.lines[start * lines..][..count * lines],
             scales: &self.scales[start * self.format.scales..][..count * self.format.scales],
             minima: match self.minima.is_empty() {
@@ -244,16 +240,22 @@ impl PackedMatrix {
     }
 }
 
-impl WeightMatrix for PackedMatrix {
-    fn rows(&self) -> usize {
+impl PackedMatrix {
+    /// Output features.
+    pub(crate) fn rows(&self) -> usize {
         self.rows
     }
 
-    fn columns(&self) -> usize {
+    /// Input features.
+    pub(crate) fn columns(&self) -> usize {
         self.columns
     }
 
-    fn row(&self, row: usize, out: &mut [f32]) {
+    /// Dequantizes a row to `out`.
+    ///
+    /// # Panics
+    /// When there is no such row, or `out` has another length.
+    pub(crate) fn row(&self, row: usize, out: &mut [f32]) {
         assert!(row < self.rows, "row {row} of {}", self.rows);
         assert_eq!(out.len(), self.columns, "a row's numbers");
         for (block, out) in out.chunks_exact_mut(BLOCK).enumerate() {
@@ -276,18 +278,8 @@ impl WeightMatrix for PackedMatrix {
                         lines[column / 8].0[4 * lane + column % 4] >> (column / 4 % 2 * 4) & 0x0f
                     }
                 };
-                *out = scale * (f32::from(number) - f32::from(self.format.zero)) + minimum;
+                *out = scale * (f32::from(number) - f32::from(self.format.zero_point)) + minimum;
             }
-        }
-    }
-}
-
-impl Bits {
-    /// Lines of a block.
-    pub(crate) const fn lines(self) -> usize {
-        match self {
-            Bits::Four => BLOCK / 8,
-            Bits::Eight => BLOCK / 4,
         }
     }
 }

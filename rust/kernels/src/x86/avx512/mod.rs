@@ -1,27 +1,29 @@
-//! 512 bits, with the instruction that adds two products of 16 bits to a sum of 32 (VNNI).
+//! AVX-512 with VNNI: `vpdpwssd` adds two products of 16 bits to a 32-bit accumulator.
+
+mod vector;
 
 use std::arch::asm;
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::{EIGHT, FOUR, NOTHING};
-use crate::format::Bits;
-use crate::matrix::{Group, Halves, Line};
-use crate::product::Output;
-use crate::rows::{
-    BlockOfEight, BlockOfRow, LARGEST, Pairs, ROUND, RoundedRows, factor, split_blocks,
+use super::{EIGHT_BIT_LINES, FOUR_BIT_LINES, ZERO_PAIRS};
+use crate::formats::{BLOCK, Bits};
+use crate::output::Output;
+use crate::packing::{
+    ACTIVATION_MAX, ActivationBlock, ActivationBlock8, F16x16, PackedLine, PackedMatrix, Pairs,
+    QuantizedActivations, ROUND_MAGIC, RowGroup, inverse_scale, split_blocks,
 };
-use crate::{BLOCK, LANES, PackedMatrix};
+use crate::simd::LANES;
 
-/// What [`round_blocks`](crate::rows::round_blocks) does, to the last bit.
+/// [`quantize_blocks`](crate::packing::quantize_blocks) with intrinsics, bitwise equal.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-pub(super) fn round(
+pub(crate) fn quantize(
     matrix: &PackedMatrix,
     numbers: &[f32],
     rounded: &mut [Pairs],
-    blocks: &mut [BlockOfRow],
+    blocks: &mut [ActivationBlock],
 ) {
-    /// Infinities and what is no number.
+    /// The classes of infinities and NaN.
     const NOT_FINITE: i32 = 0x99;
     let numbers = numbers.as_chunks::<BLOCK>().0.iter();
     for ((numbers, rounded), block) in numbers.zip(rounded).zip(blocks) {
@@ -37,12 +39,13 @@ pub(super) fn round(
         let largest = _mm512_reduce_max_ps(largest);
         let not_finite = _mm512_fpclass_ps_mask::<NOT_FINITE>(first)
             | _mm512_fpclass_ps_mask::<NOT_FINITE>(second);
-        let factor = _mm512_set1_ps(factor(largest));
+        let factor = _mm512_set1_ps(inverse_scale(largest));
         let mut wholes = [_mm512_setzero_si512(); 2];
         for (whole, numbers) in wholes.iter_mut().zip(halves) {
-            let shifted = _mm512_add_ps(_mm512_mul_ps(numbers, factor), _mm512_set1_ps(ROUND));
+            let shifted =
+                _mm512_add_ps(_mm512_mul_ps(numbers, factor), _mm512_set1_ps(ROUND_MAGIC));
             let bits = _mm512_castps_si512(shifted);
-            *whole = _mm512_sub_epi32(bits, _mm512_set1_epi32(ROUND.to_bits() as i32));
+            *whole = _mm512_sub_epi32(bits, _mm512_set1_epi32(ROUND_MAGIC.to_bits() as i32));
         }
         for (whole, rounded) in wholes
             .iter()
@@ -57,7 +60,7 @@ pub(super) fn round(
             unsafe { _mm256_storeu_si256(rounded.as_mut_ptr().cast(), numbers) };
         }
         let scale = match not_finite {
-            0 => largest / LARGEST,
+            0 => largest / ACTIVATION_MAX,
             _ => f32::NAN,
         };
         let sums = match matrix.scales_each() {
@@ -70,62 +73,65 @@ pub(super) fn round(
                 _mm512_reduce_add_epi32(wholes[1]),
             ],
         };
-        *block = BlockOfRow::new(matrix, scale, sums);
+        *block = ActivationBlock::new(matrix, scale, sums);
     }
 }
 
 /// [`split_blocks`], compiled for these instructions.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-pub(super) fn split(numbers: &[Pairs], blocks: &[BlockOfRow], eights: &mut [BlockOfEight]) {
-    split_blocks(numbers, blocks, eights);
+pub(crate) fn split(
+    numbers: &[Pairs],
+    blocks: &[ActivationBlock],
+    blocks8: &mut [ActivationBlock8],
+) {
+    split_blocks(numbers, blocks, blocks8);
 }
 
-/// Lines of a block whose numbers have 16 bits.
-const WIDE: usize = BLOCK / 2;
+/// Lines of a block of 16-bit quants.
+const WIDE_LINES: usize = BLOCK / 2;
 
-/// Rows that are multiplied together: as many as there are registers for their sums.
+/// Rows of activations per tile: as many as there are registers for.
 const ROWS: usize = 6;
 
-/// Multiplies rows with groups of a matrix.
+/// Multiplies activations with row groups of a matrix.
 ///
 /// # Safety
 /// No other thread writes the columns of the groups.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-pub(super) unsafe fn multiply(
+pub(crate) unsafe fn multiply(
     matrix: &PackedMatrix,
     groups: Range<usize>,
-    rows: &RoundedRows,
+    rows: &QuantizedActivations,
     out: &Output,
 ) {
     for group in groups.clone().step_by(2) {
         // SAFETY: the caller's promise.
         unsafe {
             match (matrix.bits(), matrix.scales_each(), groups.end - group) {
-                (Bits::Four, _, 1) => strip::<FOUR, 1, 1>(matrix, group, rows, out),
-                (Bits::Four, _, _) => strip::<FOUR, 1, 2>(matrix, group, rows, out),
-                (Bits::Eight, 1, 1) => strip::<EIGHT, 1, 1>(matrix, group, rows, out),
-                (Bits::Eight, 1, _) => strip::<EIGHT, 1, 2>(matrix, group, rows, out),
-                (Bits::Eight, _, 1) => strip::<EIGHT, 2, 1>(matrix, group, rows, out),
-                (Bits::Eight, _, _) => strip::<EIGHT, 2, 2>(matrix, group, rows, out),
+                (Bits::Four, _, 1) => row_group::<FOUR_BIT_LINES, 1, 1>(matrix, group, rows, out),
+                (Bits::Four, _, _) => row_group::<FOUR_BIT_LINES, 1, 2>(matrix, group, rows, out),
+                (Bits::Eight, 1, 1) => row_group::<EIGHT_BIT_LINES, 1, 1>(matrix, group, rows, out),
+                (Bits::Eight, 1, _) => row_group::<EIGHT_BIT_LINES, 1, 2>(matrix, group, rows, out),
+                (Bits::Eight, _, 1) => row_group::<EIGHT_BIT_LINES, 2, 1>(matrix, group, rows, out),
+                (Bits::Eight, _, _) => row_group::<EIGHT_BIT_LINES, 2, 2>(matrix, group, rows, out),
             }
         }
     }
 }
 
-/// All rows with `G` groups of a matrix from `group` on, with so many lines a block, and
-/// a scale for each of so many parts of it.
+/// All activations with `G` row groups from `group` on, whose blocks have `LINES` lines and `PARTS` scales.
 ///
 /// # Safety
 /// No other thread writes the columns of the groups.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-unsafe fn strip<const LINES: usize, const PARTS: usize, const G: usize>(
+unsafe fn row_group<const LINES: usize, const PARTS: usize, const G: usize>(
     matrix: &PackedMatrix,
     group: usize,
-    rows: &RoundedRows,
+    rows: &QuantizedActivations,
     out: &Output,
 ) {
-    let groups: [Group; G] = std::array::from_fn(|g| matrix.group(group + g));
-    let lines: [&[[Line; LINES]]; G] = std::array::from_fn(|g| groups[g].lines.as_chunks().0);
+    let groups: [RowGroup; G] = std::array::from_fn(|g| matrix.group(group + g));
+    let lines: [&[[PackedLine; LINES]]; G] = std::array::from_fn(|g| groups[g].lines.as_chunks().0);
     let place = |row, blocks| Place {
         groups,
         group,
@@ -134,13 +140,13 @@ unsafe fn strip<const LINES: usize, const PARTS: usize, const G: usize>(
     };
     if rows.rows <= ROWS {
         // SAFETY: the caller's promise.
-        unsafe { few::<LINES, PARTS, G>(lines, rows, place(0, 0..matrix.blocks()), out) };
+        unsafe { dispatch_rows::<LINES, PARTS, G>(lines, rows, place(0, 0..matrix.blocks()), out) };
         return;
     }
-    // What is multiplied with row after row is widened once, and stays in the nearest cache meanwhile.
-    let mut wide = [Widened([[Line([0; 4 * LANES]); WIDE]; STRETCH]); G];
-    for start in (0..matrix.blocks()).step_by(STRETCH) {
-        let blocks = start..matrix.blocks().min(start + STRETCH);
+    // Quants are widened once for all rows of activations, a K block at a time, which stays in the L1 cache.
+    let mut wide = [Widened([[PackedLine([0; 4 * LANES]); WIDE_LINES]; K_BLOCK]); G];
+    for start in (0..matrix.blocks()).step_by(K_BLOCK) {
+        let blocks = start..matrix.blocks().min(start + K_BLOCK);
         for g in 0..G {
             for (wide, lines) in wide[g].0.iter_mut().zip(&lines[g][blocks.clone()]) {
                 widen(lines, wide);
@@ -149,32 +155,34 @@ unsafe fn strip<const LINES: usize, const PARTS: usize, const G: usize>(
         let lines = std::array::from_fn(|g| &wide[g].0[..blocks.len()]);
         for row in (0..rows.rows).step_by(ROWS) {
             for next in (row + ROWS..rows.rows).take(ROWS) {
-                fetch(&rows.row(next).0[blocks.clone()]);
+                prefetch_row(&rows.row(next).0[blocks.clone()]);
             }
             // SAFETY: the caller's promise.
-            unsafe { few::<WIDE, PARTS, G>(lines, rows, place(row, blocks.clone()), out) };
+            unsafe {
+                dispatch_rows::<WIDE_LINES, PARTS, G>(lines, rows, place(row, blocks.clone()), out)
+            };
         }
     }
 }
 
-/// Blocks that memory is asked for before they are read: those of 4 bits are read in less time.
-const fn ahead(lines: usize) -> usize {
-    if lines == FOUR { 32 } else { 8 }
+/// How many blocks ahead weights are prefetched: 4-bit blocks are read in less time.
+const fn prefetch_distance(lines: usize) -> usize {
+    if lines == FOUR_BIT_LINES { 32 } else { 8 }
 }
 
-/// Blocks that are widened at a time: 16 KB of two groups.
-const STRETCH: usize = 8;
+/// Blocks of the K dimension that are widened at a time: 16 KB for two groups.
+const K_BLOCK: usize = 8;
 
-/// Blocks of a group whose numbers have 16 bits.
+/// Blocks of a row group, widened to 16 bits.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
-struct Widened([[Line; WIDE]; STRETCH]);
+struct Widened([[PackedLine; WIDE_LINES]; K_BLOCK]);
 
-/// Gives the numbers of a block 16 bits.
+/// Widens the quants of a block to 16 bits.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-fn widen<const LINES: usize>(lines: &[Line; LINES], wide: &mut [Line; WIDE]) {
-    let each = WIDE / LINES;
+fn widen<const LINES: usize>(lines: &[PackedLine; LINES], wide: &mut [PackedLine; WIDE_LINES]) {
+    let each = WIDE_LINES / LINES;
     for (line, wide) in lines.iter().zip(wide.chunks_exact_mut(each)) {
         for (pairs, wide) in pairs::<LINES>(line).iter().zip(wide) {
             // SAFETY: a line is 64 bytes that are aligned as such.
@@ -183,43 +191,43 @@ fn widen<const LINES: usize>(lines: &[Line; LINES], wide: &mut [Line; WIDE]) {
     }
 }
 
-/// Asks for blocks of a row to be brought near. Each is as long as what is fetched at a time.
+/// Prefetches blocks of activations, each of which is a cache line.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-fn fetch(blocks: &[Pairs]) {
+fn prefetch_row(blocks: &[Pairs]) {
     for block in blocks {
         _mm_prefetch::<_MM_HINT_T0>(block.as_ptr().cast());
     }
 }
 
-/// Asks for what lies at an address, if it is one, to be brought near.
+/// Prefetches an address, which need not be valid.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-pub(super) fn fetch_ahead<T>(place: *const T) {
+pub(super) fn prefetch<T>(place: *const T) {
     const LINE: usize = 64;
     for offset in (0..size_of::<T>()).step_by(LINE) {
         _mm_prefetch::<_MM_HINT_T0>(place.cast::<i8>().wrapping_add(offset));
     }
 }
 
-/// Where a tile is: which rows and groups it begins with, and its part of the columns.
+/// The place of a tile: its first row and group, and its range of the K dimension in blocks.
 struct Place<'a, const G: usize> {
-    groups: [Group<'a>; G],
+    groups: [RowGroup<'a>; G],
     /// The number of the first of them.
     group: usize,
     row: usize,
     blocks: Range<usize>,
 }
 
-/// As many rows as can be multiplied together, or those that are left.
+/// Dispatches to the micro-kernel for as many rows as are left, at most [`ROWS`].
 ///
 /// # Safety
 /// No other thread uses the columns of the groups.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-unsafe fn few<const LINES: usize, const PARTS: usize, const G: usize>(
-    lines: [&[[Line; LINES]]; G],
-    rows: &RoundedRows,
+unsafe fn dispatch_rows<const LINES: usize, const PARTS: usize, const G: usize>(
+    lines: [&[[PackedLine; LINES]]; G],
+    rows: &QuantizedActivations,
     place: Place<G>,
     out: &Output,
 ) {
@@ -236,16 +244,16 @@ unsafe fn few<const LINES: usize, const PARTS: usize, const G: usize>(
     }
 }
 
-/// Adds to the results what some of the columns make: `M` rows with `G` groups of a matrix. The first
-/// columns find nothing to add to. Whatever `M` and `G` are, each result is summed in the same order.
+/// The micro-kernel: `M` rows of activations with `G` row groups over a range of the K dimension, accumulated into
+/// the results. Each result is summed in the same order whatever `M` and `G` are.
 ///
 /// # Safety
 /// No other thread uses the columns of the groups.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
 unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize, const G: usize>(
-    lines: [&[[Line; LINES]]; G],
-    rows: &RoundedRows,
+    lines: [&[[PackedLine; LINES]]; G],
+    rows: &QuantizedActivations,
     place: Place<G>,
     out: &Output,
 ) {
@@ -256,7 +264,7 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize, const G: 
         blocks,
     } = place;
     // Where vector instructions are meant, `from_fn` would not do: it is not compiled for them.
-    let inputs: [(&[Pairs], &[BlockOfRow]); M] = std::array::from_fn(|m| rows.row(row + m));
+    let inputs: [(&[Pairs], &[ActivationBlock]); M] = std::array::from_fn(|m| rows.row(row + m));
     let mut sums = [[_mm512_setzero_ps(); G]; M];
     if blocks.start > 0 {
         for (m, sums) in sums.iter_mut().enumerate() {
@@ -269,7 +277,7 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize, const G: 
         }
     }
     for (index, block) in blocks.enumerate() {
-        let mut numbers = [&NOTHING; M];
+        let mut numbers = [&ZERO_PAIRS; M];
         for m in 0..M {
             numbers[m] = &inputs[m].0[block];
         }
@@ -277,18 +285,18 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize, const G: 
         for g in 1..G {
             of_block[g] = &lines[g][index];
         }
-        if LINES != WIDE {
+        if LINES != WIDE_LINES {
             for lines in of_block {
-                fetch_ahead(std::ptr::from_ref(lines).wrapping_add(ahead(LINES)));
+                prefetch(std::ptr::from_ref(lines).wrapping_add(prefetch_distance(LINES)));
             }
         }
         for part in 0..PARTS {
             let mut products = [[_mm512_setzero_si512(); G]; M];
             for m in 0..M {
-                products[m] = [_mm512_set1_epi32(inputs[m].1[block].starts[part]); G];
+                products[m] = [_mm512_set1_epi32(inputs[m].1[block].acc_init[part]); G];
             }
             // Pairs of a line, and lines of a part.
-            let (pairs_each, lines_each) = (WIDE / LINES, LINES / PARTS);
+            let (pairs_each, lines_each) = (WIDE_LINES / LINES, LINES / PARTS);
             for line in part * lines_each..(part + 1) * lines_each {
                 let mut weights = [[_mm512_setzero_si512(); 4]; G];
                 for g in 0..G {
@@ -317,8 +325,8 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize, const G: 
             if let Some(minima) = groups[g].minima.get(block) {
                 let minima = floats(minima);
                 for m in 0..M {
-                    let total = _mm512_set1_ps(inputs[m].1[block].total);
-                    sums[m][g] = _mm512_fmadd_ps(minima, total, sums[m][g]);
+                    let sum = _mm512_set1_ps(inputs[m].1[block].sum);
+                    sums[m][g] = _mm512_fmadd_ps(minima, sum, sums[m][g]);
                 }
             }
         }
@@ -335,10 +343,10 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize, const G: 
     }
 }
 
-/// Adds to each sum the two products of its lane.
+/// `vpdpwssd`: adds the two products of each lane to its accumulator.
 ///
-/// As the compiler's own function this would become two instructions, a product and a sum, wherever that
-/// shortens a chain of sums; but here it is not the chain that is waited for.
+/// The compiler splits the intrinsic into two instructions where that shortens the chain of additions; here
+/// throughput counts, not latency.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
 fn add_products(mut sums: __m512i, weights: __m512i, two: __m512i) -> __m512i {
@@ -355,16 +363,16 @@ fn add_products(mut sums: __m512i, weights: __m512i, two: __m512i) -> __m512i {
     sums
 }
 
-/// The pairs of weights of a line, in 16 bits: one, two or four for as many lines as a block has.
+/// Unpacks a line to pairs of 16-bit quants: one, two or four registers for 16, 8 or 4 bits.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-fn pairs<const LINES: usize>(line: &Line) -> [__m512i; 4] {
+fn pairs<const LINES: usize>(line: &PackedLine) -> [__m512i; 4] {
     // SAFETY: a line is 64 bytes that are aligned as such.
     let line = unsafe { _mm512_load_si512(line.0.as_ptr().cast()) };
     let none = _mm512_setzero_si512();
-    if LINES == WIDE {
+    if LINES == WIDE_LINES {
         [line, none, none, none]
-    } else if LINES == EIGHT {
+    } else if LINES == EIGHT_BIT_LINES {
         [
             _mm512_and_si512(line, _mm512_set1_epi16(0xff)),
             _mm512_srli_epi16::<8>(line),
@@ -384,7 +392,7 @@ fn pairs<const LINES: usize>(line: &Line) -> [__m512i; 4] {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-pub(super) fn floats(halves: &Halves) -> __m512 {
+pub(super) fn floats(halves: &F16x16) -> __m512 {
     // SAFETY: they are 32 bytes.
     _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(halves.as_ptr().cast()) })
 }
@@ -394,16 +402,16 @@ mod tests {
     use candle_core::quantized::GgmlDType;
 
     use super::*;
-    use crate::Instructions;
-    use crate::rows::round_blocks;
+    use crate::instructions::Instructions;
+    use crate::packing::quantize_blocks;
 
-    /// What a block of a row is, to the last bit.
-    fn bits(block: &BlockOfRow) -> (u32, u32, [i32; 2]) {
-        (block.scale.to_bits(), block.total.to_bits(), block.starts)
+    /// The bits of a block.
+    fn bits(block: &ActivationBlock) -> (u32, u32, [i32; 2]) {
+        (block.scale.to_bits(), block.sum.to_bits(), block.acc_init)
     }
 
     #[test]
-    fn rows_are_rounded_as_without_these_instructions() {
+    fn activations_are_quantized_as_by_portable_code() {
         const COLUMNS: usize = 256;
         if !Instructions::usable(Some(Instructions::Avx512Vnni)) {
             return;
@@ -420,14 +428,14 @@ mod tests {
             let bytes = vec![0; COLUMNS / dtype.block_size() * dtype.type_size()];
             let kind = Instructions::Avx512Vnni;
             let matrix = PackedMatrix::for_instructions(kind, dtype, &bytes, 1, COLUMNS).unwrap();
-            let mut got = [(NOTHING, BlockOfRow::default()); 2].map(|(numbers, block)| {
+            let mut got = [(ZERO_PAIRS, ActivationBlock::default()); 2].map(|(numbers, block)| {
                 let count = COLUMNS / BLOCK;
                 (vec![numbers; count], vec![block; count])
             });
             let [(numbers_here, blocks_here), (numbers_there, blocks_there)] = &mut got;
             // SAFETY: the processor has the instructions.
-            unsafe { round(&matrix, &numbers, numbers_here, blocks_here) };
-            round_blocks(&matrix, &numbers, numbers_there, blocks_there);
+            unsafe { quantize(&matrix, &numbers, numbers_here, blocks_here) };
+            quantize_blocks(&matrix, &numbers, numbers_there, blocks_there);
             assert_eq!(numbers_here, numbers_there, "{dtype:?}");
             let [here, there] = [blocks_here, blocks_there]
                 .map(|blocks| blocks.iter().map(bits).collect::<Vec<_>>());

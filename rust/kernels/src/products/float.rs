@@ -1,4 +1,4 @@
-//! Products of rows and matrices of floating point numbers.
+//! Products with matrices in F32, F16 or BF16.
 
 use std::fmt::Debug;
 
@@ -6,20 +6,18 @@ use bytemuck::allocation::zeroed_vec;
 use candle_core::CpuStorage;
 use half::{bf16, f16};
 
-use crate::dispatch::{Vectorised, dispatch};
-use crate::element::Element;
-use crate::lanes::Lanes;
-use crate::product::{Output, share_product};
+use super::{Multiply, WeightMatrix, parallel_groups};
+use crate::dispatch::{Vectorized, dispatch};
+use crate::instructions::Instructions;
+use crate::output::Output;
+use crate::simd::{Element, F32x16, LANES};
 use crate::team::for_each_part;
-use crate::weights::{Multiply, WeightMatrix};
-use crate::{Instructions, LANES};
 
-/// A matrix of floating point numbers in 32 or 16 bits. They are multiplied as numbers of 32 bits, in which
-/// sums are kept: those of 16 bits take half of the memory, and give what they would if they had been
-/// widened before.
+/// A weight matrix in F32, F16 or BF16. Products are computed in F32: 16-bit weights take half of the memory and
+/// give the results of the same weights in F32.
 ///
-/// Rows are kept in groups of 16, whose numbers of a column lie side by side, so that the products with a
-/// number are 16 sums. A last group that is not full has rows of zeros.
+/// Rows are packed in groups of 16, column by column: one activation times one vector is 16 products. The last
+/// group is zero-padded.
 #[derive(Debug)]
 pub struct FloatMatrix {
     groups: Box<dyn AnyGroups>,
@@ -28,24 +26,21 @@ pub struct FloatMatrix {
     instructions: Option<Instructions>,
 }
 
-/// Columns whose products are summed by themselves: as many as leave some groups in a core's cache while
-/// all rows are multiplied with them.
-const AT_ONCE: usize = 1024;
+/// Columns that all rows are multiplied with before the next: their weights stay in a core's L2 cache.
+const K_BLOCK: usize = 1024;
 
-/// Columns that memory is asked for before they are read.
-const AHEAD: usize = 64;
+/// How many columns ahead weights are prefetched.
+const PREFETCH_DISTANCE: usize = 64;
 
 impl FloatMatrix {
-    /// Takes a matrix of `rows × columns`, a row behind the other, from `start` on.
+    /// Packs a row-major `rows × columns` matrix that begins at `start`.
     ///
-    /// `None` when the type is none of F32, F16 and BF16, when there are not as many numbers, or when rows
-    /// have none.
+    /// `None` when the type is none of F32, F16 and BF16, when there are too few numbers, or when `columns` is 0.
     pub fn pack(numbers: &CpuStorage, start: usize, rows: usize, columns: usize) -> Option<Self> {
         Self::for_instructions(Instructions::detect(), numbers, start, rows, columns)
     }
 
-    /// The same for given vector instructions, which this processor must have; for those that every
-    /// processor has when `None`.
+    /// Like [`Self::pack`], for given instructions, which this processor must have; portable code for `None`.
     pub fn for_instructions(
         instructions: Option<Instructions>,
         numbers: &CpuStorage,
@@ -96,7 +91,7 @@ impl Multiply for FloatMatrix {
     }
 }
 
-/// Groups of whatever type.
+/// [`Groups`] of any element type.
 trait AnyGroups: Debug + Send + Sync {
     fn row(&self, row: usize, out: &mut [f32]);
 
@@ -145,7 +140,7 @@ impl<E: Element + Debug> AnyGroups for Groups<E> {
 
     fn multiply(&self, instructions: Option<Instructions>, numbers: &[f32], out: &Output) {
         let groups = self.numbers.len() / self.columns;
-        share_product(
+        parallel_groups(
             numbers.len() * groups * LANES,
             groups,
             MOST_GROUPS,
@@ -165,10 +160,10 @@ impl<E: Element + Debug> AnyGroups for Groups<E> {
     }
 }
 
-/// Groups that are multiplied together.
+/// Row groups of a tile.
 const MOST_GROUPS: usize = 3;
 
-/// The product of rows and at most three groups.
+/// The product of activations and at most [`MOST_GROUPS`] row groups.
 struct Product<'a, E> {
     /// From the first one on.
     groups: &'a [[E; LANES]],
@@ -179,80 +174,81 @@ struct Product<'a, E> {
     out: &'a Output,
 }
 
-impl<E: Element> Vectorised for Product<'_, E> {
+impl<E: Element> Vectorized for Product<'_, E> {
     #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
+    unsafe fn run<V: F32x16>(self) {
         let count = MOST_GROUPS.min(self.groups.len() / self.columns);
         let mut start = 0;
         while start < self.columns {
             let mut group = 0;
             while group < count {
-                let together = L::GROUPS.min(count - group);
+                let together = V::GROUPS.min(count - group);
                 // SAFETY: the caller's promise.
                 unsafe {
                     group += match together {
-                        3 => self.all_rows::<L, 3>(group, start),
-                        2 => self.all_rows::<L, 2>(group, start),
-                        _ => self.all_rows::<L, 1>(group, start),
+                        3 => self.all_rows::<V, 3>(group, start),
+                        2 => self.all_rows::<V, 2>(group, start),
+                        _ => self.all_rows::<V, 1>(group, start),
                     };
                 }
             }
-            start += AT_ONCE;
+            start += K_BLOCK;
         }
     }
 }
 
 impl<E: Element> Product<'_, E> {
-    /// Adds the products of all rows with `G` groups in the columns from `start` on. Answers with `G`.
+    /// All rows with `G` groups, over the K block from `start` on. Returns `G`.
     ///
     /// # Safety
-    /// See [`Vectorised::run`].
+    /// See [`Vectorized::run`].
     #[inline(always)]
-    unsafe fn all_rows<L: Lanes, const G: usize>(&self, group: usize, start: usize) -> usize {
+    unsafe fn all_rows<V: F32x16, const G: usize>(&self, group: usize, start: usize) -> usize {
         let rows = self.rows.len() / self.columns;
         let mut row = 0;
         while row < rows {
-            let left = L::ROWS.min(rows - row);
+            let left = V::ROWS.min(rows - row);
             // SAFETY: the caller's promise.
             unsafe {
                 row += match left {
-                    8 => self.tile::<L, 8, G>(row, group, start),
-                    4..8 => self.tile::<L, 4, G>(row, group, start),
-                    2 | 3 => self.tile::<L, 2, G>(row, group, start),
-                    _ => self.tile::<L, 1, G>(row, group, start),
+                    8 => self.tile::<V, 8, G>(row, group, start),
+                    4..8 => self.tile::<V, 4, G>(row, group, start),
+                    2 | 3 => self.tile::<V, 2, G>(row, group, start),
+                    _ => self.tile::<V, 1, G>(row, group, start),
                 };
             }
         }
         G
     }
 
-    /// Adds the products of `R` rows with `G` groups in the columns from `start` on. Answers with `R`.
+    /// The micro-kernel: `R` rows with `G` groups over the K block from `start` on, accumulated into the results.
+    /// Returns `R`.
     ///
     /// # Safety
-    /// See [`Vectorised::run`].
+    /// See [`Vectorized::run`].
     #[inline(always)]
-    unsafe fn tile<L: Lanes, const R: usize, const G: usize>(
+    unsafe fn tile<V: F32x16, const R: usize, const G: usize>(
         &self,
         row: usize,
         group: usize,
         start: usize,
     ) -> usize {
-        let count = AT_ONCE.min(self.columns - start);
+        let count = K_BLOCK.min(self.columns - start);
         let rows: [&[f32]; R] =
             std::array::from_fn(|r| &self.rows[(row + r) * self.columns + start..][..count]);
         let groups: [&[[E; LANES]]; G] =
             std::array::from_fn(|g| &self.groups[(group + g) * self.columns + start..][..count]);
         // SAFETY: the caller's promise; a part has groups, and so columns of the output, of its own.
         unsafe {
-            let mut sums = [[L::splat(0.0); G]; R];
+            let mut sums = [[V::splat(0.0); G]; R];
             for column in 0..count {
-                let mut weights = [L::splat(0.0); G];
+                let mut weights = [V::splat(0.0); G];
                 for g in 0..G {
                     weights[g] = E::load(&groups[g][column]);
-                    L::prefetch(groups[g].as_ptr().wrapping_add(column + AHEAD));
+                    V::prefetch(groups[g].as_ptr().wrapping_add(column + PREFETCH_DISTANCE));
                 }
                 for r in 0..R {
-                    let number = L::splat(rows[r][column]);
+                    let number = V::splat(rows[r][column]);
                     for g in 0..G {
                         sums[r][g] = weights[g].mul_add(number, sums[r][g]);
                     }

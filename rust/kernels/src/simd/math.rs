@@ -1,35 +1,35 @@
-//! Functions of many numbers, written so that compilers turn them into vector instructions where they are
-//! inlined into a function for which these are enabled.
+//! Reductions of slices and the exponential, written so that they are vectorized where they are inlined into a
+//! function for which vector instructions are enabled.
 
-use crate::LANES;
+use super::LANES;
 
 /// The sum of all numbers.
 #[inline(always)]
 pub(crate) fn sum(numbers: &[f32]) -> f32 {
-    fold(numbers, 0.0, |a, b| a + b, |a, b| a + b)
+    reduce_slice(numbers, 0.0, |a, b| a + b, |a, b| a + b)
 }
 
 /// The sum of the squares of all numbers.
 #[inline(always)]
-pub(crate) fn squares(numbers: &[f32]) -> f32 {
-    fold(numbers, 0.0, |a, b| a + b * b, |a, b| a + b)
+pub(crate) fn sum_of_squares(numbers: &[f32]) -> f32 {
+    reduce_slice(numbers, 0.0, |a, b| a + b * b, |a, b| a + b)
 }
 
 /// Whether none is NaN or infinite.
 #[inline(always)]
-pub(crate) fn finite(numbers: &[f32]) -> bool {
+pub(crate) fn all_finite(numbers: &[f32]) -> bool {
     // Zero times a number is zero, unless the number is not finite.
-    fold(numbers, 0.0, |a, b| a + b * 0.0, |a, b| a + b) == 0.0
+    reduce_slice(numbers, 0.0, |a, b| a + b * 0.0, |a, b| a + b) == 0.0
 }
 
-/// The greatest number, whatever is not one left out.
+/// The maximum; NaN is ignored.
 #[inline(always)]
-pub(crate) fn greatest(numbers: &[f32]) -> f32 {
-    fold(numbers, f32::NEG_INFINITY, f32::max, f32::max)
+pub(crate) fn max(numbers: &[f32]) -> f32 {
+    reduce_slice(numbers, f32::NEG_INFINITY, f32::max, f32::max)
 }
 
 #[inline(always)]
-fn fold(
+fn reduce_slice(
     numbers: &[f32],
     start: f32,
     step: impl Fn(f32, f32) -> f32 + Copy,
@@ -66,7 +66,7 @@ pub(crate) fn reduce(mut lanes: [f32; LANES], step: impl Fn(f32, f32) -> f32) ->
 /// exponential is a polynomial (Cody and Waite 1980, "Software Manual for the Elementary Functions").
 /// The standard library's is a call for every number.
 #[inline(always)]
-pub fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     /// Added to a number between -2²² and 2²², this leaves its whole part in the last bits.
     const WHOLE: f32 = 1.5 * (1 << 23) as f32;
     const LEAST: f32 = -87.0;
@@ -106,7 +106,7 @@ mod tests {
             let numbers: Vec<f32> = (0..count).map(|i| f32::from(i * 7 % 50) - 25.0).collect();
             assert_eq!(sum(&numbers), numbers.iter().sum::<f32>());
             let most = numbers.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            assert_eq!(greatest(&numbers), most);
+            assert_eq!(max(&numbers), most);
         }
     }
 
