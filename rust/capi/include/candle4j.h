@@ -431,14 +431,17 @@ c4j_status c4j_session_score(const c4j_session *session,
 // Pointers are null or valid as the header's introduction says.
 c4j_status c4j_session_clear(const c4j_session *session, c4j_error **error);
 
-// Cancels the calls whose requests carry a `call` number from 1 up to `call`, whether they run
-// already, are yet to begin, or are over. Any thread may call it, also while another is inside a
-// call on the session. The call under way ends soon, between two tokens or two pieces of its
-// prompt, with the finish reason `CANCELLED`. Works on a session that answers `C4J_POISONED` too.
+// Cancels the call whose request carries the number `call`, whether it runs already or is yet to begin.
+// Calls with other numbers go on. Only the number that was cancelled last counts; `UINT64_MAX` cancels
+// all calls that have a number, from now on. Any thread may call it, also while another is inside a call
+// on the session. The call under way ends soon, between two tokens or two chunks of its prompt, with the
+// finish reason `CANCELLED`. Works on a session that answers `C4J_POISONED` too.
 //
 // # Safety
 // Pointers are null or valid as the header's introduction says.
-c4j_status c4j_session_cancel(const c4j_session *session, uint64_t call, c4j_error **error);
+c4j_status c4j_session_cancel(const c4j_session *session,
+                              uint64_t call,
+                              c4j_error **error);
 
 // Ends a session. Does nothing for null.
 //

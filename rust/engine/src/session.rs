@@ -240,12 +240,7 @@ impl Session {
 
     fn prepare(&mut self, prompt: &[u32], reused: usize, stop: &Stop) -> Result<Generation> {
         let start = Instant::now();
-        let mut logits = Vec::new();
-        let mut outcome = prefill(self.sequence.as_mut(), prompt, stop, &mut logits);
-        if let Err(error) = outcome {
-            (self.sequence, self.dtype) = self.model.retry_in_f32(error, self.dtype)?;
-            outcome = prefill(self.sequence.as_mut(), prompt, stop, &mut logits);
-        }
+        let outcome = self.or_in_f32(|sequence| prefill(sequence, prompt, stop, &mut Vec::new()));
         self.remember(prompt, &[]);
         let finish_reason = outcome?.unwrap_or(FinishReason::Length);
         Ok(Generation {
@@ -279,32 +274,23 @@ impl Session {
         }
         self.model.limits().check(0, tokens)?;
         let stop = Stop::new(&self.cancel, call, None);
-        let mut outcome = self.score_once(tokens, top, &stop);
-        if let Err(error @ Error::Numeric { .. }) = outcome {
-            (self.sequence, self.dtype) = self.model.retry_in_f32(error, self.dtype)?;
-            outcome = self.score_once(tokens, top, &stop);
-        }
+        self.clear();
+        let outcome = self.or_in_f32(|sequence| score(sequence, tokens, top, &stop));
         // Also of a call that was stopped or failed on the way.
         self.remember(tokens, &[]);
         outcome
     }
 
-    fn score_once(&mut self, tokens: &[u32], top: usize, stop: &Stop) -> Result<Score> {
-        self.clear();
-        let mut score = Score {
-            logprobs: Vec::with_capacity(tokens.len() - 1),
-            top: Vec::new(),
-        };
-        self.sequence
-            .forward_each(tokens, stop, &mut |index, logits| {
-                let total = log_sum_exp(logits);
-                match tokens.get(index + 1) {
-                    Some(next) => score.logprobs.push(logits[*next as usize] - total),
-                    None => score.top = most_probable(logits, total, top),
-                }
-                Ok(())
-            })?;
-        Ok(score)
+    /// Does something with the sequence; once more with another one over weights in F32 where those in F16 did
+    /// not do. Whatever comes out, the caller has to [remember](Self::remember) what is in the cache then.
+    fn or_in_f32<T>(
+        &mut self,
+        mut work: impl FnMut(&mut dyn CandleModel) -> Result<T>,
+    ) -> Result<T> {
+        work(self.sequence.as_mut()).or_else(|error| {
+            (self.sequence, self.dtype) = self.model.retry_in_f32(error, self.dtype)?;
+            work(self.sequence.as_mut())
+        })
     }
 
     /// Empties the cache.
@@ -373,6 +359,23 @@ impl Session {
         self.cached
             .extend(prompt.iter().chain(generated).take(position));
     }
+}
+
+/// Scores tokens on an empty sequence.
+fn score(sequence: &mut dyn CandleModel, tokens: &[u32], top: usize, stop: &Stop) -> Result<Score> {
+    let mut score = Score {
+        logprobs: Vec::with_capacity(tokens.len() - 1),
+        top: Vec::new(),
+    };
+    sequence.forward_each(tokens, stop, &mut |index, logits| {
+        let total = log_sum_exp(logits);
+        match tokens.get(index + 1) {
+            Some(next) => score.logprobs.push(logits[*next as usize] - total),
+            None => score.top = most_probable(logits, total, top),
+        }
+        Ok(())
+    })?;
+    Ok(score)
 }
 
 /// One generation under way: tokens become text, and text is watched for stops.

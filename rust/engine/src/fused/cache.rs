@@ -150,10 +150,7 @@ impl SequenceCache {
         };
         self.tail = None;
         self.tokens.truncate(self.len);
-        let rest = self
-            .chain
-            .split_off((self.len / KV_PAGE).min(self.chain.len()));
-        forget(rest);
+        self.chain.truncate(self.len / KV_PAGE);
         if self.len == 0 {
             self.layers.clear();
             self.shares = true;
@@ -315,7 +312,6 @@ impl SequenceCache {
         let more = partial.as_ref().map_or(0, |(_, count)| *count);
         let len = aligned + full.len() * KV_PAGE + more;
         if len <= self.len {
-            forget(full);
             return 0;
         }
         let gained = len - self.len;
@@ -333,7 +329,6 @@ impl SequenceCache {
         let layers = self.shape.windows.len();
         let misses = (0..layers).any(|layer| (0..columns.len()).any(|at| is_missing(layer, at)));
         if misses || (self.layers.is_empty() && self.reserve(0).is_err()) {
-            forget(full);
             return 0;
         }
         for (layer, cache) in self.layers.iter_mut().enumerate() {
@@ -385,19 +380,6 @@ impl SequenceCache {
         let parent = self.chain.last().map_or(0, |node| Arc::as_ptr(node).addr());
         Some((parent, page[..page.len().min(KV_PAGE)].to_vec()))
     }
-}
-
-impl Drop for SequenceCache {
-    fn drop(&mut self) {
-        self.tail = None;
-        forget(std::mem::take(&mut self.chain));
-    }
-}
-
-/// Drops the nodes of a sequence, the last first: each holds the one before it, and a long chain that falls
-/// from its beginning would recurse as deep.
-fn forget(mut chain: Vec<Arc<Node>>) {
-    while chain.pop().is_some() {}
 }
 
 #[cfg(test)]

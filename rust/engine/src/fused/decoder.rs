@@ -125,10 +125,9 @@ impl Decoder {
         &self.cache.budget
     }
 
-    /// The longest sequence whose rotary frequencies are those of every shorter one, where they
-    /// depend on the length at all.
-    pub(crate) fn fixed_up_to(&self) -> Option<usize> {
-        self.rotary.fixed_up_to()
+    /// Which rotary frequencies a sequence of this length has, see [`Rotary::frequency_set`].
+    pub(crate) fn frequency_set(&self, length: usize) -> usize {
+        self.rotary.frequency_set(length)
     }
 
     /// Takes the tokens of all pieces through the model.

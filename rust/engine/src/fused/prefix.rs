@@ -61,8 +61,9 @@ impl Node {
     }
 }
 
-impl Drop for Node {
-    fn drop(&mut self) {
+impl Node {
+    /// Takes its place below its parent away.
+    fn unlink(&self) {
         let mut siblings = self.tree.children(self.parent.as_deref());
         // Another one may have taken the place.
         if siblings
@@ -70,6 +71,19 @@ impl Drop for Node {
             .is_some_and(|node| node.strong_count() == 0)
         {
             siblings.remove(&self.tokens);
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.unlink();
+        // One after the other: parents that are dropped by their children, as deep as a context is long, would
+        // overflow the stack.
+        let mut parent = self.parent.take();
+        while let Some(mut node) = parent.and_then(Arc::into_inner) {
+            node.unlink();
+            parent = node.parent.take();
         }
     }
 }
@@ -132,5 +146,26 @@ impl PrefixTree {
             .max_by_key(|(count, _)| *count)
             .and_then(|(count, node)| Some((node.upgrade()?, count)));
         Found { full, partial }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn k3_a_chain_as_long_as_a_context_is_dropped_on_a_small_stack() {
+        const LENGTH: u32 = 100_000;
+        let tree = Arc::new(PrefixTree::default());
+        let thread = std::thread::Builder::new().stack_size(64 << 10);
+        let own = tree.clone();
+        let dropping = thread.spawn(move || {
+            let mut last: Option<Arc<Node>> = None;
+            for token in 0..LENGTH {
+                last = Some(own.insert(last.as_ref(), &[token], Vec::new()));
+            }
+        });
+        dropping.unwrap().join().unwrap();
+        assert!(tree.children(None).is_empty());
     }
 }

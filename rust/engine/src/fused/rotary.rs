@@ -49,9 +49,21 @@ impl Rotary {
         rotary
     }
 
+    /// Which frequencies a sequence of this length has: equal for lengths with the same frequencies, and 0 for
+    /// those of short sequences.
+    pub(crate) fn frequency_set(&self, length: usize) -> usize {
+        match self.fixed_up_to() {
+            Some(limit) if length > limit => match self.rope.scaling {
+                RopeScaling::Dynamic { .. } => length,
+                _ => 1,
+            },
+            _ => 0,
+        }
+    }
+
     /// The longest sequence whose frequencies are those of every shorter one; none when the length
     /// does not matter.
-    pub(crate) fn fixed_up_to(&self) -> Option<usize> {
+    fn fixed_up_to(&self) -> Option<usize> {
         match &self.rope.scaling {
             RopeScaling::Dynamic { .. } => Some(self.positions),
             RopeScaling::LongRope {

@@ -21,8 +21,9 @@ pub(crate) struct FusedSequence {
     cache: Place,
     /// Tokens that the sequence has once the call under way is done.
     expected: usize,
-    /// The longest that it was ever expected to be since it was empty.
-    longest: usize,
+    /// The [frequencies](Decoder::frequency_set) that the keys in the cache were rotated with: the first
+    /// position of each run of equal ones.
+    rotated: Vec<(usize, usize)>,
     /// There while a call is under way.
     busy: Option<Busy>,
 }
@@ -44,7 +45,7 @@ impl FusedSequence {
             limits,
             cache: Place::Here(cache),
             expected: 0,
-            longest: 0,
+            rotated: Vec::new(),
             busy: None,
         }
     }
@@ -54,7 +55,8 @@ impl FusedSequence {
         if let Place::Resting(place) = &self.cache {
             let kept = place.lock().unwrap_or_else(PoisonError::into_inner).take();
             let mut cache = kept.unwrap_or_else(|| {
-                (self.expected, self.longest) = (0, 0);
+                self.expected = 0;
+                self.rotated.clear();
                 let decoder = self.scheduler.decoder();
                 decoder.new_cache(self.limits.context_length)
             });
@@ -67,10 +69,25 @@ impl FusedSequence {
         }
     }
 
-    /// Whether keys of a sequence this long are those of any other with the same tokens.
-    fn shares(&self, length: usize) -> bool {
-        let fixed = self.scheduler.decoder().fixed_up_to();
-        fixed.is_none_or(|limit| length <= limit)
+    /// Drops the keys that a sequence of this length would have rotated with other frequencies.
+    fn keep_rotated_for(&mut self, length: usize) {
+        let set = self.scheduler.decoder().frequency_set(length);
+        let position = self.cache().len();
+        let kept = match self.rotated.first() {
+            Some((_, own)) if *own == set => self.rotated.get(1).map_or(position, |next| next.0),
+            _ => 0,
+        };
+        if kept < position {
+            self.truncate(kept);
+        }
+    }
+
+    /// Notes the frequencies of the keys from a position on.
+    fn note_rotation(&mut self, position: usize, set: usize) {
+        let is_new = self.rotated.last().is_none_or(|(_, last)| *last != set);
+        if self.cache().len() > position && is_new {
+            self.rotated.push((position, set));
+        }
     }
 
     fn run(
@@ -86,9 +103,8 @@ impl FusedSequence {
             self.busy = Some(Busy::new(self.scheduler.decoder().budget()));
         }
         let length = self.expected.max(position + tokens.len());
-        self.longest = self.longest.max(length);
-        let shares = self.shares(self.longest);
-        self.cache().share_if(shares);
+        let set = self.scheduler.decoder().frequency_set(length);
+        self.cache().share_if(set == 0);
         let nothing = self.scheduler.decoder().new_cache(0);
         let cache = std::mem::replace(self.cache(), nothing);
         let (done, outcome) = self.scheduler.forward(Work {
@@ -101,6 +117,7 @@ impl FusedSequence {
         });
         *self.cache() = done.cache;
         *logits = done.logits;
+        self.note_rotation(position, set);
         outcome.map_err(|error| {
             let error = match error {
                 Error::Numeric { place, what } => Error::Numeric {
@@ -111,7 +128,7 @@ impl FusedSequence {
                 Error::Cancelled => return Error::Cancelled,
                 other => other,
             };
-            self.cache().truncate(0);
+            self.truncate(0);
             error
         })
     }
@@ -148,22 +165,18 @@ impl CandleModel for FusedSequence {
     }
 
     fn truncate(&mut self, position: usize) {
-        if position >= self.cache().len() {
+        // An empty cache is reset too: a call that was stopped may have said that it shares nothing.
+        if position > 0 && position >= self.cache().len() {
             return;
         }
-        // Keys that were rotated for a longer sequence are of no use to a shorter one.
-        let position = match self.scheduler.decoder().fixed_up_to() {
-            Some(limit) if self.longest > limit => 0,
-            _ => position,
-        };
         self.cache().truncate(position);
         self.expected = 0;
-        if self.cache().len() == 0 {
-            self.longest = 0;
-        }
+        let len = self.cache().len();
+        self.rotated.retain(|(start, _)| *start < len);
     }
 
     fn expect_length(&mut self, length: usize) {
+        self.keep_rotated_for(length);
         self.expected = length;
     }
 
@@ -191,14 +204,11 @@ impl CandleModel for FusedSequence {
     }
 
     fn adopt(&mut self, prompt: &[u32]) -> usize {
-        let shares = self.shares(prompt.len());
-        if !shares && self.shares(self.longest) {
-            // Keys that were rotated for a shorter sequence are of no use to a longer one.
-            self.truncate(0);
-        }
+        self.keep_rotated_for(prompt.len());
         let position = self.cache().len();
-        if shares {
+        if self.scheduler.decoder().frequency_set(prompt.len()) == 0 {
             self.cache().adopt(&prompt[position..prompt.len() - 1]);
+            self.note_rotation(position, 0);
         }
         self.cache().len()
     }
@@ -244,7 +254,7 @@ impl CandleModel for FusedSequence {
             limits: self.limits.clone(),
             cache: Place::Here(cache),
             expected: self.expected,
-            longest: self.longest,
+            rotated: self.rotated.clone(),
             busy: None,
         };
         branch.rest();

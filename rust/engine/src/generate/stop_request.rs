@@ -8,23 +8,31 @@ use super::FinishReason;
 
 /// A request to stop, which any thread may make.
 ///
-/// Calls are numbered by the caller. Cancelling a number cancels that call and all before it, also
-/// when the request comes before the call began or after it ended, so that a late request never
-/// hits the call that follows.
+/// Calls are numbered by the caller. Cancelling a number cancels that call and no other, also when the
+/// request comes before the call began. Only the number that was cancelled last counts, but for [`Cancel::ALL`],
+/// which cancels all calls from then on.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel {
-    cancelled_up_to: Arc<AtomicU64>,
+    cancelled: Arc<AtomicU64>,
 }
 
 impl Cancel {
-    /// Cancels all calls with numbers up to `call`.
+    /// In place of a number: all calls, now and later.
+    pub const ALL: u64 = u64::MAX;
+
+    /// Cancels the call of this number.
     pub fn cancel(&self, call: u64) {
-        self.cancelled_up_to.fetch_max(call, Ordering::Relaxed);
+        let unless_all = |cancelled| (cancelled != Self::ALL).then_some(call);
+        // Fails where all are cancelled already.
+        let _ = self
+            .cancelled
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, unless_all);
     }
 
     /// Whether the call of this number (counted from 1) was cancelled.
     pub fn is_cancelled(&self, call: u64) -> bool {
-        call != 0 && self.cancelled_up_to.load(Ordering::Relaxed) >= call
+        let cancelled = self.cancelled.load(Ordering::Relaxed);
+        call != 0 && (cancelled == call || cancelled == Self::ALL)
     }
 }
 

@@ -186,6 +186,42 @@ fn k1_requests_that_run_at_once_wait_or_are_refused_and_all_end() {
     assert_eq!(used(&model), 0);
 }
 
+/// A session whose call is over holds nobody up, however it ended.
+#[test]
+fn k1_a_call_that_failed_is_not_waited_for() {
+    let page = bytes_of(&load(CASE), 1);
+    let model = limited(12 * page);
+    let mut failed = Session::new(model.clone());
+    let request = GenerateRequest {
+        prepare: true,
+        ..request(300, 1)
+    };
+    assert!(
+        failed
+            .generate(&request, &mut |_| std::ops::ControlFlow::Continue(()))
+            .is_err()
+    );
+    assert!(failed.score(0, &prompt(300, 1), 0).is_err());
+    let start = std::time::Instant::now();
+    std::thread::scope(|scope| {
+        for own in 0..2 {
+            let model = model.clone();
+            scope.spawn(move || {
+                // Each fits alone.
+                let answer = Session::new(model)
+                    .generate(&tokens(&own_prompt(own), 90), &mut |_| {
+                        std::ops::ControlFlow::Continue(())
+                    });
+                assert!(
+                    matches!(answer, Ok(_) | Err(Error::OutOfMemory { .. })),
+                    "{answer:?}"
+                );
+            });
+        }
+    });
+    assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
+}
+
 #[test]
 fn k2_windows_give_their_pages_up() {
     let model = load("mistral-window");

@@ -44,6 +44,50 @@ fn a_second_turn_computes_its_new_tokens_only_and_gives_the_same_answer() {
     }
 }
 
+/// Prompts with keys that depend on the length, in turns, after calls that were stopped, and as continuations.
+#[test]
+fn h15_keys_rotated_for_another_length_are_computed_again() {
+    let alphabet = |count: usize, by: usize| -> Vec<u32> {
+        (0..count).map(|i| (3 + i * by % 300) as u32).collect()
+    };
+    for case in cases().into_iter().filter(|case| depends_on_length(case)) {
+        let model = load(&case);
+        let answer = |prompt: &[u32]| {
+            generate(&mut Session::new(model.clone()), &tokens(prompt, 12)).token_ids
+        };
+        let (long, longer) = (alphabet(100, 7), alphabet(150, 7));
+        for between in [2, 40, 100] {
+            let mut session = Session::new(model.clone());
+            let cancelled = GenerateRequest {
+                call: 1,
+                ..tokens(&long, 12)
+            };
+            session.cancel().cancel(1);
+            generate(&mut session, &cancelled);
+            for prompt in [&long[..between], &long, &longer, &long[..between], &longer] {
+                let generation = generate(&mut session, &tokens(prompt, 12));
+                assert_eq!(
+                    generation.token_ids,
+                    answer(prompt),
+                    "{case}, {between}, {}",
+                    prompt.len()
+                );
+                let mut turn = prompt.to_vec();
+                turn.extend(&generation.token_ids);
+                turn.extend([9, 8, 7]);
+                let mut fork = session.fork().unwrap();
+                for session in [&mut fork, &mut session] {
+                    let next = generate(session, &tokens(&turn, 12)).token_ids;
+                    assert_eq!(next, answer(&turn), "{case}, {between}, {}", turn.len());
+                }
+            }
+            session.score(0, &long, 0).unwrap();
+            let generation = generate(&mut session, &tokens(&longer, 12));
+            assert_eq!(generation.token_ids, answer(&longer), "{case}");
+        }
+    }
+}
+
 #[test]
 fn a_prepared_prompt_is_not_computed_again() {
     let sequence = &expected("qwen3-plain").sequences[2];

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use candle4j_engine::error::Error;
-use candle4j_engine::generate::FinishReason;
+use candle4j_engine::generate::{Cancel, FinishReason};
 use candle4j_engine::model::LoadOptions;
 use candle4j_engine::progress::Interrupt;
 use candle4j_engine::session::{GenerateRequest, Prompt, Session};
@@ -182,7 +182,7 @@ fn a_listener_stops_or_fails() {
 }
 
 #[test]
-fn cancelling_a_number_never_hits_the_call_after_it() {
+fn cancelling_a_number_hits_that_call_and_no_other() {
     let sequence = &expected("llama-plain").sequences[0];
     let mut session = Session::new(load("llama-plain"));
     let cancel = session.cancel();
@@ -191,15 +191,13 @@ fn cancelling_a_number_never_hits_the_call_after_it() {
         ..tokens(&sequence.prompt, 16)
     };
     cancel.cancel(2);
-    for call in [1, 2] {
-        let cancelled = generate(&mut session, &numbered(call));
-        assert_eq!(cancelled.finish_reason, FinishReason::Cancelled);
-        assert!(cancelled.token_ids.is_empty());
+    for call in [1, 3] {
+        let other = generate(&mut session, &numbered(call));
+        assert_eq!(other.token_ids, sequence.greedy);
     }
-    assert_eq!(
-        generate(&mut session, &numbered(3)).token_ids,
-        sequence.greedy
-    );
+    let cancelled = generate(&mut session, &numbered(2));
+    assert_eq!(cancelled.finish_reason, FinishReason::Cancelled);
+    assert!(cancelled.token_ids.is_empty());
     // From another thread, while it runs.
     let mut seen = 0;
     let generation = session
@@ -216,6 +214,13 @@ fn cancelling_a_number_never_hits_the_call_after_it() {
     assert_eq!(generation.finish_reason, FinishReason::Cancelled);
     assert_eq!(generation.token_ids, sequence.greedy[..2]);
     assert_eq!(session.score(4, &sequence.prompt, 1), Err(Error::Cancelled));
+    // All from then on, whatever is cancelled then.
+    cancel.cancel(Cancel::ALL);
+    cancel.cancel(6);
+    for call in [5, 6, 7] {
+        let cancelled = generate(&mut session, &numbered(call));
+        assert_eq!(cancelled.finish_reason, FinishReason::Cancelled);
+    }
 }
 
 #[test]

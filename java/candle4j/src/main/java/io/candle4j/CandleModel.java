@@ -305,7 +305,8 @@ public final class CandleModel implements AutoCloseable {
      * @return this
      */
     public Builder latencyTarget(Duration latencyTarget) {
-      if (latencyTarget.toMillis() < 1 || latencyTarget.toMillis() > 10_000) {
+      if (latencyTarget.compareTo(Duration.ofMillis(1)) < 0
+          || latencyTarget.compareTo(Duration.ofSeconds(10)) > 0) {
         throw new IllegalArgumentException(
             "latencyTarget: expected from 1 ms to 10 s, got " + latencyTarget);
       }

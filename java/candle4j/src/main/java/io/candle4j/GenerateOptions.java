@@ -617,13 +617,13 @@ public final class GenerateOptions {
      * What is added to the logits of tokens before one is chosen: much below zero forbids a token,
      * much above makes sure of it.
      *
-     * @param logitBias finite numbers by token ids
+     * @param logitBias numbers by token ids, finite in 32 bits
      * @return this
      */
     public Builder logitBias(Map<Integer, Double> logitBias) {
       logitBias.forEach((id, bias) -> {
         atLeast("logitBias", 0, id);
-        inRange("logitBias", bias, -Double.MAX_VALUE, Double.MAX_VALUE);
+        inRange("logitBias", bias, -Float.MAX_VALUE, Float.MAX_VALUE);
       });
       this.logitBias = Map.copyOf(logitBias);
       return this;

@@ -72,8 +72,8 @@ public final class TokenStream implements Iterable<Token>, Flow.Publisher<Token>
 
   /**
    * Publishes the tokens to one subscriber, on threads of this library, one after the other and no
-   * more than it requests. Cancelling the subscription closes this. When the session is closed, the
-   * subscriber gets a {@link CancellationException}.
+   * more than it requests. Cancelling the subscription closes this. When the session is closed
+   * before the generation ended, the subscriber gets a {@link CancellationException}.
    */
   @Override
   public void subscribe(Flow.Subscriber<? super Token> subscriber) {

@@ -7,7 +7,12 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.lang.ref.WeakReference;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Iterator;
@@ -16,9 +21,11 @@ import java.util.Map;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Flow;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
 import org.junit.jupiter.api.AfterAll;
@@ -27,6 +34,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Ending what is under way: by close, by completing a future, by time, by an interrupt. */
 @Timeout(60)
@@ -450,6 +458,90 @@ class StoppingTest {
   }
 
   @Test
+  void h2CancellingALaterCallLeavesTheOneBeforeItAlone() throws Exception {
+    try (CandleModel tiny = Golden.load("llama-plain");
+        CandleSession session = tiny.newSession()) {
+      GenerateOptions options = Golden.greedy(40).toBuilder().raw(true).build();
+      for (int i = 0; i < 400; i++) {
+        // Whichever begins first: the other one is refused, or waits for the cancelled one.
+        CompletableFuture<Generation> first = session.generateAsync("first", options);
+        CompletableFuture<Generation> second = session.generateAsync("second", options);
+        LockSupport.parkNanos(i % 20 * 10_000);
+        second.cancel(true);
+        try {
+          assertEquals(40, first.get().completionTokens());
+        } catch (ExecutionException e) {
+          assertInstanceOf(SessionBusyException.class, e.getCause());
+        }
+      }
+    }
+  }
+
+  /** What a listener does with channels of its own, or other calls, does not hide an interrupt. */
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void h13AnInterruptIsSeenBehindNestedCalls(boolean call) throws Exception {
+    Path folder = Golden.folder("llama-plain");
+    CandleModel.Builder limited = CandleModel.builder().path(folder).kvCacheBytes(100_000);
+    GenerateOptions options = Golden.greedy(90);
+    CountDownLatch inside = new CountDownLatch(1);
+    CountDownLatch leave = new CountDownLatch(1);
+    try (CandleModel tiny = limited.load();
+        CandleModel other = Golden.load("llama-plain");
+        CandleSession inner = other.newSession();
+        CandleSession holder = tiny.newSession();
+        CandleSession session = tiny.newSession();
+        FileChannel channel = FileChannel.open(folder.resolve("config.json"))) {
+      CompletableFuture<Generation> held =
+          holder.generateAsync(
+              "word ".repeat(20),
+              options,
+              token -> {
+                inside.countDown();
+                SessionTest.await(leave);
+              });
+      inside.await();
+      AtomicReference<Throwable> thrown = new AtomicReference<>();
+      Thread thread =
+          Thread.ofPlatform()
+              .start(() -> {
+                try {
+                  // It will wait for the memory that the other one holds.
+                  session.generate(
+                      new int[] {1, 2, 3},
+                      options,
+                      token -> {
+                        if (call) {
+                          inner.score(new int[] {1, 2, 3}, 0);
+                        } else {
+                          read(channel);
+                        }
+                      });
+                } catch (Throwable t) {
+                  thrown.set(t);
+                }
+              });
+      Thread.sleep(500);
+      assertTrue(thread.isAlive());
+      thread.interrupt();
+      thread.join(1000);
+      assertFalse(thread.isAlive());
+      assertInstanceOf(CancellationException.class, thrown.get());
+      holder.cancel();
+      leave.countDown();
+      held.get();
+    }
+  }
+
+  private static void read(FileChannel channel) {
+    try {
+      channel.read(ByteBuffer.allocate(1), 0);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  @Test
   void h2WhatDependsOnAFutureFindsTheSessionFree() {
     try (CandleSession session = model.newSession()) {
       for (boolean timeout : new boolean[] {false, true}) {
@@ -469,6 +561,34 @@ class StoppingTest {
         assertTrue(took < 2000, took + " ms");
         assertTrue(future.isCompletedExceptionally());
       }
+    }
+  }
+
+  @Test
+  void timeoutsCountTheTimeBehindACallThatWasStopped() throws Exception {
+    CountDownLatch inside = new CountDownLatch(1);
+    CountDownLatch leave = new CountDownLatch(1);
+    try (CandleSession session = model.newSession()) {
+      CompletableFuture<Generation> held =
+          session.generateAsync(
+              PROMPT,
+              endless(),
+              token -> {
+                inside.countDown();
+                SessionTest.await(leave);
+              });
+      inside.await();
+      session.cancel();
+      GenerateOptions options = endless().toBuilder().timeout(Duration.ofMillis(700)).build();
+      Generation[] late = new Generation[1];
+      CompletableFuture<Long> took =
+          onThread(() -> millis(() -> late[0] = session.generate(PROMPT, options)));
+      Thread.sleep(500);
+      leave.countDown();
+      assertTrue(took.get() >= 690 && took.get() < 950, took.get() + " ms");
+      assertEquals(FinishReason.TIMEOUT, late[0].finishReason());
+      assertFalse(late[0].text().isEmpty());
+      held.get();
     }
   }
 

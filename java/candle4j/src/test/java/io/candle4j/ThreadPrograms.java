@@ -163,7 +163,8 @@ final class ThreadPrograms {
     Path cache = Files.createTempDirectory("hub");
     try (CandleModel one = Golden.load("llama-gqa");
         CandleModel two = Golden.load("qwen3-plain")) {
-      threads(one, two, cache, 2000);
+      // Compiled code, and the memory that the allocator keeps.
+      threads(one, two, cache, 10_000);
       long memory = Resident.bytes();
       long threads = count("task");
       long files = count("fd");

@@ -21,6 +21,9 @@ import org.jspecify.annotations.Nullable;
 public final class BlockingCalls {
   private static final AtomicLong THREADS = new AtomicLong();
 
+  /** The innermost call of a thread that an interrupt stops. */
+  private static final ThreadLocal<@Nullable Interruption> WATCHING = new ThreadLocal<>();
+
   private BlockingCalls() {}
 
   /**
@@ -109,11 +112,30 @@ public final class BlockingCalls {
 
   private static <T extends @Nullable Object> T stoppable(Supplier<T> call, Runnable stop) {
     Interruption interruption = new Interruption(stop);
+    Interruption outer = WATCHING.get();
+    WATCHING.set(interruption);
     interruption.watch();
     try {
       return call.get();
     } finally {
       interruption.unwatch();
+      if (outer == null) {
+        WATCHING.remove();
+      } else {
+        WATCHING.set(outer);
+        outer.watch();
+      }
+    }
+  }
+
+  /**
+   * Watches for interrupts again behind a listener. A thread is told of them for one channel at a
+   * time, so what the listener did with a channel of its own ended that.
+   */
+  static void watchAgain() {
+    Interruption interruption = WATCHING.get();
+    if (interruption != null) {
+      interruption.watch();
     }
   }
 

@@ -33,7 +33,7 @@ public final class NativeSession implements AutoCloseable {
           @Override
           void stopCalls(MemorySegment session) {
             calls.close();
-            cancel(session, Long.MAX_VALUE);
+            cancel(session, ALL_CALLS);
             closers.forEach(Runnable::run);
           }
         };
@@ -119,17 +119,17 @@ public final class NativeSession implements AutoCloseable {
     Generation generation =
         blocking(
             number,
-            () -> {
-              byte[] request =
-                  Json.write(
-                      new Requests.Generate(
-                          number, prompt.prompt, Requests.options(options), prepare));
-              return exclusively(
-                  number,
-                  options.timeout().orElse(null),
-                  session -> generate(session, request, listener),
-                  Results::nothing);
-            });
+            () ->
+                exclusively(
+                    number,
+                    options.timeout().orElse(null),
+                    (session, left) -> {
+                      Requests.Options rest = Requests.options(options, left);
+                      byte[] request =
+                          Json.write(new Requests.Generate(number, prompt.prompt, rest, prepare));
+                      return generate(session, request, listener);
+                    },
+                    Results::nothing));
     if (generation.finishReason() == FinishReason.CANCELLED
         && Thread.currentThread().isInterrupted()) {
       throw BlockingCalls.interrupted();
@@ -279,6 +279,9 @@ public final class NativeSession implements AutoCloseable {
     }
   }
 
+  /** UINT64_MAX: all calls from now on. */
+  private static final long ALL_CALLS = -1;
+
   private static void cancel(MemorySegment session, long number) {
     // Fails for no handle that is valid, so nobody looks at an error.
     c4j_session_cancel(session, number, MemorySegment.NULL);
@@ -297,7 +300,7 @@ public final class NativeSession implements AutoCloseable {
     return exclusively(
         number,
         null,
-        downcall,
+        (session, left) -> downcall.apply(session),
         reason -> {
           throw new CancellationException("the call was cancelled before it began");
         });
@@ -306,8 +309,9 @@ public final class NativeSession implements AutoCloseable {
   private <T extends @Nullable Object> T exclusively(
       long number,
       @Nullable Duration timeout,
-      Function<MemorySegment, T> downcall,
+      TimedDowncall<T> downcall,
       Function<FinishReason, T> notBegun) {
+    long start = System.nanoTime();
     return handle.call(session -> {
       switch (calls.begin(number, timeout)) {
         case CANCELLED:
@@ -318,11 +322,19 @@ public final class NativeSession implements AutoCloseable {
           break;
       }
       try {
-        return downcall.apply(session);
+        Duration left = timeout == null ? null : timeout.minusNanos(System.nanoTime() - start);
+        return left != null && !left.isPositive()
+            ? notBegun.apply(FinishReason.TIMEOUT)
+            : downcall.apply(session, left);
       } finally {
         calls.end();
       }
     });
+  }
+
+  /** A downcall, and what is left of its time behind calls that it waited for. */
+  private interface TimedDowncall<T extends @Nullable Object> {
+    T apply(MemorySegment session, @Nullable Duration left);
   }
 
   @Override

@@ -74,6 +74,11 @@ final class Requests {
   }
 
   static Options options(GenerateOptions options) {
+    return options(options, options.timeout().orElse(null));
+  }
+
+  /** Options with another timeout. */
+  static Options options(GenerateOptions options, @Nullable Duration timeout) {
     return new Options(
         boxed(options.maxTokens()),
         boxed(options.minTokens()),
@@ -97,7 +102,7 @@ final class Requests {
         options.ignoreEos(),
         options.logitBias(),
         boxed(options.logprobs()),
-        options.timeout().map(Requests::milliseconds).orElse(null),
+        timeout == null ? null : milliseconds(timeout),
         options.waitWhenFull());
   }
 

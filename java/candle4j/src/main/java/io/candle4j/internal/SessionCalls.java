@@ -100,15 +100,14 @@ final class SessionCalls {
   /**
    * Begins a call, behind one that was cancelled.
    *
-   * @param timeout how long it may wait for that, if there is a limit
+   * @param timeout how long it may wait for that; some seconds when null
    * @return whether it began
    * @throws SessionBusyException when another one is under way that nobody has cancelled
    */
   Begun begin(long number, @Nullable Duration timeout) {
     lock.lock();
     try {
-      Duration patience = timeout != null && timeout.compareTo(PATIENCE) < 0 ? timeout : PATIENCE;
-      long left = patience.toNanos();
+      long left = nanos(timeout == null ? PATIENCE : timeout);
       while (running != 0) {
         boolean ending = closed || cancelled.contains(running);
         if (owner == Thread.currentThread() || !ending) {
@@ -118,7 +117,7 @@ final class SessionCalls {
           return Begun.CANCELLED;
         }
         if (left <= 0) {
-          if (!patience.equals(PATIENCE)) {
+          if (timeout != null) {
             return Begun.TIMED_OUT;
           }
           throw busy();
@@ -137,6 +136,11 @@ final class SessionCalls {
     } finally {
       lock.unlock();
     }
+  }
+
+  private static long nanos(Duration duration) {
+    Duration longest = Duration.ofNanos(Long.MAX_VALUE);
+    return duration.compareTo(longest) < 0 ? duration.toNanos() : Long.MAX_VALUE;
   }
 
   private static SessionBusyException busy() {

@@ -120,6 +120,7 @@ final class TokenUpcall implements AutoCloseable {
       }
       if (listener != null) {
         listener.onToken(new Token(id, Memory.text(text, length)));
+        BlockingCalls.watchAgain();
       }
       return candle4j_h.C4J_CONTINUE();
     } catch (Throwable t) {
