@@ -2,8 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use candle4j_engine::error::panic_message;
 use candle4j_engine::error::{Error, Result};
-use candle4j_engine::pool::panic_message;
 
 use crate::error::{C4J_OK, c4j_error, c4j_status};
 

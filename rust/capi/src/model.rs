@@ -4,10 +4,12 @@ use std::ffi::c_void;
 use std::path::Path;
 use std::sync::Arc;
 
+use candle4j_engine::batch::{self, BatchProgress};
 use candle4j_engine::chat::Message;
 use candle4j_engine::error::Result;
-use candle4j_engine::model::{LoadOptions, Model};
-use candle4j_engine::pool::{self, BatchProgress};
+use candle4j_engine::loader::LoadOptions;
+use candle4j_engine::model::Model;
+use candle4j_engine::runtime;
 use candle4j_engine::session::{GenerateRequest, Generation};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -160,15 +162,15 @@ pub unsafe extern "C" fn c4j_model_generate_all(
             let model = borrow(model)?;
             let batch: BatchRequest = json("request", request, request_len)?;
             let parallel = match batch.parallel {
-                Some(n) => pool::check_workers("parallel", n)?,
-                None => pool::default_workers()?,
+                Some(n) => runtime::check_workers("parallel", n)?,
+                None => runtime::default_workers()?,
             };
             let callback = ProgressCallback {
                 function: progress,
                 user_data,
             };
             let mut failure = None;
-            let results = pool::generate_all(
+            let results = batch::generate_all(
                 &model.model,
                 &batch.requests,
                 parallel,

@@ -4,8 +4,8 @@ use std::ffi::c_void;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
+use candle4j_engine::cancel::Cancel;
 use candle4j_engine::error::{Error, Result};
-use candle4j_engine::generate::Cancel;
 use candle4j_engine::session::{GenerateRequest, Session};
 use serde::Deserialize;
 

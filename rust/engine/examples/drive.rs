@@ -15,10 +15,12 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
+use candle4j_engine::batch;
 use candle4j_engine::error::{Error, Result};
-use candle4j_engine::generate::{GenerateOptions, ProposedSampling};
-use candle4j_engine::model::{LoadOptions, Model};
-use candle4j_engine::pool;
+use candle4j_engine::formats::GenerationDefaults;
+use candle4j_engine::generate::{GenerateOptions, generate};
+use candle4j_engine::loader::LoadOptions;
+use candle4j_engine::model::Model;
 use candle4j_engine::session::{GenerateRequest, Prompt, Session};
 
 #[global_allocator]
@@ -53,13 +55,13 @@ fn drive() -> Result<()> {
             ["tokens", prompt, tokens] => {
                 sequence.truncate(0);
                 let request = request(number(prompt)?, number(tokens)?);
-                let sampling = request.options.resolve(&ProposedSampling::default())?;
-                sequence.generate(&ids(number(prompt)?), &sampling, None)?;
+                let sampling = request.options.resolve(&GenerationDefaults::default())?;
+                generate(&mut *sequence, &ids(number(prompt)?), &sampling, None)?;
             }
             ["batch", prompt, tokens, parallel] => {
                 let parallel = number(parallel)?;
                 let requests = vec![request(number(prompt)?, number(tokens)?); parallel];
-                let results = pool::generate_all(&model, &requests, parallel, &mut |_| {
+                let results = batch::generate_all(&model, &requests, parallel, &mut |_| {
                     ControlFlow::Continue(())
                 })?;
                 for result in results {

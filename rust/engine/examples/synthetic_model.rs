@@ -6,8 +6,8 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use candle4j_engine::model::architecture::Architecture;
-use candle4j_engine::model::config_file::ConfigFile;
+use candle4j_engine::architectures::Architecture;
+use candle4j_engine::architectures::config_file::ConfigFile;
 use half::{bf16, f16};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;

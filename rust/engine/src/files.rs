@@ -2,7 +2,7 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Component, Path};
 
 use serde::de::DeserializeOwned;
 
@@ -191,4 +191,12 @@ fn read_exact_at(file: &File, mut offset: u64, mut buffer: &mut [u8]) -> io::Res
         }
     }
     Ok(())
+}
+
+/// Whether a name from a file is that of a place below a folder, on every system.
+pub(crate) fn is_below(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    !name.is_empty()
+        && !name.contains(['\\', ':'])
+        && parts.all(|part| matches!(part, Component::Normal(_)))
 }

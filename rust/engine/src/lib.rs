@@ -2,22 +2,44 @@
 //!
 //! It loads models, generates text, keeps sessions, and fetches models from the Hugging Face Hub.
 //! It is plain Rust that never heard of Java or C; the crate `candle4j-capi` puts a C ABI over it.
+//!
+//! # Layers
+//! Each layer imports only from those below it:
+//!
+//! | layer | contents |
+//! |---|---|
+//! | [`batch`], [`session`] | many prompts; conversations |
+//! | [`model`], `request_slots` | a loaded model with its tokenizer and template |
+//! | [`generate`], [`chat`] | sampling loop, penalties, stop texts; templates |
+//! | [`loader`] | a checkpoint and options become an engine |
+//! | [`engines`] | [`engines::CandleModel`] and its two implementations, `fused` and `candle` |
+//! | [`formats`] | checkpoints: folders of safetensors, GGUF files |
+//! | [`architectures`] | one file a family: keys of `config.json` and GGUF → description |
+//! | [`description`] | what a decoder is, as data; names of tensors |
+//! | [`tokenizer`] | texts ↔ tokens |
+//! | [`cancel`], [`device`], [`error`], [`progress`], [`runtime`], `files`, `memory`, `stack` | what all use |
+//!
+//! [`hub`] stands beside: it turns ids into verified files, and knows no models.
 #![forbid(unsafe_code)]
 
-mod candle;
+pub mod architectures;
+pub mod batch;
+pub mod cancel;
 pub mod chat;
-mod deep;
+pub mod description;
 pub mod device;
+pub mod engines;
 pub mod error;
 mod files;
-mod fused;
+pub mod formats;
 pub mod generate;
-mod gguf;
 pub mod hub;
+pub mod loader;
 pub mod memory;
 pub mod model;
-pub mod pool;
 pub mod progress;
+mod request_slots;
 pub mod runtime;
 pub mod session;
+mod stack;
 pub mod tokenizer;

@@ -88,6 +88,55 @@ pub fn set_threads(count: usize) -> Result<()> {
     Ok(())
 }
 
+/// Workers when neither the caller nor `CANDLE_NUM_PARALLEL` says how many.
+const DEFAULT_WORKERS: usize = 4;
+
+/// The most workers: more sessions than that only wait for each other.
+const MOST_WORKERS: usize = 1024;
+
+/// Sequences of one forward pass when nobody says how many: more than bring anything.
+const MAX_BATCH_SIZE: usize = 64;
+
+/// The number of workers that `CANDLE_NUM_PARALLEL` asks for.
+pub fn default_workers() -> Result<usize> {
+    Ok(parallel_from_environment()?.unwrap_or(DEFAULT_WORKERS))
+}
+
+/// The most sequences that one forward pass takes: what `CANDLE_NUM_PARALLEL` asks for, else more
+/// than bring anything.
+pub(crate) fn max_batch_size() -> Result<usize> {
+    Ok(parallel_from_environment()?.unwrap_or(MAX_BATCH_SIZE))
+}
+
+fn parallel_from_environment() -> Result<Option<usize>> {
+    const NAME: &str = "CANDLE_NUM_PARALLEL";
+    match std::env::var_os(NAME).filter(|text| !text.is_empty()) {
+        None => Ok(None),
+        Some(text) => match text.to_string_lossy().trim().parse() {
+            Ok(n) => check_workers(NAME, n).map(Some),
+            Err(_) => Err(Error::argument(
+                NAME,
+                format!("expected 1 to {MOST_WORKERS}, got {text:?}"),
+            )),
+        },
+    }
+}
+
+/// Checks a number of workers that `name` says.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] for less than 1 or more than 1024.
+pub fn check_workers(name: &str, count: usize) -> Result<usize> {
+    if (1..=MOST_WORKERS).contains(&count) {
+        Ok(count)
+    } else {
+        Err(Error::argument(
+            name,
+            format!("expected 1 to {MOST_WORKERS}, got {count}"),
+        ))
+    }
+}
+
 /// Starts the pool that reads weights with [`threads`] threads. Every way into a model comes through here.
 ///
 /// # Errors

@@ -8,14 +8,15 @@ use candle_core::DType;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::cancel::{Cancel, Stop, StopReason};
 use crate::chat::{Message, encode_chat};
+use crate::engines::CandleModel;
 use crate::error::{Error, Result};
 use crate::generate::{
-    Cancel, ChosenLogprob, Detokenizer, FinishReason, GenerateOptions, Generated, Sampler,
-    Sampling, Step, Stop, StopTexts, TokenLogprob, generate_with, log_sum_exp, most_probable,
-    prefill,
+    ChosenLogprob, Detokenizer, FinishReason, GenerateOptions, Generated, Sampler, Sampling, Step,
+    StopTexts, TokenLogprob, generate_with, log_sum_exp, most_probable, prefill,
 };
-use crate::model::{CandleModel, Model};
+use crate::model::Model;
 use crate::progress::Interrupt;
 
 /// What to generate from.
@@ -175,14 +176,17 @@ impl Session {
     ) -> Result<Generation> {
         let stop = Stop::new(&self.cancel, request.call, request.options.deadline());
         let model = self.model.clone();
-        let _place = match model.places().take(request.options.wait_when_full, &stop) {
+        let _place = match model
+            .request_slots()
+            .take(request.options.wait_when_full, &stop)
+        {
             Err(Error::Cancelled) => {
-                let reason = stop.reason().unwrap_or(FinishReason::Cancelled);
-                return Ok(Generation::nothing(reason));
+                let reason = stop.reason().unwrap_or(StopReason::Cancelled);
+                return Ok(Generation::nothing(reason.into()));
             }
             place => place?,
         };
-        let mut sampling = request.options.resolve(self.model.proposed_sampling())?;
+        let mut sampling = request.options.resolve(self.model.generation_defaults())?;
         let prompt = self.encode(&request.prompt)?;
         sampling.limit_length(prompt.len())?;
         if let Some(dry) = &mut sampling.dry {
@@ -254,7 +258,7 @@ impl Session {
     /// Another session that goes on from here: what is in the cache is copied and not computed
     /// again, where the engine can. Its calls are cancelled on their own.
     pub fn fork(&self) -> Result<Self> {
-        let sequence = self.sequence.branch()?;
+        let sequence = self.sequence.fork()?;
         // What was given up in the meantime is missing.
         let cached = self.cached[..sequence.position()].to_vec();
         Ok(Self {

@@ -10,7 +10,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Tuple, ValueKind};
 use minijinja::{Error, ErrorKind, State, Value};
 
-/// Most bytes of a template. With the stack of [`crate::deep`], any nesting of that length compiles.
+/// Most bytes of a template. With the stack of [`crate::stack`], any nesting of that length compiles.
 /// Published templates have up to some 30,000.
 pub(super) const MOST_SOURCE: usize = 256 << 10;
 

@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{jinja, limits};
-use crate::deep;
-use crate::error::{Error, Result};
-use crate::files::{self, Limit};
-use crate::pool::panic_message;
+use crate::error::{Error, Result, panic_message};
+use crate::formats::TemplateSource;
+use crate::formats::folder::read_template;
+use crate::stack;
 use crate::tokenizer::TokenizerConfig;
 
 /// One message of a conversation. Keys beside role and content (a tool's name, tool calls) reach
@@ -60,33 +60,16 @@ impl ChatTemplate {
     /// # Errors
     /// [`Error::Io`], [`Error::InvalidFile`] and [`Error::ChatTemplate`], which name the file.
     pub fn open(folder: &Path) -> Result<Option<Self>> {
-        Self::open_with(folder, &TokenizerConfig::open(folder)?)
+        let tokens = TokenizerConfig::open(folder)?;
+        read_template(folder, &tokens)?.map(Self::of).transpose()
     }
 
-    /// As [`Self::open`], with the folder's `tokenizer_config.json`.
-    pub(crate) fn open_with(folder: &Path, tokens: &TokenizerConfig) -> Result<Option<Self>> {
-        const TEMPLATE: &str = "chat_template.jinja";
-        const CONFIG: &str = "tokenizer_config.json";
-        const OLD: &str = "chat_template.json";
-        let file = files::read_if_present(&folder.join(TEMPLATE), Limit::Template)?;
-        let found = match file {
-            Some(bytes) => {
-                let source = String::from_utf8(bytes).map_err(|e| Error::InvalidFile {
-                    file: TEMPLATE.into(),
-                    reason: e.to_string(),
-                })?;
-                Some((TEMPLATE, source))
-            }
-            None => match default_template(tokens.keys().get("chat_template")) {
-                Some(source) => Some((CONFIG, source)),
-                None => read_object(&folder.join(OLD))?
-                    .and_then(|object| default_template(object.get("chat_template")))
-                    .map(|source| (OLD, source)),
-            },
-        };
-        found
-            .map(|(file, source)| Self::parse(file, source, special_variables(tokens)))
-            .transpose()
+    /// Parses a template of a checkpoint.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub(crate) fn of(template: TemplateSource) -> Result<Self> {
+        Self::parse(&template.file, template.source, template.variables)
     }
 
     /// Parses a template. `file` is where it comes from, and `variables` are what it can use beside the
@@ -103,7 +86,7 @@ impl ChatTemplate {
             )));
         }
         let texts = jinja::texts(&source);
-        let environment = deep::run_within(TIME_LIMIT, move || jinja::environment(NAME, &source))?
+        let environment = stack::run_within(TIME_LIMIT, move || jinja::environment(NAME, &source))?
             .ok_or_else(|| {
                 Error::ChatTemplate(format!(
                     "{file}: compiling takes longer than {} seconds",
@@ -151,7 +134,7 @@ impl ChatTemplate {
         }
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(limits::fuel(size(&context))));
-        let rendered = deep::run_within(TIME_LIMIT, move || {
+        let rendered = stack::run_within(TIME_LIMIT, move || {
             catch_unwind(AssertUnwindSafe(|| {
                 environment
                     .get_template(NAME)
@@ -214,36 +197,4 @@ fn template_error(file: &str, error: &minijinja::Error) -> Error {
         text.push_str(&format!(" (line {line} of {file})"));
     }
     Error::ChatTemplate(text)
-}
-
-/// A template, or the one named `default` of a list of named ones.
-fn default_template(value: Option<&Value>) -> Option<String> {
-    match value? {
-        Value::String(source) => Some(source.clone()),
-        Value::Array(named) => {
-            let is_default = |t: &&Value| t.get("name").and_then(Value::as_str) == Some("default");
-            named
-                .iter()
-                .find(is_default)
-                .or(named.first())
-                .and_then(|t| t.get("template"))
-                .and_then(Value::as_str)
-                .map(str::to_owned)
-        }
-        _ => None,
-    }
-}
-
-/// The special tokens by their names, which templates can use.
-fn special_variables(tokens: &TokenizerConfig) -> Map<String, Value> {
-    tokens
-        .named()
-        .map(|(name, text)| (name.to_owned(), text.into()))
-        .collect()
-}
-
-fn read_object(path: &Path) -> Result<Option<Map<String, Value>>> {
-    files::read_if_present(path, Limit::Settings)?
-        .map(|bytes| files::json(path, &bytes))
-        .transpose()
 }

@@ -7,8 +7,7 @@ mod options;
 mod penalties;
 mod rules;
 mod sampler;
-mod stop;
-mod stop_request;
+mod stop_texts;
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -18,17 +17,14 @@ use serde::Serialize;
 pub(crate) use detokenizer::Detokenizer;
 pub use logprobs::{ChosenLogprob, TokenLogprob};
 pub(crate) use logprobs::{log_sum_exp, most_probable};
-pub use options::{DEFAULT_MAX_TOKENS, GenerateOptions, ProposedSampling, Sampling};
-pub(crate) use options::{is_penalty, is_temperature};
+pub use options::{DEFAULT_MAX_TOKENS, GenerateOptions, Sampling};
 pub use penalties::Dry;
-pub use rules::Rules;
 pub use sampler::Sampler;
-pub(crate) use sampler::check_finite;
-pub(crate) use stop::StopTexts;
-pub use stop_request::{Cancel, Stop};
+pub(crate) use stop_texts::StopTexts;
 
+use crate::cancel::{Stop, StopReason};
+use crate::engines::CandleModel;
 use crate::error::{Error, Result};
-use crate::model::CandleModel;
 
 /// Why a generation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -44,6 +40,15 @@ pub enum FinishReason {
     Cancelled,
     /// The time of the call was over.
     Timeout,
+}
+
+impl From<StopReason> for FinishReason {
+    fn from(reason: StopReason) -> Self {
+        match reason {
+            StopReason::Cancelled => FinishReason::Cancelled,
+            StopReason::Timeout => FinishReason::Timeout,
+        }
+    }
 }
 
 /// One token as it is generated.
@@ -138,7 +143,7 @@ pub(crate) fn generate_with<M: CandleModel + ?Sized>(
     let mut context = prompt.to_vec();
     generated.finish = loop {
         if let Some(reason) = stop.reason() {
-            break reason;
+            break reason.into();
         }
         let id = sampler.next(&mut logits, &context, last(generated.tokens.len()))?;
         context.push(id);
@@ -190,7 +195,10 @@ fn forward<M: CandleModel + ?Sized>(
 ) -> Result<Option<FinishReason>> {
     match model.forward(tokens, stop, logits) {
         Ok(()) => Ok(None),
-        Err(Error::Cancelled) => Ok(Some(stop.reason().unwrap_or(FinishReason::Cancelled))),
+        Err(Error::Cancelled) => {
+            let reason = stop.reason().unwrap_or(StopReason::Cancelled);
+            Ok(Some(reason.into()))
+        }
         Err(error) => Err(error),
     }
 }

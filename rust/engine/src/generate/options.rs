@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::{Dry, Rules};
+use super::Dry;
 use crate::error::{Error, Result};
+use crate::formats::{GenerationDefaults, LARGEST_PENALTY, TokenRules, is_penalty, is_temperature};
 
 /// The answer's length when neither caller nor context says otherwise.
 pub const DEFAULT_MAX_TOKENS: usize = 2048;
@@ -107,7 +108,7 @@ pub struct Sampling {
     /// New tokens before an end.
     pub min_tokens: usize,
     /// What the model's own file forbids and forces.
-    pub rules: Arc<Rules>,
+    pub rules: Arc<TokenRules>,
     /// Start of the random sequence.
     pub seed: u64,
     /// Texts that end the answer.
@@ -161,7 +162,7 @@ impl GenerateOptions {
     /// Checks every value and fills what is left out. What only changes draws counts at temperature 0 no
     /// more than temperature itself: presence, frequency and sequences are penalised there when the caller
     /// asks for it, not when the model's file does.
-    pub fn resolve(&self, proposed: &ProposedSampling) -> Result<Sampling> {
+    pub fn resolve(&self, proposed: &GenerationDefaults) -> Result<Sampling> {
         let temperature = in_range(
             "temperature",
             self.temperature.or(proposed.temperature).unwrap_or(0.0),
@@ -189,7 +190,7 @@ impl GenerateOptions {
             in_range(
                 name,
                 value.unwrap_or(0.0),
-                |x| x.abs() <= LARGEST,
+                |x| x.abs() <= LARGEST_PENALTY,
                 "a number from -1000000 to 1000000",
             )
         };
@@ -197,7 +198,7 @@ impl GenerateOptions {
             in_range(
                 name,
                 value.unwrap_or(default),
-                |x| x >= least && x <= LARGEST,
+                |x| x >= least && x <= LARGEST_PENALTY,
                 &format!("a number from {least} to 1000000"),
             )
         };
@@ -304,19 +305,6 @@ impl GenerateOptions {
 /// What llama.cpp has.
 const DRY_BREAKERS: [&str; 4] = ["\n", ":", "\"", "*"];
 
-/// The largest penalty. Logits have some tens; what is computed of both stays finite.
-const LARGEST: f64 = 1e6;
-
-/// Whether logits can be divided by it, or it is 0.
-pub(crate) fn is_temperature(t: f64) -> bool {
-    t == 0.0 || (t > 0.0 && (1.0 / t).is_finite())
-}
-
-/// Whether logits can be divided and multiplied by it.
-pub(crate) fn is_penalty(p: f64) -> bool {
-    (1.0 / LARGEST..=LARGEST).contains(&p)
-}
-
 impl Sampling {
     /// Applies the limit of prompt and answer together, for a prompt of so many tokens.
     pub(crate) fn limit_length(&mut self, prompt: usize) -> Result<()> {
@@ -346,55 +334,6 @@ fn in_range(name: &str, value: f64, fits: impl Fn(f64) -> bool, expected: &str) 
             format!("expected {expected}, got {value}"),
         ))
     }
-}
-
-/// How a model's own file proposes to generate: a `generation_config.json`, or keys of a GGUF file.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct ProposedSampling {
-    /// See [`GenerateOptions::temperature`].
-    pub temperature: Option<f64>,
-    /// See [`GenerateOptions::top_k`].
-    pub top_k: Option<usize>,
-    /// See [`GenerateOptions::top_p`].
-    pub top_p: Option<f64>,
-    /// See [`GenerateOptions::min_p`].
-    pub min_p: Option<f64>,
-    /// See [`GenerateOptions::typical_p`].
-    pub typical_p: Option<f64>,
-    /// See [`GenerateOptions::top_n_sigma`].
-    pub top_n_sigma: Option<f64>,
-    /// Sample among tokens of at least this probability.
-    pub epsilon_cutoff: Option<f64>,
-    /// The same, less where the choice is wide (Hewitt et al. 2022).
-    pub eta_cutoff: Option<f64>,
-    /// See [`GenerateOptions::repeat_penalty`].
-    pub repeat_penalty: Option<f64>,
-    /// See [`GenerateOptions::repeat_window`].
-    pub repeat_window: Option<usize>,
-    /// See [`GenerateOptions::presence_penalty`].
-    pub presence_penalty: Option<f64>,
-    /// See [`GenerateOptions::frequency_penalty`].
-    pub frequency_penalty: Option<f64>,
-    /// See [`GenerateOptions::dry_multiplier`].
-    pub dry_multiplier: Option<f64>,
-    /// See [`GenerateOptions::dry_base`].
-    pub dry_base: Option<f64>,
-    /// See [`GenerateOptions::dry_allowed_length`].
-    pub dry_allowed_length: Option<usize>,
-    /// See [`GenerateOptions::dry_breakers`].
-    pub dry_breakers: Option<Vec<String>>,
-    /// See [`GenerateOptions::no_repeat_ngram_size`].
-    pub no_repeat_ngram_size: Option<usize>,
-    /// See [`GenerateOptions::max_tokens`].
-    pub max_tokens: Option<usize>,
-    /// The most tokens of prompt and answer together.
-    pub max_length: Option<usize>,
-    /// See [`GenerateOptions::min_tokens`].
-    pub min_tokens: Option<usize>,
-    /// Texts that end an answer beside the caller's.
-    pub stop: Vec<String>,
-    /// What is forbidden and forced.
-    pub rules: Arc<Rules>,
 }
 
 #[cfg(test)]
@@ -448,7 +387,7 @@ mod tests {
             ),
         ];
         for (name, options) in cases {
-            let error = options.resolve(&ProposedSampling::default()).unwrap_err();
+            let error = options.resolve(&GenerationDefaults::default()).unwrap_err();
             assert!(
                 matches!(&error, Error::InvalidArgument { name: n, .. } if n == name),
                 "{name}: {error}"
@@ -458,7 +397,7 @@ mod tests {
 
     #[test]
     fn the_caller_goes_before_the_model_and_the_model_before_greedy() {
-        let proposed = ProposedSampling {
+        let proposed = GenerationDefaults {
             temperature: Some(0.7),
             top_k: Some(20),
             ..Default::default()
@@ -471,7 +410,7 @@ mod tests {
         let sampling = options.resolve(&proposed).unwrap();
         assert_eq!(sampling.temperature, 0.7);
         assert_eq!(sampling.top_k, Some(5));
-        let plain = options.resolve(&ProposedSampling::default()).unwrap();
+        let plain = options.resolve(&GenerationDefaults::default()).unwrap();
         assert_eq!(plain.temperature, 0.0);
     }
 }

@@ -1,22 +1,6 @@
-//! What a model's own file forbids and forces, as transformers' `LogitsProcessor`s have it.
+//! Applies what a model's own file forbids and forces, as transformers' `LogitsProcessor`s do.
 
-/// Rules of a `generation_config.json`. They count whatever a caller asks for.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Rules {
-    /// Tokens that are never generated.
-    pub suppress_tokens: Vec<u32>,
-    /// Tokens that are not generated first.
-    pub begin_suppress_tokens: Vec<u32>,
-    /// What is added to the logit of a sequence's last token when the others are there; minus infinity
-    /// forbids the sequence.
-    pub sequence_bias: Vec<(Vec<u32>, f32)>,
-    /// Tokens of which one is generated where the answer reaches its limit.
-    pub forced_eos: Vec<u32>,
-    /// Prompt and answer have at least so many tokens together.
-    pub min_length: usize,
-    /// From how many new tokens on ends become more probable, and by what factor with each.
-    pub decay: Option<(i64, f64)>,
-}
+use crate::formats::TokenRules;
 
 /// Where a generation is.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +13,7 @@ pub(super) struct Place<'a> {
     pub(super) last: bool,
 }
 
-impl Rules {
+impl TokenRules {
     pub(super) fn bias(&self, logits: &mut [f32], place: Place) {
         for (sequence, bias) in &self.sequence_bias {
             if let Some((last, before)) = sequence.split_last()
@@ -90,7 +74,7 @@ mod tests {
 
     const NEVER: f32 = f32::NEG_INFINITY;
 
-    fn applied(rules: &Rules, context: &[u32], prompt: usize, last: bool) -> [f32; 4] {
+    fn applied(rules: &TokenRules, context: &[u32], prompt: usize, last: bool) -> [f32; 4] {
         let mut logits = [1.0, 2.0, -1.0, 0.5];
         let place = Place {
             context,
@@ -104,7 +88,7 @@ mod tests {
 
     #[test]
     fn ends_come_when_they_may_and_must() {
-        let rules = Rules {
+        let rules = TokenRules {
             min_length: 5,
             forced_eos: vec![3],
             ..Default::default()
@@ -116,7 +100,7 @@ mod tests {
             applied(&rules, &[0; 6], 1, true),
             [NEVER, NEVER, NEVER, 0.0]
         );
-        let decay = Rules {
+        let decay = TokenRules {
             decay: Some((2, 2.0)),
             ..Default::default()
         };
@@ -126,7 +110,7 @@ mod tests {
 
     #[test]
     fn tokens_and_sequences_are_forbidden() {
-        let rules = Rules {
+        let rules = TokenRules {
             suppress_tokens: vec![0],
             begin_suppress_tokens: vec![1],
             sequence_bias: vec![(vec![2], 1.5), (vec![0, 1, 1], NEVER), (vec![9], 1.0)],

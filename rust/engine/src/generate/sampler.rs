@@ -3,7 +3,7 @@
 //! The order of steps is that of transformers: biases, penalties, what the model's own file forbids and
 //! forces, temperature, cuts, and a draw among the rest.
 
-use candle4j_kernels::{are_finite, argmax};
+use candle4j_kernels::argmax;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -97,25 +97,12 @@ impl Sampler {
     }
 }
 
-/// Refuses NaN and infinities, which would turn every choice into token 0 or a lottery.
-pub(crate) fn check_finite(logits: &[f32]) -> Result<()> {
-    if are_finite(logits) {
-        return Ok(());
-    }
-    let is_not = |logit: &f32| !logit.is_finite();
-    let id = logits.iter().position(is_not).unwrap_or_default();
-    Err(Error::Numeric {
-        place: "logits".into(),
-        what: format!("the logit of token {id} is {}", logits[id]),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use super::super::Rules;
     use super::*;
+    use crate::formats::TokenRules;
 
     fn sampler(change: impl FnOnce(&mut Sampling)) -> Sampler {
         let mut sampling = Sampling {
@@ -144,14 +131,6 @@ mod tests {
             greedy.next(&mut [0.5, 2.0, 2.0, -1.0], &[], false).unwrap(),
             1
         );
-    }
-
-    #[test]
-    fn nan_and_infinity_are_errors_and_not_token_zero() {
-        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            let error = check_finite(&[1.0, bad]).unwrap_err();
-            assert!(matches!(error, Error::Numeric { .. }), "{error}");
-        }
     }
 
     #[test]
@@ -189,7 +168,7 @@ mod tests {
         for temperature in [0.0, 1.0] {
             let mut some = sampler(|s| {
                 s.temperature = temperature;
-                s.rules = Arc::new(Rules {
+                s.rules = Arc::new(TokenRules {
                     suppress_tokens: vec![0, 2],
                     ..Default::default()
                 });

@@ -30,6 +30,7 @@ use super::id::ModelId;
 use super::names;
 use super::partial::{PartialPaths, remove_if_there};
 use super::space;
+use super::walk::walk;
 use crate::error::{Error, Result};
 
 /// What marks a folder for backup programs as one that need not be kept.
@@ -419,25 +420,6 @@ pub(super) fn substitute_tag(commit: &str, name: &str) -> String {
         "candle4j-{}",
         digest::sha256_of(&format!("{commit}/{name}"))
     )
-}
-
-/// Calls `found` with the name and the path of everything below `folder` that is no folder. Links to
-/// folders are not followed.
-pub(super) fn walk(folder: &Path, found: &mut dyn FnMut(String, &Path)) {
-    let mut waiting = vec![(String::new(), folder.to_owned())];
-    while let Some((prefix, folder)) = waiting.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let Ok(name) = entry.file_name().into_string() else {
-                continue;
-            };
-            let name = format!("{prefix}{name}");
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() => waiting.push((format!("{name}/"), entry.path())),
-                Ok(_) => found(name, &entry.path()),
-                Err(_) => {}
-            }
-        }
-    }
 }
 
 /// Reads a file that must not be longer than `limit`.

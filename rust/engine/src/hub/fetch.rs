@@ -15,7 +15,7 @@ use super::events::{Gauge, Job};
 use super::id::ModelId;
 use super::options::HubOptions;
 use super::request::Client;
-use super::select::{self, COMPANIONS, INDEX, Needed, Weights};
+use super::select::{self, COMPANIONS, INDEX, Needed, WeightFiles};
 use super::settle::{self, Settler};
 use super::xet::Xet;
 use super::{Shared, Snapshot, SnapshotFile, api, space};
@@ -111,9 +111,9 @@ fn look_up(shared: &Shared, id: &ModelId, job: &Job) -> Result<Cached> {
     };
     let mut names = needed.companions.clone();
     match &needed.weights {
-        Weights::Single(name) => names.push(name.clone()),
-        Weights::Gguf(files) => names.extend(files.iter().cloned()),
-        Weights::Sharded => {
+        WeightFiles::Single(name) => names.push(name.clone()),
+        WeightFiles::Gguf(files) => names.extend(files.iter().cloned()),
+        WeightFiles::Sharded => {
             names.push(INDEX.to_owned());
             let index = read_limited(&repository.pointer(&commit, INDEX), LONGEST_INDEX);
             match index.ok().map(|index| select::shards(&index)) {
@@ -157,7 +157,7 @@ fn snapshot(
     names.sort();
     names.dedup();
     let gguf = match &needed.weights {
-        Weights::Gguf(files) => files.first().map(|file| repository.pointer(commit, file)),
+        WeightFiles::Gguf(files) => files.first().map(|file| repository.pointer(commit, file)),
         _ => None,
     };
     Snapshot {
@@ -230,9 +230,9 @@ async fn download_with(
     let mut names = needed.companions.clone();
     let mut wanted = Vec::new();
     match &needed.weights {
-        Weights::Single(name) => names.push(name.clone()),
-        Weights::Gguf(files) => names.extend(files.iter().cloned()),
-        Weights::Sharded => {
+        WeightFiles::Single(name) => names.push(name.clone()),
+        WeightFiles::Gguf(files) => names.extend(files.iter().cloned()),
+        WeightFiles::Sharded => {
             // Which shards there are stands in the index, so that comes before everything else.
             wanted = describe(&fetch, vec![INDEX.to_owned()]).await?;
             fetch_all(&fetch, &wanted, &[Gauge::unseen()]).await?;

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::SnapshotFile;
-use super::cache::{Repository, walk};
+use super::cache::Repository;
 use super::id::ModelId;
 use super::space;
+use super::walk::walk;
 use crate::error::{Error, Result};
 
 /// A model in the cache.

@@ -47,6 +47,7 @@ mod space;
 mod token;
 mod transfer;
 mod verify;
+mod walk;
 mod xet;
 
 use std::path::PathBuf;
@@ -100,11 +101,6 @@ pub struct SnapshotFile {
     pub name: String,
     /// Its size in bytes.
     pub size: u64,
-}
-
-/// Whether a name from outside may be used as a path below some folder, or why not.
-pub(crate) fn check_path(name: &str) -> std::result::Result<(), String> {
-    names::check(name).map_err(|flaw| flaw.reason().to_owned())
 }
 
 impl Hub {

@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::cache::{Repository, read_limited, walk};
+use super::cache::{Repository, read_limited};
 use super::id::ModelId;
 use super::lock::Lock;
 use super::options::HubOptions;
 use super::partial::remove_if_there;
 use super::space;
+use super::walk::walk;
 use crate::error::{Error, Result};
 
 /// How long somebody else may still work on what is to be removed.

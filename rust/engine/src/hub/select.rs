@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 /// The configuration.
 pub(super) const CONFIG: &str = "config.json";
 
-/// Weights in one file.
+/// WeightFiles in one file.
 pub(super) const SINGLE: &str = "model.safetensors";
 
 /// The list of shards, where weights are in several files.
@@ -45,12 +45,12 @@ pub(super) struct Needed {
     /// Everything but the weights.
     pub(super) companions: Vec<String>,
     /// The weights.
-    pub(super) weights: Weights,
+    pub(super) weights: WeightFiles,
 }
 
 /// Where the weights are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Weights {
+pub(super) enum WeightFiles {
     /// In one file of this name.
     Single(String),
     /// In the shards that the index names.
@@ -67,11 +67,11 @@ pub(super) fn select(id: &ModelId, listing: &BTreeSet<String>) -> Result<Needed>
         .map(|name| (*name).to_owned())
         .collect();
     let weights = match id.quantisation() {
-        Some(quantisation) => Weights::Gguf(gguf_with(id, listing, quantisation)?),
-        None if listing.contains(INDEX) => Weights::Sharded,
-        None if listing.contains(SINGLE) => Weights::Single(SINGLE.to_owned()),
+        Some(quantisation) => WeightFiles::Gguf(gguf_with(id, listing, quantisation)?),
+        None if listing.contains(INDEX) => WeightFiles::Sharded,
+        None if listing.contains(SINGLE) => WeightFiles::Single(SINGLE.to_owned()),
         None => match preferred_gguf(id, listing)? {
-            Some(files) => Weights::Gguf(files),
+            Some(files) => WeightFiles::Gguf(files),
             None => {
                 return Err(missing(
                     id,
@@ -80,7 +80,7 @@ pub(super) fn select(id: &ModelId, listing: &BTreeSet<String>) -> Result<Needed>
             }
         },
     };
-    if !matches!(weights, Weights::Gguf(_)) && !listing.contains(CONFIG) {
+    if !matches!(weights, WeightFiles::Gguf(_)) && !listing.contains(CONFIG) {
         return Err(missing(id, CONFIG.to_owned()));
     }
     Ok(Needed {
@@ -309,7 +309,7 @@ mod tests {
 
     fn gguf(id: &str, names: &[&str]) -> Vec<String> {
         match selected(id, names).unwrap().weights {
-            Weights::Gguf(files) => files,
+            WeightFiles::Gguf(files) => files,
             other => panic!("{other:?}"),
         }
     }
@@ -337,7 +337,10 @@ mod tests {
             ],
         )
         .unwrap();
-        assert_eq!(needed.weights, Weights::Single("model.safetensors".into()));
+        assert_eq!(
+            needed.weights,
+            WeightFiles::Single("model.safetensors".into())
+        );
         assert_eq!(
             needed.companions,
             [
@@ -358,7 +361,10 @@ mod tests {
             "model-00001-of-00002.safetensors",
             "model.safetensors.index.json",
         ];
-        assert_eq!(selected("a/b", &names).unwrap().weights, Weights::Sharded);
+        assert_eq!(
+            selected("a/b", &names).unwrap().weights,
+            WeightFiles::Sharded
+        );
     }
 
     #[test]
@@ -445,7 +451,7 @@ mod tests {
         assert_eq!(gguf("a/b:Q8_0", &both), ["m-Q8_0.gguf"]);
         assert_eq!(
             selected("a/b", &both).unwrap().weights,
-            Weights::Single(SINGLE.into())
+            WeightFiles::Single(SINGLE.into())
         );
     }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::cache::walk;
+use super::walk::walk;
 
 use crate::error::{Error, Result};
 

@@ -16,9 +16,9 @@ use tokenizers::{AddedToken, ModelWrapper, TokenizerImpl};
 pub(crate) use config::TokenizerConfig;
 pub(crate) use masked::Masks;
 
-use crate::deep;
 use crate::error::{Error, Result};
 use crate::files::{self, Limit};
+use crate::stack;
 
 type HfTokenizer = TokenizerImpl<
     ModelWrapper,
@@ -82,7 +82,7 @@ impl Tokenizer {
         let json = json.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(json);
         // A malformed file can panic inside the parser, and recurse as deep as its JSON is nested. Added
         // tokens are normalized there.
-        let parsed = deep::run(|| {
+        let parsed = stack::run(|| {
             guarded(|| {
                 budget::with(ADDED_TOKENS, || {
                     let mut tokenizer =
@@ -180,7 +180,7 @@ impl Tokenizer {
         // square of the text, and cannot be stopped.
         let time = budget::time(text.len());
         let (tokenizer, text) = (self.inner.clone(), text.to_owned());
-        deep::run_within(time + GRACE, move || {
+        stack::run_within(time + GRACE, move || {
             encode_within_budget(&tokenizer, &text, work)
         })?
         .unwrap_or_else(|| Err(Error::Tokenizer(budget::too_slow(time))))

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use candle4j_engine::error::Error;
-use candle4j_engine::model::{LoadOptions, Model};
+use candle4j_engine::loader::LoadOptions;
+use candle4j_engine::model::Model;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Map, Value};
 use tempfile::TempDir;

@@ -6,8 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use candle_core::quantized::GgmlDType;
 use candle_core::quantized::gguf_file::Value;
+use candle4j_engine::engines::Engine;
 use candle4j_engine::error::{Code, Error};
-use candle4j_engine::model::{Engine, LoadOptions, Model};
+use candle4j_engine::loader::LoadOptions;
+use candle4j_engine::model::Model;
 use candle4j_engine::session::Session;
 use candle4j_kernels::PackedMatrix;
 use serde_json::Map;
@@ -261,16 +263,16 @@ fn types_that_candle_computes_slowly_are_loaded_as_q8_0() {
         ..LoadOptions::default()
     };
     for dtype in [GgmlDType::Q4_1, GgmlDType::Q5_0, GgmlDType::Q5_1] {
-        let requantised = |to| {
+        let requantized = |to| {
             let mut file = GgufFile::of("llama-gqa", dtype);
             file.requantize(to);
             file.load_with(&candle).unwrap()
         };
         let packed = GgufFile::of("llama-gqa", dtype).load_with(&candle).unwrap();
         assert_eq!(packed.info().precision, "q8_0");
-        let exact = logprobs(requantised(GgmlDType::F32), prompt);
+        let exact = logprobs(requantized(GgmlDType::F32), prompt);
         ours += squares(&logprobs(packed, prompt), &exact);
-        usual += squares(&logprobs(requantised(GgmlDType::Q8_0), prompt), &exact);
+        usual += squares(&logprobs(requantized(GgmlDType::Q8_0), prompt), &exact);
     }
     // The scales are chosen with more care than those of a file that was converted.
     assert!(ours < usual, "{ours} instead of {usual}");
@@ -543,7 +545,7 @@ fn sampling_of_a_file_is_proposed_and_the_rest_told() {
     file.set("general.sampling.penalty_repeat", Value::F32(-1.0));
     file.set("general.sampling.mirostat", Value::I32(2));
     let model = file.load().unwrap();
-    let proposed = model.proposed_sampling();
+    let proposed = model.generation_defaults();
     assert_eq!(proposed.top_k, Some(20));
     assert_eq!(proposed.top_p, Some(0.5));
     assert_eq!(proposed.temperature, Some(0.8));
@@ -554,7 +556,7 @@ fn sampling_of_a_file_is_proposed_and_the_rest_told() {
     );
     file.set("general.sampling.temp", Value::F32(0.0));
     let greedy = file.load().unwrap();
-    assert_eq!(greedy.proposed_sampling().temperature, Some(0.0));
+    assert_eq!(greedy.generation_defaults().temperature, Some(0.0));
 }
 
 #[test]

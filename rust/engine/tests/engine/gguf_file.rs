@@ -7,7 +7,8 @@ use candle_core::quantized::gguf_file::{self, Value};
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
 use candle4j_engine::error::Error;
-use candle4j_engine::model::{LoadOptions, Model};
+use candle4j_engine::loader::LoadOptions;
+use candle4j_engine::model::Model;
 use serde_json::Value as Json;
 use tempfile::TempDir;
 

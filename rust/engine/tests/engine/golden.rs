@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle4j_engine::generate::GenerateOptions;
-use candle4j_engine::model::{LoadOptions, Model};
+use candle4j_engine::loader::LoadOptions;
+use candle4j_engine::model::Model;
 use candle4j_engine::session::{GenerateRequest, Generation, Prompt, Session};
 use serde::Deserialize;
 

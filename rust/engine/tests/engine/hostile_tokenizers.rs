@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use candle4j_engine::error::Error;
-use candle4j_engine::model::{LoadOptions, Model};
+use candle4j_engine::loader::LoadOptions;
+use candle4j_engine::model::Model;
 use candle4j_engine::tokenizer::Tokenizer;
 use serde_json::{Value, json};
 

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Barrier};
 
 use candle4j_engine::error::Error;
-use candle4j_engine::model::{LoadOptions, Model};
+use candle4j_engine::loader::LoadOptions;
+use candle4j_engine::model::Model;
 use candle4j_engine::session::{GenerateRequest, Session};
 
 use crate::golden::{cases, generate, load, models, tokens};

@@ -4,7 +4,8 @@ use std::fs::OpenOptions;
 use std::io::Write;
 
 use candle4j_engine::error::{Code, Error};
-use candle4j_engine::model::{LoadOptions, Model};
+use candle4j_engine::loader::LoadOptions;
+use candle4j_engine::model::Model;
 use serde_json::{Value, json};
 
 use crate::checkpoint::Checkpoint;
@@ -312,7 +313,7 @@ fn both_forms_of_configurations_describe_the_same_model() {
         )
         .unwrap();
         let old_form = checkpoint.load().unwrap();
-        assert_eq!(old_form.config(), new_form.config(), "{case}");
+        assert_eq!(old_form.description(), new_form.description(), "{case}");
         compared += 1;
     }
     assert!(compared >= 15, "{compared} compared");

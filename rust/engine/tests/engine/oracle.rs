@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
+use candle4j_engine::engines::Engine;
 use candle4j_engine::error::Error;
-use candle4j_engine::model::{Engine, LoadOptions, Model};
+use candle4j_engine::loader::LoadOptions;
+use candle4j_engine::model::Model;
 use candle4j_engine::session::Session;
 
 use crate::golden::{cases, expected, generate, models, tokens};

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use candle_core::quantized::GgmlDType;
 use candle4j_engine::device::Precision;
+use candle4j_engine::engines::Engine;
 use candle4j_engine::error::Error;
-use candle4j_engine::model::{Engine, LoadOptions, Model, Quantisation};
+use candle4j_engine::formats::Quantization;
+use candle4j_engine::loader::LoadOptions;
+use candle4j_engine::model::Model;
 use candle4j_engine::session::Session;
 use safetensors::Dtype;
 
@@ -186,19 +189,19 @@ fn weights_of_16_bits_give_what_they_do_in_32() {
     }
 }
 
-fn quantised(quantisation: Quantisation) -> LoadOptions {
+fn quantized(quantization: Quantization) -> LoadOptions {
     LoadOptions {
-        quantize: Some(quantisation),
+        quantize: Some(quantization),
         ..Default::default()
     }
 }
 
 #[test]
-fn a_folder_quantised_while_it_is_read_is_nearer_than_a_quantised_file() {
+fn a_folder_quantized_while_it_is_read_is_nearer_than_a_quantized_file() {
     let (mut ours, mut usual) = (0.0, 0.0);
     for case in ["llama-gqa", "qwen3-tied", "qwen2-tied", "llama-tied"] {
         let checkpoint = Checkpoint::copy(case);
-        let folder = checkpoint.load_with(&quantised(Quantisation::Q8_0));
+        let folder = checkpoint.load_with(&quantized(Quantization::Q8_0));
         let folder = folder.unwrap();
         assert_eq!(folder.info().precision, "q8_0");
         let file = GgufFile::of(case, GgmlDType::Q8_0).load().unwrap();
@@ -215,26 +218,26 @@ fn blocks_that_do_not_fit_the_rows_become_q8_0() {
     // Rows of 32 and 64 numbers hold no block of 256.
     let checkpoint = Checkpoint::copy("llama-gqa");
     let prompt = &expected("llama-gqa").sequences[1].prompt;
-    let score = |quantisation| {
-        let model = checkpoint.load_with(&quantised(quantisation)).unwrap();
+    let score = |quantization| {
+        let model = checkpoint.load_with(&quantized(quantization)).unwrap();
         Session::new(Arc::new(model)).score(0, prompt, 5).unwrap()
     };
-    let eight = score(Quantisation::Q8_0);
-    for wanted in [Quantisation::Q4K, Quantisation::Q5K, Quantisation::Q6K] {
+    let eight = score(Quantization::Q8_0);
+    for wanted in [Quantization::Q4K, Quantization::Q5K, Quantization::Q6K] {
         assert_eq!(score(wanted), eight);
     }
-    assert_ne!(score(Quantisation::Q4_0), eight);
+    assert_ne!(score(Quantization::Q4_0), eight);
 }
 
 #[test]
-fn quantising_is_for_folders_and_the_fused_engine() {
+fn quantizing_is_for_folders_and_the_fused_engine() {
     let candle = LoadOptions {
         engine: Engine::Candle,
-        ..quantised(Quantisation::Q8_0)
+        ..quantized(Quantization::Q8_0)
     };
     let half = LoadOptions {
         precision: Precision::F16,
-        ..quantised(Quantisation::Q8_0)
+        ..quantized(Quantization::Q8_0)
     };
     let checkpoint = Checkpoint::copy("llama-gqa");
     for (options, name) in [(candle, "quantize"), (half, "precision")] {
@@ -245,7 +248,7 @@ fn quantising_is_for_folders_and_the_fused_engine() {
         );
     }
     let file = GgufFile::of("llama-gqa", GgmlDType::Q8_0);
-    let error = file.load_with(&quantised(Quantisation::Q4K)).err().unwrap();
+    let error = file.load_with(&quantized(Quantization::Q4K)).err().unwrap();
     assert!(
         matches!(&error, Error::InvalidArgument { name, .. } if name == "quantize"),
         "{error}"

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use candle4j_engine::model::{Engine, LoadOptions, Model};
+use candle4j_engine::engines::Engine;
+use candle4j_engine::loader::LoadOptions;
+use candle4j_engine::model::Model;
 use candle4j_engine::session::{GenerateRequest, Session};
 
 use crate::golden::{cases, expected, generate, load, models, tokens};

@@ -51,7 +51,7 @@ fn chat_templates_equal_transformers() {
         let expected = expected(&case);
         let Ok(model) = candle4j_engine::model::Model::load(
             &models().join(&case),
-            &candle4j_engine::model::LoadOptions::default(),
+            &candle4j_engine::loader::LoadOptions::default(),
         ) else {
             continue;
         };

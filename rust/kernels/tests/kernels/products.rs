@@ -30,10 +30,10 @@ fn numbers(count: usize, seed: u32) -> Vec<f32> {
 /// A matrix as blocks of a type, and the numbers that Candle takes them for.
 fn weights(dtype: GgmlDType, rows: usize, columns: usize, seed: u32) -> (Vec<u8>, Vec<f32>) {
     let tensor = Tensor::from_vec(numbers(rows * columns, seed), (rows, columns), &Device::Cpu);
-    let quantised = QTensor::quantize(&tensor.unwrap(), dtype).unwrap();
-    let floats = quantised.dequantize(&Device::Cpu).unwrap();
+    let quantized = QTensor::quantize(&tensor.unwrap(), dtype).unwrap();
+    let floats = quantized.dequantize(&Device::Cpu).unwrap();
     (
-        quantised.data().unwrap().into_owned(),
+        quantized.data().unwrap().into_owned(),
         floats.flatten_all().unwrap().to_vec1().unwrap(),
     )
 }

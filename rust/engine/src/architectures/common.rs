@@ -1,0 +1,172 @@
+//! The keys that all architectures share, read with each one's defaults.
+
+use super::config_file::ConfigFile;
+use super::rope::read_rope;
+use crate::description::{Activation, LAYER_LIMIT, LayerDescription, ModelDescription};
+use crate::error::Result;
+
+/// More positions than any model reaches.
+const POSITION_LIMIT: usize = 1 << 27;
+
+/// What transformers assumes for keys that a `config.json` leaves out.
+#[derive(Debug, Clone, Copy)]
+pub struct Defaults {
+    /// `vocab_size`
+    pub vocab_size: usize,
+    /// `hidden_size`
+    pub hidden_size: usize,
+    /// `intermediate_size`
+    pub intermediate_size: usize,
+    /// `num_hidden_layers`
+    pub num_hidden_layers: usize,
+    /// `num_attention_heads`
+    pub num_attention_heads: usize,
+    /// `num_key_value_heads`; as many as query heads when `None`.
+    pub num_key_value_heads: Option<usize>,
+    /// `head_dim`; `hidden_size / num_attention_heads` when `None`.
+    pub head_dim: Option<usize>,
+    /// `max_position_embeddings`
+    pub max_position_embeddings: usize,
+}
+
+/// The shared keys of one model.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    /// Width of the dense feed-forward blocks.
+    pub intermediate_size: usize,
+    /// Number of layers.
+    pub num_layers: usize,
+    base: ModelDescription,
+}
+
+impl Shape {
+    /// Reads and checks the shared keys.
+    pub fn read(
+        architecture: &'static str,
+        config: &ConfigFile,
+        defaults: &Defaults,
+    ) -> Result<Self> {
+        let hidden_size = config.count("hidden_size")?.unwrap_or(defaults.hidden_size);
+        let num_heads = config
+            .count("num_attention_heads")?
+            .unwrap_or(defaults.num_attention_heads);
+        let num_kv_heads = match config.value("num_key_value_heads") {
+            Some(_) => config.required_count("num_key_value_heads")?,
+            None if config.has("num_key_value_heads") => num_heads,
+            None => defaults.num_key_value_heads.unwrap_or(num_heads),
+        };
+        if !num_heads.is_multiple_of(num_kv_heads) {
+            return Err(config.invalid(
+                "num_key_value_heads",
+                format!("must divide num_attention_heads = {num_heads}"),
+            ));
+        }
+        let head_dim = match config.count("head_dim")?.or(defaults.head_dim) {
+            Some(head_dim) => head_dim,
+            None if hidden_size.is_multiple_of(num_heads) => hidden_size / num_heads,
+            None => {
+                return Err(config.invalid(
+                    "num_attention_heads",
+                    format!("must divide hidden_size = {hidden_size}"),
+                ));
+            }
+        };
+        if !head_dim.is_multiple_of(2) {
+            return Err(config.invalid(
+                "head_dim",
+                "rotary embedding needs an even number of dimensions a head",
+            ));
+        }
+        let num_layers = config
+            .count("num_hidden_layers")?
+            .unwrap_or(defaults.num_hidden_layers);
+        if num_layers > LAYER_LIMIT {
+            return Err(config.invalid(
+                "num_hidden_layers",
+                format!("more than {LAYER_LIMIT} layers are not believed"),
+            ));
+        }
+        let max_position_embeddings = config
+            .count("max_position_embeddings")?
+            .unwrap_or(defaults.max_position_embeddings);
+        if max_position_embeddings > POSITION_LIMIT {
+            return Err(config.invalid(
+                "max_position_embeddings",
+                format!("more than {POSITION_LIMIT} positions are not believed"),
+            ));
+        }
+        let activation = match config.text("hidden_act")?.unwrap_or("silu") {
+            "silu" | "swish" => Activation::Silu,
+            "gelu" | "gelu_python" => Activation::Gelu,
+            "gelu_new" | "gelu_pytorch_tanh" | "gelu_python_tanh" | "gelu_fast"
+            | "gelu_accurate" => Activation::GeluTanh,
+            "relu" => Activation::Relu,
+            _ => return Err(config.unsupported("hidden_act", "this activation is not known")),
+        };
+        Ok(Self {
+            intermediate_size: config
+                .count("intermediate_size")?
+                .unwrap_or(defaults.intermediate_size),
+            num_layers,
+            base: ModelDescription {
+                architecture,
+                vocab_size: config.count("vocab_size")?.unwrap_or(defaults.vocab_size),
+                hidden_size,
+                num_heads,
+                num_kv_heads,
+                head_dim,
+                rms_norm_eps: config.positive("rms_norm_eps")?.unwrap_or(1e-6),
+                activation,
+                max_position_embeddings,
+                rope: read_rope(config, head_dim)?,
+                tie_word_embeddings: config.flag("tie_word_embeddings")?.unwrap_or(false),
+                layers: Vec::new(),
+            },
+        })
+    }
+
+    /// The whole description, with each layer as `layer` says.
+    pub fn with_layers(self, layer: impl FnMut(usize) -> LayerDescription) -> ModelDescription {
+        ModelDescription {
+            layers: (0..self.num_layers).map(layer).collect(),
+            ..self.base
+        }
+    }
+}
+
+/// The window of each layer, as Qwen2 and Qwen3 describe it: by `layer_types` where the key is
+/// there, else full attention below `max_window_layers` and the window from there on, and no
+/// window at all unless `use_sliding_window` is true.
+pub fn qwen_windows(config: &ConfigFile, num_layers: usize) -> Result<Vec<Option<usize>>> {
+    let used = config.flag("use_sliding_window")?.unwrap_or(false);
+    let size = match config.has("sliding_window") {
+        true => config.count("sliding_window")?,
+        false => Some(4096),
+    };
+    let first = config.whole("max_window_layers")?.unwrap_or(28);
+    let types = config.texts("layer_types")?;
+    let size = size.filter(|_| used);
+    let Some(types) = types else {
+        return Ok((0..num_layers)
+            .map(|index| size.filter(|_| index >= first))
+            .collect());
+    };
+    if types.len() != num_layers {
+        return Err(config.invalid("layer_types", format!("expected {num_layers} entries")));
+    }
+    types
+        .iter()
+        .map(|kind| match *kind {
+            "full_attention" => Ok(None),
+            "sliding_attention" if size.is_some() => Ok(size),
+            "sliding_attention" => Err(config.invalid(
+                "layer_types",
+                "sliding_attention needs use_sliding_window = true and a sliding_window",
+            )),
+            _ => Err(config.unsupported(
+                "layer_types",
+                "only full_attention and sliding_attention are known",
+            )),
+        })
+        .collect()
+}

@@ -1,0 +1,263 @@
+//! The keys of GGUF files, as llama.cpp writes them for all families.
+
+use serde_json::{Map, Value};
+
+use super::config_file::ConfigFile;
+use super::{Described, read_keys};
+use crate::description::rope::{Rope, RopeScaling, yarn_mscale};
+use crate::description::{
+    Activation, EXPERT_LIMIT, FeedForward, LAYER_LIMIT, LayerDescription, ModelDescription,
+};
+use crate::error::{Error, Result};
+
+/// What a GGUF file says of itself: its keys, and which tensors it has.
+pub trait GgufMetadata {
+    /// The file's name, for messages.
+    fn name(&self) -> String;
+
+    /// All keys that begin with a prefix, without it.
+    fn section(&self, prefix: &str) -> Map<String, Value>;
+
+    /// The shape of a tensor, outermost dimension first.
+    fn shape(&self, tensor: &str) -> Option<&[usize]>;
+
+    /// The numbers of a vector in F32.
+    ///
+    /// # Errors
+    /// [`Error::InvalidTensor`] when it has another length or type.
+    fn floats(&self, tensor: &str, len: usize) -> Result<Vec<f64>>;
+}
+
+/// A family as llama.cpp writes it.
+pub struct GgufArchitecture {
+    /// Its name in `general.architecture`, and the prefix of its keys.
+    pub name: &'static str,
+    /// What this library calls it.
+    pub(super) ours: &'static str,
+    /// Whether rows of queries and keys are permuted for interleaved rotary embedding.
+    pub interleaved_rope: bool,
+    /// Whether queries and keys are normalised per head.
+    pub(super) qk_norm: bool,
+    /// Whether the feed-forward blocks are of experts.
+    pub(super) experts: bool,
+}
+
+/// The tensor of factors by which Llama 3's converter writes its rotary scaling.
+pub const ROPE_FACTORS: &str = "rope_freqs.weight";
+
+/// The embedding, and the output projection.
+const EMBEDDING: &str = "token_embd.weight";
+const HEAD: &str = "output.weight";
+
+impl GgufArchitecture {
+    /// Reads the keys of the architecture. Those that llama.cpp reads and this does not are refused by
+    /// name; the names of the others that are left come second.
+    pub fn describe(&self, file: &dyn GgufMetadata) -> Result<Described> {
+        let prefix = format!("{}.", self.name);
+        let (name, keys) = (file.name(), file.section(&prefix));
+        let keys = ConfigFile::inside(&name, &prefix, &keys);
+
+        let vocab_size = match file.shape(EMBEDDING) {
+            Some(&[vocab_size, _]) => vocab_size,
+            other => {
+                return Err(Error::InvalidTensor {
+                    file: file.name(),
+                    tensor: EMBEDDING.into(),
+                    expected: "two dimensions".into(),
+                    got: other.map_or("none".into(), |shape| format!("shape {shape:?}")),
+                });
+            }
+        };
+        // Says again what the embedding's shape says.
+        let _ = keys.count("vocab_size")?;
+
+        let hidden_size = keys.required_count("embedding_length")?;
+        let num_heads = keys.required_count("attention.head_count")?;
+        let num_kv_heads = keys.count("attention.head_count_kv")?.unwrap_or(num_heads);
+        if !num_heads.is_multiple_of(num_kv_heads) {
+            return Err(keys.invalid(
+                "attention.head_count_kv",
+                format!("must divide attention.head_count = {num_heads}"),
+            ));
+        }
+        let head_dim = match keys.count("attention.key_length")? {
+            Some(length) if length.is_multiple_of(2) => length,
+            Some(_) => {
+                return Err(keys.invalid(
+                    "attention.key_length",
+                    "rotary embedding needs an even number of dimensions a head",
+                ));
+            }
+            None if hidden_size.is_multiple_of(2 * num_heads) => hidden_size / num_heads,
+            None => {
+                return Err(keys.invalid(
+                    "attention.head_count",
+                    format!(
+                        "must divide embedding_length = {hidden_size} into heads of even width"
+                    ),
+                ));
+            }
+        };
+        for key in ["rope.dimension_count", "attention.value_length"] {
+            if keys.count(key)?.is_some_and(|n| n != head_dim) {
+                return Err(keys.unsupported(
+                    key,
+                    format!("keys and values of heads that are {head_dim} wide are, all rotated"),
+                ));
+            }
+        }
+        let num_layers = keys.required_count("block_count")?;
+        if num_layers > LAYER_LIMIT {
+            return Err(keys.invalid(
+                "block_count",
+                format!("more than {LAYER_LIMIT} layers are not believed"),
+            ));
+        }
+        let max_position_embeddings = keys.required_count("context_length")?;
+        let rope = self.rope(file, &keys, head_dim, max_position_embeddings)?;
+        let feed_forward = self.feed_forward(file, &keys)?;
+        let biased = |name: &str| file.shape(&format!("blk.0.{name}.bias")).is_some();
+        // Of these architectures, only files of Mistral's have a window that is switched on.
+        let window = match keys.count("attention.sliding_window")? {
+            size if self.name == "llama" => size,
+            _ => None,
+        };
+        let layer = LayerDescription {
+            window,
+            qkv_bias: biased("attn_q"),
+            output_bias: biased("attn_output"),
+            qk_norm: self.qk_norm,
+            feed_forward,
+        };
+        let config = ModelDescription {
+            architecture: self.ours,
+            vocab_size,
+            hidden_size,
+            num_heads,
+            num_kv_heads,
+            head_dim,
+            rms_norm_eps: keys
+                .positive("attention.layer_norm_rms_epsilon")?
+                .ok_or_else(|| {
+                    keys.invalid("attention.layer_norm_rms_epsilon", "this key is needed")
+                })?,
+            activation: Activation::Silu,
+            max_position_embeddings,
+            rope,
+            tie_word_embeddings: file.shape(HEAD).is_none(),
+            layers: vec![layer; num_layers],
+        };
+        keys.finish(read_keys::of_gguf(self.name))?;
+        Ok((config, keys.ignored()))
+    }
+
+    fn feed_forward(&self, file: &dyn GgufMetadata, keys: &ConfigFile) -> Result<FeedForward> {
+        let num_experts = keys.whole("expert_count")?.unwrap_or(0);
+        let per_token = keys.whole("expert_used_count")?.unwrap_or(0);
+        if !self.experts {
+            for (key, n) in [
+                ("expert_count", num_experts),
+                ("expert_used_count", per_token),
+            ] {
+                if n != 0 {
+                    return Err(keys.unsupported(key, "Mixtral's experts are not computed"));
+                }
+            }
+            return Ok(FeedForward::Dense {
+                intermediate_size: keys.required_count("feed_forward_length")?,
+                bias: file.shape("blk.0.ffn_gate.bias").is_some(),
+            });
+        }
+        // The width of dense blocks, of which there are none.
+        let _ = keys.count("feed_forward_length")?;
+        if num_experts > EXPERT_LIMIT {
+            return Err(keys.invalid(
+                "expert_count",
+                format!("more than {EXPERT_LIMIT} experts are not believed"),
+            ));
+        }
+        if per_token == 0 || per_token > num_experts {
+            return Err(keys.invalid(
+                "expert_used_count",
+                format!("expected 1 to expert_count = {num_experts}"),
+            ));
+        }
+        Ok(FeedForward::Experts {
+            intermediate_size: keys.required_count("expert_feed_forward_length")?,
+            num_experts,
+            experts_per_token: per_token,
+            // The key for it is not read by those who compute such files: they always do it.
+            normalise_top_k: true,
+        })
+    }
+
+    fn rope(
+        &self,
+        file: &dyn GgufMetadata,
+        keys: &ConfigFile,
+        head_dim: usize,
+        positions: usize,
+    ) -> Result<Rope> {
+        let theta = keys.positive("rope.freq_base")?.unwrap_or(10_000.0);
+        // The second is an old name for the first; 0 means none.
+        let old_factor = keys.not_negative("rope.scale_linear")?;
+        let factor = keys
+            .not_negative("rope.scaling.factor")?
+            .or(old_factor)
+            .filter(|factor| *factor != 0.0);
+        // llama.cpp takes a factor without a type for a linear one.
+        let kind = match keys.text("rope.scaling.type")? {
+            Some(kind) => kind,
+            None if factor.is_some() => "linear",
+            None => "none",
+        };
+        let original = keys
+            .count("rope.scaling.original_context_length")?
+            .unwrap_or(positions);
+        let needed = || {
+            factor.ok_or_else(|| keys.invalid("rope.scaling.factor", "rope.scaling.type needs it"))
+        };
+        let scaling = match kind {
+            "none" | "linear" if file.shape(ROPE_FACTORS).is_some() => {
+                if kind == "linear" && factor.is_some_and(|factor| factor != 1.0) {
+                    return Err(keys.unsupported(
+                        "rope.scaling.factor",
+                        format!("a linear factor beside the tensor {ROPE_FACTORS}"),
+                    ));
+                }
+                let factors = file.floats(ROPE_FACTORS, head_dim / 2)?;
+                RopeScaling::LongRope {
+                    short_factor: factors.clone(),
+                    long_factor: factors,
+                    attention_factor: 1.0,
+                    original_max_position_embeddings: positions,
+                }
+            }
+            "none" => RopeScaling::None,
+            "linear" if factor.is_none_or(|factor| factor == 1.0) => RopeScaling::None,
+            "linear" => RopeScaling::Linear { factor: needed()? },
+            "yarn" => {
+                let factor = needed()?;
+                // A further factor of some converters, which transformers does not know: a file and
+                // the folder that it was made from compute the same.
+                let _ = keys.value("rope.scaling.attn_factor");
+                RopeScaling::Yarn {
+                    factor,
+                    attention_factor: yarn_mscale(factor, 1.0),
+                    beta_fast: keys
+                        .positive("rope.scaling.yarn_beta_fast")?
+                        .unwrap_or(32.0),
+                    beta_slow: keys.positive("rope.scaling.yarn_beta_slow")?.unwrap_or(1.0),
+                    truncate: true,
+                    original_max_position_embeddings: original,
+                }
+            }
+            _ => {
+                return Err(
+                    keys.unsupported("rope.scaling.type", "none, linear and yarn are known")
+                );
+            }
+        };
+        Ok(Rope { theta, scaling })
+    }
+}

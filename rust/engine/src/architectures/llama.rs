@@ -1,0 +1,53 @@
+//! Llama 1, 2 and 3.x, and everything published in their form.
+//!
+//! What is particular: an optional bias on all four attention projections (`attention_bias`) and on
+//! all three of the feed-forward block (`mlp_bias`).
+
+use super::Architecture;
+use super::common::{Defaults, Shape};
+use super::config_file::ConfigFile;
+use super::gguf::GgufArchitecture;
+use crate::description::{FeedForward, LayerDescription, ModelDescription};
+use crate::error::Result;
+
+/// The table's entry.
+pub const ARCHITECTURE: Architecture = Architecture {
+    name: "llama",
+    class: "LlamaForCausalLM",
+    describe,
+    gguf: Some(GgufArchitecture {
+        name: "llama",
+        interleaved_rope: true,
+        ours: "llama",
+        qk_norm: false,
+        experts: false,
+    }),
+};
+
+const DEFAULTS: Defaults = Defaults {
+    vocab_size: 32_000,
+    hidden_size: 4096,
+    intermediate_size: 11_008,
+    num_hidden_layers: 32,
+    num_attention_heads: 32,
+    num_key_value_heads: None,
+    head_dim: None,
+    max_position_embeddings: 2048,
+};
+
+fn describe(config: &ConfigFile) -> Result<ModelDescription> {
+    let shape = Shape::read(ARCHITECTURE.name, config, &DEFAULTS)?;
+    let attention_bias = config.flag("attention_bias")?.unwrap_or(false);
+    let mlp_bias = config.flag("mlp_bias")?.unwrap_or(false);
+    let intermediate_size = shape.intermediate_size;
+    Ok(shape.with_layers(|_| LayerDescription {
+        window: None,
+        qkv_bias: attention_bias,
+        output_bias: attention_bias,
+        qk_norm: false,
+        feed_forward: FeedForward::Dense {
+            intermediate_size,
+            bias: mlp_bias,
+        },
+    }))
+}

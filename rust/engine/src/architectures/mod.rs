@@ -1,0 +1,118 @@
+//! The model families: one file each, which reads the keys of `config.json` and of GGUF files into a
+//! [`ModelDescription`], and says in its first lines how the family differs from a Llama.
+
+mod common;
+pub mod config_file;
+pub mod gguf;
+pub(crate) mod read_keys;
+mod rope;
+
+mod llama;
+mod mistral;
+mod qwen2;
+mod qwen3;
+mod qwen3_moe;
+
+use config_file::ConfigFile;
+use gguf::{GgufArchitecture, GgufMetadata};
+use serde_json::{Map, Value};
+
+use crate::description::ModelDescription;
+use crate::error::{Error, Result};
+
+/// A model family.
+pub struct Architecture {
+    /// Its name, which is also its `model_type`.
+    pub name: &'static str,
+    /// Its class in transformers, as `architectures` has it.
+    pub class: &'static str,
+    /// Reads `config.json`.
+    pub describe: fn(&ConfigFile) -> Result<ModelDescription>,
+    /// How llama.cpp writes it; `None` where that is another family's way.
+    pub gguf: Option<GgufArchitecture>,
+}
+
+/// A description, and the keys that nothing reads because they change nothing.
+pub type Described = (ModelDescription, Vec<String>);
+
+/// Adding an architecture is one file and one line here; CONTRIBUTING.md has the recipe.
+static ARCHITECTURES: &[Architecture] = &[
+    llama::ARCHITECTURE,
+    mistral::ARCHITECTURE,
+    qwen2::ARCHITECTURE,
+    qwen3::ARCHITECTURE,
+    qwen3_moe::ARCHITECTURE,
+];
+
+impl Architecture {
+    /// The architecture of a `config.json`: by `model_type`, else by `architectures`; a Qwen3 with
+    /// experts is a Qwen3-MoE whatever its file calls itself.
+    pub fn of(file: &str, config: &Map<String, Value>) -> Result<&'static Architecture> {
+        let keys = ConfigFile::new(file, config);
+        let experts = keys
+            .value("num_experts")
+            .or(keys.value("num_local_experts"));
+        let has_experts = experts.is_some_and(|n| n.as_u64() != Some(0));
+        let mut found = match keys.text("model_type")? {
+            Some(name) => ARCHITECTURES.iter().find(|a| a.name == name),
+            None => None,
+        };
+        let classes = keys.texts("architectures")?.unwrap_or_default();
+        if found.is_none() {
+            found = ARCHITECTURES.iter().find(|a| classes.contains(&a.class));
+        }
+        match found {
+            Some(a) if a.name == qwen3::ARCHITECTURE.name && has_experts => {
+                Ok(&qwen3_moe::ARCHITECTURE)
+            }
+            Some(a) => Ok(a),
+            None => {
+                let key = if keys.has("model_type") {
+                    "model_type"
+                } else {
+                    "architectures"
+                };
+                let known: Vec<&str> = ARCHITECTURES.iter().map(|a| a.name).collect();
+                Err(Error::UnsupportedModel {
+                    file: String::new(),
+                    key: key.into(),
+                    value: config.get(key).map_or("(missing)".into(), Value::to_string),
+                    reason: format!("the known architectures are {}", known.join(", ")),
+                })
+            }
+        }
+    }
+
+    /// The names of all architectures.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        ARCHITECTURES.iter().map(|a| a.name)
+    }
+
+    /// Reads a `config.json` of this architecture.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`], and [`Error::UnsupportedModel`] for keys that would change the result.
+    pub fn describe_config(&self, keys: &Map<String, Value>) -> Result<Described> {
+        let file = ConfigFile::new("config.json", keys);
+        let description = (self.describe)(&file)?;
+        file.finish(read_keys::of_config(self.name))?;
+        Ok((description, file.ignored()))
+    }
+
+    /// The architecture of a GGUF file, by its `general.architecture`.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedModel`] for one that is not known.
+    pub fn of_gguf(file: &dyn GgufMetadata, name: &str) -> Result<&'static GgufArchitecture> {
+        let known = || ARCHITECTURES.iter().filter_map(|a| a.gguf.as_ref());
+        known().find(|a| a.name == name).ok_or_else(|| {
+            let names: Vec<&str> = known().map(|a| a.name).collect();
+            Error::UnsupportedModel {
+                file: file.name(),
+                key: "general.architecture".into(),
+                value: name.into(),
+                reason: format!("of GGUF files, those of {} are read", names.join(", ")),
+            }
+        })
+    }
+}

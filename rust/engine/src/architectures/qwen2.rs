@@ -1,0 +1,52 @@
+//! Qwen2 and Qwen2.5.
+//!
+//! What is particular: biases on queries, keys and values always, on the output never; a sliding
+//! window in some layers when it is switched on.
+
+use super::Architecture;
+use super::common::{Defaults, Shape, qwen_windows};
+use super::config_file::ConfigFile;
+use super::gguf::GgufArchitecture;
+use crate::description::{FeedForward, LayerDescription, ModelDescription};
+use crate::error::Result;
+
+/// The table's entry.
+pub const ARCHITECTURE: Architecture = Architecture {
+    name: "qwen2",
+    class: "Qwen2ForCausalLM",
+    describe,
+    gguf: Some(GgufArchitecture {
+        name: "qwen2",
+        interleaved_rope: false,
+        ours: "qwen2",
+        qk_norm: false,
+        experts: false,
+    }),
+};
+
+const DEFAULTS: Defaults = Defaults {
+    vocab_size: 151_936,
+    hidden_size: 4096,
+    intermediate_size: 22_016,
+    num_hidden_layers: 32,
+    num_attention_heads: 32,
+    num_key_value_heads: Some(32),
+    head_dim: None,
+    max_position_embeddings: 32_768,
+};
+
+fn describe(config: &ConfigFile) -> Result<ModelDescription> {
+    let shape = Shape::read(ARCHITECTURE.name, config, &DEFAULTS)?;
+    let windows = qwen_windows(config, shape.num_layers)?;
+    let intermediate_size = shape.intermediate_size;
+    Ok(shape.with_layers(|index| LayerDescription {
+        window: windows[index],
+        qkv_bias: true,
+        output_bias: false,
+        qk_norm: false,
+        feed_forward: FeedForward::Dense {
+            intermediate_size,
+            bias: false,
+        },
+    }))
+}

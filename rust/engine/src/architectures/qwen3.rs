@@ -1,0 +1,54 @@
+//! Qwen3.
+//!
+//! What is particular: queries and keys are normalised per head; heads have 128 dimensions unless
+//! `head_dim` says otherwise; an optional bias on all four attention projections; a sliding window
+//! in some layers when it is switched on.
+
+use super::Architecture;
+use super::common::{Defaults, Shape, qwen_windows};
+use super::config_file::ConfigFile;
+use super::gguf::GgufArchitecture;
+use crate::description::{FeedForward, LayerDescription, ModelDescription};
+use crate::error::Result;
+
+/// The table's entry.
+pub const ARCHITECTURE: Architecture = Architecture {
+    name: "qwen3",
+    class: "Qwen3ForCausalLM",
+    describe,
+    gguf: Some(GgufArchitecture {
+        name: "qwen3",
+        interleaved_rope: false,
+        ours: "qwen3",
+        qk_norm: true,
+        experts: false,
+    }),
+};
+
+const DEFAULTS: Defaults = Defaults {
+    vocab_size: 151_936,
+    hidden_size: 4096,
+    intermediate_size: 22_016,
+    num_hidden_layers: 32,
+    num_attention_heads: 32,
+    num_key_value_heads: Some(32),
+    head_dim: Some(128),
+    max_position_embeddings: 32_768,
+};
+
+fn describe(config: &ConfigFile) -> Result<ModelDescription> {
+    let shape = Shape::read(ARCHITECTURE.name, config, &DEFAULTS)?;
+    let windows = qwen_windows(config, shape.num_layers)?;
+    let attention_bias = config.flag("attention_bias")?.unwrap_or(false);
+    let intermediate_size = shape.intermediate_size;
+    Ok(shape.with_layers(|index| LayerDescription {
+        window: windows[index],
+        qkv_bias: attention_bias,
+        output_bias: attention_bias,
+        qk_norm: true,
+        feed_forward: FeedForward::Dense {
+            intermediate_size,
+            bias: false,
+        },
+    }))
+}

@@ -1,0 +1,100 @@
+//! Qwen3-MoE, such as Qwen3-30B-A3B.
+//!
+//! What is particular: the attention of Qwen3; a mixture of experts in every `decoder_sparse_step`th
+//! layer except those in `mlp_only_layers`, which are dense; the window, if switched on, in every
+//! layer.
+
+use super::Architecture;
+use super::common::{Defaults, Shape};
+use super::config_file::ConfigFile;
+use super::gguf::GgufArchitecture;
+use crate::description::{EXPERT_LIMIT, FeedForward, LayerDescription, ModelDescription};
+use crate::error::Result;
+
+/// The table's entry.
+pub const ARCHITECTURE: Architecture = Architecture {
+    name: "qwen3_moe",
+    class: "Qwen3MoeForCausalLM",
+    describe,
+    gguf: Some(GgufArchitecture {
+        name: "qwen3moe",
+        interleaved_rope: false,
+        ours: "qwen3_moe",
+        qk_norm: true,
+        experts: true,
+    }),
+};
+
+const DEFAULTS: Defaults = Defaults {
+    vocab_size: 151_936,
+    hidden_size: 2048,
+    intermediate_size: 6144,
+    num_hidden_layers: 24,
+    num_attention_heads: 32,
+    num_key_value_heads: Some(4),
+    head_dim: None,
+    max_position_embeddings: 32_768,
+};
+
+fn describe(config: &ConfigFile) -> Result<ModelDescription> {
+    let shape = Shape::read(ARCHITECTURE.name, config, &DEFAULTS)?;
+    let attention_bias = config.flag("attention_bias")?.unwrap_or(false);
+    let window = match (
+        config.flag("use_sliding_window")?.unwrap_or(false),
+        config.has("sliding_window"),
+    ) {
+        (true, true) => config.count("sliding_window")?,
+        (true, false) => Some(4096),
+        (false, _) => {
+            config.value("sliding_window");
+            None
+        }
+    };
+    // Qwen3-MoE files carry this key of their dense siblings, where it would pick the layers of
+    // the window; here all layers have it.
+    config.whole("max_window_layers")?;
+
+    // Transformers 5 writes the second name for the first.
+    let old_name = config.count("num_experts")?;
+    let num_experts = config
+        .count("num_local_experts")?
+        .or(old_name)
+        .unwrap_or(128);
+    if num_experts > EXPERT_LIMIT {
+        return Err(config.invalid(
+            "num_experts",
+            format!("more than {EXPERT_LIMIT} experts are not believed"),
+        ));
+    }
+    let experts_per_token = config.count("num_experts_per_tok")?.unwrap_or(8);
+    if experts_per_token > num_experts {
+        return Err(config.invalid(
+            "num_experts_per_tok",
+            format!("must not exceed num_experts = {num_experts}"),
+        ));
+    }
+    let expert_size = config.count("moe_intermediate_size")?.unwrap_or(768);
+    let normalise_top_k = config.flag("norm_topk_prob")?.unwrap_or(false);
+    let sparse_step = config.count("decoder_sparse_step")?.unwrap_or(1);
+    let dense_layers = config.wholes("mlp_only_layers")?.unwrap_or_default();
+    let intermediate_size = shape.intermediate_size;
+    Ok(shape.with_layers(|index| LayerDescription {
+        window,
+        qkv_bias: attention_bias,
+        output_bias: attention_bias,
+        qk_norm: true,
+        feed_forward: if !dense_layers.contains(&index) && (index + 1).is_multiple_of(sparse_step) {
+            FeedForward::Experts {
+                intermediate_size: expert_size,
+                num_experts,
+                experts_per_token,
+                normalise_top_k,
+            }
+        } else {
+            FeedForward::Dense {
+                intermediate_size,
+                bias: false,
+            }
+        },
+    }))
+}

@@ -1,0 +1,164 @@
+//! The keys of rotary position embedding in `config.json`.
+//!
+//! They stand in one of two forms: transformers 4 has `rope_theta` and `rope_scaling`, transformers 5 has
+//! `rope_parameters` with everything inside. Both are read into one [`Rope`].
+
+use super::config_file::ConfigFile;
+use super::read_keys::ReadKeys;
+use crate::description::rope::{Rope, RopeScaling, yarn_mscale};
+use crate::error::Result;
+
+/// The base of the angles when a configuration does not name one.
+const DEFAULT_THETA: f64 = 10_000.0;
+
+/// Reads the keys of either form. Where both stand, transformers takes the scaling of
+/// `rope_scaling`, and a `rope_theta` inside the object before the one outside.
+pub(super) fn read_rope(config: &ConfigFile, head_dim: usize) -> Result<Rope> {
+    if let Some(factor) = config.positive("partial_rotary_factor")?
+        && factor != 1.0
+    {
+        return Err(config.unsupported(
+            "partial_rotary_factor",
+            "rotating a part of each head is not computed",
+        ));
+    }
+    let positions = config.count("max_position_embeddings")?;
+    let outer_theta = config.positive("rope_theta")?;
+    let outer_original = config.count("original_max_position_embeddings")?;
+    let new_form = config.object("rope_parameters")?;
+    let old_form = config.object("rope_scaling")?;
+    let filled = |object: &ConfigFile| !object.is_empty();
+    let Some(rope) = old_form.filter(filled).or(new_form.filter(filled)) else {
+        return Ok(Rope {
+            theta: outer_theta.unwrap_or(DEFAULT_THETA),
+            scaling: RopeScaling::None,
+        });
+    };
+    let theta = rope
+        .positive("rope_theta")?
+        .or(outer_theta)
+        .unwrap_or(DEFAULT_THETA);
+    let scaling = read_scaling(&rope, head_dim, positions, outer_original)?;
+    // What another kind of scaling would read changes nothing in this one.
+    rope.finish(&ReadKeys::new())?;
+    Ok(Rope { theta, scaling })
+}
+
+fn read_scaling(
+    rope: &ConfigFile,
+    head_dim: usize,
+    positions: Option<usize>,
+    outer_original: Option<usize>,
+) -> Result<RopeScaling> {
+    if let Some(factor) = rope.positive("partial_rotary_factor")?
+        && factor != 1.0
+    {
+        return Err(rope.unsupported(
+            "partial_rotary_factor",
+            "rotating a part of each head is not computed",
+        ));
+    }
+    let legacy = rope.text("type")?;
+    let kind = rope.text("rope_type")?.or(legacy).unwrap_or("default");
+    let need = |key: &str, value: Option<f64>| {
+        value.ok_or_else(|| rope.invalid(key, format!("rope_type {kind} needs this key")))
+    };
+    let factor = rope.positive("factor")?;
+    let inner_original = rope.count("original_max_position_embeddings")?;
+    let original = || {
+        outer_original
+            .or(inner_original)
+            .or(positions)
+            .ok_or_else(|| {
+                rope.invalid(
+                    "original_max_position_embeddings",
+                    format!("rope_type {kind} needs this key"),
+                )
+            })
+    };
+    Ok(match kind {
+        "default" => RopeScaling::None,
+        "linear" => RopeScaling::Linear {
+            factor: need("factor", factor)?,
+        },
+        "dynamic" => RopeScaling::Dynamic {
+            factor: need("factor", factor)?,
+        },
+        "llama3" => {
+            let low_freq_factor = need("low_freq_factor", rope.positive("low_freq_factor")?)?;
+            let high_freq_factor = need("high_freq_factor", rope.positive("high_freq_factor")?)?;
+            if high_freq_factor <= low_freq_factor {
+                return Err(rope.invalid("high_freq_factor", "must exceed low_freq_factor"));
+            }
+            RopeScaling::Llama3 {
+                factor: need("factor", factor)?,
+                low_freq_factor,
+                high_freq_factor,
+                original_max_position_embeddings: original()?,
+            }
+        }
+        "yarn" => {
+            let original = original()?;
+            let factor = match (factor, positions) {
+                (Some(factor), _) => factor,
+                (None, Some(positions)) => positions as f64 / original as f64,
+                (None, None) => need("factor", None)?,
+            };
+            let mscale = rope.positive("mscale")?;
+            let mscale_all_dim = rope.positive("mscale_all_dim")?;
+            let attention_factor = match rope.positive("attention_factor")? {
+                Some(given) => given,
+                None => match (mscale, mscale_all_dim) {
+                    (Some(m), Some(all)) => yarn_mscale(factor, m) / yarn_mscale(factor, all),
+                    _ => yarn_mscale(factor, 1.0),
+                },
+            };
+            RopeScaling::Yarn {
+                factor,
+                attention_factor,
+                beta_fast: rope.positive("beta_fast")?.unwrap_or(32.0),
+                beta_slow: rope.positive("beta_slow")?.unwrap_or(1.0),
+                truncate: rope.flag("truncate")?.unwrap_or(true),
+                original_max_position_embeddings: original,
+            }
+        }
+        "longrope" => {
+            let original = original()?;
+            let factors = |key: &str| -> Result<Vec<f64>> {
+                let list = rope
+                    .positives(key)?
+                    .ok_or_else(|| rope.invalid(key, "rope_type longrope needs this key"))?;
+                if list.len() == head_dim / 2 {
+                    Ok(list)
+                } else {
+                    Err(rope.invalid(
+                        key,
+                        format!("expected {} numbers, got {}", head_dim / 2, list.len()),
+                    ))
+                }
+            };
+            let factor = factor.or(positions.map(|p| p as f64 / original as f64));
+            let attention_factor = match (rope.positive("attention_factor")?, factor) {
+                (Some(given), _) => given,
+                (None, Some(factor)) if factor > 1.0 => {
+                    (1.0 + factor.ln() / (original as f64).ln()).sqrt()
+                }
+                _ => 1.0,
+            };
+            RopeScaling::LongRope {
+                short_factor: factors("short_factor")?,
+                long_factor: factors("long_factor")?,
+                attention_factor,
+                original_max_position_embeddings: original,
+            }
+        }
+        _ => {
+            let key = if rope.value("rope_type").is_some() {
+                "rope_type"
+            } else {
+                "type"
+            };
+            return Err(rope.unsupported(key, "this kind of rotary embedding is not known"));
+        }
+    })
+}

@@ -1,0 +1,154 @@
+//! Attention of several queries a key head (Ainslie et al. 2023, GQA) over KV caches.
+
+use std::ops::Deref;
+
+use candle_core::{DType, Device, Layout, Result, Storage, Tensor, bail};
+use candle4j_kernels::{Queries, Strided, attend};
+
+use super::cache::SequenceCache;
+use super::linear::{FusedLinear, Linear};
+use super::norm::Norm;
+use super::rotary::Angles;
+use super::rows::strided;
+use super::softmax::MaskedSoftmax;
+
+/// PackedWeights and shape of one layer's attention.
+#[derive(Debug)]
+pub(crate) struct Attention {
+    /// The number of the layer in the cache.
+    pub(crate) layer: usize,
+    /// To queries, keys and values.
+    pub(crate) qkv: FusedLinear,
+    /// Behind the attention.
+    pub(crate) output: Linear,
+    /// Norms of queries and of keys, a head at a time.
+    pub(crate) norms: Option<(Norm, Norm)>,
+    pub(crate) heads: usize,
+    pub(crate) kv_heads: usize,
+    pub(crate) head_dim: usize,
+    /// Positions that a query sees, itself included; all earlier ones when `None`.
+    pub(crate) window: Option<usize>,
+}
+
+impl Attention {
+    /// `x` holds the rows of all sequences, which say how many belong to each, in order. Keys and values
+    /// go into the caches; the answer has the shape of `x`.
+    pub(crate) fn forward(
+        &self,
+        x: &Tensor,
+        angles: &Angles,
+        sequences: &mut [(&mut SequenceCache, usize)],
+    ) -> Result<Tensor> {
+        let [q, k, v] = self.qkv.forward::<3>(x)?;
+        let (q_norm, k_norm) = match &self.norms {
+            Some((q_norm, k_norm)) => (Some(q_norm), Some(k_norm)),
+            None => (None, None),
+        };
+        let (q, k) = (angles.rotate(&q, q_norm)?, angles.rotate(&k, k_norm)?);
+        let attended = match x.device() {
+            Device::Cpu => self.by_kernels(&q, &k, &v, sequences)?,
+            _ => self.by_tensors(&q, &k, &v, sequences)?,
+        };
+        self.output.forward(&attended)
+    }
+
+    /// What queries and keys, `rows × heads × head_dim`, and values, a row of all heads each, give on
+    /// the CPU.
+    fn by_kernels(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        sequences: &mut [(&mut SequenceCache, usize)],
+    ) -> Result<Tensor> {
+        let dtype = q.dtype();
+        let in_32_bits = |tensor: &Tensor| tensor.to_dtype(DType::F32);
+        let (q, k, v) = (
+            in_32_bits(&q.flatten_from(1)?)?,
+            in_32_bits(&k.flatten_from(1)?)?,
+            in_32_bits(v)?,
+        );
+        let (rows, width) = q.dims2()?;
+        let (q, k, v) = (
+            q.storage_and_layout(),
+            k.storage_and_layout(),
+            v.storage_and_layout(),
+        );
+        let (q, k, v) = (on_cpu(&q)?, on_cpu(&k)?, on_cpu(&v)?);
+        let mut start = 0;
+        let mut queries = Vec::with_capacity(sequences.len());
+        for (cache, count) in sequences {
+            let rows = start..start + *count;
+            start = rows.end;
+            let first = cache.len();
+            queries.push(Queries {
+                cache: cache.write(self.layer, k.rows(&rows), v.rows(&rows))?,
+                rows: q.rows(&rows),
+                heads: self.heads,
+                first,
+                window: self.window,
+                scale: self.scale(),
+            });
+        }
+        let mut out = vec![0f32; rows * width];
+        attend(&queries, &mut out);
+        Tensor::from_vec(out, (rows, width), &Device::Cpu)?.to_dtype(dtype)
+    }
+
+    /// The same on any device, by matrix products.
+    fn by_tensors(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        sequences: &[(&mut SequenceCache, usize)],
+    ) -> Result<Tensor> {
+        let v = v
+            .contiguous()?
+            .reshape((q.dim(0)?, self.kv_heads, self.head_dim))?;
+        let mut start = 0;
+        let mut parts = Vec::with_capacity(sequences.len());
+        for (cache, count) in sequences {
+            let part = |tensor: &Tensor| tensor.narrow(0, start, *count);
+            parts.push(self.sequence_by_tensors(&part(q)?, &part(k)?, &part(&v)?, cache)?);
+            start += count;
+        }
+        Tensor::cat(&parts, 0)
+    }
+
+    fn sequence_by_tensors(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        cache: &SequenceCache,
+    ) -> Result<Tensor> {
+        let position = cache.len();
+        // What the first query does not see any more, none does.
+        let from = match self.window {
+            Some(window) => (position + 1).saturating_sub(window),
+            None => 0,
+        };
+        let (keys, values) = cache.append(self.layer, k, v, from)?;
+        let softmax = MaskedSoftmax {
+            scale: self.scale(),
+            first: position - from,
+            window: self.window,
+        };
+        softmax.attend(q, &keys, &values)
+    }
+
+    fn scale(&self) -> f32 {
+        1.0 / (self.head_dim as f32).sqrt()
+    }
+}
+
+/// The rows of a matrix on the CPU.
+fn on_cpu<'a>(
+    (storage, layout): &'a (impl Deref<Target = Storage>, &Layout),
+) -> Result<Strided<'a>> {
+    match &**storage {
+        Storage::Cpu(storage) => strided(storage, layout),
+        _ => bail!("expected rows on the CPU"),
+    }
+}

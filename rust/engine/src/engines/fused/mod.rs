@@ -1,0 +1,69 @@
+//! The `fused` engine: one decoder-only transformer, described by a
+//! [`ModelDescription`](crate::description::ModelDescription), on Candle's tensors.
+//!
+//! Where Candle's ready-made models are one file an architecture with limits of its own, this is one
+//! model for all of them. From the outside in:
+//!
+//! - [`FusedSequence`] is one sequence with its KV cache, behind the engine's own trait;
+//! - [`Scheduler`] lets the sequences that are being generated share their forward passes, `pace` says how
+//!   much of their prompts goes into one, `prefix` what they share of each other's caches, and `budget` how
+//!   much memory these may take;
+//! - [`Decoder`] is the weights, and the forward pass of any number of sequences at once: the rows of
+//!   all of them go through each matrix together, and only the attention takes them one by one;
+//! - `attention`, `feed_forward`, `rotary`, `cache`: its parts;
+//! - [`Linear`](linear::Linear) is a linear layer, and [`PackedWeights`](packed_weights::PackedWeights) its matrix in the order
+//!   of whatever kernel is fastest for its format;
+//! - [`TensorSource`] is where the weights come from.
+//!
+//! "Fused" are the projections that read the same rows: queries, keys and values are one matrix,
+//! and so are gate and up.
+
+mod attention;
+mod budget;
+mod cache;
+mod decoder;
+mod feed_forward;
+mod linear;
+mod norm;
+mod pace;
+mod packed_weights;
+mod prefix;
+mod rotary;
+mod rows;
+mod scheduler;
+mod sequence;
+mod softmax;
+
+use decoder::Decoder;
+use scheduler::Scheduler;
+use sequence::FusedSequence;
+
+use std::sync::Arc;
+
+use crate::description::ModelDescription;
+use crate::engines::{CandleModel, ModelLimits};
+use crate::error::Result;
+use crate::formats::TensorSource;
+use crate::memory;
+use crate::runtime;
+
+/// Loads a model: an empty sequence over its weights, which makes others.
+pub(crate) fn load(
+    description: &ModelDescription,
+    source: &dyn TensorSource,
+    limits: &Arc<ModelLimits>,
+) -> Result<Box<dyn CandleModel>> {
+    let mut decoder = Decoder::load(description, source)?;
+    let left = || memory::available().map(|bytes| bytes / 10 * 8);
+    let bytes = limits.kv_cache_limit.or_else(left).unwrap_or(u64::MAX);
+    decoder.limit_caches(usize::try_from(bytes).unwrap_or(usize::MAX));
+    let scheduler = Scheduler::new(
+        Arc::new(decoder),
+        runtime::max_batch_size()?,
+        limits.latency_target,
+    );
+    Ok(Box::new(FusedSequence::new(
+        Arc::new(scheduler),
+        limits.clone(),
+    )))
+}

@@ -1,0 +1,472 @@
+//! The tensors of a model's folder: which there are, and their bytes.
+//!
+//! Files are read by position and never mapped into memory. A mapped file that somebody truncates
+//! (an interrupted copy, a cache being cleaned) raises SIGBUS at the next touch, which ends the
+//! whole process; a short read is an error like any other. Reading is also no slower, since every
+//! byte is used exactly once.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor, WithDType};
+use safetensors::tensor::{Dtype, TensorInfo};
+use serde::de::{Deserializer, MapAccess, Visitor};
+
+use crate::description::{EMBEDDING, HEAD};
+use crate::error::{Error, Result};
+use crate::files::{self, Limit, ReadAt};
+
+/// The largest header that is read; the format allows three times as much, and models have a hundredth.
+const HEADER_LIMIT: u64 = 32 << 20;
+
+/// One tensor as its file describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorEntry {
+    /// Dimensions, outermost first.
+    pub shape: Vec<usize>,
+    /// Type of the elements.
+    pub dtype: DType,
+    file: usize,
+    offset: u64,
+    bytes: usize,
+}
+
+impl TensorEntry {
+    /// Size in the file.
+    pub fn byte_len(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// All tensors of one model, of one file or of several shards.
+#[derive(Debug)]
+pub struct CheckpointTensors {
+    files: Vec<(PathBuf, File)>,
+    tensors: HashMap<String, TensorEntry>,
+    /// Tensors of types that no weight has here, such as the integers of other tools, and their types.
+    unread: HashMap<String, String>,
+}
+
+/// What a folder without weights that can be read has instead.
+fn without_weights(folder: &Path) -> Error {
+    let others: Vec<String> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    let found = |ends: &[&str]| {
+        others
+            .iter()
+            .find(|name| ends.iter().any(|end| name.ends_with(end)))
+    };
+    let reason = if let Some(adapter) = found(&["adapter_model.safetensors", "adapter_model.bin"]) {
+        format!("{adapter} is a LoRA adapter; merge it into its base model first")
+    } else if let Some(pickled) = found(&[".bin", ".pth", ".pt"]) {
+        format!("{pickled} is in PyTorch's format, which can run code; convert it to safetensors")
+    } else if let Some(gguf) = found(&[".gguf"]) {
+        format!("to load {gguf}, give the file and not its folder")
+    } else if let Some(other) = found(&[".safetensors"]) {
+        format!("{other} is none of these names")
+    } else {
+        "there are no weights".into()
+    };
+    Error::InvalidFile {
+        file: folder.display().to_string(),
+        reason: format!(
+            "holds neither model.safetensors nor model.safetensors.index.json: {reason}"
+        ),
+    }
+}
+
+impl CheckpointTensors {
+    /// Opens `model.safetensors`, else the shards that `model.safetensors.index.json` names, and reads
+    /// and checks the headers. No tensor is read yet.
+    ///
+    /// As in transformers, an index beside `model.safetensors` is not looked at, and of an index only the
+    /// names of the files count: what a tensor is said to lie in may be out of date.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let single = folder.join("model.safetensors");
+        let index = folder.join("model.safetensors.index.json");
+        let mut weights = Self {
+            files: Vec::new(),
+            tensors: HashMap::new(),
+            unread: HashMap::new(),
+        };
+        if single.is_file() {
+            weights.add_file(&single)?;
+        } else if index.is_file() {
+            weights.add_shards(folder, &index)?;
+        } else {
+            return Err(without_weights(folder));
+        }
+        weights.complete_names();
+        Ok(weights)
+    }
+
+    fn add_shards(&mut self, folder: &Path, index: &Path) -> Result<()> {
+        #[derive(serde::Deserialize)]
+        struct Index {
+            weight_map: HashMap<String, String>,
+        }
+        let Index { weight_map } = files::json(index, &files::read(index, Limit::Index)?)?;
+        let mut shards: Vec<&String> = weight_map.values().collect();
+        shards.sort_unstable();
+        shards.dedup();
+        for shard in &shards {
+            let invalid = |reason: String| Error::InvalidFile {
+                file: files::name(index),
+                reason,
+            };
+            if !files::is_below(shard) {
+                return Err(invalid(format!(
+                    "shard name {shard:?}: expected a path below the folder"
+                )));
+            }
+            let path = folder.join(shard);
+            if !path.is_file() {
+                return Err(invalid(format!(
+                    "names the file {shard:?}, which is not there"
+                )));
+            }
+            self.add_file(&path)?;
+        }
+        Ok(())
+    }
+
+    /// Gives tensors of a decoder that was saved without its head the names that they have with it.
+    fn complete_names(&mut self) {
+        const PREFIX: &str = "model.";
+        let is_bare = self.tensors.contains_key(&EMBEDDING[PREFIX.len()..])
+            && !self.tensors.keys().any(|name| name.starts_with(PREFIX));
+        if is_bare {
+            self.tensors = std::mem::take(&mut self.tensors)
+                .into_iter()
+                .map(|(name, entry)| match name == HEAD {
+                    true => (name, entry),
+                    false => (format!("{PREFIX}{name}"), entry),
+                })
+                .collect();
+        }
+    }
+
+    fn add_file(&mut self, path: &Path) -> Result<()> {
+        let invalid = |reason: String| Error::InvalidFile {
+            file: files::name(path),
+            reason,
+        };
+        let file = File::open(path).map_err(|e| Error::io(path, &e))?;
+        let size = file.metadata().map_err(|e| Error::io(path, &e))?.len();
+        if let Some(other) = files::other_kind(path, &file, files::SAFETENSORS)? {
+            return Err(invalid(format!("is {other} and no safetensors file")));
+        }
+        let mut length = [0u8; 8];
+        if size < 8 {
+            return Err(invalid(format!(
+                "{size} bytes are too few for a safetensors file"
+            )));
+        }
+        file.read_at(path, 0, &mut length)?;
+        let header_len = u64::from_le_bytes(length);
+        if header_len > HEADER_LIMIT || header_len > size - 8 {
+            return Err(invalid(format!(
+                "the header claims {header_len} bytes, the file has {size}"
+            )));
+        }
+        let mut header = vec![0u8; header_len as usize];
+        file.read_at(path, 8, &mut header)?;
+        let entries = parse_header(&header).map_err(|e| invalid(format!("header: {e}")))?;
+
+        let data_start = 8 + header_len;
+        let data_len = size - data_start;
+        let mut ranges = Vec::with_capacity(entries.len());
+        for (name, info) in entries {
+            let (start, end) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
+            let wrong = |expected: String, got: String| Error::InvalidTensor {
+                file: files::name(path),
+                tensor: name.clone(),
+                expected,
+                got,
+            };
+            let Some(dtype) = candle_dtype(info.dtype) else {
+                self.unread.insert(name.clone(), info.dtype.to_string());
+                continue;
+            };
+            let bytes = info
+                .shape
+                .iter()
+                .try_fold(dtype.size_in_bytes(), |n, &d| n.checked_mul(d))
+                .ok_or_else(|| {
+                    wrong(
+                        "a size below 2^64 bytes".into(),
+                        format!("{:?}", info.shape),
+                    )
+                })?;
+            if end < start || end - start != bytes as u64 {
+                return Err(wrong(
+                    format!("{bytes} bytes for shape {:?} of {dtype:?}", info.shape),
+                    format!("bytes {start} to {end}"),
+                ));
+            }
+            if end > data_len {
+                return Err(wrong(
+                    format!("{end} bytes of data in {}", files::name(path)),
+                    format!("{data_len}; the file is cut short"),
+                ));
+            }
+            ranges.push((start, end, name.clone()));
+            let entry = TensorEntry {
+                shape: info.shape,
+                dtype,
+                file: self.files.len(),
+                offset: data_start + start,
+                bytes,
+            };
+            if self.tensors.insert(name.clone(), entry).is_some() {
+                return Err(Error::InvalidTensor {
+                    file: files::name(path),
+                    tensor: name,
+                    expected: "one tensor of that name".into(),
+                    got: "several".into(),
+                });
+            }
+        }
+        ranges.sort_unstable();
+        for pair in ranges.windows(2) {
+            if pair[1].0 < pair[0].1 {
+                return Err(Error::InvalidTensor {
+                    file: files::name(path),
+                    tensor: pair[1].2.clone(),
+                    expected: "bytes of its own".into(),
+                    got: format!("bytes that overlap those of {}", pair[0].2),
+                });
+            }
+        }
+        self.files.push((path.to_path_buf(), file));
+        Ok(())
+    }
+
+    /// Gives the parts of expert tensors names of their own.
+    ///
+    /// Transformers 5 can save all experts of a layer as one tensor, gate above up; published
+    /// files have a tensor a projection and expert. The parts lie behind each other either way.
+    pub fn split_experts(&mut self) -> Result<()> {
+        let stacked: Vec<String> = self
+            .tensors
+            .keys()
+            .filter(|name| name.ends_with(".mlp.experts.gate_up_proj"))
+            .map(|name| name.trim_end_matches("gate_up_proj").to_owned())
+            .collect();
+        for prefix in stacked {
+            self.split(
+                &format!("{prefix}gate_up_proj"),
+                &prefix,
+                &["gate_proj", "up_proj"],
+            )?;
+            self.split(&format!("{prefix}down_proj"), &prefix, &["down_proj"])?;
+        }
+        Ok(())
+    }
+
+    /// Splits a tensor of shape experts × rows × columns by expert, and its rows among `parts`.
+    fn split(&mut self, name: &str, prefix: &str, parts: &[&str]) -> Result<()> {
+        let wrong = |got: String| Error::InvalidTensor {
+            file: String::new(),
+            tensor: name.into(),
+            expected: format!("experts × {} × columns", parts.join(" and ")),
+            got,
+        };
+        let entry = self
+            .tensors
+            .remove(name)
+            .ok_or_else(|| wrong("no such tensor".into()))?;
+        let &[experts, rows, columns] = entry.shape.as_slice() else {
+            return Err(wrong(format!("shape {:?}", entry.shape)));
+        };
+        if !rows.is_multiple_of(parts.len()) || experts == 0 {
+            return Err(wrong(format!("shape {:?}", entry.shape)));
+        }
+        let rows = rows / parts.len();
+        let bytes = rows * columns * entry.dtype.size_in_bytes();
+        for expert in 0..experts {
+            for (index, part) in parts.iter().enumerate() {
+                let offset = entry.offset + ((expert * parts.len() + index) * bytes) as u64;
+                self.tensors.insert(
+                    format!("{prefix}{expert}.{part}.weight"),
+                    TensorEntry {
+                        shape: vec![rows, columns],
+                        offset,
+                        bytes,
+                        ..entry
+                    },
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the embedding really is the output projection of a model whose configuration ties
+    /// them: transformers uses an output projection of its own where the file holds a different
+    /// one, and the output projection as embedding where only that one is there.
+    pub fn ties_embeddings(&mut self, embedding: &str, head: &str) -> Result<bool> {
+        match (self.tensors.get(embedding), self.tensors.get(head)) {
+            (_, None) => Ok(true),
+            (None, Some(only)) => {
+                let only = only.clone();
+                self.tensors.insert(embedding.into(), only);
+                Ok(true)
+            }
+            (Some(a), Some(b)) => self.equal(a, b),
+        }
+    }
+
+    fn equal(&self, a: &TensorEntry, b: &TensorEntry) -> Result<bool> {
+        const CHUNK: usize = 1 << 20;
+        if (a.dtype, &a.shape) != (b.dtype, &b.shape) {
+            return Ok(false);
+        }
+        let (mut left, mut right) = (vec![0; CHUNK], vec![0; CHUNK]);
+        for start in (0..a.bytes).step_by(CHUNK) {
+            let len = CHUNK.min(a.bytes - start);
+            self.read_into(a, start, &mut left[..len])?;
+            self.read_into(b, start, &mut right[..len])?;
+            if left[..len] != right[..len] {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The description of a tensor, if there is one of that name.
+    pub fn get(&self, name: &str) -> Option<&TensorEntry> {
+        self.tensors.get(name)
+    }
+
+    /// The description of a tensor that must be there with exactly this shape.
+    pub fn expect(&self, name: &str, shape: &[usize]) -> Result<&TensorEntry> {
+        let wrong = |got: String| Error::InvalidTensor {
+            file: String::new(),
+            tensor: name.into(),
+            expected: format!("shape {shape:?}"),
+            got,
+        };
+        match self.get(name) {
+            None => Err(match self.unread.get(name) {
+                Some(dtype) => Error::InvalidTensor {
+                    file: String::new(),
+                    tensor: name.into(),
+                    expected: "a floating point type".into(),
+                    got: dtype.clone(),
+                },
+                None => wrong("no such tensor".into()),
+            }),
+            Some(entry) if entry.shape != shape => Err(wrong(format!("shape {:?}", entry.shape))),
+            Some(entry) => Ok(entry),
+        }
+    }
+
+    /// Reads a part of a tensor's bytes, little-endian as in the file.
+    ///
+    /// `offset` counts from the tensor's first byte. Several threads may read at once.
+    pub fn read_into(&self, entry: &TensorEntry, offset: usize, buffer: &mut [u8]) -> Result<()> {
+        assert!(offset + buffer.len() <= entry.bytes, "read past the tensor");
+        let (path, file) = &self.files[entry.file];
+        file.read_at(path, entry.offset + offset as u64, buffer)
+    }
+
+    /// A whole tensor, converted to `dtype`, on `device`.
+    pub fn tensor(&self, entry: &TensorEntry, dtype: DType, device: &Device) -> Result<Tensor> {
+        let rows = entry.shape.first().copied().unwrap_or(1);
+        self.rows(entry, 0, rows)?
+            .to_device(device)
+            .and_then(|tensor| tensor.to_dtype(dtype))
+            .map_err(|e| Error::DeviceUnavailable {
+                device: format!("{:?}", device.location()),
+                reason: e.to_string(),
+            })
+    }
+
+    /// Some of a tensor's rows, which are its slices along the first dimension, as they are in the
+    /// file.
+    pub fn rows(&self, entry: &TensorEntry, first: usize, count: usize) -> Result<Tensor> {
+        match entry.dtype {
+            DType::F16 => self.elements::<half::f16>(entry, first, count),
+            DType::BF16 => self.elements::<half::bf16>(entry, first, count),
+            DType::F64 => self.elements::<f64>(entry, first, count),
+            _ => self.elements::<f32>(entry, first, count),
+        }
+    }
+
+    fn elements<T: WithDType + bytemuck::Pod>(
+        &self,
+        entry: &TensorEntry,
+        first: usize,
+        count: usize,
+    ) -> Result<Tensor> {
+        let mut shape = entry.shape.clone();
+        if let Some(rows) = shape.first_mut() {
+            *rows = count;
+        }
+        let row: usize = shape.iter().skip(1).product();
+        let mut elements: Vec<T> = bytemuck::zeroed_vec(count * row);
+        let start = first * row * size_of::<T>();
+        self.read_into(entry, start, bytemuck::cast_slice_mut(&mut elements))?;
+        Tensor::from_vec(elements, shape, &Device::Cpu).map_err(|e| Error::InvalidFile {
+            file: files::name(&self.files[entry.file].0),
+            reason: e.to_string(),
+        })
+    }
+
+    /// Names and descriptions in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &TensorEntry)> {
+        self.tensors.iter().map(|(name, e)| (name.as_str(), e))
+    }
+
+    /// Bytes of all tensors together.
+    pub fn byte_len(&self) -> u64 {
+        self.tensors.values().map(|e| e.bytes as u64).sum()
+    }
+}
+
+/// The types that weights come in. Others (integers of packed quantizations, float8 with scales
+/// beside it) mean a format that would have to be understood as a whole.
+fn candle_dtype(dtype: Dtype) -> Option<DType> {
+    match dtype {
+        Dtype::F16 => Some(DType::F16),
+        Dtype::BF16 => Some(DType::BF16),
+        Dtype::F32 => Some(DType::F32),
+        Dtype::F64 => Some(DType::F64),
+        _ => None,
+    }
+}
+
+/// Parses the JSON header, refusing a name that occurs twice (which a map would swallow).
+fn parse_header(header: &[u8]) -> serde_json::Result<Vec<(String, TensorInfo)>> {
+    struct Entries;
+    impl<'de> Visitor<'de> for Entries {
+        type Value = Vec<(String, TensorInfo)>;
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            f.write_str("an object of tensors")
+        }
+        fn visit_map<A: MapAccess<'de>>(
+            self,
+            mut map: A,
+        ) -> std::result::Result<Self::Value, A::Error> {
+            let mut entries = Vec::new();
+            while let Some(name) = map.next_key::<String>()? {
+                if name == "__metadata__" {
+                    map.next_value::<serde::de::IgnoredAny>()?;
+                } else {
+                    entries.push((name, map.next_value()?));
+                }
+            }
+            Ok(entries)
+        }
+    }
+    let mut json = serde_json::Deserializer::from_slice(header);
+    let entries = json.deserialize_map(Entries)?;
+    json.end()?;
+    Ok(entries)
+}

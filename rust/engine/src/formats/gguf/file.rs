@@ -1,0 +1,615 @@
+//! The file itself: its metadata and the places of its tensors.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::io::BufReader;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use candle_core::quantized::GgmlDType;
+use candle_core::quantized::gguf_file::{Content, Value, VersionedMagic};
+use serde_json::Map;
+
+use super::codebook::Codebook;
+use super::skim::{self, Listed, WithoutTensors};
+use crate::architectures::gguf::{GgufMetadata, ROPE_FACTORS};
+use crate::description::{FeedForward, ModelDescription};
+use crate::error::{Error, Result};
+use crate::files::{self, ReadAt};
+
+/// One tensor as the file describes it.
+#[derive(Debug, Clone)]
+pub(crate) struct GgufTensor {
+    /// Its name.
+    pub name: String,
+    /// Dimensions, outermost first.
+    pub shape: Vec<usize>,
+    /// Type of its blocks.
+    pub dtype: BlockType,
+    /// First byte, counted from the start of its file.
+    pub offset: u64,
+    /// Which of the files it lies in.
+    part: usize,
+}
+
+/// A type of blocks of numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BlockType {
+    /// One that Candle knows.
+    Candle(GgmlDType),
+    /// One that becomes Q8_0 while it is read.
+    Codebook(Codebook),
+}
+
+impl BlockType {
+    /// By the number that a file has for it.
+    fn of(number: u32) -> Option<Self> {
+        let known = match number {
+            0 => GgmlDType::F32,
+            1 => GgmlDType::F16,
+            2 => GgmlDType::Q4_0,
+            3 => GgmlDType::Q4_1,
+            6 => GgmlDType::Q5_0,
+            7 => GgmlDType::Q5_1,
+            8 => GgmlDType::Q8_0,
+            9 => GgmlDType::Q8_1,
+            10 => GgmlDType::Q2K,
+            11 => GgmlDType::Q3K,
+            12 => GgmlDType::Q4K,
+            13 => GgmlDType::Q5K,
+            14 => GgmlDType::Q6K,
+            15 => GgmlDType::Q8K,
+            30 => GgmlDType::BF16,
+            other => return Codebook::of(other).map(Self::Codebook),
+        };
+        Some(Self::Candle(known))
+    }
+
+    /// Numbers of a block.
+    pub(crate) fn block_size(self) -> usize {
+        match self {
+            Self::Candle(dtype) => dtype.block_size(),
+            Self::Codebook(kind) => kind.block_size(),
+        }
+    }
+
+    /// Bytes of a block.
+    pub(crate) fn type_size(self) -> usize {
+        match self {
+            Self::Candle(dtype) => dtype.type_size(),
+            Self::Codebook(kind) => kind.type_size(),
+        }
+    }
+
+    /// Its name, as it stands in results.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Candle(dtype) => dtype_name(dtype),
+            Self::Codebook(kind) => kind.name(),
+        }
+    }
+}
+
+/// What ggml calls types that are not read here.
+fn unread_name(number: u32) -> &'static str {
+    match number {
+        4 => "Q4_2, which was given up",
+        5 => "Q4_3, which was given up",
+        24 => "I8",
+        25 => "I16",
+        26 => "I32",
+        27 => "I64",
+        28 => "F64",
+        31..=33 => "Q4_0 in the order of a processor, which was given up",
+        36..=38 => "IQ4_NL in the order of a processor, which was given up",
+        40 => "NVFP4",
+        _ => "unknown",
+    }
+}
+
+/// The most files that one model is believed to be split into.
+const MOST_PARTS: usize = 1000;
+
+/// An opened GGUF file whose tensors all lie inside it, or several that make up one: a large model is
+/// split into `NAME-00001-of-0000N.gguf` and so on, the first of which has the metadata.
+pub(crate) struct GgufFile {
+    parts: Vec<(PathBuf, File)>,
+    magic: VersionedMagic,
+    metadata: HashMap<String, Value>,
+    tensors: BTreeMap<String, GgufTensor>,
+}
+
+impl GgufFile {
+    /// Opens a file, and those beside it that it is the first of, and reads the metadata.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let Part {
+            file,
+            content,
+            tensors,
+        } = Part::open(path, 0)?;
+        let mut whole = Self {
+            parts: vec![(path.to_path_buf(), file)],
+            magic: content.magic,
+            metadata: content.metadata,
+            tensors,
+        };
+        whole.open_others(path)?;
+        Ok(whole)
+    }
+
+    /// Opens the other parts of a split file.
+    fn open_others(&mut self, first: &Path) -> Result<()> {
+        const COUNT: &str = "split.count";
+        const NUMBER: &str = "split.no";
+        let number = |key: &str| -> Result<Option<usize>> {
+            match self.value(key) {
+                None => Ok(None),
+                Some(value) => json(value)
+                    .as_u64()
+                    .map(|n| Some(n as usize))
+                    .ok_or_else(|| self.invalid(key, "expected a whole number")),
+            }
+        };
+        let (count, index) = (number(COUNT)?.unwrap_or(0), number(NUMBER)?.unwrap_or(0));
+        if count <= 1 {
+            return Ok(());
+        }
+        if count > MOST_PARTS {
+            return Err(self.invalid(COUNT, format!("expected at most {MOST_PARTS}")));
+        }
+        let ending = |number: usize| format!("-{number:05}-of-{count:05}.gguf");
+        let name = self.name();
+        let Some(stem) = name.strip_suffix(&ending(1)) else {
+            return Err(self.invalid(
+                NUMBER,
+                if index == 0 {
+                    format!(
+                        "a file of {count} parts has a name that ends in {}",
+                        ending(1)
+                    )
+                } else {
+                    format!("this is part {} of {count}; give the first", index + 1)
+                },
+            ));
+        };
+        for number in 2..=count {
+            let path = first.with_file_name(format!("{stem}{}", ending(number)));
+            if !path.is_file() {
+                return Err(Error::InvalidFile {
+                    file: files::name(&path),
+                    reason: format!("this part of {name} is not there"),
+                });
+            }
+            let part = Part::open(&path, number - 1)?;
+            for (tensor, found) in part.tensors {
+                if self.tensors.contains_key(&tensor) {
+                    return Err(Error::InvalidTensor {
+                        file: files::name(&path),
+                        tensor,
+                        expected: "one tensor of that name".into(),
+                        got: "several, in several parts".into(),
+                    });
+                }
+                self.tensors.insert(tensor, found);
+            }
+            self.parts.push((path, part.file));
+        }
+        Ok(())
+    }
+
+    /// The file's name, for messages.
+    pub(crate) fn name(&self) -> String {
+        files::name(&self.parts[0].0)
+    }
+
+    /// Reads bytes of a tensor from `offset` on, counted from its first.
+    pub(crate) fn read(&self, tensor: &GgufTensor, offset: u64, bytes: &mut [u8]) -> Result<()> {
+        let (path, file) = &self.parts[tensor.part];
+        file.read_at(path, tensor.offset + offset, bytes)
+    }
+
+    /// The version of the format.
+    pub(crate) fn magic(&self) -> VersionedMagic {
+        self.magic
+    }
+
+    /// Forgets the metadata.
+    pub(crate) fn drop_metadata(&mut self) {
+        self.metadata = HashMap::new();
+    }
+
+    /// The tensors, by name.
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = &GgufTensor> {
+        self.tensors.values()
+    }
+
+    /// The tensor of a name that must be there.
+    pub(crate) fn tensor(&self, name: &str) -> Result<&GgufTensor> {
+        self.tensors.get(name).ok_or_else(|| Error::InvalidTensor {
+            file: self.name(),
+            tensor: name.into(),
+            expected: "a tensor of that name".into(),
+            got: "none".into(),
+        })
+    }
+
+    /// Makes sure that the tensors of `config` are there in their shapes, and no others, since
+    /// nobody would use them.
+    pub(crate) fn check_tensors(&self, config: &ModelDescription) -> Result<()> {
+        let experts = config
+            .layers
+            .iter()
+            .find_map(|layer| match layer.feed_forward {
+                FeedForward::Experts { num_experts, .. } => Some(num_experts),
+                FeedForward::Dense { .. } => None,
+            });
+        let mut expected = HashSet::from([ROPE_FACTORS.to_owned()]);
+        for (name, mut shape) in config.tensors() {
+            let place = place(&name);
+            if place.expert.is_some() {
+                shape.insert(0, experts.unwrap_or(0));
+            }
+            let tensor = self.tensor(&place.tensor)?;
+            if tensor.shape != shape {
+                return Err(Error::InvalidTensor {
+                    file: self.name(),
+                    tensor: place.tensor,
+                    expected: format!("shape {shape:?}"),
+                    got: format!("shape {:?}", tensor.shape),
+                });
+            }
+            expected.insert(place.tensor);
+        }
+        match self
+            .tensors()
+            .find(|tensor| !expected.contains(&tensor.name))
+        {
+            None => Ok(()),
+            Some(tensor) => Err(Error::UnsupportedModel {
+                file: self.name(),
+                key: tensor.name.clone(),
+                value: format!("a tensor of shape {:?}", tensor.shape),
+                reason: "the model has no place for it".into(),
+            }),
+        }
+    }
+
+    /// A value of the metadata.
+    pub(crate) fn value(&self, key: &str) -> Option<&Value> {
+        self.metadata.get(key)
+    }
+
+    /// A text that may be missing.
+    pub(crate) fn text(&self, key: &str) -> Result<Option<&str>> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(self.invalid(key, "expected a text")),
+        }
+    }
+
+    /// A value as JSON.
+    pub(crate) fn json(&self, key: &str) -> Option<serde_json::Value> {
+        self.value(key).map(json)
+    }
+
+    /// A text that must be there.
+    pub(crate) fn required_text(&self, key: &str) -> Result<&str> {
+        self.text(key)?
+            .ok_or_else(|| self.invalid(key, "this key is needed"))
+    }
+
+    /// A truth value that may be missing.
+    pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            Some(_) => Err(self.invalid(key, "expected true or false")),
+        }
+    }
+
+    /// A token id that may be missing.
+    pub(crate) fn id(&self, key: &str) -> Result<Option<u32>> {
+        match self.value(key) {
+            None => Ok(None),
+            // None, as some tools write it.
+            Some(Value::I32(-1) | Value::I64(-1) | Value::U64(u64::MAX)) => Ok(None),
+            Some(value) => json(value)
+                .as_u64()
+                .and_then(|id| u32::try_from(id).ok())
+                .map(Some)
+                .ok_or_else(|| self.invalid(key, "expected a token id")),
+        }
+    }
+
+    /// A list of texts that must be there.
+    pub(crate) fn required_texts(&self, key: &str) -> Result<Vec<&str>> {
+        self.required_list(key, "texts", |value| match value {
+            Value::String(text) => Some(text.as_str()),
+            _ => None,
+        })
+    }
+
+    /// A list of finite numbers that must be there.
+    pub(crate) fn required_floats(&self, key: &str) -> Result<Vec<f32>> {
+        self.required_list(key, "numbers", |value| match value {
+            Value::F32(x) if x.is_finite() => Some(*x),
+            _ => None,
+        })
+    }
+
+    /// A list of whole numbers that must be there.
+    pub(crate) fn required_numbers(&self, key: &str) -> Result<Vec<u64>> {
+        self.required_list(key, "whole numbers", |value| json(value).as_u64())
+    }
+
+    fn required_list<'a, T>(
+        &'a self,
+        key: &str,
+        what: &str,
+        item: impl Fn(&'a Value) -> Option<T>,
+    ) -> Result<Vec<T>> {
+        match self.value(key) {
+            Some(Value::Array(list)) => list.iter().map(item).collect(),
+            _ => None,
+        }
+        .ok_or_else(|| self.invalid(key, format!("expected a list of {what}")))
+    }
+
+    /// An error about a value of the metadata.
+    pub(crate) fn invalid(&self, key: &str, reason: impl Into<String>) -> Error {
+        let value = match self.value(key) {
+            None => "(missing)".into(),
+            Some(Value::Array(list)) => format!("(a list of {})", list.len()),
+            Some(value) => json(value).to_string().chars().take(200).collect(),
+        };
+        Error::InvalidConfig {
+            file: self.name(),
+            key: key.into(),
+            value,
+            reason: reason.into(),
+        }
+    }
+}
+
+impl GgufMetadata for GgufFile {
+    fn name(&self) -> String {
+        self.name()
+    }
+
+    fn section(&self, prefix: &str) -> Map<String, serde_json::Value> {
+        self.metadata
+            .iter()
+            .filter_map(|(key, value)| Some((key.strip_prefix(prefix)?.to_owned(), json(value))))
+            .collect()
+    }
+
+    fn shape(&self, tensor: &str) -> Option<&[usize]> {
+        self.tensors.get(tensor).map(|tensor| &tensor.shape[..])
+    }
+
+    fn floats(&self, name: &str, len: usize) -> Result<Vec<f64>> {
+        let tensor = self.tensor(name)?;
+        let wrong = |got: String| Error::InvalidTensor {
+            file: self.name(),
+            tensor: name.into(),
+            expected: format!("{len} positive numbers of f32"),
+            got,
+        };
+        if tensor.shape != [len] || tensor.dtype != BlockType::Candle(GgmlDType::F32) {
+            return Err(wrong(format!(
+                "shape {:?} of {}",
+                tensor.shape,
+                tensor.dtype.name()
+            )));
+        }
+        let mut floats = vec![0f32; len];
+        self.read(tensor, 0, bytemuck::cast_slice_mut(&mut floats))?;
+        match floats.iter().find(|x| !(x.is_finite() && **x > 0.0)) {
+            None => Ok(floats.into_iter().map(f64::from).collect()),
+            Some(x) => Err(wrong(x.to_string())),
+        }
+    }
+}
+
+/// One file of those that a model may be split into.
+struct Part {
+    file: File,
+    content: Content,
+    tensors: BTreeMap<String, GgufTensor>,
+}
+
+impl Part {
+    fn open(path: &Path, part: usize) -> Result<Self> {
+        let file = File::open(path).map_err(|e| Error::io(path, &e))?;
+        let size = file.metadata().map_err(|e| Error::io(path, &e))?.len();
+        let invalid = |reason: String| Error::InvalidFile {
+            file: files::name(path),
+            reason,
+        };
+        if let Some(other) = files::other_kind(path, &file, files::GGUF)? {
+            return Err(invalid(format!("is {other} and no GGUF file")));
+        }
+        let mut reader = BufReader::with_capacity(1 << 20, &file);
+        let (listed, list_end) = skim::list(&mut reader).map_err(&invalid)?;
+        // Candle divides by an alignment that the file chooses.
+        let mut without = WithoutTensors::new(&mut reader).map_err(|e| Error::io(path, &e))?;
+        let read = catch_unwind(AssertUnwindSafe(|| Content::read(&mut without)));
+        let content = match read {
+            Ok(Ok(content)) => content,
+            Ok(Err(error)) => {
+                return Err(invalid(format!(
+                    "not a readable GGUF file: {}",
+                    first_line(&error.to_string())
+                )));
+            }
+            Err(_) => return Err(invalid("not a readable GGUF file".into())),
+        };
+        let alignment = content.metadata.get("general.alignment").map(json);
+        let alignment = alignment.and_then(|n| n.as_u64()).unwrap_or(32).max(1);
+        let data = list_end
+            .checked_next_multiple_of(alignment)
+            .unwrap_or(u64::MAX);
+        let mut tensors = BTreeMap::new();
+        for Listed {
+            name,
+            shape,
+            kind,
+            offset: place,
+        } in listed
+        {
+            let dtype = BlockType::of(kind).ok_or_else(|| Error::UnsupportedModel {
+                file: files::name(path),
+                key: name.clone(),
+                value: format!("a tensor of type {kind} ({})", unread_name(kind)),
+                reason: "numbers of this type cannot be read".into(),
+            })?;
+            let outside = |got: String| Error::InvalidTensor {
+                file: files::name(path),
+                tensor: name.clone(),
+                expected: format!("whole rows of {} inside the file", dtype.name()),
+                got,
+            };
+            if !place.is_multiple_of(alignment) {
+                return Err(outside(format!(
+                    "a place of {place}, which is no multiple of the alignment {alignment}"
+                )));
+            }
+            let row = shape.last().copied().unwrap_or(1);
+            let elements = shape.iter().try_fold(1u64, |n, d| n.checked_mul(*d as u64));
+            let bytes = elements
+                .filter(|_| row.is_multiple_of(dtype.block_size()))
+                .map(|n| n / dtype.block_size() as u64)
+                .and_then(|blocks| blocks.checked_mul(dtype.type_size() as u64))
+                .ok_or_else(|| outside(format!("shape {shape:?}")))?;
+            let offset = data.checked_add(place);
+            let end = offset.and_then(|offset| offset.checked_add(bytes));
+            match (offset, end) {
+                (Some(offset), Some(end)) if end <= size => {
+                    let tensor = GgufTensor {
+                        name: name.clone(),
+                        shape,
+                        dtype,
+                        offset,
+                        part,
+                    };
+                    if tensors.insert(name.clone(), tensor).is_some() {
+                        return Err(invalid(format!("the tensor {name} is listed twice")));
+                    }
+                }
+                _ => {
+                    return Err(outside(format!(
+                        "{bytes} bytes at {place}, and the file has {size}; it was cut short"
+                    )));
+                }
+            }
+        }
+        Ok(Self {
+            file,
+            content,
+            tensors,
+        })
+    }
+}
+
+/// Candle appends where an error was made, when the environment asks for it.
+fn first_line(message: &str) -> &str {
+    message.lines().next().unwrap_or_default()
+}
+
+/// Where the tensor of a name on the Hub is found.
+pub(crate) struct Place {
+    /// The tensor in the file.
+    pub tensor: String,
+    /// Which part of it along the first dimension, where one tensor holds those of all experts.
+    pub expert: Option<usize>,
+}
+
+/// Where the tensor of a name on the Hub is found.
+pub(crate) fn place(name: &str) -> Place {
+    const EXPERTS: &str = ".mlp.experts.";
+    let expert = name.split_once(EXPERTS).and_then(|(layer, rest)| {
+        let (number, projection) = rest.split_once('.')?;
+        let projection = projection.strip_suffix("_proj.weight")?;
+        Some((layer, number.parse().ok()?, projection))
+    });
+    match expert {
+        None => Place {
+            tensor: gguf_name(name),
+            expert: None,
+        },
+        Some((layer, expert, projection)) => Place {
+            tensor: gguf_name(&format!("{layer}.ffn_{projection}_exps.weight")),
+            expert: Some(expert),
+        },
+    }
+}
+
+/// What GGUF calls a tensor that is `name` on the Hub, experts left out.
+pub(crate) fn gguf_name(name: &str) -> String {
+    const PARTS: [(&str, &str); 16] = [
+        ("model.embed_tokens.", "token_embd."),
+        ("model.norm.", "output_norm."),
+        ("lm_head.", "output."),
+        ("model.layers.", "blk."),
+        ("self_attn.q_proj.", "attn_q."),
+        ("self_attn.k_proj.", "attn_k."),
+        ("self_attn.v_proj.", "attn_v."),
+        ("self_attn.o_proj.", "attn_output."),
+        ("self_attn.q_norm.", "attn_q_norm."),
+        ("self_attn.k_norm.", "attn_k_norm."),
+        ("mlp.gate_proj.", "ffn_gate."),
+        ("mlp.up_proj.", "ffn_up."),
+        ("mlp.down_proj.", "ffn_down."),
+        ("mlp.gate.", "ffn_gate_inp."),
+        ("post_attention_layernorm.", "ffn_norm."),
+        ("input_layernorm.", "attn_norm."),
+    ];
+    PARTS
+        .iter()
+        .fold(name.to_owned(), |name, (hub, gguf)| name.replace(hub, gguf))
+}
+
+/// The name of a type of blocks, as it stands in results.
+pub(crate) fn dtype_name(dtype: GgmlDType) -> &'static str {
+    match dtype {
+        GgmlDType::F32 => "f32",
+        GgmlDType::F16 => "f16",
+        GgmlDType::BF16 => "bf16",
+        GgmlDType::Q4_0 => "q4_0",
+        GgmlDType::Q4_1 => "q4_1",
+        GgmlDType::Q5_0 => "q5_0",
+        GgmlDType::Q5_1 => "q5_1",
+        GgmlDType::Q8_0 => "q8_0",
+        GgmlDType::Q8_1 => "q8_1",
+        GgmlDType::Q2K => "q2_k",
+        GgmlDType::Q3K => "q3_k",
+        GgmlDType::Q4K => "q4_k",
+        GgmlDType::Q5K => "q5_k",
+        GgmlDType::Q6K => "q6_k",
+        GgmlDType::Q8K => "q8_k",
+    }
+}
+
+fn json(value: &Value) -> serde_json::Value {
+    match value {
+        Value::U8(n) => (*n).into(),
+        Value::I8(n) => (*n).into(),
+        Value::U16(n) => (*n).into(),
+        Value::I16(n) => (*n).into(),
+        Value::U32(n) => (*n).into(),
+        Value::I32(n) => (*n).into(),
+        Value::U64(n) => (*n).into(),
+        Value::I64(n) => (*n).into(),
+        Value::F32(x) => number(f64::from(*x)),
+        Value::F64(x) => number(*x),
+        Value::Bool(flag) => (*flag).into(),
+        Value::String(text) => text.as_str().into(),
+        Value::Array(list) => list.iter().map(json).collect(),
+    }
+}
+
+/// JSON has no NaN and no infinity, and null would be taken for a missing key.
+fn number(x: f64) -> serde_json::Value {
+    serde_json::Number::from_f64(x).map_or_else(|| x.to_string().into(), Into::into)
+}

@@ -1,0 +1,94 @@
+//! Models in one GGUF file: weights, configuration, tokenizer and chat template together.
+//!
+//! Candle's reader parses the file. The rest is here: the metadata become the model's description (by its
+//! [architecture](crate::architectures::gguf)), its tokenizer and its chat template, every key and every tensor
+//! that nobody would heed is refused by name, and the tensors are read for either engine.
+
+mod codebook;
+mod file;
+mod grids;
+mod loaded_view;
+mod pre_tokenizer;
+mod sampling;
+mod sentencepiece;
+mod skim;
+mod source;
+mod tokenizer;
+mod tokenizer_parts;
+
+use std::path::Path;
+
+use candle_core::Device;
+
+pub(crate) use loaded_view::LoadedView;
+
+use self::file::GgufFile;
+use self::source::GgufSource;
+use super::{Checkpoint, Kernels, Tensors, folder};
+use crate::architectures::Architecture;
+use crate::architectures::gguf::GgufArchitecture;
+use crate::description::ModelDescription;
+use crate::error::Result;
+
+/// The tensors of a GGUF file, which are read when they are asked for.
+pub(crate) struct GgufTensors {
+    file: GgufFile,
+    architecture: &'static GgufArchitecture,
+}
+
+/// Reads and checks everything but the weights themselves.
+pub(super) fn open(path: &Path) -> Result<Checkpoint> {
+    let mut file = GgufFile::open(path)?;
+    let name = file.required_text("general.architecture")?;
+    let architecture = Architecture::of_gguf(&file, name)?;
+    let (description, ignored_keys) = architecture.describe(&file)?;
+    file.check_tensors(&description)?;
+    let eos_ids = tokenizer::eos_ids(&file)?;
+    let (tokenizer, warnings) = tokenizer::tokenizer(&file)?;
+    let template = tokenizer::template(&file)?;
+    // As the file of the model that comes with this library has it.
+    let beside = path.parent().map(folder::generation_defaults);
+    let (defaults, generation_warnings) = match beside.transpose()?.flatten() {
+        Some(beside) => beside,
+        None => sampling::defaults(&file),
+    };
+    // Vocabulary and merges are megabytes that nobody needs any more.
+    file.drop_metadata();
+    Ok(Checkpoint {
+        description,
+        ignored_keys,
+        eos_ids,
+        defaults,
+        generation_warnings,
+        warnings,
+        tokenizer,
+        template,
+        tensors: Tensors::Gguf(GgufTensors { file, architecture }),
+    })
+}
+
+impl GgufTensors {
+    /// Bytes that the weights take in memory.
+    pub(crate) fn byte_len(&self, device: &Device, kernels: Kernels) -> u64 {
+        self.view(device, kernels).byte_len()
+    }
+
+    /// The type that most of the weights have in memory, by its lower-case name.
+    pub(crate) fn precision(&self, device: &Device, kernels: Kernels) -> &'static str {
+        file::dtype_name(self.view(device, kernels).prevailing_type())
+    }
+
+    /// The file as it would be with its tensors as they are kept in memory.
+    pub(crate) fn view(&self, device: &Device, kernels: Kernels) -> LoadedView<'_> {
+        LoadedView::new(&self.file, device, kernels)
+    }
+
+    /// The tensors for the kernels of this library.
+    pub(super) fn source<'a>(
+        &'a self,
+        description: &'a ModelDescription,
+        device: &'a Device,
+    ) -> GgufSource<'a> {
+        GgufSource::new(&self.file, self.architecture, description, device)
+    }
+}

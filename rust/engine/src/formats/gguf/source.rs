@@ -1,0 +1,157 @@
+//! A file's tensors for the `fused` engine.
+
+use candle_core::quantized::GgmlDType;
+use candle_core::{DType, Device, Tensor};
+
+use super::file::{GgufFile, place};
+use super::loaded_view::LoadedView;
+use crate::architectures::gguf::GgufArchitecture;
+use crate::description::ModelDescription;
+use crate::error::Result;
+use crate::formats::{Kernels, Matrix, TensorSource, kept_type, quantized_matrix, unreadable};
+
+/// The tensors by their names on the Hub, each in the type that it gets in memory.
+pub(crate) struct GgufSource<'a> {
+    view: LoadedView<'a>,
+    config: &'a ModelDescription,
+    architecture: &'static GgufArchitecture,
+    device: &'a Device,
+}
+
+impl<'a> GgufSource<'a> {
+    pub(super) fn new(
+        file: &'a GgufFile,
+        architecture: &'static GgufArchitecture,
+        config: &'a ModelDescription,
+        device: &'a Device,
+    ) -> Self {
+        Self {
+            view: LoadedView::new(file, device, Kernels::Packed),
+            config,
+            architecture,
+            device,
+        }
+    }
+
+    /// The rows of a tensor, in the order that the decoder wants.
+    fn load(&self, name: &str) -> Result<Loaded> {
+        let place = place(name);
+        let placed = self.view.placed(&place.tensor)?;
+        let shape = placed.shape();
+        let columns = shape.last().copied().unwrap_or(1);
+        let rows: usize = shape.iter().product::<usize>() / columns;
+        let (read, rows) = match place.expert {
+            None => (self.view.whole(placed), rows),
+            Some(expert) => {
+                let each = rows / shape[0];
+                (self.view.rows(placed, expert * each, each), each)
+            }
+        };
+        let mut bytes = read.map_err(|e| unreadable(&place.tensor, &e))?;
+        if self.architecture.interleaved_rope
+            && let Some(heads) = self.heads(name)
+        {
+            bytes = unpermute_rope(&bytes, heads, self.config.head_dim);
+        }
+        Ok(Loaded {
+            bytes,
+            dtype: placed.dtype(),
+            shape: (rows, columns),
+        })
+    }
+
+    /// The heads of a projection to queries or keys.
+    fn heads(&self, name: &str) -> Option<usize> {
+        if name.contains(".self_attn.q_proj.") {
+            Some(self.config.num_heads)
+        } else if name.contains(".self_attn.k_proj.") {
+            Some(self.config.num_kv_heads)
+        } else {
+            None
+        }
+    }
+}
+
+struct Loaded {
+    bytes: Vec<u8>,
+    dtype: GgmlDType,
+    shape: (usize, usize),
+}
+
+impl Loaded {
+    fn matrix(&self, device: &Device) -> candle_core::Result<Matrix> {
+        let stored = match self.dtype {
+            GgmlDType::F32 => DType::F32,
+            GgmlDType::F16 => DType::F16,
+            GgmlDType::BF16 => DType::BF16,
+            blocks => return quantized_matrix(blocks, &self.bytes, self.shape, device),
+        };
+        let (rows, columns) = self.shape;
+        Tensor::from_raw_buffer(&self.bytes, stored, &[rows, columns], device)?
+            .to_dtype(kept_type(stored, DType::F32, device))
+            .map(Matrix::Dense)
+    }
+}
+
+impl TensorSource for GgufSource<'_> {
+    fn matrix(&self, name: &str, _: (usize, usize)) -> Result<Matrix> {
+        self.load(name)?
+            .matrix(self.device)
+            .map_err(|e| unreadable(name, &e))
+    }
+
+    fn vector(&self, name: &str, _: usize) -> Result<Tensor> {
+        let loaded = self.load(name)?;
+        let floats = quantized_matrix(
+            loaded.dtype,
+            &loaded.bytes,
+            (1, loaded.shape.0 * loaded.shape.1),
+            self.device,
+        );
+        floats
+            .and_then(|matrix| matrix.dense()?.flatten_all())
+            .map_err(|e| unreadable(name, &e))
+    }
+
+    fn dtype(&self) -> DType {
+        DType::F32
+    }
+
+    fn quantized(&self) -> bool {
+        let queries = place("model.layers.0.self_attn.q_proj.weight");
+        self.view
+            .placed(&queries.tensor)
+            .is_ok_and(|placed| placed.dtype().block_size() > 1)
+    }
+
+    fn device(&self) -> &Device {
+        self.device
+    }
+}
+
+/// Undoes the permutation of query and key rows for interleaved rotary embedding: of each head, the even rows
+/// come before the odd ones.
+fn unpermute_rope(bytes: &[u8], heads: usize, head_dim: usize) -> Vec<u8> {
+    let row = bytes.len() / (heads * head_dim);
+    let mut sorted = Vec::with_capacity(bytes.len());
+    for head in bytes.chunks_exact(row * head_dim) {
+        for half in 0..2 {
+            for pair in head.chunks_exact(2 * row) {
+                sorted.extend_from_slice(&pair[half * row..][..row]);
+            }
+        }
+    }
+    sorted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unpermute_rope;
+
+    #[test]
+    fn interleaved_rows_become_halves() {
+        // Two heads of four dimensions, rows of one byte.
+        let stored = [0, 2, 1, 3, 10, 12, 11, 13];
+        assert_eq!(unpermute_rope(&stored, 2, 4), [0, 1, 2, 3, 10, 11, 12, 13]);
+    }
+}

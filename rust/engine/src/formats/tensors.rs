@@ -1,0 +1,157 @@
+//! The tensors of a checkpoint, and how they are kept in memory.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use candle_core::quantized::GgmlDType;
+use candle_core::{DType, Device, Tensor};
+
+use super::folder::{CheckpointTensors, FolderSource};
+use super::gguf::GgufTensors;
+use super::{Matrix, quantized_bytes};
+use crate::description::{EMBEDDING, HEAD, ModelDescription};
+use crate::error::{Error, Result};
+
+/// The tensors of a checkpoint, on disk.
+pub(crate) enum Tensors {
+    /// Safetensors files, converted to the type asked for when they are read.
+    Folder(Arc<CheckpointTensors>),
+    /// A GGUF file, each of whose tensors has a type of its own.
+    Gguf(GgufTensors),
+}
+
+/// Whose kernels multiply the tensors: they take different types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kernels {
+    /// Those of this library.
+    Packed,
+    /// Candle's own.
+    Candle,
+}
+
+/// How tensors are kept in memory.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Storage {
+    /// The type of vectors, and of matrices that are not quantized. GGUF files have their own.
+    pub(crate) dtype: DType,
+    /// What the matrices of a folder are quantized to.
+    pub(crate) quantize: Option<GgmlDType>,
+    /// What multiplies them.
+    pub(crate) kernels: Kernels,
+}
+
+impl Tensors {
+    /// Bytes in memory.
+    pub(crate) fn byte_len(
+        &self,
+        description: &ModelDescription,
+        storage: Storage,
+        device: &Device,
+    ) -> u64 {
+        match (self, storage.quantize) {
+            (Tensors::Gguf(gguf), _) => gguf.byte_len(device, storage.kernels),
+            (Tensors::Folder(folder), None) => folder
+                .iter()
+                .map(|(_, entry)| {
+                    let kept = match storage.kernels {
+                        Kernels::Candle => storage.dtype,
+                        Kernels::Packed => kept_type(entry.dtype, storage.dtype, device),
+                    };
+                    let elements = entry.byte_len() / entry.dtype.size_in_bytes();
+                    (elements * kept.size_in_bytes()) as u64
+                })
+                .sum(),
+            (Tensors::Folder(_), wanted) => description
+                .tensors()
+                .map(|(name, shape)| {
+                    let elements = shape.iter().product::<usize>() as u64;
+                    match (
+                        shape.len(),
+                        quantized_type(&name, shape[shape.len() - 1], wanted),
+                    ) {
+                        (2, Some(dtype)) => quantized_bytes(dtype, elements, device),
+                        _ => elements * size_of::<f32>() as u64,
+                    }
+                })
+                .sum(),
+        }
+    }
+
+    /// The tensors as they will be in memory; each is read when it is asked for.
+    pub(crate) fn source<'a>(
+        &'a self,
+        description: &'a ModelDescription,
+        storage: Storage,
+        device: &'a Device,
+    ) -> Box<dyn TensorSource + 'a> {
+        match self {
+            Tensors::Gguf(gguf) => Box::new(gguf.source(description, device)),
+            Tensors::Folder(tensors) => Box::new(FolderSource {
+                tensors: tensors.clone(),
+                dtype: storage.dtype,
+                quantize: storage.quantize,
+                device: device.clone(),
+            }),
+        }
+    }
+}
+
+/// Tensors by their Hugging Face names. Each is read when it is asked for, so that no more than the parts of one
+/// fused matrix are in memory twice.
+pub(crate) trait TensorSource {
+    /// The matrix of a name, `rows × columns`.
+    fn matrix(&self, name: &str, shape: (usize, usize)) -> Result<Matrix>;
+
+    /// The vector of a name, in the type in which the decoder computes.
+    fn vector(&self, name: &str, len: usize) -> Result<Tensor>;
+
+    /// The type in which the decoder computes between its matrices.
+    fn dtype(&self) -> DType;
+
+    /// Whether the matrices of its layers are quantized.
+    fn quantized(&self) -> bool;
+
+    /// Where it computes.
+    fn device(&self) -> &Device;
+}
+
+/// The type of blocks that the matrix of a name becomes, if any.
+///
+/// The router of experts stays as it is, for it is small and decides much. Embedding and output
+/// projection, whose errors reach every token, get 8 bits at least; and so does a matrix whose rows
+/// are no whole number of the wanted blocks.
+pub(crate) fn quantized_type(
+    name: &str,
+    columns: usize,
+    wanted: Option<GgmlDType>,
+) -> Option<GgmlDType> {
+    let wanted = match name {
+        EMBEDDING | HEAD => wanted.map(|_| GgmlDType::Q8_0),
+        router if router.ends_with(".mlp.gate.weight") => None,
+        _ => wanted,
+    }?;
+    [wanted, GgmlDType::Q8_0]
+        .into_iter()
+        .find(|dtype| columns.is_multiple_of(dtype.block_size()))
+}
+
+/// The type in which the numbers of a matrix are kept that are `stored` in a file and `computed` with.
+///
+/// Those of 16 bits stay so on the CPU, for which there are kernels that widen them: they take half of the
+/// memory, and give what they would in 32 bits.
+pub(crate) fn kept_type(stored: DType, computed: DType, device: &Device) -> DType {
+    match (stored, computed) {
+        (DType::F16 | DType::BF16, DType::F32) if device.is_cpu() => stored,
+        _ => computed,
+    }
+}
+
+/// What a source could not read or convert.
+pub(crate) fn unreadable(name: &str, error: &impl Display) -> Error {
+    Error::InvalidTensor {
+        file: String::new(),
+        tensor: name.into(),
+        expected: "weights that can be read and converted".into(),
+        got: error.to_string(),
+    }
+}
