@@ -2,7 +2,10 @@
 
 use super::config_file::ConfigFile;
 use super::rope::read_rope;
-use crate::description::{Activation, LAYER_LIMIT, LayerDescription, ModelDescription};
+use crate::description::{
+    Activation, Attention, FeedForward, GatedMlp, LAYER_LIMIT, LayerDescription, Mixer,
+    ModelDescription, RmsNorm,
+};
 use crate::error::Result;
 
 /// More positions than any model reaches.
@@ -29,17 +32,22 @@ pub struct Defaults {
     pub max_position_embeddings: usize,
 }
 
-/// The shared keys of one model.
+/// The keys that all families share: a model whose layers are all alike.
 #[derive(Debug, Clone)]
-pub struct Shape {
-    /// Width of the dense feed-forward blocks.
-    pub intermediate_size: usize,
+pub struct Shared {
     /// Number of layers.
     pub num_layers: usize,
+    /// The norm of all layers.
+    pub norm: RmsNorm,
+    /// Full attention without biases and norms.
+    attention: Attention,
+    /// The dense feed-forward block, without biases.
+    pub mlp: GatedMlp,
+    /// Everything but the layers.
     base: ModelDescription,
 }
 
-impl Shape {
+impl Shared {
     /// Reads and checks the shared keys.
     pub fn read(
         architecture: &'static str,
@@ -103,32 +111,60 @@ impl Shape {
             "relu" => Activation::Relu,
             _ => return Err(config.unsupported("hidden_act", "this activation is not known")),
         };
+        let norm = RmsNorm {
+            eps: config.positive("rms_norm_eps")?.unwrap_or(1e-6),
+        };
+        let intermediate_size = config.count("intermediate_size")?;
         Ok(Self {
-            intermediate_size: config
-                .count("intermediate_size")?
-                .unwrap_or(defaults.intermediate_size),
             num_layers,
+            norm,
+            attention: Attention {
+                num_heads,
+                num_kv_heads,
+                head_dim,
+                window: None,
+                rope: Some(read_rope(config, head_dim)?),
+                scale: 1.0 / (head_dim as f64).sqrt(),
+                qkv_bias: false,
+                output_bias: false,
+                qk_norm: None,
+            },
+            mlp: GatedMlp {
+                intermediate_size: intermediate_size.unwrap_or(defaults.intermediate_size),
+                activation,
+                bias: false,
+            },
             base: ModelDescription {
                 architecture,
                 vocab_size: config.count("vocab_size")?.unwrap_or(defaults.vocab_size),
                 hidden_size,
-                num_heads,
-                num_kv_heads,
-                head_dim,
-                rms_norm_eps: config.positive("rms_norm_eps")?.unwrap_or(1e-6),
-                activation,
                 max_position_embeddings,
-                rope: read_rope(config, head_dim)?,
-                tie_word_embeddings: config.flag("tie_word_embeddings")?.unwrap_or(false),
                 layers: Vec::new(),
+                final_norm: norm,
+                tie_word_embeddings: config.flag("tie_word_embeddings")?.unwrap_or(false),
             },
         })
     }
 
-    /// The whole description, with each layer as `layer` says.
-    pub fn with_layers(self, layer: impl FnMut(usize) -> LayerDescription) -> ModelDescription {
+    /// The whole description; `differ` says how the attention and the feed-forward block of each layer differ from the
+    /// shared ones.
+    pub fn describe(
+        self,
+        mut differ: impl FnMut(usize, &mut Attention, &mut FeedForward),
+    ) -> ModelDescription {
+        let layers = (0..self.num_layers).map(|index| {
+            let mut attention = self.attention.clone();
+            let mut feed_forward = FeedForward::Dense(self.mlp);
+            differ(index, &mut attention, &mut feed_forward);
+            LayerDescription {
+                mixer_norm: self.norm,
+                mixer: Mixer::Attention(attention),
+                feed_forward_norm: self.norm,
+                feed_forward,
+            }
+        });
         ModelDescription {
-            layers: (0..self.num_layers).map(layer).collect(),
+            layers: layers.collect(),
             ..self.base
         }
     }

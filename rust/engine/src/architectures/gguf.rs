@@ -6,7 +6,8 @@ use super::config_file::ConfigFile;
 use super::{Described, read_keys};
 use crate::description::rope::{Rope, RopeScaling, yarn_mscale};
 use crate::description::{
-    Activation, EXPERT_LIMIT, FeedForward, LAYER_LIMIT, LayerDescription, ModelDescription,
+    Activation, Attention, EXPERT_LIMIT, FeedForward, GatedMlp, LAYER_LIMIT, LayerDescription,
+    Mixer, ModelDescription, RmsNorm,
 };
 use crate::error::{Error, Result};
 
@@ -122,30 +123,37 @@ impl GgufArchitecture {
             size if self.name == "llama" => size,
             _ => None,
         };
+        let norm = RmsNorm {
+            eps: keys
+                .positive("attention.layer_norm_rms_epsilon")?
+                .ok_or_else(|| {
+                    keys.invalid("attention.layer_norm_rms_epsilon", "this key is needed")
+                })?,
+        };
         let layer = LayerDescription {
-            window,
-            qkv_bias: biased("attn_q"),
-            output_bias: biased("attn_output"),
-            qk_norm: self.qk_norm,
+            mixer_norm: norm,
+            mixer: Mixer::Attention(Attention {
+                num_heads,
+                num_kv_heads,
+                head_dim,
+                window,
+                rope: Some(rope),
+                scale: 1.0 / (head_dim as f64).sqrt(),
+                qkv_bias: biased("attn_q"),
+                output_bias: biased("attn_output"),
+                qk_norm: self.qk_norm.then_some(norm),
+            }),
+            feed_forward_norm: norm,
             feed_forward,
         };
         let config = ModelDescription {
             architecture: self.ours,
             vocab_size,
             hidden_size,
-            num_heads,
-            num_kv_heads,
-            head_dim,
-            rms_norm_eps: keys
-                .positive("attention.layer_norm_rms_epsilon")?
-                .ok_or_else(|| {
-                    keys.invalid("attention.layer_norm_rms_epsilon", "this key is needed")
-                })?,
-            activation: Activation::Silu,
             max_position_embeddings,
-            rope,
-            tie_word_embeddings: file.shape(HEAD).is_none(),
             layers: vec![layer; num_layers],
+            final_norm: norm,
+            tie_word_embeddings: file.shape(HEAD).is_none(),
         };
         keys.finish(read_keys::of_gguf(self.name))?;
         Ok((config, keys.ignored()))
@@ -163,10 +171,11 @@ impl GgufArchitecture {
                     return Err(keys.unsupported(key, "Mixtral's experts are not computed"));
                 }
             }
-            return Ok(FeedForward::Dense {
+            return Ok(FeedForward::Dense(GatedMlp {
                 intermediate_size: keys.required_count("feed_forward_length")?,
+                activation: Activation::Silu,
                 bias: file.shape("blk.0.ffn_gate.bias").is_some(),
-            });
+            }));
         }
         // The width of dense blocks, of which there are none.
         let _ = keys.count("feed_forward_length")?;
@@ -183,7 +192,11 @@ impl GgufArchitecture {
             ));
         }
         Ok(FeedForward::Experts {
-            intermediate_size: keys.required_count("expert_feed_forward_length")?,
+            expert: GatedMlp {
+                intermediate_size: keys.required_count("expert_feed_forward_length")?,
+                activation: Activation::Silu,
+                bias: false,
+            },
             num_experts,
             experts_per_token: per_token,
             // The key for it is not read by those who compute such files: they always do it.

@@ -4,10 +4,10 @@
 //! all three of the feed-forward block (`mlp_bias`).
 
 use super::Architecture;
-use super::common::{Defaults, Shape};
+use super::common::{Defaults, Shared};
 use super::config_file::ConfigFile;
 use super::gguf::GgufArchitecture;
-use crate::description::{FeedForward, LayerDescription, ModelDescription};
+use crate::description::{FeedForward, ModelDescription};
 use crate::error::Result;
 
 /// The table's entry.
@@ -36,18 +36,14 @@ const DEFAULTS: Defaults = Defaults {
 };
 
 fn describe(config: &ConfigFile) -> Result<ModelDescription> {
-    let shape = Shape::read(ARCHITECTURE.name, config, &DEFAULTS)?;
+    let shared = Shared::read(ARCHITECTURE.name, config, &DEFAULTS)?;
     let attention_bias = config.flag("attention_bias")?.unwrap_or(false);
     let mlp_bias = config.flag("mlp_bias")?.unwrap_or(false);
-    let intermediate_size = shape.intermediate_size;
-    Ok(shape.with_layers(|_| LayerDescription {
-        window: None,
-        qkv_bias: attention_bias,
-        output_bias: attention_bias,
-        qk_norm: false,
-        feed_forward: FeedForward::Dense {
-            intermediate_size,
-            bias: mlp_bias,
-        },
+    Ok(shared.describe(|_, attention, feed_forward| {
+        attention.qkv_bias = attention_bias;
+        attention.output_bias = attention_bias;
+        if let FeedForward::Dense(mlp) = feed_forward {
+            mlp.bias = mlp_bias;
+        }
     }))
 }

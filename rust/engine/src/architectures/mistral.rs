@@ -4,9 +4,9 @@
 //! set to 4096 when the key is missing (null means none).
 
 use super::Architecture;
-use super::common::{Defaults, Shape};
+use super::common::{Defaults, Shared};
 use super::config_file::ConfigFile;
-use crate::description::{FeedForward, LayerDescription, ModelDescription};
+use crate::description::ModelDescription;
 use crate::error::Result;
 
 /// The table's entry.
@@ -29,20 +29,10 @@ const DEFAULTS: Defaults = Defaults {
 };
 
 fn describe(config: &ConfigFile) -> Result<ModelDescription> {
-    let shape = Shape::read(ARCHITECTURE.name, config, &DEFAULTS)?;
+    let shared = Shared::read(ARCHITECTURE.name, config, &DEFAULTS)?;
     let window = match config.has("sliding_window") {
         true => config.count("sliding_window")?,
         false => Some(4096),
     };
-    let intermediate_size = shape.intermediate_size;
-    Ok(shape.with_layers(|_| LayerDescription {
-        window,
-        qkv_bias: false,
-        output_bias: false,
-        qk_norm: false,
-        feed_forward: FeedForward::Dense {
-            intermediate_size,
-            bias: false,
-        },
-    }))
+    Ok(shared.describe(|_, attention, _| attention.window = window))
 }

@@ -4,10 +4,10 @@
 //! window in some layers when it is switched on.
 
 use super::Architecture;
-use super::common::{Defaults, Shape, qwen_windows};
+use super::common::{Defaults, Shared, qwen_windows};
 use super::config_file::ConfigFile;
 use super::gguf::GgufArchitecture;
-use crate::description::{FeedForward, LayerDescription, ModelDescription};
+use crate::description::ModelDescription;
 use crate::error::Result;
 
 /// The table's entry.
@@ -36,17 +36,10 @@ const DEFAULTS: Defaults = Defaults {
 };
 
 fn describe(config: &ConfigFile) -> Result<ModelDescription> {
-    let shape = Shape::read(ARCHITECTURE.name, config, &DEFAULTS)?;
-    let windows = qwen_windows(config, shape.num_layers)?;
-    let intermediate_size = shape.intermediate_size;
-    Ok(shape.with_layers(|index| LayerDescription {
-        window: windows[index],
-        qkv_bias: true,
-        output_bias: false,
-        qk_norm: false,
-        feed_forward: FeedForward::Dense {
-            intermediate_size,
-            bias: false,
-        },
+    let shared = Shared::read(ARCHITECTURE.name, config, &DEFAULTS)?;
+    let windows = qwen_windows(config, shared.num_layers)?;
+    Ok(shared.describe(|index, attention, _| {
+        attention.qkv_bias = true;
+        attention.window = windows[index];
     }))
 }

@@ -5,10 +5,10 @@
 //! in some layers when it is switched on.
 
 use super::Architecture;
-use super::common::{Defaults, Shape, qwen_windows};
+use super::common::{Defaults, Shared, qwen_windows};
 use super::config_file::ConfigFile;
 use super::gguf::GgufArchitecture;
-use crate::description::{FeedForward, LayerDescription, ModelDescription};
+use crate::description::ModelDescription;
 use crate::error::Result;
 
 /// The table's entry.
@@ -37,18 +37,14 @@ const DEFAULTS: Defaults = Defaults {
 };
 
 fn describe(config: &ConfigFile) -> Result<ModelDescription> {
-    let shape = Shape::read(ARCHITECTURE.name, config, &DEFAULTS)?;
-    let windows = qwen_windows(config, shape.num_layers)?;
+    let shared = Shared::read(ARCHITECTURE.name, config, &DEFAULTS)?;
+    let windows = qwen_windows(config, shared.num_layers)?;
     let attention_bias = config.flag("attention_bias")?.unwrap_or(false);
-    let intermediate_size = shape.intermediate_size;
-    Ok(shape.with_layers(|index| LayerDescription {
-        window: windows[index],
-        qkv_bias: attention_bias,
-        output_bias: attention_bias,
-        qk_norm: true,
-        feed_forward: FeedForward::Dense {
-            intermediate_size,
-            bias: false,
-        },
+    let norm = shared.norm;
+    Ok(shared.describe(|index, attention, _| {
+        attention.qk_norm = Some(norm);
+        attention.qkv_bias = attention_bias;
+        attention.output_bias = attention_bias;
+        attention.window = windows[index];
     }))
 }

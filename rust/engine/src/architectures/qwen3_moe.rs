@@ -5,10 +5,10 @@
 //! layer.
 
 use super::Architecture;
-use super::common::{Defaults, Shape};
+use super::common::{Defaults, Shared};
 use super::config_file::ConfigFile;
 use super::gguf::GgufArchitecture;
-use crate::description::{EXPERT_LIMIT, FeedForward, LayerDescription, ModelDescription};
+use crate::description::{EXPERT_LIMIT, FeedForward, GatedMlp, ModelDescription};
 use crate::error::Result;
 
 /// The table's entry.
@@ -37,7 +37,7 @@ const DEFAULTS: Defaults = Defaults {
 };
 
 fn describe(config: &ConfigFile) -> Result<ModelDescription> {
-    let shape = Shape::read(ARCHITECTURE.name, config, &DEFAULTS)?;
+    let shared = Shared::read(ARCHITECTURE.name, config, &DEFAULTS)?;
     let attention_bias = config.flag("attention_bias")?.unwrap_or(false);
     let window = match (
         config.flag("use_sliding_window")?.unwrap_or(false),
@@ -77,24 +77,23 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     let normalise_top_k = config.flag("norm_topk_prob")?.unwrap_or(false);
     let sparse_step = config.count("decoder_sparse_step")?.unwrap_or(1);
     let dense_layers = config.wholes("mlp_only_layers")?.unwrap_or_default();
-    let intermediate_size = shape.intermediate_size;
-    Ok(shape.with_layers(|index| LayerDescription {
-        window,
-        qkv_bias: attention_bias,
-        output_bias: attention_bias,
-        qk_norm: true,
-        feed_forward: if !dense_layers.contains(&index) && (index + 1).is_multiple_of(sparse_step) {
-            FeedForward::Experts {
-                intermediate_size: expert_size,
+    let norm = shared.norm;
+    let expert = GatedMlp {
+        intermediate_size: expert_size,
+        ..shared.mlp
+    };
+    Ok(shared.describe(|index, attention, feed_forward| {
+        attention.qk_norm = Some(norm);
+        attention.qkv_bias = attention_bias;
+        attention.output_bias = attention_bias;
+        attention.window = window;
+        if !dense_layers.contains(&index) && (index + 1).is_multiple_of(sparse_step) {
+            *feed_forward = FeedForward::Experts {
+                expert,
                 num_experts,
                 experts_per_token,
                 normalise_top_k,
-            }
-        } else {
-            FeedForward::Dense {
-                intermediate_size,
-                bias: false,
-            }
-        },
+            };
+        }
     }))
 }

@@ -28,55 +28,75 @@ pub struct ModelDescription {
     pub vocab_size: usize,
     /// Width of the residual stream.
     pub hidden_size: usize,
-    /// Query heads of every layer.
-    pub num_heads: usize,
-    /// Key and value heads of every layer; divides `num_heads`.
-    pub num_kv_heads: usize,
-    /// Width of one head.
-    pub head_dim: usize,
-    /// The ε inside every RMSNorm.
-    pub rms_norm_eps: f64,
-    /// The non-linearity of the feed-forward blocks.
-    pub activation: Activation,
     /// Positions that the file names; [`ModelDescription::max_context`] is the longest context.
     pub max_position_embeddings: usize,
-    /// Rotary position embedding, the same in all layers.
-    pub rope: Rope,
-    /// Whether the output projection is the embedding matrix.
-    pub tie_word_embeddings: bool,
     /// The layers, first to last.
     pub layers: Vec<LayerDescription>,
+    /// The norm behind the last layer.
+    pub final_norm: RmsNorm,
+    /// Whether the output projection is the embedding matrix.
+    pub tie_word_embeddings: bool,
 }
 
-/// The description of one layer.
+/// The description of one layer: `x += mixer(mixer_norm(x))`, then `x += feed_forward(feed_forward_norm(x))`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerDescription {
-    /// How many positions a query sees, itself included; all earlier ones when `None`.
-    pub window: Option<usize>,
-    /// Whether the projections to queries, keys and values have biases.
-    pub qkv_bias: bool,
-    /// Whether the projection behind the attention has a bias.
-    pub output_bias: bool,
-    /// Whether queries and keys are normalised per head before the rotation.
-    pub qk_norm: bool,
-    /// The block behind the attention.
+    /// The norm before the mixer.
+    pub mixer_norm: RmsNorm,
+    /// What mixes positions.
+    pub mixer: Mixer,
+    /// The norm before the feed-forward block.
+    pub feed_forward_norm: RmsNorm,
+    /// What works on each position by itself.
     pub feed_forward: FeedForward,
 }
 
-/// The block behind the attention.
+/// What mixes the positions of a sequence.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Mixer {
+    /// Attention over keys and values.
+    Attention(Attention),
+}
+
+/// Causal attention of grouped query heads (Ainslie et al. 2023).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attention {
+    /// Query heads.
+    pub num_heads: usize,
+    /// Key and value heads; divides `num_heads`.
+    pub num_kv_heads: usize,
+    /// Width of one head.
+    pub head_dim: usize,
+    /// How many positions a query sees, itself included; all earlier ones when `None`.
+    pub window: Option<usize>,
+    /// Rotary position embedding; none when `None`.
+    pub rope: Option<Rope>,
+    /// What products of queries and keys are multiplied with.
+    pub scale: f64,
+    /// Whether the projections to queries, keys and values have biases.
+    pub qkv_bias: bool,
+    /// Whether the output projection has a bias.
+    pub output_bias: bool,
+    /// The norm of queries and keys, a head at a time, before the rotation.
+    pub qk_norm: Option<RmsNorm>,
+}
+
+/// Root mean square norm (Zhang and Sennrich 2019).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RmsNorm {
+    /// Added to the mean of the squares.
+    pub eps: f64,
+}
+
+/// The block behind the mixer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FeedForward {
-    /// `down(act(gate(x)) · up(x))`.
-    Dense {
-        /// Width of gate and up.
-        intermediate_size: usize,
-        /// Whether the three projections have biases.
-        bias: bool,
-    },
+    /// One gated block.
+    Dense(GatedMlp),
     /// A router picks a few of many such blocks for each token.
     Experts {
-        /// Width of gate and up of one expert.
-        intermediate_size: usize,
+        /// One of them.
+        expert: GatedMlp,
         /// How many there are.
         num_experts: usize,
         /// How many run for a token.
@@ -84,6 +104,17 @@ pub enum FeedForward {
         /// Whether the weights of the chosen ones are scaled to sum to 1.
         normalise_top_k: bool,
     },
+}
+
+/// `down(act(gate(x)) · up(x))` (Shazeer 2020).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GatedMlp {
+    /// Width of gate and up.
+    pub intermediate_size: usize,
+    /// The non-linearity.
+    pub activation: Activation,
+    /// Whether the three projections have biases.
+    pub bias: bool,
 }
 
 /// The non-linearity between the projections of a feed-forward block.
@@ -99,21 +130,7 @@ pub enum Activation {
     Relu,
 }
 
-impl ModelDescription {
-    /// The longest context, rotary scaling counted.
-    pub fn max_context(&self) -> usize {
-        self.rope.scaling.max_context(self.max_position_embeddings)
-    }
-
-    /// The context that the model was published for. Files with a linear factor have it in
-    /// `max_position_embeddings` already, though nothing fails up to [`max_context`](Self::max_context).
-    pub fn published_context(&self) -> usize {
-        match self.rope.scaling {
-            RopeScaling::Linear { .. } => self.max_position_embeddings,
-            _ => self.max_context(),
-        }
-    }
-
+impl Attention {
     /// Width of all query heads together.
     pub fn query_size(&self) -> usize {
         self.num_heads * self.head_dim
@@ -122,6 +139,47 @@ impl ModelDescription {
     /// Width of all key heads together, and of all value heads.
     pub fn kv_size(&self) -> usize {
         self.num_kv_heads * self.head_dim
+    }
+}
+
+impl LayerDescription {
+    /// The attention of the layer, if that is its mixer.
+    pub fn attention(&self) -> Option<&Attention> {
+        match &self.mixer {
+            Mixer::Attention(attention) => Some(attention),
+        }
+    }
+}
+
+impl ModelDescription {
+    /// The attention of all layers that have one.
+    pub fn attentions(&self) -> impl Iterator<Item = &Attention> {
+        self.layers.iter().filter_map(LayerDescription::attention)
+    }
+
+    /// The rotary scalings of all layers.
+    fn scalings(&self) -> impl Iterator<Item = &RopeScaling> {
+        self.attentions()
+            .filter_map(|attention| Some(&attention.rope.as_ref()?.scaling))
+    }
+
+    /// The longest context, rotary scaling counted.
+    pub fn max_context(&self) -> usize {
+        let positions = self.max_position_embeddings;
+        let scaled = self
+            .scalings()
+            .map(|scaling| scaling.max_context(positions));
+        scaled.max().unwrap_or(positions)
+    }
+
+    /// The context that the model was published for. Files with a linear factor have it in
+    /// `max_position_embeddings` already, though nothing fails up to [`max_context`](Self::max_context).
+    pub fn published_context(&self) -> usize {
+        let mut scalings = self.scalings();
+        match scalings.any(|scaling| matches!(scaling, RopeScaling::Linear { .. })) {
+            true => self.max_position_embeddings,
+            false => self.max_context(),
+        }
     }
 
     /// Every tensor that the model reads, with its shape, in the order of the forward pass.
@@ -143,48 +201,50 @@ impl ModelDescription {
     }
 
     fn layer_tensors(&self, index: usize, layer: &LayerDescription) -> Vec<(String, Vec<usize>)> {
-        let (hidden, query, kv) = (self.hidden_size, self.query_size(), self.kv_size());
+        let hidden = self.hidden_size;
         let mut tensors = Vec::new();
         let mut add = |name: String, shape: Vec<usize>| {
             tensors.push((format!("model.layers.{index}.{name}"), shape));
         };
         add("input_layernorm.weight".into(), vec![hidden]);
-        for (name, rows) in [("q", query), ("k", kv), ("v", kv)] {
-            add(format!("self_attn.{name}_proj.weight"), vec![rows, hidden]);
-            if layer.qkv_bias {
-                add(format!("self_attn.{name}_proj.bias"), vec![rows]);
+        match &layer.mixer {
+            Mixer::Attention(attention) => {
+                let (query, kv) = (attention.query_size(), attention.kv_size());
+                for (name, rows) in [("q", query), ("k", kv), ("v", kv)] {
+                    add(format!("self_attn.{name}_proj.weight"), vec![rows, hidden]);
+                    if attention.qkv_bias {
+                        add(format!("self_attn.{name}_proj.bias"), vec![rows]);
+                    }
+                }
+                if attention.qk_norm.is_some() {
+                    add("self_attn.q_norm.weight".into(), vec![attention.head_dim]);
+                    add("self_attn.k_norm.weight".into(), vec![attention.head_dim]);
+                }
+                add("self_attn.o_proj.weight".into(), vec![hidden, query]);
+                if attention.output_bias {
+                    add("self_attn.o_proj.bias".into(), vec![hidden]);
+                }
             }
-        }
-        if layer.qk_norm {
-            add("self_attn.q_norm.weight".into(), vec![self.head_dim]);
-            add("self_attn.k_norm.weight".into(), vec![self.head_dim]);
-        }
-        add("self_attn.o_proj.weight".into(), vec![hidden, query]);
-        if layer.output_bias {
-            add("self_attn.o_proj.bias".into(), vec![hidden]);
         }
         add("post_attention_layernorm.weight".into(), vec![hidden]);
         match &layer.feed_forward {
-            FeedForward::Dense {
-                intermediate_size,
-                bias,
-            } => {
-                for (name, shape) in mlp(*intermediate_size, hidden) {
-                    if *bias {
+            FeedForward::Dense(mlp) => {
+                for (name, shape) in mlp_tensors(mlp.intermediate_size, hidden) {
+                    if mlp.bias {
                         add(format!("mlp.{name}.bias"), vec![shape[0]]);
                     }
                     add(format!("mlp.{name}.weight"), shape);
                 }
             }
             FeedForward::Experts {
-                intermediate_size,
+                expert,
                 num_experts,
                 ..
             } => {
                 add("mlp.gate.weight".into(), vec![*num_experts, hidden]);
-                for expert in 0..*num_experts {
-                    for (name, shape) in mlp(*intermediate_size, hidden) {
-                        add(format!("mlp.experts.{expert}.{name}.weight"), shape);
+                for index in 0..*num_experts {
+                    for (name, shape) in mlp_tensors(expert.intermediate_size, hidden) {
+                        add(format!("mlp.experts.{index}.{name}.weight"), shape);
                     }
                 }
             }
@@ -193,7 +253,7 @@ impl ModelDescription {
     }
 }
 
-fn mlp(intermediate: usize, hidden: usize) -> [(&'static str, Vec<usize>); 3] {
+fn mlp_tensors(intermediate: usize, hidden: usize) -> [(&'static str, Vec<usize>); 3] {
     [
         ("gate_proj", vec![intermediate, hidden]),
         ("up_proj", vec![intermediate, hidden]),

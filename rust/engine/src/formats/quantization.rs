@@ -1,4 +1,4 @@
-//! CheckpointTensors in fewer bits than their files have.
+//! Weights in fewer bits than their files have.
 
 use candle_core::quantized::GgmlDType;
 use serde::{Deserialize, Serialize};

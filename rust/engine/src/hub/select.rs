@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 /// The configuration.
 pub(super) const CONFIG: &str = "config.json";
 
-/// WeightFiles in one file.
+/// Weights in one file.
 pub(super) const SINGLE: &str = "model.safetensors";
 
 /// The list of shards, where weights are in several files.

@@ -4,9 +4,9 @@ use candle_core::{DType, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::llama as candle_llama;
 
-use super::{CandleArchitecture, CandleForward, dense_size, refuse};
+use super::{CandleArchitecture, CandleForward, attention, dense, dense_size, refuse, rope};
 use crate::description::rope::RopeScaling;
-use crate::description::{Activation, FeedForward, ModelDescription};
+use crate::description::{Activation, ModelDescription};
 use crate::error::Result;
 
 /// The table's entry.
@@ -18,37 +18,38 @@ pub(super) const ARCHITECTURE: CandleArchitecture = CandleArchitecture {
 };
 
 fn check(config: &ModelDescription) -> Result<()> {
-    if config.layers.iter().any(|layer| layer.qkv_bias) {
+    if attention(config).qkv_bias {
         return Err(refuse(
             "attention_bias",
             true,
             "Candle's Llama drops these biases",
         ));
     }
-    if let Some(FeedForward::Dense { bias: true, .. }) =
-        config.layers.first().map(|layer| &layer.feed_forward)
-    {
+    let mlp = dense(config);
+    if mlp.is_some_and(|mlp| mlp.bias) {
         return Err(refuse(
             "mlp_bias",
             true,
             "Candle's Llama drops these biases",
         ));
     }
-    if config.query_size() != config.hidden_size {
+    if attention(config).query_size() != config.hidden_size {
         return Err(refuse(
             "head_dim",
-            config.head_dim,
+            attention(config).head_dim,
             "Candle's Llama takes hidden_size / num_attention_heads instead",
         ));
     }
-    if config.activation != Activation::Silu {
+    if let Some(mlp) = mlp
+        && mlp.activation != Activation::Silu
+    {
         return Err(refuse(
             "hidden_act",
-            format!("{:?}", config.activation),
+            format!("{:?}", mlp.activation),
             "Candle's Llama always applies SiLU",
         ));
     }
-    match config.rope.scaling {
+    match rope(config).scaling {
         RopeScaling::None | RopeScaling::Llama3 { .. } => Ok(()),
         ref other => Err(refuse(
             "rope_type",
@@ -62,7 +63,7 @@ fn build(
     config: &ModelDescription,
     weights: VarBuilder,
 ) -> candle_core::Result<Box<dyn CandleForward>> {
-    let rope_scaling = match config.rope.scaling {
+    let rope_scaling = match rope(config).scaling {
         RopeScaling::Llama3 {
             factor,
             low_freq_factor,
@@ -82,11 +83,11 @@ fn build(
         intermediate_size: dense_size(config),
         vocab_size: config.vocab_size,
         num_hidden_layers: config.layers.len(),
-        num_attention_heads: config.num_heads,
-        num_key_value_heads: config.num_kv_heads,
+        num_attention_heads: attention(config).num_heads,
+        num_key_value_heads: attention(config).num_kv_heads,
         use_flash_attn: false,
-        rms_norm_eps: config.rms_norm_eps,
-        rope_theta: config.rope.theta as f32,
+        rms_norm_eps: config.final_norm.eps,
+        rope_theta: rope(config).theta as f32,
         bos_token_id: None,
         eos_token_id: None,
         rope_scaling,

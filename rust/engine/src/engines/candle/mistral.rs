@@ -4,8 +4,8 @@ use candle_nn::VarBuilder;
 use candle_transformers::models::mistral as candle_mistral;
 
 use super::{
-    CandleArchitecture, CandleForward, activation, candle_forward, dense_size, refuse_rope_scaling,
-    refuse_window,
+    CandleArchitecture, CandleForward, attention, candle_forward, dense_size, hidden_act,
+    refuse_rope_scaling, refuse_window, rope,
 };
 use crate::description::ModelDescription;
 use crate::error::Result;
@@ -32,13 +32,13 @@ fn build(
         hidden_size: config.hidden_size,
         intermediate_size: dense_size(config),
         num_hidden_layers: config.layers.len(),
-        num_attention_heads: config.num_heads,
-        head_dim: Some(config.head_dim),
-        num_key_value_heads: config.num_kv_heads,
-        hidden_act: activation(config.activation),
+        num_attention_heads: attention(config).num_heads,
+        head_dim: Some(attention(config).head_dim),
+        num_key_value_heads: attention(config).num_kv_heads,
+        hidden_act: hidden_act(config),
         max_position_embeddings: config.max_position_embeddings,
-        rms_norm_eps: config.rms_norm_eps,
-        rope_theta: config.rope.theta,
+        rms_norm_eps: config.final_norm.eps,
+        rope_theta: rope(config).theta,
         sliding_window: None,
         use_flash_attn: false,
     };

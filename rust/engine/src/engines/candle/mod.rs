@@ -21,9 +21,10 @@ use candle_nn::VarBuilder;
 
 pub(crate) use decoder::CandleDecoder;
 pub(crate) use quantized_llama::MAX_POSITIONS as GGUF_MAX_POSITIONS;
-use refusals::{refuse, refuse_rope_scaling, refuse_window};
+use refusals::{refuse, refuse_mixed_layers, refuse_rope_scaling, refuse_window};
 
-use crate::description::{Activation, FeedForward, ModelDescription};
+use crate::description::rope::Rope;
+use crate::description::{Activation, Attention, FeedForward, GatedMlp, ModelDescription};
 use crate::error::Result;
 
 /// One of Candle's own models.
@@ -52,6 +53,7 @@ impl CandleArchitecture {
     /// # Errors
     /// [`Error::UnsupportedModel`] where Candle has none.
     pub(crate) fn of(description: &ModelDescription) -> Result<&'static Self> {
+        refuse_mixed_layers(description)?;
         let name = description.architecture;
         let found = ARCHITECTURES.iter().find(|a| a.name == name);
         found.ok_or_else(|| {
@@ -113,12 +115,44 @@ fn activation(activation: Activation) -> candle_nn::Activation {
     }
 }
 
-/// Width of the dense feed-forward blocks of a model whose layers are all alike.
-fn dense_size(config: &ModelDescription) -> usize {
-    match config.layers.first().map(|layer| &layer.feed_forward) {
-        Some(FeedForward::Dense {
-            intermediate_size, ..
-        }) => *intermediate_size,
-        _ => 0,
+/// The attention of a model whose layers are all alike but for their windows, as Candle's are.
+fn attention(description: &ModelDescription) -> &Attention {
+    match description.attentions().next() {
+        Some(attention) => attention,
+        None => unreachable!("`CandleArchitecture::of` refuses models without attention"),
+    }
+}
+
+/// The rotary embedding of all layers.
+fn rope(description: &ModelDescription) -> &Rope {
+    match &attention(description).rope {
+        Some(rope) => rope,
+        None => unreachable!("`CandleArchitecture::of` refuses models without rotary embedding"),
+    }
+}
+
+/// The dense feed-forward block of all layers, or of one of those that have one.
+fn dense(description: &ModelDescription) -> Option<GatedMlp> {
+    description
+        .layers
+        .iter()
+        .find_map(|layer| match &layer.feed_forward {
+            FeedForward::Dense(mlp) => Some(*mlp),
+            FeedForward::Experts { .. } => None,
+        })
+}
+
+/// The width of [`dense`]; 0 where there is none.
+fn dense_size(description: &ModelDescription) -> usize {
+    dense(description).map_or(0, |mlp| mlp.intermediate_size)
+}
+
+/// The non-linearity of all feed-forward blocks.
+fn hidden_act(description: &ModelDescription) -> candle_nn::Activation {
+    match description.layers.first().map(|layer| &layer.feed_forward) {
+        Some(FeedForward::Dense(mlp) | FeedForward::Experts { expert: mlp, .. }) => {
+            activation(mlp.activation)
+        }
+        None => candle_nn::Activation::Silu,
     }
 }

@@ -6,8 +6,10 @@ use candle_core::quantized::gguf_file::Value;
 use candle_core::{Device, Tensor};
 use candle_transformers::models::quantized_llama::{MAX_SEQ_LEN, ModelWeights};
 
-use super::{CandleForward, refuse, refuse_rope_scaling};
-use crate::description::{FeedForward, ModelDescription};
+use super::{
+    CandleForward, attention, dense, refuse, refuse_mixed_layers, refuse_rope_scaling, rope,
+};
+use crate::description::ModelDescription;
 use crate::error::{Result, candle_error};
 use crate::formats::Kernels;
 use crate::formats::gguf::GgufTensors;
@@ -27,19 +29,18 @@ fn check(config: &ModelDescription) -> Result<()> {
             "of GGUF files, the candle engine computes Llamas",
         ));
     }
-    if config.query_size() != config.hidden_size {
+    refuse_mixed_layers(config)?;
+    if attention(config).query_size() != config.hidden_size {
         return Err(refuse(
             "attention.key_length",
-            config.head_dim,
+            attention(config).head_dim,
             "Candle's model takes embedding_length / attention.head_count instead",
         ));
     }
-    let plain = config.layers.iter().all(|layer| {
-        !layer.qkv_bias
-            && !layer.output_bias
-            && !matches!(layer.feed_forward, FeedForward::Dense { bias: true, .. })
-    });
-    if !plain {
+    let biased = attention(config).qkv_bias
+        || attention(config).output_bias
+        || dense(config).is_some_and(|mlp| mlp.bias);
+    if biased {
         return Err(refuse("attn_q.bias", true, "Candle's model drops biases"));
     }
     refuse_rope_scaling(config)
@@ -68,21 +69,27 @@ fn metadata(config: &ModelDescription) -> HashMap<String, Value> {
     let count = |n: usize| Value::U32(n as u32);
     HashMap::from([
         ("general.architecture".into(), Value::String(NAME.into())),
-        ("llama.attention.head_count".into(), count(config.num_heads)),
+        (
+            "llama.attention.head_count".into(),
+            count(attention(config).num_heads),
+        ),
         (
             "llama.attention.head_count_kv".into(),
-            count(config.num_kv_heads),
+            count(attention(config).num_kv_heads),
         ),
         ("llama.block_count".into(), count(config.layers.len())),
         ("llama.embedding_length".into(), count(config.hidden_size)),
-        ("llama.rope.dimension_count".into(), count(config.head_dim)),
+        (
+            "llama.rope.dimension_count".into(),
+            count(attention(config).head_dim),
+        ),
         (
             "llama.attention.layer_norm_rms_epsilon".into(),
-            Value::F32(config.rms_norm_eps as f32),
+            Value::F32(config.final_norm.eps as f32),
         ),
         (
             "llama.rope.freq_base".into(),
-            Value::F32(config.rope.theta as f32),
+            Value::F32(rope(config).theta as f32),
         ),
     ])
 }

@@ -4,8 +4,8 @@ use candle_nn::VarBuilder;
 use candle_transformers::models::qwen2 as candle_qwen2;
 
 use super::{
-    CandleArchitecture, CandleForward, activation, candle_forward, dense_size, refuse,
-    refuse_rope_scaling, refuse_window,
+    CandleArchitecture, CandleForward, attention, candle_forward, dense_size, hidden_act, refuse,
+    refuse_rope_scaling, refuse_window, rope,
 };
 use crate::description::ModelDescription;
 use crate::error::Result;
@@ -20,10 +20,10 @@ pub(super) const ARCHITECTURE: CandleArchitecture = CandleArchitecture {
 };
 
 fn check(config: &ModelDescription) -> Result<()> {
-    if config.query_size() != config.hidden_size {
+    if attention(config).query_size() != config.hidden_size {
         return Err(refuse(
             "head_dim",
-            config.head_dim,
+            attention(config).head_dim,
             "Candle's Qwen2 takes hidden_size / num_attention_heads instead",
         ));
     }
@@ -40,8 +40,8 @@ fn build(
         hidden_size: config.hidden_size,
         intermediate_size: dense_size(config),
         num_hidden_layers: config.layers.len(),
-        num_attention_heads: config.num_heads,
-        num_key_value_heads: config.num_kv_heads,
+        num_attention_heads: attention(config).num_heads,
+        num_key_value_heads: attention(config).num_kv_heads,
         max_position_embeddings: config.max_position_embeddings,
         // Candle applies this number in prefill whatever the next key says; beyond the context it
         // changes nothing.
@@ -49,9 +49,9 @@ fn build(
         use_sliding_window: false,
         max_window_layers: config.layers.len(),
         tie_word_embeddings: config.tie_word_embeddings,
-        rope_theta: config.rope.theta,
-        rms_norm_eps: config.rms_norm_eps,
-        hidden_act: activation(config.activation),
+        rope_theta: rope(config).theta,
+        rms_norm_eps: config.final_norm.eps,
+        hidden_act: hidden_act(config),
     };
     Ok(Box::new(candle_qwen2::ModelForCausalLM::new(
         &candle_config,

@@ -4,8 +4,8 @@ use candle_nn::VarBuilder;
 use candle_transformers::models::qwen3 as candle_qwen3;
 
 use super::{
-    CandleArchitecture, CandleForward, activation, candle_forward, dense_size, refuse_rope_scaling,
-    refuse_window,
+    CandleArchitecture, CandleForward, attention, candle_forward, dense_size, hidden_act,
+    refuse_rope_scaling, refuse_window, rope,
 };
 use crate::description::ModelDescription;
 use crate::error::Result;
@@ -32,18 +32,18 @@ fn build(
         hidden_size: config.hidden_size,
         intermediate_size: dense_size(config),
         num_hidden_layers: config.layers.len(),
-        num_attention_heads: config.num_heads,
-        head_dim: config.head_dim,
-        attention_bias: config.layers.iter().any(|layer| layer.qkv_bias),
-        num_key_value_heads: config.num_kv_heads,
+        num_attention_heads: attention(config).num_heads,
+        head_dim: attention(config).head_dim,
+        attention_bias: attention(config).qkv_bias,
+        num_key_value_heads: attention(config).num_kv_heads,
         max_position_embeddings: config.max_position_embeddings,
         sliding_window: None,
         max_window_layers: config.layers.len(),
         tie_word_embeddings: config.tie_word_embeddings,
-        rope_theta: config.rope.theta,
-        rms_norm_eps: config.rms_norm_eps,
+        rope_theta: rope(config).theta,
+        rms_norm_eps: config.final_norm.eps,
         use_sliding_window: false,
-        hidden_act: activation(config.activation),
+        hidden_act: hidden_act(config),
     };
     Ok(Box::new(candle_qwen3::ModelForCausalLM::new(
         &candle_config,

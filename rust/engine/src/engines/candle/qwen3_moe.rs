@@ -4,8 +4,8 @@ use candle_nn::VarBuilder;
 use candle_transformers::models::qwen3_moe as candle_qwen3_moe;
 
 use super::{
-    CandleArchitecture, CandleForward, activation, candle_forward, refuse, refuse_rope_scaling,
-    refuse_window,
+    CandleArchitecture, CandleForward, attention, candle_forward, hidden_act, refuse,
+    refuse_rope_scaling, refuse_window, rope,
 };
 use crate::description::{FeedForward, ModelDescription};
 use crate::error::Result;
@@ -41,17 +41,15 @@ fn experts(config: &ModelDescription) -> Option<Experts> {
     };
     for (index, layer) in config.layers.iter().enumerate() {
         match layer.feed_forward {
-            FeedForward::Dense {
-                intermediate_size, ..
-            } => found.dense_size = intermediate_size,
+            FeedForward::Dense(mlp) => found.dense_size = mlp.intermediate_size,
             FeedForward::Experts {
-                intermediate_size,
+                expert,
                 num_experts,
                 experts_per_token,
                 normalise_top_k,
             } => {
                 found.sparse_step = found.sparse_step.min(index + 1);
-                found.intermediate_size = intermediate_size;
+                found.intermediate_size = expert.intermediate_size;
                 found.num_experts = num_experts;
                 found.experts_per_token = experts_per_token;
                 found.normalise_top_k = normalise_top_k;
@@ -71,7 +69,7 @@ fn check(config: &ModelDescription) -> Result<()> {
             .layers
             .iter()
             .enumerate()
-            .filter(|(_, layer)| matches!(layer.feed_forward, FeedForward::Dense { .. }))
+            .filter(|(_, layer)| matches!(layer.feed_forward, FeedForward::Dense(_)))
             .map(|(index, _)| index)
             .collect();
         return Err(refuse(
@@ -96,18 +94,18 @@ fn build(
         hidden_size: config.hidden_size,
         intermediate_size: experts.dense_size,
         num_hidden_layers: config.layers.len(),
-        num_attention_heads: config.num_heads,
-        head_dim: config.head_dim,
-        attention_bias: config.layers.iter().any(|layer| layer.qkv_bias),
-        num_key_value_heads: config.num_kv_heads,
+        num_attention_heads: attention(config).num_heads,
+        head_dim: attention(config).head_dim,
+        attention_bias: attention(config).qkv_bias,
+        num_key_value_heads: attention(config).num_kv_heads,
         max_position_embeddings: config.max_position_embeddings,
         sliding_window: None,
         max_window_layers: config.layers.len(),
         tie_word_embeddings: config.tie_word_embeddings,
-        rope_theta: config.rope.theta,
-        rms_norm_eps: config.rms_norm_eps,
+        rope_theta: rope(config).theta,
+        rms_norm_eps: config.final_norm.eps,
         use_sliding_window: false,
-        hidden_act: activation(config.activation),
+        hidden_act: hidden_act(config),
         decoder_sparse_step: experts.sparse_step,
         moe_intermediate_size: experts.intermediate_size,
         num_experts_per_tok: experts.experts_per_token,

@@ -12,7 +12,7 @@ use super::rotary::Angles;
 use super::rows::strided;
 use super::softmax::MaskedSoftmax;
 
-/// PackedWeights and shape of one layer's attention.
+/// The weights and the shape of one layer's attention.
 #[derive(Debug)]
 pub(crate) struct Attention {
     /// The number of the layer in the cache.
@@ -26,8 +26,12 @@ pub(crate) struct Attention {
     pub(crate) heads: usize,
     pub(crate) kv_heads: usize,
     pub(crate) head_dim: usize,
+    /// Which of the angles rotate queries and keys.
+    pub(crate) rotary: usize,
     /// Positions that a query sees, itself included; all earlier ones when `None`.
     pub(crate) window: Option<usize>,
+    /// Of the scores.
+    pub(crate) scale: f32,
 }
 
 impl Attention {
@@ -36,7 +40,7 @@ impl Attention {
     pub(crate) fn forward(
         &self,
         x: &Tensor,
-        angles: &Angles,
+        angles: &[Angles],
         sequences: &mut [(&mut SequenceCache, usize)],
     ) -> Result<Tensor> {
         let [q, k, v] = self.qkv.forward::<3>(x)?;
@@ -44,6 +48,7 @@ impl Attention {
             Some((q_norm, k_norm)) => (Some(q_norm), Some(k_norm)),
             None => (None, None),
         };
+        let angles = &angles[self.rotary];
         let (q, k) = (angles.rotate(&q, q_norm)?, angles.rotate(&k, k_norm)?);
         let attended = match x.device() {
             Device::Cpu => self.by_kernels(&q, &k, &v, sequences)?,
@@ -80,14 +85,15 @@ impl Attention {
         for (cache, count) in sequences {
             let rows = start..start + *count;
             start = rows.end;
-            let first = cache.len();
+            let state = cache.layer(self.layer);
+            let first = state.len();
             queries.push(Queries {
-                cache: cache.write(self.layer, k.rows(&rows), v.rows(&rows))?,
+                cache: state.write(k.rows(&rows), v.rows(&rows))?,
                 rows: q.rows(&rows),
                 heads: self.heads,
                 first,
                 window: self.window,
-                scale: self.scale(),
+                scale: self.scale,
             });
         }
         let mut out = vec![0f32; rows * width];
@@ -101,7 +107,7 @@ impl Attention {
         q: &Tensor,
         k: &Tensor,
         v: &Tensor,
-        sequences: &[(&mut SequenceCache, usize)],
+        sequences: &mut [(&mut SequenceCache, usize)],
     ) -> Result<Tensor> {
         let v = v
             .contiguous()?
@@ -111,7 +117,7 @@ impl Attention {
         for (cache, count) in sequences {
             let part = |tensor: &Tensor| tensor.narrow(0, start, *count);
             parts.push(self.sequence_by_tensors(&part(q)?, &part(k)?, &part(&v)?, cache)?);
-            start += count;
+            start += *count;
         }
         Tensor::cat(&parts, 0)
     }
@@ -121,25 +127,22 @@ impl Attention {
         q: &Tensor,
         k: &Tensor,
         v: &Tensor,
-        cache: &SequenceCache,
+        cache: &mut SequenceCache,
     ) -> Result<Tensor> {
-        let position = cache.len();
+        let state = cache.layer(self.layer);
+        let position = state.len();
         // What the first query does not see any more, none does.
         let from = match self.window {
             Some(window) => (position + 1).saturating_sub(window),
             None => 0,
         };
-        let (keys, values) = cache.append(self.layer, k, v, from)?;
+        let (keys, values) = state.append(k, v, from)?;
         let softmax = MaskedSoftmax {
-            scale: self.scale(),
+            scale: self.scale,
             first: position - from,
             window: self.window,
         };
         softmax.attend(q, &keys, &values)
-    }
-
-    fn scale(&self) -> f32 {
-        1.0 / (self.head_dim as f32).sqrt()
     }
 }
 

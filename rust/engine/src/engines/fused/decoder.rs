@@ -3,17 +3,22 @@
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
+use candle4j_kernels::KvMemory;
 
 use super::attention::Attention;
 use super::budget::KvBudget;
 use super::cache::{CacheShape, SequenceCache};
 use super::feed_forward::{Block, Experts, Mlp};
+use super::kv_state::KvShape;
 use super::linear::{FusedLinear, Linear};
 use super::norm::Norm;
 use super::packed_weights::PackedWeights;
-use super::rotary::Rotary;
+use super::rotary::{Angles, Rotary};
 use super::rows::add;
-use crate::description::{EMBEDDING, FeedForward, HEAD, LayerDescription, ModelDescription};
+use crate::description::{
+    self, EMBEDDING, FeedForward, GatedMlp, HEAD, LayerDescription, Mixer, ModelDescription,
+    RmsNorm,
+};
 use crate::error::{Result, candle_error};
 use crate::formats::{Matrix, TensorSource, unreadable};
 
@@ -23,19 +28,25 @@ pub(crate) struct Decoder {
     layers: Vec<Layer>,
     norm: Norm,
     head: Linear,
-    rotary: Rotary,
+    /// The rotary embeddings of the layers, each once.
+    rotaries: Vec<Rotary>,
     cache: CacheShape,
+    /// The memory of all caches.
+    memory: Arc<KvMemory>,
     budget: Arc<KvBudget>,
     dtype: DType,
     device: Device,
 }
 
 struct Layer {
-    attention_norm: Norm,
+    mixer_norm: Norm,
     attention: Attention,
-    block_norm: Norm,
-    block: Block,
+    feed_forward_norm: Norm,
+    feed_forward: Block,
 }
+
+/// More positions than any sequence has.
+const MAX_LENGTH: usize = 1 << 28;
 
 /// Rows of a pass that looks for a fault.
 const FAULT_ROWS: usize = 512;
@@ -64,48 +75,56 @@ pub(crate) enum Logits {
 
 impl Decoder {
     /// Reads the weights of a description.
-    pub(crate) fn load(config: &ModelDescription, source: &dyn TensorSource) -> Result<Self> {
-        let loader = Loader { config, source };
-        let vocabulary = (config.vocab_size, config.hidden_size);
+    pub(crate) fn load(description: &ModelDescription, source: &dyn TensorSource) -> Result<Self> {
+        let memory = Arc::<KvMemory>::default();
+        let mut loader = Loader {
+            description,
+            source,
+            rotaries: Vec::new(),
+        };
+        let vocabulary = (description.vocab_size, description.hidden_size);
         let weights = |name: &str| {
             PackedWeights::new(source.matrix(name, vocabulary)?).map_err(|e| unreadable(name, &e))
         };
         let embedding = weights(EMBEDDING)?;
-        let head = match config.tie_word_embeddings {
+        let head = match description.tie_word_embeddings {
             true => embedding.clone(),
             false => weights(HEAD)?,
         };
-        let layers = config
-            .layers
-            .iter()
-            .enumerate()
-            .map(|(index, layer)| loader.layer(index, layer))
-            .collect::<Result<_>>()?;
-        let memory = Arc::default();
+        let mut layers = Vec::with_capacity(description.layers.len());
+        for (index, layer) in description.layers.iter().enumerate() {
+            layers.push(loader.layer(index, layer)?);
+        }
+        let norm = loader.norm(
+            "model.norm",
+            description.hidden_size,
+            description.final_norm,
+        )?;
+        // Weights of 8 bits or less lose far more than keys and values in 16 bits do.
+        let dtype = match source.device().is_cpu() && source.quantized() {
+            true => DType::F16,
+            false => source.dtype(),
+        };
+        let shapes = description.attentions().map(|attention| KvShape {
+            kv_heads: attention.num_kv_heads,
+            head_dim: attention.head_dim,
+            window: attention.window,
+            dtype,
+            device: source.device().clone(),
+            memory: memory.clone(),
+        });
         Ok(Self {
-            budget: Arc::new(KvBudget::new(usize::MAX, Arc::clone(&memory))),
             embedding,
             layers,
-            norm: loader.norm("model.norm", config.hidden_size)?,
+            norm,
             head: Linear::new(head, None),
-            rotary: Rotary::new(
-                &config.rope,
-                config.head_dim,
-                config.max_position_embeddings,
-            ),
+            rotaries: loader.rotaries,
             cache: CacheShape {
-                windows: config.layers.iter().map(|layer| layer.window).collect(),
-                kv_heads: config.num_kv_heads,
-                head_dim: config.head_dim,
-                dtype: match source.device().is_cpu() && source.quantized() {
-                    // PackedWeights of 8 bits or less lose far more than keys and values do here.
-                    true => DType::F16,
-                    false => source.dtype(),
-                },
-                device: source.device().clone(),
-                memory: memory.clone(),
+                layers: shapes.collect(),
                 tree: Arc::default(),
             },
+            budget: Arc::new(KvBudget::new(usize::MAX, memory.clone())),
+            memory,
             dtype: source.dtype(),
             device: source.device().clone(),
         })
@@ -118,7 +137,7 @@ impl Decoder {
 
     /// Sets how much memory the caches of all sequences may take.
     pub(crate) fn limit_caches(&mut self, bytes: usize) {
-        self.budget = Arc::new(KvBudget::new(bytes, self.cache.memory.clone()));
+        self.budget = Arc::new(KvBudget::new(bytes, self.memory.clone()));
     }
 
     /// The memory of the caches of all sequences.
@@ -128,13 +147,18 @@ impl Decoder {
 
     /// Which rotary frequencies a sequence of this length has, see [`Rotary::frequency_set`].
     pub(crate) fn frequency_set(&self, length: usize) -> usize {
-        self.rotary.frequency_set(length)
+        let sets = self
+            .rotaries
+            .iter()
+            .map(|rotary| rotary.frequency_set(length));
+        // Several that depend on the length do so at limits of their own.
+        sets.fold(0, |all, set| all * (MAX_LENGTH + 1) + set.min(MAX_LENGTH))
     }
 
     /// Takes the tokens of all steps through the model.
     ///
     /// # Errors
-    /// [`Error::Compute`](crate::error::Error::Compute); the caches are then as they were.
+    /// [`Error::Compute`](crate::error::Error::Compute); the caches are to be rolled back then.
     pub(crate) fn forward(&self, steps: &mut [SequenceStep]) -> Result<()> {
         self.run(steps, &mut |_, _| Ok(()))
             .map_err(|e| candle_error(&e))
@@ -197,10 +221,14 @@ impl Decoder {
         }
         let rows = tokens.len();
         let tokens = Tensor::from_vec(tokens, rows, &self.device)?;
-        let angles = self.rotary.angles(&places, &self.device);
+        let angles: Vec<Angles> = self
+            .rotaries
+            .iter()
+            .map(|rotary| rotary.angles(&places, &self.device))
+            .collect();
         let mut x = self.embedding.select(&tokens, self.dtype)?;
         for (index, layer) in self.layers.iter().enumerate() {
-            let normed = layer.attention_norm.forward(&x)?;
+            let normed = layer.mixer_norm.forward(&x)?;
             x = add(&x, &layer.attention.forward(&normed, &angles, &mut caches)?)?;
             if index + 1 == self.layers.len() && wanted.len() < rows {
                 // Nobody sees the other rows any more.
@@ -210,16 +238,16 @@ impl Decoder {
                 let wanted = Tensor::from_slice(&wanted, wanted.len(), &self.device)?;
                 x = x.index_select(&wanted, 0)?;
             }
-            let normed = layer.block_norm.forward(&x)?;
-            x = add(&x, &layer.block.forward(&normed)?)?;
+            let normed = layer.feed_forward_norm.forward(&x)?;
+            x = add(&x, &layer.feed_forward.forward(&normed)?)?;
             after_layer(index, &x)?;
         }
         if !wanted.is_empty() {
             self.head.forward_to(&self.norm.forward(&x)?, &mut logits)?;
         }
-        // Last, so that a pass that fails leaves all sequences as they were.
+        // Last: what a pass that fails has written does not count.
         for ((cache, _), tokens) in caches.into_iter().zip(all_tokens) {
-            cache.advance(tokens);
+            cache.commit(tokens);
         }
         Ok(())
     }
@@ -227,103 +255,115 @@ impl Decoder {
 
 /// Puts layers together out of a source's tensors.
 struct Loader<'a> {
-    config: &'a ModelDescription,
+    description: &'a ModelDescription,
     source: &'a dyn TensorSource,
+    rotaries: Vec<Rotary>,
 }
 
 /// A matrix by its name, its rows and columns, and whether it has a bias.
 type Part = (String, (usize, usize), bool);
 
 impl Loader<'_> {
-    fn layer(&self, index: usize, layer: &LayerDescription) -> Result<Layer> {
-        let config = self.config;
-        let hidden = config.hidden_size;
+    fn layer(&mut self, index: usize, layer: &LayerDescription) -> Result<Layer> {
+        let hidden = self.description.hidden_size;
         let at = |name: &str| format!("model.layers.{index}.{name}");
-        let qkv = [
-            ("q", config.query_size()),
-            ("k", config.kv_size()),
-            ("v", config.kv_size()),
-        ]
-        .map(|(name, rows)| {
-            let name = at(&format!("self_attn.{name}_proj"));
-            (name, (rows, hidden), layer.qkv_bias)
-        });
-        let norms = match layer.qk_norm {
-            false => None,
-            true => Some((
-                self.norm(&at("self_attn.q_norm"), config.head_dim)?,
-                self.norm(&at("self_attn.k_norm"), config.head_dim)?,
-            )),
-        };
+        let Mixer::Attention(attention) = &layer.mixer;
         Ok(Layer {
-            attention_norm: self.norm(&at("input_layernorm"), hidden)?,
-            attention: Attention {
-                layer: index,
-                qkv: self.fused(&qkv)?,
-                output: self.linear(&(
-                    at("self_attn.o_proj"),
-                    (hidden, config.query_size()),
-                    layer.output_bias,
-                ))?,
-                norms,
-                heads: config.num_heads,
-                kv_heads: config.num_kv_heads,
-                head_dim: config.head_dim,
-                window: layer.window,
-            },
-            block_norm: self.norm(&at("post_attention_layernorm"), hidden)?,
-            block: self.block(&at("mlp"), &layer.feed_forward)?,
+            mixer_norm: self.norm(&at("input_layernorm"), hidden, layer.mixer_norm)?,
+            attention: self.attention(index, attention)?,
+            feed_forward_norm: self.norm(
+                &at("post_attention_layernorm"),
+                hidden,
+                layer.feed_forward_norm,
+            )?,
+            feed_forward: self.feed_forward(&at("mlp"), &layer.feed_forward)?,
         })
     }
 
-    fn block(&self, name: &str, block: &FeedForward) -> Result<Block> {
-        match *block {
-            FeedForward::Dense {
-                intermediate_size,
-                bias,
-            } => self.mlp(name, intermediate_size, bias).map(Block::Dense),
+    fn attention(&mut self, index: usize, attention: &description::Attention) -> Result<Attention> {
+        let hidden = self.description.hidden_size;
+        let at = |name: &str| format!("model.layers.{index}.self_attn.{name}");
+        let qkv = [
+            ("q_proj", attention.query_size()),
+            ("k_proj", attention.kv_size()),
+            ("v_proj", attention.kv_size()),
+        ]
+        .map(|(name, rows)| (at(name), (rows, hidden), attention.qkv_bias));
+        let norms = match attention.qk_norm {
+            None => None,
+            Some(norm) => Some((
+                self.norm(&at("q_norm"), attention.head_dim, norm)?,
+                self.norm(&at("k_norm"), attention.head_dim, norm)?,
+            )),
+        };
+        Ok(Attention {
+            layer: index,
+            qkv: self.fused(&qkv)?,
+            output: self.linear(&(
+                at("o_proj"),
+                (hidden, attention.query_size()),
+                attention.output_bias,
+            ))?,
+            norms,
+            rotary: self.rotary(attention),
+            heads: attention.num_heads,
+            kv_heads: attention.num_kv_heads,
+            head_dim: attention.head_dim,
+            window: attention.window,
+            scale: attention.scale as f32,
+        })
+    }
+
+    /// The index of a layer's rotary embedding among those of all layers.
+    fn rotary(&mut self, attention: &description::Attention) -> usize {
+        let positions = self.description.max_position_embeddings;
+        let wanted = Rotary::new(attention.rope.as_ref(), attention.head_dim, positions);
+        let known = self.rotaries.iter().position(|rotary| *rotary == wanted);
+        known.unwrap_or_else(|| {
+            self.rotaries.push(wanted);
+            self.rotaries.len() - 1
+        })
+    }
+
+    fn feed_forward(&self, name: &str, block: &FeedForward) -> Result<Block> {
+        match block {
+            FeedForward::Dense(mlp) => self.mlp(name, mlp).map(Block::Dense),
             FeedForward::Experts {
-                intermediate_size,
+                expert,
                 num_experts,
                 experts_per_token,
                 normalise_top_k,
             } => Ok(Block::Experts(Experts {
                 router: self.linear(&(
                     format!("{name}.gate"),
-                    (num_experts, self.config.hidden_size),
+                    (*num_experts, self.description.hidden_size),
                     false,
                 ))?,
-                experts: (0..num_experts)
-                    .map(|expert| {
-                        self.mlp(
-                            &format!("{name}.experts.{expert}"),
-                            intermediate_size,
-                            false,
-                        )
-                    })
+                experts: (0..*num_experts)
+                    .map(|index| self.mlp(&format!("{name}.experts.{index}"), expert))
                     .collect::<Result<_>>()?,
-                per_token: experts_per_token,
-                normalise: normalise_top_k,
+                per_token: *experts_per_token,
+                normalise: *normalise_top_k,
             })),
         }
     }
 
-    fn mlp(&self, name: &str, size: usize, bias: bool) -> Result<Mlp> {
-        let hidden = self.config.hidden_size;
+    fn mlp(&self, name: &str, mlp: &GatedMlp) -> Result<Mlp> {
+        let (hidden, size) = (self.description.hidden_size, mlp.intermediate_size);
         Ok(Mlp {
             gate_up: self.fused(&[
-                (format!("{name}.gate_proj"), (size, hidden), bias),
-                (format!("{name}.up_proj"), (size, hidden), bias),
+                (format!("{name}.gate_proj"), (size, hidden), mlp.bias),
+                (format!("{name}.up_proj"), (size, hidden), mlp.bias),
             ])?,
-            down: self.linear(&(format!("{name}.down_proj"), (hidden, size), bias))?,
-            activation: self.config.activation,
+            down: self.linear(&(format!("{name}.down_proj"), (hidden, size), mlp.bias))?,
+            activation: mlp.activation,
         })
     }
 
-    fn norm(&self, name: &str, len: usize) -> Result<Norm> {
+    fn norm(&self, name: &str, len: usize, norm: RmsNorm) -> Result<Norm> {
         let name = format!("{name}.weight");
         let weight = self.source.vector(&name, len)?;
-        Norm::new(weight, self.config.rms_norm_eps).map_err(|e| unreadable(&name, &e))
+        Norm::new(weight, norm.eps).map_err(|e| unreadable(&name, &e))
     }
 
     fn read(&self, (name, shape, biased): &Part) -> Result<(Matrix, Option<Tensor>)> {
@@ -393,32 +433,38 @@ mod tests {
     }
 
     fn decoder() -> Decoder {
+        let norm = RmsNorm { eps: 1e-5 };
         let layer = LayerDescription {
-            window: None,
-            qkv_bias: false,
-            output_bias: false,
-            qk_norm: false,
-            feed_forward: FeedForward::Dense {
+            mixer_norm: norm,
+            mixer: Mixer::Attention(description::Attention {
+                num_heads: 4,
+                num_kv_heads: 2,
+                head_dim: 4,
+                window: None,
+                rope: Some(Rope {
+                    theta: 10_000.0,
+                    scaling: RopeScaling::None,
+                }),
+                scale: 0.5,
+                qkv_bias: false,
+                output_bias: false,
+                qk_norm: None,
+            }),
+            feed_forward_norm: norm,
+            feed_forward: FeedForward::Dense(GatedMlp {
                 intermediate_size: 24,
+                activation: Activation::Silu,
                 bias: false,
-            },
+            }),
         };
         let config = ModelDescription {
             architecture: "llama",
             vocab_size: 40,
             hidden_size: 16,
-            num_heads: 4,
-            num_kv_heads: 2,
-            head_dim: 4,
-            rms_norm_eps: 1e-5,
-            activation: Activation::Silu,
             max_position_embeddings: 64,
-            rope: Rope {
-                theta: 10_000.0,
-                scaling: RopeScaling::None,
-            },
-            tie_word_embeddings: false,
             layers: vec![layer; 2],
+            final_norm: norm,
+            tie_word_embeddings: false,
         };
         Decoder::load(&config, &Numbers(Device::Cpu)).unwrap()
     }
@@ -447,6 +493,7 @@ mod tests {
             forward(&decoder, &mut cache, &[3, 4])
         }));
         assert!(!matches!(failed, Ok(Ok(_))));
+        cache.rollback();
         assert_eq!(cache.len(), 2);
         decoder.head = head;
         let again = forward(&decoder, &mut cache, &[3, 4]).unwrap();

@@ -1,4 +1,4 @@
-//! PackedWeights in the order of the kernels that multiply them.
+//! Weights in the order of the kernels that multiply them.
 
 use std::sync::Arc;
 

@@ -16,7 +16,7 @@ use super::rows::{for_each_row, strided, usable};
 use crate::description::rope::{Rope, RopeScaling};
 
 /// The frequencies of one model.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Rotary {
     rope: Rope,
     head_dim: usize,
@@ -37,8 +37,19 @@ pub(crate) struct Angles {
 }
 
 impl Rotary {
-    /// `positions` is the configuration's `max_position_embeddings`.
-    pub(crate) fn new(rope: &Rope, head_dim: usize, positions: usize) -> Self {
+    /// `positions` is the configuration's `max_position_embeddings`. Without a rope nothing is rotated.
+    pub(crate) fn new(rope: Option<&Rope>, head_dim: usize, positions: usize) -> Self {
+        let Some(rope) = rope else {
+            return Self {
+                rope: Rope {
+                    theta: 1.0,
+                    scaling: RopeScaling::None,
+                },
+                head_dim,
+                positions,
+                frequencies: vec![0.0; head_dim / 2],
+            };
+        };
         let mut rotary = Self {
             rope: rope.clone(),
             head_dim,

@@ -452,8 +452,12 @@ impl Scheduler {
                 logits: &mut pending.work.logits,
             })
             .collect();
-        catch_unwind(AssertUnwindSafe(|| self.decoder.forward(&mut steps)))
-            .unwrap_or_else(|panic| Err(Error::Panic(panic_message(panic.as_ref()))))
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.decoder.forward(&mut steps)))
+            .unwrap_or_else(|panic| Err(Error::Panic(panic_message(panic.as_ref()))));
+        if outcome.is_err() {
+            steps.iter_mut().for_each(|step| step.cache.rollback());
+        }
+        outcome
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -241,7 +241,7 @@ impl GgufFile {
             .iter()
             .find_map(|layer| match layer.feed_forward {
                 FeedForward::Experts { num_experts, .. } => Some(num_experts),
-                FeedForward::Dense { .. } => None,
+                FeedForward::Dense(_) => None,
             });
         let mut expected = HashSet::from([ROPE_FACTORS.to_owned()]);
         for (name, mut shape) in config.tensors() {

@@ -13,7 +13,7 @@ use crate::formats::{Kernels, Matrix, TensorSource, kept_type, quantized_matrix,
 /// The tensors by their names on the Hub, each in the type that it gets in memory.
 pub(crate) struct GgufSource<'a> {
     view: LoadedView<'a>,
-    config: &'a ModelDescription,
+    description: &'a ModelDescription,
     architecture: &'static GgufArchitecture,
     device: &'a Device,
 }
@@ -22,12 +22,12 @@ impl<'a> GgufSource<'a> {
     pub(super) fn new(
         file: &'a GgufFile,
         architecture: &'static GgufArchitecture,
-        config: &'a ModelDescription,
+        description: &'a ModelDescription,
         device: &'a Device,
     ) -> Self {
         Self {
             view: LoadedView::new(file, device, Kernels::Packed),
-            config,
+            description,
             architecture,
             device,
         }
@@ -49,9 +49,9 @@ impl<'a> GgufSource<'a> {
         };
         let mut bytes = read.map_err(|e| unreadable(&place.tensor, &e))?;
         if self.architecture.interleaved_rope
-            && let Some(heads) = self.heads(name)
+            && let Some((heads, head_dim)) = self.rotated_heads(name)
         {
-            bytes = unpermute_rope(&bytes, heads, self.config.head_dim);
+            bytes = unpermute_rope(&bytes, heads, head_dim);
         }
         Ok(Loaded {
             bytes,
@@ -60,15 +60,17 @@ impl<'a> GgufSource<'a> {
         })
     }
 
-    /// The heads of a projection to queries or keys.
-    fn heads(&self, name: &str) -> Option<usize> {
-        if name.contains(".self_attn.q_proj.") {
-            Some(self.config.num_heads)
-        } else if name.contains(".self_attn.k_proj.") {
-            Some(self.config.num_kv_heads)
-        } else {
-            None
-        }
+    /// Number and width of the heads of a projection to queries or keys.
+    fn rotated_heads(&self, name: &str) -> Option<(usize, usize)> {
+        let (index, part) = name.strip_prefix("model.layers.")?.split_once('.')?;
+        let layer = self.description.layers.get(index.parse::<usize>().ok()?)?;
+        let attention = layer.attention()?;
+        let heads = match part.strip_prefix("self_attn.")?.get(..6)? {
+            "q_proj" => attention.num_heads,
+            "k_proj" => attention.num_kv_heads,
+            _ => return None,
+        };
+        Some((heads, attention.head_dim))
     }
 }
 
