@@ -2,10 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use candle4j_engine::error::panic_message;
-use candle4j_engine::error::{Error, Result};
+use candle4j_engine::error::{self as engine, panic_message};
 
-use crate::error::{C4J_OK, c4j_error, c4j_status};
+use crate::error::{C4J_OK, Error, Result, c4j_error, c4j_status};
 
 /// Runs `call`, turning its error, or its panic, into a status and an error object.
 ///
@@ -18,16 +17,16 @@ pub(crate) unsafe fn guard(
     call: impl FnOnce() -> Result<()>,
 ) -> c4j_status {
     let outcome = catch_unwind(AssertUnwindSafe(call))
-        .unwrap_or_else(|panic| Err(Error::Panic(panic_message(panic.as_ref()))));
+        .unwrap_or_else(|panic| Err(engine::Error::Panic(panic_message(panic.as_ref())).into()));
     match outcome {
         Ok(()) => C4J_OK,
         Err(failure) => {
-            let code = failure.code() as c4j_status;
+            let status = failure.status();
             if !error.is_null() {
                 // SAFETY: not null, and the caller promises that it is a place for a pointer.
                 unsafe { error.write(c4j_error::boxed(&failure)) };
             }
-            code
+            status
         }
     }
 }
@@ -84,8 +83,8 @@ mod tests {
 
     #[test]
     fn errors_keep_their_code_and_success_writes_none() {
-        let failure = Error::io("/some/file", &std::io::Error::other("broken"));
-        let (status, message) = run(|| Err(failure));
+        let failure = engine::Error::io("/some/file", &std::io::Error::other("broken"));
+        let (status, message) = run(|| Err(failure.into()));
         assert_eq!((status, message.as_str()), (C4J_IO, "/some/file: broken"));
         assert_eq!(run(|| Ok(())), (C4J_OK, String::new()));
     }

@@ -3,11 +3,11 @@
 use std::ffi::c_void;
 use std::ops::ControlFlow;
 
-use candle4j_engine::error::Result;
-use candle4j_engine::progress::Interrupt;
+use candle4j_engine::cancel::Interrupt;
 use candle4j_engine::session::Token;
 use serde::Serialize;
 
+use crate::error::Result;
 use crate::text::json_bytes;
 
 /// A callback's answer: go on.

@@ -1,6 +1,8 @@
 //! Status codes and error objects.
 
-use candle4j_engine::error::{Code, Error};
+use candle4j_engine::error as engine;
+use candle4j_hub::error as hub;
+use serde_json::Value;
 
 use crate::buffer::c4j_buffer;
 
@@ -66,6 +68,59 @@ pub const C4J_DISK_FULL: i32 = 47;
 /// The Hub cannot be reached or does not answer rightly.
 pub const C4J_HUB_UNAVAILABLE: i32 = 48;
 
+/// The result type of the calls behind this border.
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+/// An error of either crate behind this border.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Error {
+    /// Of the engine, or of this crate.
+    Engine(engine::Error),
+    /// Of the Hub client.
+    Hub(hub::Error),
+}
+
+impl From<engine::Error> for Error {
+    fn from(error: engine::Error) -> Self {
+        Error::Engine(error)
+    }
+}
+
+impl From<hub::Error> for Error {
+    fn from(error: hub::Error) -> Self {
+        Error::Hub(error)
+    }
+}
+
+impl Error {
+    /// An argument that is not accepted.
+    pub(crate) fn argument(name: impl Into<String>, reason: impl Into<String>) -> Self {
+        engine::Error::argument(name, reason).into()
+    }
+
+    /// The status of a call that ends with it.
+    pub(crate) fn status(&self) -> c4j_status {
+        match self {
+            Error::Engine(error) => error.code() as c4j_status,
+            Error::Hub(error) => error.code() as c4j_status,
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Error::Engine(error) => error.to_string(),
+            Error::Hub(error) => error.to_string(),
+        }
+    }
+
+    fn detail(&self) -> Value {
+        match self {
+            Error::Engine(error) => error.detail(),
+            Error::Hub(error) => error.detail(),
+        }
+    }
+}
+
 /// What went wrong in a call. The caller owns it and gives it to `c4j_error_free` once.
 #[repr(C)]
 #[derive(Debug)]
@@ -82,8 +137,8 @@ pub struct c4j_error {
 impl c4j_error {
     pub(crate) fn boxed(error: &Error) -> *mut c4j_error {
         Box::into_raw(Box::new(c4j_error {
-            code: error.code() as i32,
-            message: c4j_buffer::new(error.to_string().into_bytes()),
+            code: error.status(),
+            message: c4j_buffer::new(error.message().into_bytes()),
             detail: c4j_buffer::new(error.detail().to_string().into_bytes()),
         }))
     }
@@ -106,11 +161,12 @@ pub unsafe extern "C" fn c4j_error_free(error: *mut c4j_error) {
     }
 }
 
-/// The header's numbers are the engine's: a match of all codes, so that a new one does not compile
-/// until it stands here.
+/// The header's numbers are those of the crates behind it: matches of all codes, so that a new one does not compile until
+/// it stands here.
 const _: () = {
-    const fn same(code: Code) -> bool {
-        let constant = match code {
+    const fn of_engine(code: engine::Code) -> i32 {
+        use engine::Code;
+        match code {
             Code::InvalidArgument => C4J_INVALID_ARGUMENT,
             Code::Panic => C4J_PANIC,
             Code::Poisoned => C4J_POISONED,
@@ -129,6 +185,17 @@ const _: () = {
             Code::ChatTemplate => C4J_CHAT_TEMPLATE,
             Code::Compute => C4J_COMPUTE,
             Code::QueueFull => C4J_QUEUE_FULL,
+        }
+    }
+    const fn of_hub(code: hub::Code) -> i32 {
+        use hub::Code;
+        match code {
+            Code::InvalidArgument => C4J_INVALID_ARGUMENT,
+            Code::Panic => C4J_PANIC,
+            Code::Cancelled => C4J_CANCELLED,
+            Code::CallbackFailed => C4J_CALLBACK_FAILED,
+            Code::Io => C4J_IO,
+            Code::InvalidModel => C4J_INVALID_MODEL,
             Code::ModelNotFound => C4J_MODEL_NOT_FOUND,
             Code::RevisionNotFound => C4J_REVISION_NOT_FOUND,
             Code::FileNotFound => C4J_FILE_NOT_FOUND,
@@ -138,12 +205,18 @@ const _: () = {
             Code::Checksum => C4J_CHECKSUM,
             Code::DiskFull => C4J_DISK_FULL,
             Code::HubUnavailable => C4J_HUB_UNAVAILABLE,
-        };
-        constant == code as i32
+        }
     }
     let mut index = 0;
-    while index < Code::ALL.len() {
-        assert!(same(Code::ALL[index]));
+    while index < engine::Code::ALL.len() {
+        let code = engine::Code::ALL[index];
+        assert!(of_engine(code) == code as i32);
+        index += 1;
+    }
+    let mut index = 0;
+    while index < hub::Code::ALL.len() {
+        let code = hub::Code::ALL[index];
+        assert!(of_hub(code) == code as i32);
         index += 1;
     }
 };

@@ -3,7 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use candle4j_engine::error::{Error, Result};
+use candle4j_engine::error as engine;
+
+use crate::error::{Error, Result};
 
 /// A type whose values C owns: it gets the pointer from [`give`], lends it to functions, which
 /// [`borrow`] it, and ends it by [`free`].
@@ -32,7 +34,7 @@ pub(crate) unsafe fn borrow<'a, T: Handle>(handle: *const T) -> Result<&'a T> {
     let value = unsafe { borrow_damaged(handle) }?;
     let poisoned = value.poisoned();
     if poisoned.is_some_and(|poisoned| poisoned.load(Ordering::Acquire)) {
-        return Err(Error::Poisoned(T::NAME));
+        return Err(engine::Error::Poisoned(T::NAME).into());
     }
     Ok(value)
 }
@@ -112,7 +114,10 @@ mod tests {
                 poisoning(handle, || panic!("injected"))
             }));
             assert!(panic.is_err());
-            assert_eq!(borrow(pointer).err(), Some(Error::Poisoned("counter")));
+            assert_eq!(
+                borrow(pointer).err(),
+                Some(engine::Error::Poisoned("counter").into())
+            );
             // What a panic cannot damage, such as cancelling, still works.
             assert!(borrow_damaged(pointer).is_ok());
             free(pointer);
@@ -126,7 +131,7 @@ mod tests {
         unsafe {
             let refused = borrow::<Counter>(std::ptr::null()).err();
             assert!(
-                matches!(&refused, Some(Error::InvalidArgument { name, .. }) if name == "counter")
+                matches!(&refused, Some(Error::Engine(engine::Error::InvalidArgument { name, .. })) if name == "counter")
             );
             free::<Counter>(std::ptr::null_mut());
         }

@@ -5,19 +5,19 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use candle4j_engine::error::Result;
-use candle4j_engine::hub::{
+use candle4j_engine::cancel::Interrupt;
+use candle4j_hub::progress::{Interrupt as HubInterrupt, Progress};
+use candle4j_hub::{
     CachedModel, Hub, HubOptions, ModelId, Removed, Snapshot, SnapshotFile, Token, Verdict,
     Verified,
 };
-use candle4j_engine::progress::{Interrupt, Progress};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::boundary::{Out, guard};
 use crate::buffer::c4j_buffer;
 use crate::callback::{ProgressCallback, c4j_progress_fn};
-use crate::error::{c4j_error, c4j_status};
+use crate::error::{Result, c4j_error, c4j_status};
 use crate::handle::{self, Handle, borrow, give};
 use crate::text::{json, json_buffer, text};
 
@@ -243,18 +243,23 @@ pub unsafe extern "C" fn c4j_hub_free(hub: *mut c4j_hub) {
 /// Runs an operation that reports to a C callback.
 fn listening<T>(
     callback: &ProgressCallback,
-    operation: impl FnOnce(&mut dyn FnMut(&Progress) -> ControlFlow<Interrupt>) -> Result<T>,
+    operation: impl FnOnce(
+        &mut dyn FnMut(&Progress) -> ControlFlow<HubInterrupt>,
+    ) -> candle4j_hub::error::Result<T>,
 ) -> Result<T> {
     let mut failure = None;
-    let result = operation(&mut |progress| {
-        callback.call(progress).unwrap_or_else(|error| {
+    let result = operation(&mut |progress| match callback.call(progress) {
+        Ok(ControlFlow::Continue(())) => ControlFlow::Continue(()),
+        Ok(ControlFlow::Break(Interrupt::Stop)) => ControlFlow::Break(HubInterrupt::Stop),
+        Ok(ControlFlow::Break(Interrupt::Failed)) => ControlFlow::Break(HubInterrupt::Failed),
+        Err(error) => {
             failure = Some(error);
-            ControlFlow::Break(Interrupt::Failed)
-        })
+            ControlFlow::Break(HubInterrupt::Failed)
+        }
     });
     match failure {
         Some(error) => Err(error),
-        None => result,
+        None => Ok(result?),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use candle4j_engine::batch::{self, BatchProgress};
 use candle4j_engine::chat::Message;
-use candle4j_engine::error::Result;
+use candle4j_engine::error as engine;
 use candle4j_engine::loader::LoadOptions;
 use candle4j_engine::model::Model;
 use candle4j_engine::runtime;
@@ -182,7 +182,7 @@ pub unsafe extern "C" fn c4j_model_generate_all(
                     }));
                     answer.unwrap_or_else(|e| {
                         failure = Some(e);
-                        std::ops::ControlFlow::Break(candle4j_engine::progress::Interrupt::Failed)
+                        std::ops::ControlFlow::Break(candle4j_engine::cancel::Interrupt::Failed)
                     })
                 },
             );
@@ -196,7 +196,7 @@ pub unsafe extern "C" fn c4j_model_generate_all(
     }
 }
 
-fn outcome(result: &Result<Generation>) -> Value {
+fn outcome(result: &engine::Result<Generation>) -> Value {
     match result {
         Ok(generation) => json!({ "result": generation }),
         Err(error) => json!({ "error": {

@@ -1,12 +1,11 @@
 //! Version, build and machine.
 
-use candle4j_engine::error::Error;
 use candle4j_engine::runtime;
 use serde_json::{Map, Value, json};
 
 use crate::boundary::{Out, guard};
 use crate::buffer::c4j_buffer;
-use crate::error::{c4j_error, c4j_status};
+use crate::error::{Error, c4j_error, c4j_status};
 use crate::text::json_buffer;
 
 /// The ABI that this header describes.
@@ -81,7 +80,7 @@ pub unsafe extern "C" fn c4j_runtime_set_threads(
         guard(error, || {
             let count = usize::try_from(count)
                 .map_err(|_| Error::argument("count", format!("{count} is too large")))?;
-            runtime::set_threads(count)
+            Ok(runtime::set_threads(count)?)
         })
     }
 }

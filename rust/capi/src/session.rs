@@ -5,14 +5,14 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use candle4j_engine::cancel::Cancel;
-use candle4j_engine::error::{Error, Result};
+use candle4j_engine::error as engine;
 use candle4j_engine::session::{GenerateRequest, Session};
 use serde::Deserialize;
 
 use crate::boundary::{Out, guard};
 use crate::buffer::c4j_buffer;
 use crate::callback::{TokenCallback, c4j_token_fn};
-use crate::error::{c4j_error, c4j_status};
+use crate::error::{Result, c4j_error, c4j_status};
 use crate::handle::{self, Handle, borrow, borrow_damaged, give, poisoning};
 use crate::model::c4j_model;
 use crate::text::{json, json_buffer};
@@ -46,8 +46,8 @@ impl c4j_session {
     fn lock(&self) -> Result<MutexGuard<'_, Session>> {
         match self.session.try_lock() {
             Ok(session) => Ok(session),
-            Err(TryLockError::WouldBlock) => Err(Error::Busy(Self::NAME)),
-            Err(TryLockError::Poisoned(_)) => Err(Error::Poisoned(Self::NAME)),
+            Err(TryLockError::WouldBlock) => Err(engine::Error::Busy(Self::NAME).into()),
+            Err(TryLockError::Poisoned(_)) => Err(engine::Error::Poisoned(Self::NAME).into()),
         }
     }
 }
@@ -91,7 +91,7 @@ pub unsafe extern "C" fn c4j_session_fork(
         guard(error, || {
             let out = Out::new("out", out)?;
             let handle = borrow(session)?;
-            let fork = poisoning(handle, || handle.lock()?.fork())?;
+            let fork = poisoning(handle, || -> Result<_> { Ok(handle.lock()?.fork()?) })?;
             out.write(give(c4j_session::new(fork)));
             Ok(())
         })
@@ -138,10 +138,9 @@ pub unsafe extern "C" fn c4j_session_generate(
                 function: on_token,
                 user_data,
             };
-            let generation = poisoning(handle, || {
-                handle
-                    .lock()?
-                    .generate(&request, &mut |token| callback.call(token))
+            let generation = poisoning(handle, || -> Result<_> {
+                let mut session = handle.lock()?;
+                Ok(session.generate(&request, &mut |token| callback.call(token))?)
             })?;
             out.write(json_buffer(&generation)?);
             Ok(())
@@ -180,10 +179,9 @@ pub unsafe extern "C" fn c4j_session_score(
             let out = Out::new("out", out)?;
             let handle = borrow(session)?;
             let request: ScoreRequest = json("request", request, request_len)?;
-            let score = poisoning(handle, || {
-                handle
-                    .lock()?
-                    .score(request.call, &request.tokens, request.top)
+            let score = poisoning(handle, || -> Result<_> {
+                let mut session = handle.lock()?;
+                Ok(session.score(request.call, &request.tokens, request.top)?)
             })?;
             out.write(json_buffer(&score)?);
             Ok(())

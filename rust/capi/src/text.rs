@@ -1,10 +1,11 @@
 //! Text and JSON across the border.
 
-use candle4j_engine::error::{Error, Result};
+use candle4j_engine::error as engine;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::buffer::c4j_buffer;
+use crate::error::{Error, Result};
 
 /// The bytes that a pointer and a length stand for.
 ///
@@ -63,7 +64,8 @@ pub(crate) unsafe fn json<T: DeserializeOwned>(name: &str, data: *const u8, len:
 
 /// A value as JSON bytes.
 pub(crate) fn json_bytes(value: &impl Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|e| Error::Compute(format!("result as JSON: {e}")))
+    serde_json::to_vec(value)
+        .map_err(|e| engine::Error::Compute(format!("result as JSON: {e}")).into())
 }
 
 /// A value as a JSON buffer for C.

@@ -8,10 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, Interrupt};
 use crate::error::{Error, Result, panic_message};
 use crate::model::Model;
-use crate::progress::Interrupt;
 use crate::session::{GenerateRequest, Generation, Session};
 
 /// How far a batch is.

@@ -1,8 +1,10 @@
-//! What ends a generation from outside: a cancel, or the end of its time.
+//! What ends a generation from outside: a cancel, the end of its time, or a listener.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
+
+use crate::error::Error;
 
 /// A request to stop, which any thread may make.
 ///
@@ -72,6 +74,24 @@ impl Stop {
             Some(StopReason::Timeout)
         } else {
             None
+        }
+    }
+}
+
+/// Why a listener ends an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interrupt {
+    /// It was asked to stop: the operation ends as cancelled.
+    Stop,
+    /// The listener itself failed.
+    Failed,
+}
+
+impl From<Interrupt> for Error {
+    fn from(interrupt: Interrupt) -> Self {
+        match interrupt {
+            Interrupt::Stop => Error::Cancelled,
+            Interrupt::Failed => Error::CallbackFailed,
         }
     }
 }

@@ -49,24 +49,6 @@ pub enum Code {
     Compute = 28,
     /// As many requests as the model takes at a time are under way or wait.
     QueueFull = 29,
-    /// The Hub has no such repository, or hides it from this token.
-    ModelNotFound = 40,
-    /// The repository has no such branch, tag or commit.
-    RevisionNotFound = 41,
-    /// The repository lacks a file that is needed.
-    FileNotFound = 42,
-    /// Access to the repository must be asked for first.
-    GatedModel = 43,
-    /// The Hub wants a token, or refuses the one it got.
-    Unauthorized = 44,
-    /// The model is not in the cache, and the Hub is not asked.
-    ModelNotCached = 45,
-    /// Downloaded bytes do not have the promised hash or size.
-    Checksum = 46,
-    /// No room left where the cache lies.
-    DiskFull = 47,
-    /// The Hub cannot be reached, does not answer in time, or answers nonsense.
-    HubUnavailable = 48,
 }
 
 impl Code {
@@ -90,15 +72,6 @@ impl Code {
         Code::ChatTemplate,
         Code::Compute,
         Code::QueueFull,
-        Code::ModelNotFound,
-        Code::RevisionNotFound,
-        Code::FileNotFound,
-        Code::GatedModel,
-        Code::Unauthorized,
-        Code::ModelNotCached,
-        Code::Checksum,
-        Code::DiskFull,
-        Code::HubUnavailable,
     ];
 }
 
@@ -232,84 +205,6 @@ pub enum Error {
     /// See [`Code::Compute`].
     #[error("the forward pass failed: {0}")]
     Compute(String),
-    /// See [`Code::ModelNotFound`].
-    #[error("model {id} not found on {endpoint} (or it is private and the token does not open it)")]
-    ModelNotFound {
-        /// The repository.
-        id: String,
-        /// The Hub that was asked.
-        endpoint: String,
-    },
-    /// See [`Code::RevisionNotFound`].
-    #[error("model {id} has no revision {revision}")]
-    RevisionNotFound {
-        /// The repository.
-        id: String,
-        /// The branch, tag or commit that was asked for.
-        revision: String,
-    },
-    /// See [`Code::FileNotFound`].
-    #[error("model {id} has no file {file}")]
-    FileNotFound {
-        /// The repository.
-        id: String,
-        /// The file, or what kind of file was looked for.
-        file: String,
-    },
-    /// See [`Code::GatedModel`].
-    #[error("model {id} is gated: ask for access at {url} and set HF_TOKEN")]
-    GatedModel {
-        /// The repository.
-        id: String,
-        /// The page where access is asked for.
-        url: String,
-    },
-    /// See [`Code::Unauthorized`].
-    #[error("the Hub refused access to {id}: {reason}")]
-    Unauthorized {
-        /// The repository.
-        id: String,
-        /// Whether a token was missing or refused.
-        reason: String,
-    },
-    /// See [`Code::ModelNotCached`].
-    #[error("model {id} is not in the cache {cache}: missing {missing}")]
-    ModelNotCached {
-        /// The repository, with its revision.
-        id: String,
-        /// The cache folder.
-        cache: String,
-        /// What is missing, and why the Hub is not asked for it.
-        missing: String,
-    },
-    /// See [`Code::Checksum`].
-    #[error("{file}: expected {expected}, got {got}")]
-    Checksum {
-        /// The file.
-        file: String,
-        /// The promised hash or size.
-        expected: String,
-        /// What arrived.
-        got: String,
-    },
-    /// See [`Code::DiskFull`].
-    #[error("{path}: no space: {needed} bytes are needed, {available} are free")]
-    DiskFull {
-        /// Where the bytes were to go.
-        path: String,
-        /// Bytes still to be written.
-        needed: u64,
-        /// Bytes that are free.
-        available: u64,
-    },
-    /// See [`Code::HubUnavailable`].
-    #[error("{endpoint}: {reason}")]
-    HubUnavailable {
-        /// The Hub, or the host it redirected to.
-        endpoint: String,
-        /// What happened.
-        reason: String,
-    },
 }
 
 /// The name of a file in front of a message, where it is known.
@@ -356,15 +251,6 @@ impl Error {
             Error::ChatTemplate(_) => Code::ChatTemplate,
             Error::Compute(_) => Code::Compute,
             Error::QueueFull { .. } => Code::QueueFull,
-            Error::ModelNotFound { .. } => Code::ModelNotFound,
-            Error::RevisionNotFound { .. } => Code::RevisionNotFound,
-            Error::FileNotFound { .. } => Code::FileNotFound,
-            Error::GatedModel { .. } => Code::GatedModel,
-            Error::Unauthorized { .. } => Code::Unauthorized,
-            Error::ModelNotCached { .. } => Code::ModelNotCached,
-            Error::Checksum { .. } => Code::Checksum,
-            Error::DiskFull { .. } => Code::DiskFull,
-            Error::HubUnavailable { .. } => Code::HubUnavailable,
         }
     }
 
@@ -394,22 +280,6 @@ impl Error {
             } => json!({ "needed": needed, "available": available }),
             Error::ContextFull { needed, limit } => json!({ "needed": needed, "limit": limit }),
             Error::DeviceUnavailable { device, .. } => json!({ "device": device }),
-            Error::ModelNotFound { id, .. } | Error::Unauthorized { id, .. } => json!({ "id": id }),
-            Error::RevisionNotFound { id, revision } => json!({ "id": id, "revision": revision }),
-            Error::FileNotFound { id, file } => json!({ "id": id, "file": file }),
-            Error::GatedModel { id, url } => json!({ "id": id, "url": url }),
-            Error::ModelNotCached { id, missing, .. } => json!({ "id": id, "missing": missing }),
-            Error::Checksum {
-                file,
-                expected,
-                got,
-            } => json!({ "file": file, "expected": expected, "got": got }),
-            Error::DiskFull {
-                path,
-                needed,
-                available,
-            } => json!({ "path": path, "needed": needed, "available": available }),
-            Error::HubUnavailable { endpoint, .. } => json!({ "endpoint": endpoint }),
             Error::Panic(_)
             | Error::Poisoned(_)
             | Error::Busy(_)

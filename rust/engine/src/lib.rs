@@ -1,6 +1,6 @@
 //! Llama and Qwen models on Candle: the engine below candle4j.
 //!
-//! It loads models, generates text, keeps sessions, and fetches models from the Hugging Face Hub.
+//! It loads models, generates text and keeps sessions.
 //! It is plain Rust that never heard of Java or C; the crate `candle4j-capi` puts a C ABI over it.
 //!
 //! # Layers
@@ -17,9 +17,7 @@
 //! | [`architectures`] | one file a family: keys of `config.json` and GGUF → description |
 //! | [`description`] | what a decoder is, as data; names of tensors |
 //! | [`tokenizer`] | texts ↔ tokens |
-//! | [`cancel`], [`device`], [`error`], [`progress`], [`runtime`], `files`, `memory`, `stack` | what all use |
-//!
-//! [`hub`] stands beside: it turns ids into verified files, and knows no models.
+//! | [`cancel`], [`device`], [`error`], [`runtime`], `files`, `memory`, `stack` | what all use |
 #![forbid(unsafe_code)]
 
 pub mod architectures;
@@ -33,11 +31,9 @@ pub mod error;
 mod files;
 pub mod formats;
 pub mod generate;
-pub mod hub;
 pub mod loader;
 pub mod memory;
 pub mod model;
-pub mod progress;
 mod request_slots;
 pub mod runtime;
 pub mod session;

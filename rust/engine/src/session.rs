@@ -8,7 +8,7 @@ use candle_core::DType;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::cancel::{Cancel, Stop, StopReason};
+use crate::cancel::{Cancel, Interrupt, Stop, StopReason};
 use crate::chat::{Message, encode_chat};
 use crate::engines::CandleModel;
 use crate::error::{Error, Result};
@@ -17,7 +17,6 @@ use crate::generate::{
     StopTexts, TokenLogprob, generate_with, log_sum_exp, most_probable, prefill,
 };
 use crate::model::Model;
-use crate::progress::Interrupt;
 
 /// What to generate from.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -19,10 +19,8 @@ fn modules_import_only_from_the_layers_below() {
             &["architectures"],
             &["description"],
             &["tokenizer"],
-            &["hub"],
             &["cancel", "device", "runtime"],
             &["files", "memory", "stack"],
-            &["progress"],
             &["error"],
         ],
     );

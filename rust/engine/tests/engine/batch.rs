@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 
 use candle4j_engine::batch::{BatchProgress, generate_all};
+use candle4j_engine::cancel::Interrupt;
 use candle4j_engine::error::Error;
 use candle4j_engine::generate::FinishReason;
-use candle4j_engine::progress::Interrupt;
 
 use crate::golden::{expected, load, tokens};
 

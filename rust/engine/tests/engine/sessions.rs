@@ -3,10 +3,10 @@
 use std::ops::ControlFlow;
 
 use candle4j_engine::cancel::Cancel;
+use candle4j_engine::cancel::Interrupt;
 use candle4j_engine::error::Error;
 use candle4j_engine::generate::FinishReason;
 use candle4j_engine::loader::LoadOptions;
-use candle4j_engine::progress::Interrupt;
 use candle4j_engine::session::{GenerateRequest, Prompt, Session};
 
 use crate::checkpoint::Checkpoint;

@@ -3,8 +3,8 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use candle4j_engine::error::{Code, Error};
-use candle4j_engine::hub::{Hub, Verdict, Verified};
+use candle4j_hub::error::{Code, Error};
+use candle4j_hub::{Hub, Verdict, Verified};
 
 use crate::server::{HubFile, Model, Server};
 use crate::support::{Cache, ID, WEIGHTS, assert_complete, cache, id, model, names, noise, silent};
@@ -306,7 +306,7 @@ fn verify_can_be_stopped() {
     fs::remove_dir_all(cache.path(".candle4j")).unwrap();
     let begin = std::time::Instant::now();
     let result = cache.hub().verify(&id(ID), &mut |_| {
-        std::ops::ControlFlow::Break(candle4j_engine::progress::Interrupt::Stop)
+        std::ops::ControlFlow::Break(candle4j_hub::progress::Interrupt::Stop)
     });
     assert_eq!(result, Err(Error::Cancelled));
     assert!(begin.elapsed() < Duration::from_secs(1));

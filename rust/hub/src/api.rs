@@ -436,7 +436,7 @@ fn refusal(client: &Client, id: &ModelId, asked: Asked<'_>, answer: &Answer) -> 
 mod tests {
     use super::*;
     use crate::error::Code;
-    use crate::hub::options::HubOptions;
+    use crate::options::HubOptions;
 
     fn client() -> Client {
         let options = HubOptions::new("/c");

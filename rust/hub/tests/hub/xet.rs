@@ -4,9 +4,9 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use candle4j_engine::error::{Code, Error};
-use candle4j_engine::hub::Token;
-use candle4j_engine::progress::{Interrupt, Progress};
+use candle4j_hub::Token;
+use candle4j_hub::error::{Code, Error};
+use candle4j_hub::progress::{Interrupt, Progress};
 use serde_json::json;
 
 use crate::server::{Act, Asked, Model, Server, answer, owned};

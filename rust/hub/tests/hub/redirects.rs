@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use candle4j_engine::error::Code;
-use candle4j_engine::hub::Token;
+use candle4j_hub::Token;
+use candle4j_hub::error::Code;
 
 use crate::server::{Act, Server, owned, redirect};
 use crate::support::{Cache, WEIGHTS, assert_complete, cache, model};

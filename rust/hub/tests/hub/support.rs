@@ -5,9 +5,9 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use candle4j_engine::error::Result;
-use candle4j_engine::hub::{Hub, HubOptions, ModelId, Snapshot};
-use candle4j_engine::progress::Progress;
+use candle4j_hub::error::Result;
+use candle4j_hub::progress::Progress;
+use candle4j_hub::{Hub, HubOptions, ModelId, Snapshot};
 use tempfile::TempDir;
 
 use crate::server::{HubFile, Model, Server};
@@ -136,7 +136,7 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
 }
 
 /// A listener that does not listen.
-pub(crate) fn silent(_: &Progress) -> ControlFlow<candle4j_engine::progress::Interrupt> {
+pub(crate) fn silent(_: &Progress) -> ControlFlow<candle4j_hub::progress::Interrupt> {
     ControlFlow::Continue(())
 }
 

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use candle4j_engine::error::{Code, Error};
-use candle4j_engine::hub::Token;
+use candle4j_hub::Token;
+use candle4j_hub::error::{Code, Error};
 
 use crate::server::{Act, HubFile, Model, Server, answer, owned};
 use crate::support::{ID, WEIGHTS, assert_complete, cache, model, sharded};

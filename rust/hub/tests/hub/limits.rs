@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant, SystemTime};
 
-use candle4j_engine::error::{Code, Error, Result};
-use candle4j_engine::hub::{Hub, HubOptions, Snapshot};
-use candle4j_engine::progress::{Interrupt, Progress};
+use candle4j_hub::error::{Code, Error, Result};
+use candle4j_hub::progress::{Interrupt, Progress};
+use candle4j_hub::{Hub, HubOptions, Snapshot};
 
 use crate::server::{Act, Server, answer, unreachable};
 use crate::support::{ID, WEIGHTS, assert_complete, cache, id, model, options, silent};

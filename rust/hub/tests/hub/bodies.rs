@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use candle4j_engine::error::{Code, Error};
+use candle4j_hub::error::{Code, Error};
 
 use crate::server::{Act, Server, answer, owned};
 use crate::support::{Cache, WEIGHTS, assert_complete, cache, model, noise};

@@ -16,7 +16,7 @@ const LONGEST_REPOSITORY: usize = 96;
 /// commit) and, for GGUF files, a quantisation (`:Q4_K_M`).
 ///
 /// ```
-/// use candle4j_engine::hub::ModelId;
+/// use candle4j_hub::ModelId;
 ///
 /// let id: ModelId = "Qwen/Qwen2.5-0.5B-Instruct-GGUF@main:Q4_K_M".parse()?;
 /// assert_eq!(id.repository(), "Qwen/Qwen2.5-0.5B-Instruct-GGUF");

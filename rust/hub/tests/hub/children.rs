@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use candle4j_engine::hub::{Hub, HubOptions};
+use candle4j_hub::{Hub, HubOptions};
 
 use crate::server::{Server, answer};
 use crate::support::{Cache, ID, WEIGHTS, assert_complete, cache, id, model, options, silent};

@@ -25,10 +25,13 @@
 //! | `fetch`, `list`, `remove`, `verify` | the verbs |
 //! | `events` | progress, and how a caller stops |
 
+#![forbid(unsafe_code)]
+
 mod api;
 mod blob;
 mod cache;
 mod digest;
+pub mod error;
 mod events;
 mod fetch;
 mod flush;
@@ -39,6 +42,7 @@ mod lock;
 mod names;
 mod options;
 mod partial;
+pub mod progress;
 mod remove;
 mod request;
 mod select;

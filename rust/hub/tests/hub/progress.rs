@@ -5,9 +5,9 @@ use std::ops::ControlFlow;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use candle4j_engine::error::Error;
-use candle4j_engine::hub::Hub;
-use candle4j_engine::progress::{Interrupt, Phase, Progress};
+use candle4j_hub::Hub;
+use candle4j_hub::error::Error;
+use candle4j_hub::progress::{Interrupt, Phase, Progress};
 
 use crate::server::{Act, Server};
 use crate::support::{ID, WEIGHTS, cache, id, model, sharded};

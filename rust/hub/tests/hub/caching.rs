@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use candle4j_engine::error::{Code, Error};
+use candle4j_hub::error::{Code, Error};
 
 use crate::server::{Act, HubFile, Model, Server, answer, owned};
 use crate::support::{

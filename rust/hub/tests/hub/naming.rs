@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use candle4j_engine::error::Code;
+use candle4j_hub::error::Code;
 
 use crate::server::{Act, HubFile, Model, Server, answer, owned};
 use crate::support::{Cache, ID, WEIGHTS, cache, model, names, sharded};
@@ -162,7 +162,7 @@ fn row_09_hostile_commits() {
 fn row_09_hostile_revisions_are_no_ids() {
     for revision in ["../x", "/x", "a\\b", "a/../b", "x\0", ""] {
         let text = format!("{ID}@{revision}");
-        let error = text.parse::<candle4j_engine::hub::ModelId>().unwrap_err();
+        let error = text.parse::<candle4j_hub::ModelId>().unwrap_err();
         assert_eq!(error.code(), Code::InvalidArgument, "{revision:?}");
     }
 }

@@ -233,7 +233,7 @@ fn this_run() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::digest::sha256_of;
+    use crate::digest::sha256_of;
 
     fn repository(cache: &Path) -> Repository {
         let repository = Repository::new(cache, &"a/b".parse().unwrap(), true);

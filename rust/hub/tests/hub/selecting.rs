@@ -1,6 +1,6 @@
 //! Which files are fetched.
 
-use candle4j_engine::error::Code;
+use candle4j_hub::error::Code;
 
 use crate::server::{HubFile, Model, Server};
 use crate::support::{ID, assert_files, cache, noise, sharded};
