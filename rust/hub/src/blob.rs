@@ -4,20 +4,18 @@
 //! Until then it has another name, so whatever ends the work leaves the cache as it was, and a partial
 //! file to go on with.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::sync::Arc;
-
-use tokio::sync::Semaphore;
 
 use super::api;
 use super::cache::{Repository, substitute_tag};
-use super::digest::Promise;
+use super::digest::{Promise, hash_file};
 use super::events::{Gauge, Job};
 use super::id::ModelId;
 use super::lock::Lock;
 use super::partial::{Partial, remove_if_there};
 use super::request::Client;
-use super::settle::{self, Settler};
 use super::space;
 use super::transfer::{Outcome, Source, Transfer};
 use super::xet::Xet;
@@ -45,9 +43,7 @@ pub(super) struct Fetch<'a> {
     pub(super) id: &'a ModelId,
     pub(super) commit: &'a str,
     pub(super) repository: &'a Repository,
-    pub(super) connections: &'a Semaphore,
     pub(super) xet: Xet<'a>,
-    pub(super) settler: Settler,
     pub(super) job: &'a Arc<Job>,
 }
 
@@ -64,16 +60,8 @@ impl Fetch<'_> {
                 },
                 None => true,
             };
-            // What may have suffered is looked at more closely.
-            let marked = wanted
-                .info
-                .tag
-                .as_ref()
-                .is_some_and(|tag| self.repository.mark(tag).exists());
             let fits = |length: u64| wanted.info.size.is_none_or(|size| size == length);
-            tagged
-                && !marked
-                && fs::metadata(pointer).is_ok_and(|file| file.is_file() && fits(file.len()))
+            tagged && fs::metadata(pointer).is_ok_and(|file| file.is_file() && fits(file.len()))
         })
     }
 
@@ -126,7 +114,7 @@ impl Fetch<'_> {
             return Ok(false);
         };
         let fits = wanted.info.size.is_none_or(|size| size == metadata.len());
-        let right = metadata.is_file() && fits && self.is_sound(tag, wanted).await?;
+        let right = metadata.is_file() && fits && self.has_promised_hash(tag, wanted).await?;
         if !right {
             tracing::warn!(
                 "{} has {} bytes and is fetched again",
@@ -138,19 +126,25 @@ impl Fetch<'_> {
         Ok(right)
     }
 
-    /// Whether a blob of the right size is what it is named. Usually that was seen to when it was made.
-    async fn is_sound(&self, tag: &str, wanted: &Wanted) -> Result<bool> {
-        // Without a size only the content itself can tell.
-        let doubted = wanted.info.size.is_none() && Promise::of_tag(tag).can_be_checked();
-        let (repository, job) = (self.repository.clone(), Arc::clone(self.job));
-        let tag = tag.to_owned();
-        let judged = tokio::task::spawn_blocking(move || {
-            if doubted {
-                settle::doubt(&repository, &tag)?;
+    /// Whether a blob of the right size is what it is named. That was seen to when it was made; only where the Hub
+    /// does not say the size, it is hashed again.
+    async fn has_promised_hash(&self, tag: &str, wanted: &Wanted) -> Result<bool> {
+        let promise = Promise::of_tag(tag);
+        if wanted.info.size.is_some() || !promise.can_be_checked() {
+            return Ok(true);
+        }
+        let (blob, job) = (self.repository.blob(tag), Arc::clone(self.job));
+        let hashed = tokio::task::spawn_blocking(move || {
+            let file = File::open(&blob).map_err(|error| Error::io(&blob, &error))?;
+            let hash =
+                hash_file::<Ended>(&file, &promise, |_| job.check().map_err(Ended::ByCaller));
+            match hash {
+                Ok(hash) => Ok(promise.with_hash(hash) == promise),
+                Err(Ended::ByCaller(error)) => Err(error),
+                Err(Ended::ByFile(error)) => Err(Error::io(&blob, &error)),
             }
-            settle::is_sound_under_lock(&repository, &tag, &job)
         });
-        judged
+        hashed
             .await
             .unwrap_or_else(|error| Err(Error::Panic(error.to_string())))
     }
@@ -182,8 +176,6 @@ impl Fetch<'_> {
                 url: api::file_url(self.client, self.id, self.commit, wanted.name())?,
                 tag: wanted.info.tag.as_deref(),
                 promise: &promise,
-                connections: self.connections,
-                in_pieces: !again,
             };
             let transfer = Transfer::new(source, gauge, partial, wanted.info.size)?;
             if let (Some(hash), Some(size), false) = (&wanted.info.xet, wanted.info.size, again)
@@ -192,12 +184,7 @@ impl Fetch<'_> {
                 self.xet.fetch(&transfer, hash, size).await?;
             }
             let (expected, got) = match transfer.run().await? {
-                Outcome::Complete {
-                    file,
-                    size,
-                    hash,
-                    fast,
-                } => {
+                Outcome::Complete { file, size, hash } => {
                     let got = hash.map(|hash| promise.with_hash(hash));
                     match got {
                         Some(got) if promise.can_be_checked() && got != promise => {
@@ -210,13 +197,11 @@ impl Fetch<'_> {
                             };
                             // A server may have sent more once than it does now.
                             let published = file.set_len(size).and_then(|()| {
-                                self.settler.publish(
-                                    self.repository,
-                                    file,
-                                    &paths.data,
-                                    &name,
-                                    fast,
-                                )
+                                // What no hash can check again waits for the disk.
+                                if !promise.can_be_checked() {
+                                    file.sync_all()?;
+                                }
+                                fs::rename(&paths.data, self.repository.blob(&name))
                             });
                             published
                                 .map_err(|error| space::write_error(&paths.data, 0, &error))?;
@@ -243,5 +228,17 @@ impl Fetch<'_> {
             tracing::warn!("{name}: expected {expected}, got {got}; fetching it again");
             again = true;
         }
+    }
+}
+
+/// Why hashing ended before the end.
+enum Ended {
+    ByCaller(Error),
+    ByFile(io::Error),
+}
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Self {
+        Ended::ByFile(error)
     }
 }

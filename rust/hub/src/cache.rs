@@ -11,7 +11,6 @@
 //!     .no_exist/COMMIT/NAME            files that a commit is known not to have
 //!     trees/COMMIT.json                Python's list of a commit's files
 //!     .candle4j/COMMIT.json            ours: what the Hub said about a commit's files
-//!     .candle4j/unsettled/TAG          ours: contents that may not have reached the disk
 //! ```
 //!
 //! Everything here gets its final name by a rename, so that nobody, Python included, ever reads half
@@ -83,7 +82,6 @@ impl Repository {
         let owner = owner.map(|id| format!(".{id}")).unwrap_or_default();
         PartialPaths {
             data: self.blob(&format!("{tag}{owner}.candle4j.incomplete")),
-            journal: self.blob(&format!("{tag}{owner}.candle4j-ranges.incomplete")),
             foreign: self.blob(&format!("{tag}.incomplete")),
         }
     }
@@ -124,11 +122,6 @@ impl Repository {
 
     fn record(&self, commit: &str) -> PathBuf {
         self.folder.join(".candle4j").join(format!("{commit}.json"))
-    }
-
-    /// Where it is marked that the content with this tag may not have reached the disk.
-    pub(super) fn mark(&self, tag: &str) -> PathBuf {
-        self.folder.join(".candle4j").join("unsettled").join(tag)
     }
 
     /// Makes the folders that a download needs. Its error names the cache folder, which is what a

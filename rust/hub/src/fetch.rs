@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use tokio::sync::Semaphore;
 
 use super::blob::{Fetch, Wanted};
 use super::cache::{Known, Note, Repository, read_limited};
@@ -16,7 +15,6 @@ use super::id::ModelId;
 use super::options::HubOptions;
 use super::request::Client;
 use super::select::{self, COMPANIONS, INDEX, Needed, WeightFiles};
-use super::settle::{self, Settler};
 use super::xet::Xet;
 use super::{Shared, Snapshot, SnapshotFile, api, space};
 use crate::error::{Error, Result};
@@ -37,7 +35,7 @@ enum Cached {
 
 /// See [`Hub::fetch`](super::Hub::fetch).
 pub(super) fn fetch(shared: &Shared, id: &ModelId, job: &Arc<Job>) -> Result<Snapshot> {
-    match look_up(shared, id, job)? {
+    match look_up(shared, id)? {
         Cached::Complete(snapshot) => Ok(snapshot),
         Cached::Perhaps(snapshot) if shared.options.offline => Ok(snapshot),
         Cached::Perhaps(snapshot) => {
@@ -88,7 +86,7 @@ fn not_cached(shared: &Shared, id: &ModelId, missing: String) -> Error {
 }
 
 /// What the cache has of `id`. Only an id that cannot be right is an error.
-fn look_up(shared: &Shared, id: &ModelId, job: &Job) -> Result<Cached> {
+fn look_up(shared: &Shared, id: &ModelId) -> Result<Cached> {
     let repository = Repository::new(&shared.options.cache, id, shared.options.symlinks);
     let revision = id.revision_or_default();
     let incomplete = |missing: String| Ok(Cached::Incomplete(missing));
@@ -129,14 +127,6 @@ fn look_up(shared: &Shared, id: &ModelId, job: &Job) -> Result<Cached> {
                 return incomplete(format!("{name} (it has {length} bytes instead of {size})"));
             }
             _ => {}
-        }
-    }
-    for name in &names {
-        let noted = known.files.get(name).and_then(|note| note.tag.clone());
-        if let Some(tag) = repository.tag_of(&commit, name).or(noted)
-            && !settle::is_sound(&repository, &tag, job)?
-        {
-            return incomplete(format!("{name} (it was damaged)"));
         }
     }
     let snapshot = snapshot(&repository, &commit, &needed, names, &there);
@@ -215,15 +205,12 @@ async fn download_with(
     let needed = select::select(id, &listing)?;
 
     let repository = Repository::new(&options.cache, id, options.symlinks);
-    let connections = Semaphore::new(options.concurrency);
     let fetch = Fetch {
         client: &client,
         id,
         commit: &commit,
         repository: &repository,
-        connections: &connections,
         xet: Xet::new(&client, id, &commit),
-        settler: Settler::start()?,
         job,
     };
 
@@ -273,7 +260,6 @@ async fn download_with(
     remember(&repository, &commit, &known, &absent);
     // The reference comes last: once it is there, everything behind it is.
     repository.set_commit_of(id.revision_or_default(), &commit)?;
-    fetch.settler.finish().await;
     Ok(snapshot(&repository, &commit, &needed, names, &sizes))
 }
 

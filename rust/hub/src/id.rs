@@ -22,7 +22,7 @@ const LONGEST_REPOSITORY: usize = 96;
 /// assert_eq!(id.repository(), "Qwen/Qwen2.5-0.5B-Instruct-GGUF");
 /// assert_eq!(id.revision(), Some("main"));
 /// assert_eq!(id.quantisation(), Some("Q4_K_M"));
-/// # Ok::<(), candle4j_engine::error::Error>(())
+/// # Ok::<(), candle4j_hub::error::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ModelId {

@@ -20,8 +20,8 @@
 //! | `api` | what the Hub says about models and files |
 //! | `select` | which files are needed |
 //! | `cache`, `lock` | the cache on disk |
-//! | `blob`, `settle` | one content: lock, fetch, check, publish, bring to the disk |
-//! | `transfer`, `xet`, `partial`, `digest`, `flush`, `space` | bytes from the network to the disk, resumed and hashed |
+//! | `blob` | one content: lock, fetch, check, publish |
+//! | `transfer`, `xet`, `partial`, `digest`, `space` | bytes from the network to the disk, resumed and hashed |
 //! | `fetch`, `list`, `remove`, `verify` | the verbs |
 //! | `events` | progress, and how a caller stops |
 
@@ -34,7 +34,6 @@ mod digest;
 pub mod error;
 mod events;
 mod fetch;
-mod flush;
 mod gunzip;
 mod id;
 mod list;
@@ -46,7 +45,6 @@ pub mod progress;
 mod remove;
 mod request;
 mod select;
-mod settle;
 mod space;
 mod token;
 mod transfer;

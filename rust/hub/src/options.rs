@@ -43,9 +43,6 @@ pub struct HubOptions {
     pub backoff: Duration,
     /// The longest pause that a server may ask for with `Retry-After`.
     pub longest_wait: Duration,
-    /// How many bytes of a big file are asked for in one request. Several such requests run at once
-    /// when one connection alone is slow.
-    pub piece: u64,
     /// Whether files that the Hub keeps in Xet storage are fetched from there. Plain HTTP is used
     /// when that fails.
     pub xet: bool,
@@ -76,7 +73,6 @@ impl HubOptions {
             retries: 5,
             backoff: Duration::from_millis(500),
             longest_wait: Duration::from_secs(120),
-            piece: 64 << 20,
             xet: true,
             symlinks: true,
             user_agent: None,
@@ -199,9 +195,6 @@ impl HubOptions {
                 "concurrency",
                 format!("is {}; expected 1 to 256", self.concurrency),
             ));
-        }
-        if self.piece == 0 {
-            return Err(Error::argument("piece", "is 0; expected a number of bytes"));
         }
         if self.cache.as_os_str().is_empty() {
             return Err(Error::argument("cache", "is empty; expected a folder"));

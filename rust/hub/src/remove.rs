@@ -124,7 +124,6 @@ fn remove_commit(options: &HubOptions, repository: &Repository, commit: String) 
             continue;
         };
         delete(&blob)?;
-        delete(&repository.mark(tag))?;
         if file.is_file() && space::is_last_name(&file) {
             removed.bytes += space::taken(&file);
             removed.files += 1;

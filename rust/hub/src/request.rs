@@ -149,7 +149,7 @@ pub(super) fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'
 #[derive(Debug)]
 pub(super) enum Fault {
     /// Another attempt may succeed, after as long as the server asked for.
-    Passing {
+    Retryable {
         reason: String,
         wait: Option<Duration>,
     },
@@ -249,7 +249,7 @@ impl Client {
             match self.attempt(request, self.options.header_limit).await {
                 Ok(answer) => return Ok(answer),
                 Err(Fault::Final(error)) => return Err(error),
-                Err(Fault::Passing { reason, wait }) => {
+                Err(Fault::Retryable { reason, wait }) => {
                     if !attempts.pause(&reason, wait).await {
                         return Err(self.unavailable(&request.place.url, reason));
                     }
@@ -274,7 +274,7 @@ impl Client {
                     format!("answered {}", shown_status(status)),
                     asked_pause(answer.response.headers(), status),
                 );
-                return Err(Fault::Passing { reason, wait });
+                return Err(Fault::Retryable { reason, wait });
             }
             let next = self.redirect(&answer)?.filter(|next| {
                 request.follow == Follow::Everywhere || next.url.origin() == place.url.origin()
@@ -328,7 +328,7 @@ impl Client {
             Ok(Err(error)) if error.is_builder() || is_certificate(&error) => {
                 Err(Fault::Final(self.unavailable(url, words(&error))))
             }
-            Ok(Err(error)) => Err(Fault::Passing {
+            Ok(Err(error)) => Err(Fault::Retryable {
                 reason: words(&error),
                 wait: None,
             }),
@@ -384,7 +384,7 @@ impl Client {
             };
             match fault {
                 Fault::Final(error) => return Err(error),
-                Fault::Passing { reason, wait } => {
+                Fault::Retryable { reason, wait } => {
                     if !attempts.pause(&reason, wait).await {
                         return Err(self.unavailable(&request.place.url, reason));
                     }
@@ -417,7 +417,7 @@ impl Client {
             let bytes = match timeout(self.options.idle_limit, answer.response.chunk()).await {
                 Ok(Ok(bytes)) => bytes,
                 Ok(Err(error)) => {
-                    return Err(Fault::Passing {
+                    return Err(Fault::Retryable {
                         reason: words(&error),
                         wait: None,
                     });
@@ -488,15 +488,15 @@ impl Attempts {
 /// How long a file has stood still. When half of the limit has gone by, the request is made anew, once;
 /// the limit itself is the end. So a connection that died without a word costs no more than that, and a
 /// server that stays silent is given up when the limit says so.
-pub(super) struct Stillness {
+pub(super) struct StallTimer {
     since: Instant,
     limit: Duration,
     asked_again: bool,
 }
 
-impl Stillness {
-    pub(super) fn new(limit: Duration) -> Stillness {
-        Stillness {
+impl StallTimer {
+    pub(super) fn new(limit: Duration) -> StallTimer {
+        StallTimer {
             since: Instant::now(),
             limit,
             asked_again: false,
@@ -720,7 +720,7 @@ mod tests {
     #[test]
     fn patience_with_a_file_that_stands_still() {
         let seconds = Duration::from_secs;
-        let mut stillness = Stillness::new(seconds(10));
+        let mut stillness = StallTimer::new(seconds(10));
         assert!(stillness.patience() <= seconds(5));
         assert_eq!(stillness.limit_for_headers(seconds(30)), seconds(30));
         stillness.since = Instant::now() - seconds(5);

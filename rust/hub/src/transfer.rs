@@ -1,50 +1,28 @@
-//! Bytes of one file, from the network into its partial file.
+//! Bytes of one file, from the network into its partial file, over one connection at a time.
 //!
-//! A big file is asked for in pieces, so that several connections can fetch it at once and so that a
-//! server that cannot send ranges is found out by the first answer. More connections are opened only
-//! while one alone would take long: where a single one already brings what the line can carry, more
-//! would only get into each other's way.
-//!
-//! Nothing that a server says about a range is taken on trust. What does not fit what was asked for is
-//! thrown away, and the file is then fetched in one go; and whatever arrives is hashed as a whole
-//! before it counts.
+//! Nothing that a server says about a range is taken on trust. What does not fit what was asked for is thrown away, and
+//! the file is then fetched from its start; and whatever arrives is hashed as a whole before it counts.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use futures::StreamExt as _;
-use futures::stream::FuturesUnordered;
 use reqwest::header::{CONTENT_RANGE, ETAG};
 use reqwest::{Method, StatusCode, Url};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::api;
 use super::digest::{Follower, Promise};
 use super::events::Gauge;
-use super::flush::{Flusher, is_fast};
 use super::gunzip::Gunzip;
 use super::id::ModelId;
 use super::partial::Partial;
 use super::request::{
-    Answer, Attempts, Client, Fault, Follow, Place, Request, Stillness, shown_status, words,
+    Answer, Attempts, Client, Fault, Follow, Place, Request, StallTimer, shown_status, words,
 };
 use super::space;
 use crate::error::{Error, Result};
-
-/// Most connections for one file.
-const MOST_CONNECTIONS: usize = 8;
-
-/// How often it is judged whether another connection would help.
-const JUDGED: Duration = Duration::from_millis(500);
-
-/// A file that would be there within this time needs no other connection.
-const SOON: Duration = Duration::from_secs(2);
 
 /// How many bytes count as progress, so that a server that cuts each answer after the first few is not
 /// asked for ever.
@@ -60,10 +38,6 @@ pub(super) struct Source<'a> {
     /// The tag of the content, where only that tells one content from another.
     pub(super) tag: Option<&'a str>,
     pub(super) promise: &'a Promise,
-    /// Limits the connections of all files together.
-    pub(super) connections: &'a Semaphore,
-    /// Whether the file may be fetched in pieces.
-    pub(super) in_pieces: bool,
 }
 
 /// One file on its way.
@@ -72,23 +46,13 @@ pub(super) struct Transfer<'a> {
     gauge: &'a Gauge,
     partial: RefCell<Partial>,
     follower: RefCell<Option<Follower>>,
-    flusher: RefCell<Flusher>,
     size: Cell<Option<u64>>,
-    ranges: Cell<Answers>,
-    /// Where redirects ended, so that not every piece goes through the Hub.
+    /// Whether ranges are asked for: not once a server has answered one wrongly.
+    ranges: Cell<bool>,
+    /// Where redirects ended, so that a resumed request does not go through the Hub again.
     place: RefCell<Option<Place>>,
     /// Most bytes that were there at any time.
     best: Cell<u64>,
-    /// How many bytes were there when it began, and when that was.
-    began: (u64, Instant),
-}
-
-/// How the server answers requests for a range.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answers {
-    Unknown,
-    WithRanges,
-    Wholly,
 }
 
 /// Why bytes stopped to come.
@@ -127,13 +91,11 @@ impl From<String> for Stop {
 
 /// What became of a transfer.
 pub(super) enum Outcome {
-    /// All bytes are there: the file, its size, and its hash unless nobody asks for one. Whether they
-    /// came fast decides when they are brought to the disk.
+    /// All bytes are there: the file, its size, and its hash unless nobody asks for one.
     Complete {
         file: Arc<File>,
         size: u64,
         hash: Option<String>,
-        fast: bool,
     },
     /// What came is not what was promised.
     Wrong { expected: String, got: String },
@@ -148,19 +110,13 @@ impl<'a> Transfer<'a> {
         size: Option<u64>,
     ) -> Result<Transfer<'a>> {
         let transfer = Transfer {
-            ranges: Cell::new(if source.in_pieces {
-                Answers::Unknown
-            } else {
-                Answers::Wholly
-            }),
             source,
             gauge,
-            best: Cell::new(partial.there().sum()),
-            began: (partial.there().sum(), Instant::now()),
-            flusher: RefCell::new(Flusher::new(Arc::clone(partial.file()))),
+            best: Cell::new(partial.len()),
             partial: RefCell::new(partial),
             follower: RefCell::new(None),
             size: Cell::new(size),
+            ranges: Cell::new(true),
             place: RefCell::new(None),
         };
         transfer.follow()?;
@@ -170,41 +126,37 @@ impl<'a> Transfer<'a> {
 
     /// Fetches what lacks, and hashes all of it.
     pub(super) async fn run(self) -> Result<Outcome> {
-        let fetched = {
-            // One connection is this file's own; more are taken when they are free.
-            let _permit = self.source.connections.acquire().await;
-            self.fetch().await
-        };
-        match fetched {
+        match self.fetch().await {
             Ok(size) => self.finish(size).await,
             Err(Stop::Wrong { expected, got }) => Ok(Outcome::Wrong { expected, got }),
             Err(Stop::Fault(Fault::Final(error))) => Err(error),
-            Err(Stop::Fault(Fault::Passing { reason, .. })) => Err(self.unavailable(reason)),
+            Err(Stop::Fault(Fault::Retryable { reason, .. })) => Err(self.unavailable(reason)),
             Err(Stop::NoRanges(reason)) => Err(self.unavailable(reason)),
             Err(Stop::Silent) => Err(self.unavailable("is silent")),
         }
     }
 
-    /// The file's bytes, to be filled by something else than HTTP.
-    pub(super) fn gaps(&self) -> Vec<Range<u64>> {
-        let size = self.size.get().unwrap_or(0);
-        self.partial.borrow().there().gaps(size)
+    /// Bytes that are there.
+    pub(super) fn len(&self) -> u64 {
+        self.partial.borrow().len()
     }
 
-    /// Takes bytes that came in another way than by HTTP.
-    pub(super) fn take(&self, at: u64, bytes: &[u8]) -> Result<()> {
-        self.write(at, bytes)
+    /// Appends bytes, which may come in another way than by HTTP.
+    pub(super) fn write(&self, bytes: &[u8]) -> Result<()> {
+        let written = self.partial.borrow_mut().write(bytes);
+        written.map_err(|error| self.write_error(&error))?;
+        if let Some(follower) = &*self.follower.borrow() {
+            follower.written(self.len());
+        }
+        self.report();
+        Ok(())
     }
 
     async fn finish(self, size: u64) -> Result<Outcome> {
         self.gauge.total(size);
         self.gauge.verifying();
-        let (before, began) = self.began;
-        let fast = is_fast(self.best.get() - before, began.elapsed());
         let path = self.source.name.to_owned();
         let file = Arc::clone(self.partial.borrow().file());
-        // The journal is brought up to date.
-        drop((self.partial, self.flusher));
         let hash = match self.follower.into_inner() {
             Some(follower) => Some(
                 follower
@@ -214,185 +166,58 @@ impl<'a> Transfer<'a> {
             ),
             None => None,
         };
-        Ok(Outcome::Complete {
-            file,
-            size,
-            hash,
-            fast,
-        })
+        Ok(Outcome::Complete { file, size, hash })
     }
 
     async fn fetch(&self) -> std::result::Result<u64, Stop> {
-        let mut stillness = Stillness::new(self.source.client.options().idle_limit);
+        let mut stall = StallTimer::new(self.source.client.options().idle_limit);
         let mut attempts = Attempts::new(self.source.client.options());
         let mut mark = self.best.get();
         loop {
             let size = self.size.get();
-            if size.is_some_and(|size| self.partial.borrow().there().prefix() >= size) {
+            if size.is_some_and(|size| self.len() >= size) {
                 return Ok(size.unwrap_or(0));
             }
-            let stopped = if self.is_worth_pieces() {
-                self.fetch_in_pieces().await
-            } else {
-                self.fetch_in_one(&mut stillness).await
-            };
-            match stopped {
-                Ok(()) => {}
+            match self.fetch_rest(&mut stall).await {
+                Ok(()) | Err(Stop::Silent) => {}
                 // The file is begun anew, asking for all of it.
-                Err(Stop::NoRanges(reason)) if self.ranges.get() != Answers::Wholly => {
-                    tracing::info!("{}: {reason}; fetching it in one go", self.source.name);
-                    self.ranges.set(Answers::Wholly);
+                Err(Stop::NoRanges(reason)) if self.ranges.get() => {
+                    tracing::info!("{}: {reason}; fetching it from its start", self.source.name);
+                    self.ranges.set(false);
                     self.restart()?;
                 }
-                Err(stop) => {
-                    self.endure(stop, &mut attempts, &mut stillness, &mut mark)
-                        .await?
+                Err(Stop::Fault(Fault::Retryable { reason, wait })) => {
+                    let best = self.best.get();
+                    if best >= mark.saturating_add(PROGRESS) {
+                        mark = best;
+                        attempts.progress();
+                    }
+                    if !attempts.pause(&reason, wait).await {
+                        return Err(self.unavailable(reason).into());
+                    }
+                    stall.over();
                 }
+                Err(other) => return Err(other),
             }
         }
     }
 
-    /// Whether what lacks is so much that several connections may fetch it.
-    fn is_worth_pieces(&self) -> bool {
-        let piece = self.source.client.options().piece;
-        self.ranges.get() != Answers::Wholly
-            && self.size.get().is_some_and(|size| {
-                size.saturating_sub(self.partial.borrow().there().sum()) > piece
-            })
-    }
-
-    /// Waits before another attempt if `stop` is one that goes by.
-    async fn endure(
-        &self,
-        stop: Stop,
-        attempts: &mut Attempts,
-        stillness: &mut Stillness,
-        mark: &mut u64,
-    ) -> std::result::Result<(), Stop> {
-        let (reason, wait) = match stop {
-            Stop::Silent => return Ok(()),
-            Stop::Fault(Fault::Passing { reason, wait }) => (reason, wait),
-            other => return Err(other),
-        };
-        let best = self.best.get();
-        if best >= mark.saturating_add(PROGRESS) {
-            *mark = best;
-            attempts.progress();
-        }
-        if !attempts.pause(&reason, wait).await {
-            return Err(self.unavailable(reason).into());
-        }
-        stillness.over();
-        Ok(())
-    }
-
-    /// Fetches the first gap, or everything where ranges do not work, over one connection.
-    async fn fetch_in_one(&self, stillness: &mut Stillness) -> std::result::Result<(), Stop> {
-        if self.ranges.get() == Answers::Wholly && !self.partial.borrow().there().is_empty() {
+    /// Fetches what lacks, or everything where ranges do not work.
+    async fn fetch_rest(&self, stall: &mut StallTimer) -> std::result::Result<(), Stop> {
+        if !self.ranges.get() && self.len() > 0 {
             self.restart()?;
         }
-        let size = self.size.get();
-        let gap = match size {
-            Some(size) => self.partial.borrow().there().gaps(size).into_iter().next(),
-            None => None,
-        };
-        let start = match &gap {
-            Some(gap) => gap.start,
-            None => self.partial.borrow().there().prefix(),
-        };
-        let end = gap.map(|gap| gap.end);
-        let answer = if start == 0 && end == size {
-            self.open(None, stillness).await?
-        } else {
-            self.open(Some((start, end)), stillness).await?
-        };
-        self.receive(answer, start, end, stillness).await
-    }
-
-    /// Fetches all gaps in pieces, over as many connections as are worth their while.
-    async fn fetch_in_pieces(&self) -> std::result::Result<(), Stop> {
-        let options = self.source.client.options();
-        let todo: RefCell<VecDeque<Range<u64>>> = RefCell::default();
-        for gap in self.gaps() {
-            let mut start = gap.start;
-            while start < gap.end {
-                let end = gap.end.min(start.saturating_add(options.piece));
-                todo.borrow_mut().push_back(start..end);
-                start = end;
-            }
-        }
-        let mut workers = FuturesUnordered::new();
-        workers.push(self.work(&todo, None));
-        let mut judged = tokio::time::interval(JUDGED);
-        judged.tick().await;
-        let mut before = self.best.get();
-        loop {
-            tokio::select! {
-                finished = workers.next() => match finished {
-                    Some(finished) => finished?,
-                    None => return Ok(()),
-                },
-                _ = judged.tick() => {
-                    let now = self.best.get();
-                    let left = self.size.get().unwrap_or(now).saturating_sub(now);
-                    let rate = (now - before) as f64 / JUDGED.as_secs_f64();
-                    before = now;
-                    // One that brings nothing at all is not helped by others.
-                    if self.ranges.get() == Answers::WithRanges
-                        && rate > 0.0
-                        && workers.len() < MOST_CONNECTIONS
-                        && !todo.borrow().is_empty()
-                        && left as f64 > rate * SOON.as_secs_f64()
-                        && let Ok(permit) = self.source.connections.try_acquire()
-                    {
-                        workers.push(self.work(&todo, Some(permit)));
-                    }
-                }
-            }
-        }
-    }
-
-    /// One connection's part in fetching pieces: the next one, until there is none.
-    async fn work(
-        &self,
-        todo: &RefCell<VecDeque<Range<u64>>>,
-        _permit: Option<tokio::sync::SemaphorePermit<'_>>,
-    ) -> std::result::Result<(), Stop> {
-        let mut stillness = Stillness::new(self.source.client.options().idle_limit);
-        let mut attempts = Attempts::new(self.source.client.options());
-        let mut mark = self.best.get();
-        loop {
-            let Some(mut piece) = todo.borrow_mut().pop_front() else {
-                return Ok(());
-            };
-            while !piece.is_empty() {
-                // After an answer with everything in it there are no pieces any more.
-                if self.ranges.get() == Answers::Wholly {
-                    return Ok(());
-                }
-                let asked = Some((piece.start, Some(piece.end)));
-                let stopped = match self.open(asked, &mut stillness).await {
-                    Ok(answer) => {
-                        self.receive(answer, piece.start, Some(piece.end), &mut stillness)
-                            .await
-                    }
-                    Err(stop) => Err(stop),
-                };
-                // What came of the piece stays, however it ended.
-                piece.start = self.there_from(piece.start).min(piece.end);
-                if let Err(stop) = stopped {
-                    self.endure(stop, &mut attempts, &mut stillness, &mut mark)
-                        .await?;
-                }
-            }
-        }
+        let start = self.len();
+        let range = (start > 0).then_some((start, self.size.get()));
+        let answer = self.open(range, stall).await?;
+        self.receive(answer, start, stall).await
     }
 
     /// Makes a request for the file, or for a range of it, and checks the answer's headers.
     async fn open(
         &self,
         range: Option<(u64, Option<u64>)>,
-        stillness: &mut Stillness,
+        stall: &mut StallTimer,
     ) -> std::result::Result<Answer, Stop> {
         let client = self.source.client;
         let known = self.place.borrow().clone();
@@ -404,10 +229,10 @@ impl<'a> Transfer<'a> {
             follow: Follow::Everywhere,
             range: range.map(|(start, end)| (start, end.map(|end| end - 1))),
         };
-        let limit = stillness.limit_for_headers(client.options().header_limit);
+        let limit = stall.limit_for_headers(client.options().header_limit);
         let answer = match client.attempt(&request, limit).await {
             Ok(answer) => {
-                stillness.answered();
+                stall.answered();
                 answer
             }
             Err(fault) => {
@@ -427,7 +252,7 @@ impl<'a> Transfer<'a> {
             // Addresses of storage servers hold only for a while.
             _ if answer.place.left_endpoint && status.is_client_error() => {
                 *self.place.borrow_mut() = None;
-                Err(Fault::Passing {
+                Err(Fault::Retryable {
                     reason: format!(
                         "{} answered {}",
                         answer.place.url.origin().ascii_serialization(),
@@ -448,29 +273,20 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Takes an answer for the range from `start` to `end`.
+    /// Takes an answer to a request for everything from `start` on.
     async fn receive(
         &self,
         answer: Answer,
         start: u64,
-        end: Option<u64>,
-        stillness: &mut Stillness,
+        stall: &mut StallTimer,
     ) -> std::result::Result<(), Stop> {
         if answer.status() == StatusCode::PARTIAL_CONTENT {
-            let end = self.check_range(&answer, start, end)?;
-            if self.ranges.get() == Answers::Unknown {
-                self.ranges.set(Answers::WithRanges);
-            }
-            return self.pour(answer, start, Some(end), None, stillness).await;
+            let end = self.check_range(&answer, start, self.size.get())?;
+            return self.stream_body(answer, Some(end), None, stall).await;
         }
-
         // All of it, whatever was asked for.
-        if self.ranges.get() == Answers::WithRanges && (start, end) != (0, self.size.get()) {
-            return Err(Stop::NoRanges("the server sends ranges only now and then"));
-        }
-        let whole = (start, end) == (0, self.size.get());
-        if !whole {
-            self.ranges.set(Answers::Wholly);
+        if start > 0 {
+            self.ranges.set(false);
             self.restart()?;
         }
         let gunzip = match answer.encoding() {
@@ -492,7 +308,7 @@ impl<'a> Transfer<'a> {
             (Some(length), None) => self.learn_size(length)?,
             _ => {}
         }
-        self.pour(answer, 0, self.size.get(), gunzip, stillness)
+        self.stream_body(answer, self.size.get(), gunzip, stall)
             .await
     }
 
@@ -547,20 +363,18 @@ impl<'a> Transfer<'a> {
         Ok(past)
     }
 
-    /// Writes an answer's body from `start` on. It must not go beyond `end`.
-    async fn pour(
+    /// Appends an answer's body, which must not go beyond `end`.
+    async fn stream_body(
         &self,
         mut answer: Answer,
-        start: u64,
         end: Option<u64>,
         mut gunzip: Option<Gunzip>,
-        stillness: &mut Stillness,
+        stall: &mut StallTimer,
     ) -> std::result::Result<(), Stop> {
         let ranged = answer.status() == StatusCode::PARTIAL_CONTENT;
-        let mut at = start;
-        let mut take = |bytes: &[u8]| -> std::result::Result<(), Stop> {
+        let take = |bytes: &[u8]| -> std::result::Result<(), Stop> {
             let limit = end.unwrap_or(u64::MAX);
-            if bytes.len() as u64 > limit - at {
+            if bytes.len() as u64 > limit - self.len() {
                 if ranged {
                     return Err(Stop::NoRanges("the server sends more than the range"));
                 }
@@ -569,21 +383,19 @@ impl<'a> Transfer<'a> {
                     got: "more".to_owned(),
                 });
             }
-            self.write(at, bytes)?;
-            at += bytes.len() as u64;
-            Ok(())
+            Ok(self.write(bytes)?)
         };
         loop {
-            let chunk = match timeout(stillness.patience(), answer.response.chunk()).await {
+            let chunk = match timeout(stall.patience(), answer.response.chunk()).await {
                 Ok(Ok(chunk)) => chunk,
                 Ok(Err(error)) => {
-                    return Err(Fault::Passing {
+                    return Err(Fault::Retryable {
                         reason: format!("the connection broke: {}", words(&error)),
                         wait: None,
                     }
                     .into());
                 }
-                Err(_) if stillness.may_ask_again() => return Err(Stop::Silent),
+                Err(_) if stall.may_ask_again() => return Err(Stop::Silent),
                 Err(_) => {
                     let limit = self.source.client.options().idle_limit;
                     return Err(self
@@ -594,45 +406,29 @@ impl<'a> Transfer<'a> {
             match (chunk, &mut gunzip) {
                 (Some(chunk), _) if chunk.is_empty() => {}
                 (Some(chunk), None) => {
-                    stillness.over();
+                    stall.over();
                     take(&chunk)?;
                 }
                 (Some(chunk), Some(gunzip)) => {
-                    stillness.over();
-                    gunzip.write(&chunk, &mut take)?;
+                    stall.over();
+                    gunzip.write(&chunk, &mut &take)?;
                 }
                 (None, Some(unzip)) => {
-                    unzip.finish(&mut take)?;
+                    unzip.finish(&mut &take)?;
                     break;
                 }
                 (None, None) => break,
             }
         }
         match end {
-            Some(end) if at < end => Err(Fault::Passing {
-                reason: format!("the answer ended {} bytes early", end - at),
+            Some(end) if self.len() < end => Err(Fault::Retryable {
+                reason: format!("the answer ended {} bytes early", end - self.len()),
                 wait: None,
             }
             .into()),
             Some(_) => Ok(()),
-            None => Ok(self.learn_size(at)?),
+            None => Ok(self.learn_size(self.len())?),
         }
-    }
-
-    fn write(&self, at: u64, bytes: &[u8]) -> Result<()> {
-        let written = self.partial.borrow_mut().write(at, bytes);
-        written.map_err(|error| self.write_error(&error))?;
-        self.flusher.borrow_mut().written(bytes.len() as u64);
-        if let Some(follower) = &*self.follower.borrow() {
-            follower.written(self.partial.borrow().there().prefix());
-        }
-        self.report();
-        Ok(())
-    }
-
-    /// Where the bytes that are there from `start` on end.
-    fn there_from(&self, start: u64) -> u64 {
-        self.partial.borrow().there().end_from(start)
     }
 
     /// Throws away what is there.
@@ -654,7 +450,7 @@ impl<'a> Transfer<'a> {
         let file = Arc::clone(partial.file());
         let follower = Follower::start(file, self.source.promise.clone(), self.size.get())
             .map_err(|error| Error::io("candle4j-hash (thread)", &error))?;
-        follower.written(partial.there().prefix());
+        follower.written(partial.len());
         *self.follower.borrow_mut() = Some(follower);
         Ok(())
     }
@@ -665,17 +461,17 @@ impl<'a> Transfer<'a> {
         self.gauge.total(size);
         let partial = self.partial.borrow();
         let folder = partial.path().parent().unwrap_or(partial.path());
-        space::check(folder, size.saturating_sub(partial.there().sum()))
+        space::check(folder, size.saturating_sub(partial.len()))
     }
 
     fn report(&self) {
-        let there = self.partial.borrow().there().sum();
+        let there = self.len();
         self.best.set(self.best.get().max(there));
         self.gauge.at(there);
     }
 
     fn write_error(&self, error: &io::Error) -> Error {
-        let there = self.partial.borrow().there().sum();
+        let there = self.len();
         let left = self.size.get().unwrap_or(there).saturating_sub(there);
         space::write_error(self.partial.borrow().path(), left, error)
     }

@@ -71,41 +71,37 @@ impl<'a> Xet<'a> {
     /// Fetches what lacks of a file, as far as it goes. An error is one of writing; everything else is
     /// told to the log.
     pub(super) async fn fetch(&self, transfer: &Transfer<'_>, hash: &str, size: u64) -> Result<()> {
-        for gap in transfer.gaps() {
-            let mut at = gap.start;
-            while at < gap.end {
-                let Some(storage) = self.storage().await else {
-                    return Ok(());
-                };
-                let before = at;
-                let info = XetFileInfo::new(hash.to_owned(), size);
-                let failure = self
-                    .stream(&storage, info, &mut at, gap.end, transfer)
-                    .await?;
-                // A long download outlives its access. What brought nothing is not tried again.
-                if let Some(reason) = failure
-                    && at == before
-                {
-                    tracing::info!("Xet storage failed, plain HTTP goes on: {reason}");
-                    return Ok(());
-                }
+        while transfer.len() < size {
+            let Some(storage) = self.storage().await else {
+                return Ok(());
+            };
+            let before = transfer.len();
+            let info = XetFileInfo::new(hash.to_owned(), size);
+            let failure = self.stream(&storage, info, size, transfer).await?;
+            // A long download outlives its access. What brought nothing is not tried again.
+            if let Some(reason) = failure
+                && transfer.len() == before
+            {
+                tracing::info!("Xet storage failed, plain HTTP goes on: {reason}");
+                return Ok(());
             }
         }
         Ok(())
     }
 
-    /// Takes bytes from `at` to `end`, and moves `at` along. Returns why it ended early, if it did.
+    /// Takes the bytes that lack up to `end`. Returns why it ended early, if it did.
     async fn stream(
         &self,
         storage: &Storage,
         info: XetFileInfo,
-        at: &mut u64,
         end: u64,
         transfer: &Transfer<'_>,
     ) -> Result<Option<String>> {
         let limit = self.client.options().idle_limit;
         let failed = |reason: &str| Ok(Some(reason.to_owned()));
-        let asked = storage.group.download_stream(info, Some(*at..end));
+        let asked = storage
+            .group
+            .download_stream(info, Some(transfer.len()..end));
         let mut stream = match timeout(limit, asked).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return failed(&error.to_string()),
@@ -113,12 +109,11 @@ impl<'a> Xet<'a> {
         };
         loop {
             match timeout(limit, stream.next()).await {
-                Ok(Ok(Some(bytes))) if bytes.len() as u64 <= end - *at => {
-                    transfer.take(*at, &bytes)?;
-                    *at += bytes.len() as u64;
+                Ok(Ok(Some(bytes))) if bytes.len() as u64 <= end - transfer.len() => {
+                    transfer.write(&bytes)?;
                 }
                 Ok(Ok(Some(_))) => return failed("more bytes than asked for"),
-                Ok(Ok(None)) if *at == end => return Ok(None),
+                Ok(Ok(None)) if transfer.len() == end => return Ok(None),
                 Ok(Ok(None)) => return failed("fewer bytes than asked for"),
                 Ok(Err(error)) => return failed(&error.to_string()),
                 Err(_) => return failed("silence"),

@@ -108,29 +108,18 @@ fn row_03_ignored_ranges_after_a_cut() {
 }
 
 #[test]
-fn row_03_ignored_ranges_of_a_file_in_pieces() {
-    for act in [Act::Whole, Act::Gzip, Act::UntilClose] {
-        let model = model(SIZE);
-        let server = Server::scripted(&model, move |asked| {
-            asked.is("GET", WEIGHTS).then(|| act.clone())
-        });
-        let mut cache = cache(&server);
-        cache.options.piece = 10_000;
-        assert_complete(&cache.fetch().unwrap(), &model);
-        assert_eq!(server.ranges(WEIGHTS), [Some((0, Some(9_999)))]);
-    }
-}
-
-#[test]
 fn row_03_a_server_that_stops_to_send_ranges() {
     let model = model(SIZE);
     let server = Server::scripted(&model, |asked| {
-        (asked.is("GET", WEIGHTS) && asked.count > 3).then_some(Act::Whole)
+        asked.is("GET", WEIGHTS).then_some(match asked.count {
+            1..=3 => Act::Cut(20_000),
+            _ => Act::Whole,
+        })
     });
-    let mut cache = cache(&server);
-    cache.options.piece = 10_000;
+    let cache = cache(&server);
     assert_complete(&cache.fetch().unwrap(), &model);
-    assert_eq!(server.ranges(WEIGHTS).last().unwrap(), &None);
+    assert_eq!(server.ranges(WEIGHTS)[3], Some((60_000, Some(99_999))));
+    assert_eq!(server.count("GET", WEIGHTS), 4);
 }
 
 #[test]
@@ -182,10 +171,11 @@ fn row_04_a_short_206_is_continued() {
             content[first..=last].to_vec(),
         ))
     });
-    let mut cache = cache(&server);
-    cache.options.piece = 50_000;
+    let cache = cache(&server);
+    let weights = model.file(WEIGHTS);
+    leave_partial(&cache, &weights.tag(), &weights.content[..40_000]);
     assert_complete(&cache.fetch().unwrap(), &model);
-    assert_eq!(server.count("GET", WEIGHTS), 10);
+    assert_eq!(server.count("GET", WEIGHTS), 6);
 }
 
 #[test]
@@ -195,11 +185,12 @@ fn row_04_a_206_whose_body_is_short() {
         let first = asked.is("GET", WEIGHTS) && asked.count == 1;
         first.then_some(Act::Cut(5_000))
     });
-    let mut cache = cache(&server);
-    cache.options.piece = 50_000;
+    let cache = cache(&server);
+    let weights = model.file(WEIGHTS);
+    leave_partial(&cache, &weights.tag(), &weights.content[..40_000]);
     assert_complete(&cache.fetch().unwrap(), &model);
     let ranges = server.ranges(WEIGHTS);
-    assert_eq!(ranges[1], Some((5_000, Some(49_999))));
+    assert_eq!(ranges[1], Some((45_000, Some(99_999))));
 }
 
 #[test]
@@ -422,11 +413,12 @@ fn a_range_that_goes_on_after_its_end() {
         let (first, last) = (first as usize, last? as usize);
         let head =
             format!("HTTP/1.1 206 Partial\r\nContent-Range: bytes {first}-{last}/{SIZE}\r\n\r\n");
-        let body = content[first..SIZE.min(last + 100)].to_vec();
+        let body = [&content[first..], &[7; 100]].concat();
         Some(Act::Raw([head.into_bytes(), body].concat()))
     });
-    let mut cache = cache(&server);
-    cache.options.piece = 20_000;
+    let cache = cache(&server);
+    let weights = model.file(WEIGHTS);
+    leave_partial(&cache, &weights.tag(), &weights.content[..20_000]);
     assert_complete(&cache.fetch().unwrap(), &model);
     assert_eq!(server.ranges(WEIGHTS).last().unwrap(), &None);
 }

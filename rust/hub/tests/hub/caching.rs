@@ -274,42 +274,6 @@ fn what_is_there_is_used_when_the_hub_does_not_answer() {
 }
 
 #[test]
-fn what_a_power_cut_damaged_is_found_and_fetched_again() {
-    let model = model(1000);
-    let server = Server::start(&model);
-    let mut cache = cache(&server);
-    cache.fetch().unwrap();
-    let tag = model.file(WEIGHTS).tag();
-    let blob = cache.path("blobs").join(&tag);
-    let marks = cache.path(".candle4j/unsettled");
-    // The file has its length, and nothing in it, and the mark is of an earlier run of the system.
-    let cut = || {
-        fs::write(&blob, [0; 1000]).unwrap();
-        fs::write(marks.join(&tag), "earlier").unwrap();
-        server.forget();
-    };
-    cut();
-    assert_complete(&cache.fetch().unwrap(), &model);
-    assert_eq!(server.count("GET", WEIGHTS), 1);
-    cut();
-    assert_complete(&cache.pull().unwrap(), &model);
-    assert_eq!(server.count("GET", WEIGHTS), 1);
-    cut();
-    cache.options.offline = true;
-    let error = cache.fetch().unwrap_err();
-    assert!(error.to_string().contains("damaged"), "{error}");
-    cache.options.offline = false;
-
-    // What is sound costs no more than being hashed.
-    cache.fetch().unwrap();
-    fs::write(marks.join(&tag), "earlier").unwrap();
-    server.forget();
-    assert_complete(&cache.fetch().unwrap(), &model);
-    assert_eq!(server.asked().len(), 0);
-    assert!(!marks.join(&tag).exists());
-}
-
-#[test]
 fn without_symbolic_links() {
     let model = model(1000);
     let server = Server::start(&model);

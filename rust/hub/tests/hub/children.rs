@@ -58,9 +58,6 @@ fn child() {
     options.backoff = limits.backoff;
     options.retries = limits.retries;
     options.header_limit = std::time::Duration::from_secs(20);
-    if let Ok(piece) = std::env::var("PIECE") {
-        options.piece = piece.parse().unwrap();
-    }
     let hub = Hub::new(options).unwrap();
     match task.as_str() {
         "fetch" => {

@@ -101,7 +101,12 @@ print('size', repo.size_on_disk, 'refs', sorted(revision.refs), 'files', revisio
 ";
 
 fn assert_right(cache: &Cache) {
-    for name in cache.blobs() {
+    // A process of Python that is killed may leave files that it tries the file system with.
+    for name in cache
+        .blobs()
+        .into_iter()
+        .filter(|name| !name.starts_with("tmp_"))
+    {
         let content = fs::read(cache.path("blobs").join(&name)).unwrap();
         let hash = match name.len() {
             64 => sha256(&content),
