@@ -1,5 +1,6 @@
 package io.candle4j;
 
+import io.candle4j.hub.HubException;
 import io.candle4j.internal.NativeModel;
 import io.candle4j.internal.NativeRuntime;
 import io.candle4j.internal.NativeTokenizer;
@@ -118,7 +119,7 @@ public final class CandleModel implements AutoCloseable {
    * @param messages the messages, oldest first
    * @param generationPrompt whether the beginning of an answer follows them
    * @return the prompt as text
-   * @throws ChatTemplateException when the model has no template, or it cannot render these
+   * @throws ModelException.ChatTemplate when the model has no template, or it cannot render these
    */
   public String applyChatTemplate(List<ChatMessage> messages, boolean generationPrompt) {
     return applyChatTemplate(messages, generationPrompt, Map.of());
@@ -131,7 +132,7 @@ public final class CandleModel implements AutoCloseable {
    * @param generationPrompt whether the beginning of an answer follows them
    * @param variables further variables that the template knows, such as {@code tools}
    * @return the prompt as text
-   * @throws ChatTemplateException when the model has no template, or it cannot render these
+   * @throws ModelException.ChatTemplate when the model has no template, or it cannot render these
    */
   public String applyChatTemplate(
       List<ChatMessage> messages, boolean generationPrompt, Map<String, Object> variables) {
@@ -318,7 +319,7 @@ public final class CandleModel implements AutoCloseable {
      * How much memory the keys and values of all sessions may take together. Left out, it is 80 %
      * of what the machine and its control group leave when the model is loaded. When there is none
      * left, sessions that rest lose theirs, and compute their prompt again when they come back;
-     * then requests wait for others, or fail with {@link InsufficientMemoryException}.
+     * then requests wait for others, or fail with {@link ModelException.InsufficientMemory}.
      *
      * @param bytes at least 1
      * @return this
@@ -364,10 +365,10 @@ public final class CandleModel implements AutoCloseable {
      *
      * @return the model
      * @throws HubException when it cannot be fetched
-     * @throws InvalidModelException when its files are damaged
-     * @throws UnsupportedModelException when it would not be computed rightly
-     * @throws InsufficientMemoryException when it would not fit
-     * @throws DeviceUnavailableException when the device cannot be used
+     * @throws ModelException.Invalid when its files are damaged
+     * @throws ModelException.Unsupported when it would not be computed rightly
+     * @throws ModelException.InsufficientMemory when it would not fit
+     * @throws ModelException.DeviceUnavailable when the device cannot be used
      * @throws NativeLibraryException when there is no native library
      */
     public CandleModel load() {

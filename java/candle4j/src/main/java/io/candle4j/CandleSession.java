@@ -80,7 +80,7 @@ public final class CandleSession implements AutoCloseable {
    * @param options how
    * @return the answer
    * @throws IllegalArgumentException for an empty prompt, or one that exceeds the context
-   * @throws NumericException when the model computes NaN or infinity
+   * @throws ModelException.Numeric when the model computes NaN or infinity
    * @throws SessionBusyException when another call is under way
    * @throws java.util.concurrent.CancellationException when this thread is interrupted
    * @throws IllegalStateException after close
@@ -172,7 +172,8 @@ public final class CandleSession implements AutoCloseable {
    * @param listener told of each token on this thread, or null
    * @return the answer; with it, the messages become the history, unless it was cancelled, timed
    *     out or failed
-   * @throws ChatTemplateException when the model has no chat template, or it cannot render these
+   * @throws ModelException.ChatTemplate when the model has no chat template, or it cannot render
+   *     these
    */
   public Generation chat(
       List<ChatMessage> messages, GenerateOptions options, @Nullable TokenListener listener) {

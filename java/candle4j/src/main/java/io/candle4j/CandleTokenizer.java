@@ -29,7 +29,7 @@ public final class CandleTokenizer implements AutoCloseable {
    *
    * @param file the file
    * @return the tokenizer
-   * @throws InvalidModelException when the file is not a tokenizer
+   * @throws ModelException.Invalid when the file is not a tokenizer
    * @throws java.io.UncheckedIOException when it cannot be read
    */
   public static CandleTokenizer load(Path file) {

@@ -1,5 +1,8 @@
 package io.candle4j;
 
+import io.candle4j.hub.CandleHub;
+import io.candle4j.hub.HubException;
+import io.candle4j.hub.Snapshot;
 import io.candle4j.internal.BuiltInModel;
 import java.net.URI;
 import java.nio.file.FileSystemNotFoundException;
@@ -43,7 +46,7 @@ final class ModelSource {
     }
     if (path != null) {
       if (!Files.exists(path)) {
-        throw new InvalidModelException(
+        throw new ModelException.Invalid(
             path + ": no such file or folder", Map.of("file", path.toString()));
       }
       return path;
@@ -53,7 +56,7 @@ final class ModelSource {
       return builtIn;
     }
     if (source.equals(CandleModel.BUILT_IN)) {
-      throw new ModelNotFoundException(
+      throw new HubException.ModelNotFound(
           source
               + ": the built-in model is not there; add the dependency"
               + " io.candle4j:candle4j-model-smollm2, and on the module path"

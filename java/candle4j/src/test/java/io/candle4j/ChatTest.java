@@ -115,9 +115,9 @@ class ChatTest {
       assertEquals(
           model.tokenizer().encode("Hello", true).length,
           session.generate("Hello", Golden.greedy(1)).promptTokens());
-      assertThrows(ChatTemplateException.class, () -> session.chat("Hello"));
+      assertThrows(ModelException.ChatTemplate.class, () -> session.chat("Hello"));
       assertThrows(
-          ChatTemplateException.class,
+          ModelException.ChatTemplate.class,
           () -> model.applyChatTemplate(List.of(ChatMessage.user("Hello")), true));
     }
   }
@@ -125,9 +125,9 @@ class ChatTest {
   @Test
   void whatATemplateRaisesIsTheMessage() {
     try (CandleModel model = Golden.load("llama-plain")) {
-      ChatTemplateException raised =
+      ModelException.ChatTemplate raised =
           assertThrows(
-              ChatTemplateException.class,
+              ModelException.ChatTemplate.class,
               () ->
                   model.applyChatTemplate(
                       List.of(new ChatMessage("pirate", "Arr", java.util.Map.of())), true));

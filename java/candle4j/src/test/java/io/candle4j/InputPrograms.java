@@ -93,7 +93,7 @@ final class InputPrograms {
             "{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}{% endfor %}",
             "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}")) {
       long start = System.nanoTime();
-      fails(() -> apply(template, true), ChatTemplateException.class);
+      fails(() -> apply(template, true), ModelException.ChatTemplate.class);
       check(System.nanoTime() - start < 10e9, template + " took too long");
     }
     check(Resident.bytes() - before < 500L << 20, "memory grew");
@@ -103,7 +103,7 @@ final class InputPrograms {
   private static void apply(String template) throws Exception {
     try {
       apply(template, true);
-    } catch (ChatTemplateException expected) {
+    } catch (ModelException.ChatTemplate expected) {
       check(!String.valueOf(expected.getMessage()).contains("internal error"), "" + expected);
     }
   }
@@ -134,10 +134,10 @@ final class InputPrograms {
     check(!Files.readString(file).equals(original), "the tokenizer has a normalizer already");
     try (CandleModel model = CandleModel.builder().path(folder).load();
         CandleSession session = model.newSession()) {
-      fails(() -> model.tokenizer().encode("a".repeat(3000)), TokenizerException.class);
+      fails(() -> model.tokenizer().encode("a".repeat(3000)), ModelException.Tokenizer.class);
       fails(
           () -> session.generate("a".repeat(3000), GenerateOptions.greedy()),
-          TokenizerException.class);
+          ModelException.Tokenizer.class);
       Survival.golden(session, Survival.MODEL);
     }
     String other =
@@ -146,7 +146,7 @@ final class InputPrograms {
     Files.writeString(file, other);
     try (CandleTokenizer tokenizer = CandleTokenizer.load(file)) {
       int[] ids = tokenizer.encode("banana ".repeat(500));
-      fails(() -> tokenizer.decode(ids), TokenizerException.class);
+      fails(() -> tokenizer.decode(ids), ModelException.Tokenizer.class);
     }
     check(Resident.bytes() - before < 500L << 20, "memory grew");
     delete(folder);
@@ -160,9 +160,10 @@ final class InputPrograms {
         file.setLength(3L << 30);
       }
       long before = Resident.bytes();
-      InvalidModelException error =
+      ModelException.Invalid error =
           fails(
-              () -> CandleModel.builder().path(folder).load().close(), InvalidModelException.class);
+              () -> CandleModel.builder().path(folder).load().close(),
+              ModelException.Invalid.class);
       check(
           String.valueOf(error.getMessage()).contains(name + ": has 3221225472 bytes"), "" + error);
       check(Resident.bytes() - before < 100L << 20, "memory grew");
@@ -189,9 +190,10 @@ final class InputPrograms {
       Path folder = copy();
       Files.writeString(
           folder.resolve("generation_config.json"), "{\"eos_token_id\": " + ids + "}");
-      InvalidModelException error =
+      ModelException.Invalid error =
           fails(
-              () -> CandleModel.builder().path(folder).load().close(), InvalidModelException.class);
+              () -> CandleModel.builder().path(folder).load().close(),
+              ModelException.Invalid.class);
       check(String.valueOf(error.getMessage()).contains("eos_token_id = " + ids), "" + error);
       delete(folder);
     }

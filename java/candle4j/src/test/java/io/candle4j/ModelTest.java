@@ -83,17 +83,17 @@ class ModelTest {
   @Test
   void whatIsMissingOrDamagedIsNamed() throws Exception {
     Path missing = Path.of("/no/such/model");
-    InvalidModelException nowhere =
-        assertThrows(InvalidModelException.class, () -> CandleModel.load(missing.toString()));
+    ModelException.Invalid nowhere =
+        assertThrows(ModelException.Invalid.class, () -> CandleModel.load(missing.toString()));
     assertTrue(nowhere.getMessage().contains(missing.toString()));
 
     copy("llama-plain");
     replaceInConfig("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3");
-    InvalidModelException layers = assertThrows(InvalidModelException.class, this::load);
+    ModelException.Invalid layers = assertThrows(ModelException.Invalid.class, this::load);
     assertEquals("model.layers.2.input_layernorm.weight", layers.detail().get("tensor"));
 
     replaceInConfig("\"num_hidden_layers\": 3", "\"num_hidden_layers\": -1");
-    InvalidModelException negative = assertThrows(InvalidModelException.class, this::load);
+    ModelException.Invalid negative = assertThrows(ModelException.Invalid.class, this::load);
     assertEquals("num_hidden_layers", negative.detail().get("key"));
     assertEquals("-1", negative.detail().get("value"));
   }
@@ -105,9 +105,9 @@ class ModelTest {
   @Test
   void devicesThatThisBuildLacksAreSaid() {
     for (Device device : List.of(Device.METAL, Device.CUDA)) {
-      DeviceUnavailableException missing =
+      ModelException.DeviceUnavailable missing =
           assertThrows(
-              DeviceUnavailableException.class,
+              ModelException.DeviceUnavailable.class,
               () ->
                   CandleModel.builder()
                       .path(Golden.folder("llama-plain"))

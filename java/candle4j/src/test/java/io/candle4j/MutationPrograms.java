@@ -154,7 +154,7 @@ final class MutationPrograms {
     System.out.println("damaged files: " + outcomes);
     check(wrong.isEmpty(), wrong.size() + " errors are wrong: " + String.join("\n", wrong));
     check(outcomes.getOrDefault("works", 0) > FILES / 100, "too few load: " + outcomes);
-    check(outcomes.getOrDefault("InvalidModelException", 0) > FILES / 10, "" + outcomes);
+    check(outcomes.getOrDefault("Invalid", 0) > FILES / 10, "" + outcomes);
   }
 
   /** Writes a model with one file damaged, and uses it. */
@@ -183,8 +183,8 @@ final class MutationPrograms {
       boolean named =
           loaded[0]
               || NAMES.stream().anyMatch(message::contains)
-              || e instanceof NumericException
-              || e instanceof InsufficientMemoryException;
+              || e instanceof ModelException.Numeric
+              || e instanceof ModelException.InsufficientMemory;
       if (!named || message.contains("internal error") || message.contains("stack backtrace")) {
         wrong.add(name + ": " + e.getClass().getSimpleName() + ": " + message);
       }

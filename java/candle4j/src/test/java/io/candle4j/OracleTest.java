@@ -67,8 +67,8 @@ class OracleTest {
   }
 
   private static void refuses(String name, String key) {
-    UnsupportedModelException refusal =
-        assertThrows(UnsupportedModelException.class, () -> load(name, Engine.CANDLE).close());
+    ModelException.Unsupported refusal =
+        assertThrows(ModelException.Unsupported.class, () -> load(name, Engine.CANDLE).close());
     assertEquals(key, refusal.detail().get("key"));
   }
 

@@ -140,9 +140,9 @@ class SchedulingTest {
     try (CandleModel model = CandleModel.builder().kvCacheBytes(bytes).load()) {
       assertEquals(bytes, model.info().kvCacheLimit());
       try (CandleSession session = model.newSession()) {
-        InsufficientMemoryException tooLarge =
+        ModelException.InsufficientMemory tooLarge =
             assertThrows(
-                InsufficientMemoryException.class,
+                ModelException.InsufficientMemory.class,
                 () -> session.generate(prompt(1000, 100), Golden.greedy(1)));
         assertTrue(
             Objects.requireNonNull(tooLarge.getMessage()).contains(String.valueOf(bytes)),

@@ -5,6 +5,8 @@ import static io.candle4j.Survival.golden;
 import static io.candle4j.Survival.onShortThread;
 
 import io.candle4j.Survival.Case;
+import io.candle4j.hub.CandleHub;
+import io.candle4j.hub.HubException;
 import java.io.IOException;
 import java.net.URL;
 import java.net.URLClassLoader;
@@ -244,7 +246,7 @@ final class ThreadPrograms {
         case 11 -> {
           try (CandleHub hub = CandleHub.builder().cache(cache).offline(true).open()) {
             check(hub.list().isEmpty(), "hub");
-            Survival.fails(() -> hub.fetch("no/such"), ModelNotCachedException.class);
+            Survival.fails(() -> hub.fetch("no/such"), HubException.NotCached.class);
           }
         }
         case 12 -> {

@@ -50,8 +50,8 @@ class TokenizerTest {
   @Test
   void whatIsNoTokenizerIsAnError(@TempDir Path folder) throws Exception {
     Path file = Files.writeString(folder.resolve("tokenizer.json"), "{}");
-    InvalidModelException invalid =
-        assertThrows(InvalidModelException.class, () -> CandleTokenizer.load(file));
+    ModelException.Invalid invalid =
+        assertThrows(ModelException.Invalid.class, () -> CandleTokenizer.load(file));
     assertTrue(invalid.getMessage().contains("tokenizer.json"));
     assertThrows(
         java.io.UncheckedIOException.class,

@@ -10,7 +10,7 @@ import picocli.CommandLine.Spec;
 abstract class BaseCommand implements Callable<Integer> {
   @Option(
       names = {"-v", "--verbose"},
-      description = "Tell more: what was measured, and where a failure came from.")
+      description = "Print timings, and the stack trace of a failure.")
   private boolean verbose;
 
   @Option(

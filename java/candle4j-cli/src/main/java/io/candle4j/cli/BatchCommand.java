@@ -18,7 +18,7 @@ import picocli.CommandLine.Option;
 @Command(
     name = "batch",
     description = {
-      "Answers many prompts, several at a time.",
+      "Answer many prompts in parallel.",
       "",
       "Each line of the input is a JSON object with a prompt and an id, which is a string or a number;"
           + " without an id it gets its line's number. Each becomes a line of the output, in the same"
@@ -34,31 +34,28 @@ final class BatchCommand extends BaseCommand {
   @Option(
       names = {"-i", "--input"},
       paramLabel = "F.jsonl",
-      description = "Where the prompts are; standard input when left out or -.")
+      description = "Input file (default: standard input, also -).")
   private String input = "-";
 
   @Option(
       names = {"-o", "--output"},
       paramLabel = "G.jsonl",
-      description = "Where the answers go; standard output when left out or -.")
+      description = "Output file (default: standard output, also -).")
   private String output = "-";
 
   @Option(
       names = "--parallel",
       paramLabel = "N",
-      description = "How many prompts at a time. CANDLE_NUM_PARALLEL, else 4.")
+      description = "Number of prompts to run in parallel (default: CANDLE_NUM_PARALLEL, else 4).")
   private @Nullable Integer parallel;
 
-  @Option(names = "--resume", description = "Go on with a run that was interrupted.")
+  @Option(names = "--resume", description = "Resume an interrupted run.")
   private boolean resume;
 
-  @Option(
-      names = "--system",
-      paramLabel = "TEXT",
-      description = "Instructions that come before each prompt.")
+  @Option(names = "--system", paramLabel = "TEXT", description = "System message for each prompt.")
   private @Nullable String system;
 
-  @Option(names = "--raw", description = "Take prompts as they stand, without a chat template.")
+  @Option(names = "--raw", description = "Use prompts as they are, without the chat template.")
   private boolean raw;
 
   @Mixin private ModelOptions models;

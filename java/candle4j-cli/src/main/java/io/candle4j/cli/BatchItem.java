@@ -1,6 +1,7 @@
 package io.candle4j.cli;
 
 import java.util.Map;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
 
@@ -13,6 +14,11 @@ import tools.jackson.databind.JsonNode;
  * @param error what is wrong with the line, or null
  */
 record BatchItem(long index, JsonNode id, @Nullable String prompt, @Nullable String error) {
+
+  /** The prompt of a line without an error. */
+  String answerable() {
+    return Objects.requireNonNull(prompt, "prompt");
+  }
 
   /** The line of the output for an answer. */
   Map<String, Object> answered(String text, String finishReason) {

@@ -134,7 +134,7 @@ final class BatchRun {
       for (BatchItem item; !isStopped() && (item = queue.take()) != END; ) {
         Generation answer;
         try {
-          answer = generate(session, item.prompt());
+          answer = generate(session, item.answerable());
         } catch (CancellationException e) {
           // Interrupted by stop.
           continue;
@@ -162,7 +162,7 @@ final class BatchRun {
     }
   }
 
-  private Generation generate(CandleSession session, @Nullable String prompt) {
+  private Generation generate(CandleSession session, String prompt) {
     return system == null
         ? session.generate(prompt, options)
         : session.chat(

@@ -14,7 +14,7 @@ import picocli.CommandLine.Option;
 @Command(
     name = "bench",
     description = {
-      "Measures a model's speed on random prompts, in tokens a second over all that run at a time.",
+      "Measure a model's speed on random prompts, in tokens a second over all sequences.",
       "",
       "prefill is from the start until the last of them has its first token, decode from there to the"
           + " end, total all tokens in all the time. Each is the median of the repetitions; one more"
@@ -24,35 +24,31 @@ final class BenchCommand extends BaseCommand {
   @Option(
       names = "--prompt-tokens",
       paramLabel = "N",
-      description = "Tokens of each prompt; 256 when left out.")
+      description = "Tokens per prompt (default: 256).")
   private int promptTokens = 256;
 
-  @Option(
-      names = "--generate",
-      paramLabel = "N",
-      description = "Tokens of each answer; 64 when left out.")
+  @Option(names = "--generate", paramLabel = "N", description = "Tokens per answer (default: 64).")
   private int generate = 64;
 
   @Option(
       names = "--parallel",
       paramLabel = "1,4",
       split = ",",
-      description = "How many prompts at a time; 1 when left out.")
+      description = "Number of prompts to run in parallel (default: 1).")
   private List<Integer> parallel = List.of(1);
 
   @Option(
       names = "--repetitions",
       paramLabel = "R",
-      description = "How often each is measured; 5 when left out.")
+      description = "Number of measurements (default: 5).")
   private int repetitions = 5;
 
-  @Option(
-      names = "--seed",
-      paramLabel = "S",
-      description = "Start of the random sequence of the prompts.")
+  @Option(names = "--seed", paramLabel = "S", description = "Random seed for the prompts.")
   private long seed;
 
-  @Option(names = "--json", description = "Print a JSON array, an object for each of --parallel.")
+  @Option(
+      names = "--json",
+      description = "Print a JSON array with one object per value of --parallel.")
   private boolean json;
 
   @Mixin private ModelOptions models;

@@ -18,7 +18,7 @@ import picocli.CommandLine.Spec;
 /** The program as a whole: its commands, its help, and what becomes of failures. */
 @Command(
     name = "candle",
-    description = "Runs language models on this machine.",
+    description = "Run language models locally.",
     mixinStandardHelpOptions = true,
     versionProvider = CandleCommand.Version.class,
     scope = ScopeType.INHERIT,

@@ -12,7 +12,7 @@ import picocli.CommandLine.Option;
 @Command(
     name = "chat",
     description = {
-      "Talks with a model.",
+      "Chat with a model.",
       "",
       "Lines that begin with a slash are commands, /help lists them. A message of several lines"
           + " stands between two lines of \"\"\", or has a backslash at the end of each line but the"
@@ -21,13 +21,10 @@ import picocli.CommandLine.Option;
       "When messages are piped in, each line is one, and the answers are all that is printed."
     })
 final class ChatCommand extends BaseCommand {
-  @Option(
-      names = "--system",
-      paramLabel = "TEXT",
-      description = "Instructions that come before the conversation.")
+  @Option(names = "--system", paramLabel = "TEXT", description = "System message.")
   private @Nullable String system;
 
-  @Option(names = "--no-history", description = "Do not keep what is typed for the next time.")
+  @Option(names = "--no-history", description = "Do not save what is typed.")
   private boolean noHistory;
 
   @Mixin private ModelOptions models;

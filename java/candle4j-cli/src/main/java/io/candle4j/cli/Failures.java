@@ -1,13 +1,7 @@
 package io.candle4j.cli;
 
-import io.candle4j.ChatTemplateException;
-import io.candle4j.DeviceUnavailableException;
-import io.candle4j.HubException;
-import io.candle4j.InsufficientMemoryException;
-import io.candle4j.InvalidModelException;
-import io.candle4j.NumericException;
-import io.candle4j.TokenizerException;
-import io.candle4j.UnsupportedModelException;
+import io.candle4j.ModelException;
+import io.candle4j.hub.HubException;
 import java.io.UncheckedIOException;
 import java.util.List;
 import java.util.Locale;
@@ -88,13 +82,13 @@ final class Failures implements IExecutionExceptionHandler, IParameterExceptionH
     return switch (t) {
       case CommandException e -> e.code();
       case HubException e -> ExitCode.HUB;
-      case InvalidModelException e -> ExitCode.MODEL;
-      case UnsupportedModelException e -> ExitCode.MODEL;
-      case InsufficientMemoryException e -> ExitCode.MODEL;
-      case DeviceUnavailableException e -> ExitCode.MODEL;
-      case NumericException e -> ExitCode.MODEL;
-      case TokenizerException e -> ExitCode.MODEL;
-      case ChatTemplateException e -> ExitCode.MODEL;
+      case ModelException.Invalid e -> ExitCode.MODEL;
+      case ModelException.Unsupported e -> ExitCode.MODEL;
+      case ModelException.InsufficientMemory e -> ExitCode.MODEL;
+      case ModelException.DeviceUnavailable e -> ExitCode.MODEL;
+      case ModelException.Numeric e -> ExitCode.MODEL;
+      case ModelException.Tokenizer e -> ExitCode.MODEL;
+      case ModelException.ChatTemplate e -> ExitCode.MODEL;
       case IllegalArgumentException e -> ExitCode.USAGE;
       case CancellationException e -> ExitCode.INTERRUPTED;
       default -> ExitCode.FAILURE;

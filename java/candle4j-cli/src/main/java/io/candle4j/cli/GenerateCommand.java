@@ -24,7 +24,7 @@ import picocli.CommandLine.Parameters;
 @Command(
     name = "generate",
     description = {
-      "Answers a prompt. With a chat template, the prompt becomes a user's message.",
+      "Answer a prompt. If the model has a chat template, the prompt becomes a user message.",
       "",
       "Ctrl-C stops the answer: what there is of it is printed, and the exit code is 130."
     })
@@ -37,8 +37,8 @@ final class GenerateCommand extends BaseCommand {
       arity = "0..1",
       paramLabel = "PROMPT",
       description =
-          "The prompt. What is piped in is appended to it. - reads it from standard input, as does no"
-              + " prompt at all when something is piped in; one line break at its end is left out.")
+          "Prompt. Standard input is appended if piped; - reads the prompt from it, as does leaving the"
+              + " prompt out. One line break at its end is dropped.")
   private @Nullable String positional;
 
   @Option(
@@ -51,19 +51,16 @@ final class GenerateCommand extends BaseCommand {
       names = "--tokens",
       paramLabel = "1,2,3",
       converter = TokenIds.Converter.class,
-      description = "The prompt as token ids; nothing is added to them.")
+      description = "Prompt as token ids; nothing is added.")
   private @Nullable TokenIds tokens;
 
-  @Option(
-      names = "--system",
-      paramLabel = "TEXT",
-      description = "Instructions that come before the prompt.")
+  @Option(names = "--system", paramLabel = "TEXT", description = "System message.")
   private @Nullable String system;
 
-  @Option(names = "--raw", description = "Take the prompt as it stands, without a chat template.")
+  @Option(names = "--raw", description = "Use the prompt as it is, without the chat template.")
   private boolean raw;
 
-  @Option(names = "--json", description = "Print one JSON object when the answer is complete.")
+  @Option(names = "--json", description = "Print the complete answer as a JSON object.")
   private boolean json;
 
   @Mixin private ModelOptions models;

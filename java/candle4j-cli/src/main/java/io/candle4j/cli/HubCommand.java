@@ -1,6 +1,6 @@
 package io.candle4j.cli;
 
-import io.candle4j.CandleHub;
+import io.candle4j.hub.CandleHub;
 import java.io.UncheckedIOException;
 
 /** What the commands about the Hub and its cache have in common. */

@@ -13,8 +13,7 @@ final class HubId {
   @Parameters(
       index = "0",
       paramLabel = "ID",
-      description =
-          "The model, such as Qwen/Qwen2.5-0.5B-Instruct, with @REVISION behind it if need be.")
+      description = "Model id, such as Qwen/Qwen2.5-0.5B-Instruct or ID@REVISION.")
   private String id = ""; // picocli asks for it
 
   @Option(

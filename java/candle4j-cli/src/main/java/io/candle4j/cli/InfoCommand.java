@@ -14,9 +14,9 @@ import picocli.CommandLine.Option;
 /** Tells what there is to know about the library, the machine and a model. */
 @Command(
     name = "info",
-    description = "Describes the native library and the machine, and with --model that model.")
+    description = "Show the native library and the machine, or a model with --model.")
 final class InfoCommand extends BaseCommand {
-  @Option(names = "--json", description = "Print one JSON object.")
+  @Option(names = "--json", description = "Print a JSON object.")
   private boolean json;
 
   @Mixin private ModelOptions models;

@@ -1,8 +1,8 @@
 package io.candle4j.cli;
 
-import io.candle4j.CachedModel;
-import io.candle4j.CandleHub;
-import io.candle4j.Snapshot;
+import io.candle4j.hub.CachedModel;
+import io.candle4j.hub.CandleHub;
+import io.candle4j.hub.Snapshot;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
@@ -11,7 +11,7 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
 /** Lists what is cached. */
-@Command(name = "ls", description = "Lists the models in the cache, a line for each revision.")
+@Command(name = "ls", description = "List the models in the cache, one revision per line.")
 final class ListCommand extends HubCommand {
   private static final int SHORT_COMMIT = 12;
 

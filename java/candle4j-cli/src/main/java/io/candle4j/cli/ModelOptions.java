@@ -21,54 +21,52 @@ final class ModelOptions {
       names = {"-m", "--model"},
       paramLabel = "ALIAS|ID|DIR|FILE",
       description =
-          "An id on the Hugging Face Hub such as Qwen/Qwen2.5-0.5B-Instruct, fetched when it is not"
-              + " cached; a folder or a GGUF file; or an alias. The small built-in model, smollm2,"
-              + " when left out.")
+          "Hugging Face id such as Qwen/Qwen2.5-0.5B-Instruct (downloaded if not cached), folder,"
+              + " GGUF file, or alias (default: smollm2, the built-in model).")
   private @Nullable String source;
 
   @Option(
       names = "--revision",
       paramLabel = "REV",
-      description = "Branch, tag or commit of a Hub model; main when left out.")
+      description = "Branch, tag or commit of a Hub model (default: main).")
   private @Nullable String revision;
 
   @Option(
       names = "--engine",
       paramLabel = "E",
       description =
-          "One of auto, candle, fused: Candle's ready-made model, or the library's own. auto is"
-              + " candle on Metal, else fused.")
+          "auto, fused (this library's decoder) or candle (Candle's models) (default: auto: candle on"
+              + " Metal, else fused).")
   private @Nullable Engine engine;
 
   @Option(
       names = "--device",
       paramLabel = "D",
-      description = "One of auto, cpu, metal, cuda. auto is Metal on macOS, else the CPU.")
+      description = "auto, cpu, metal or cuda (default: auto: Metal on macOS, else the CPU).")
   private @Nullable Device device;
 
   @Option(
       names = "--precision",
       paramLabel = "P",
-      description = "One of auto, f32, f16, bf16: the type of the weights in memory.")
+      description = "Type of the weights in memory: auto, f32, f16 or bf16 (default: auto).")
   private @Nullable Precision precision;
 
   @Option(
       names = "--quantize",
       paramLabel = "Q",
-      description =
-          "One of q8_0, q6_k, q5_k, q4_k, q4_0: turn a folder's weights into that while they are read.")
+      description = "Quantize a folder's weights while loading: q8_0, q6_k, q5_k, q4_k or q4_0.")
   private @Nullable Quantization quantization;
 
   @Option(
       names = "--context",
       paramLabel = "N",
-      description = "Tokens that prompt and answer may have together; at most the model's limit.")
+      description = "Context length in tokens, prompt and answer together (default: the model's).")
   private @Nullable Integer context;
 
   @Option(
       names = "--threads",
       paramLabel = "N",
-      description = "Threads for the CPU's work. CANDLE_NUM_THREADS, else all processors.")
+      description = "Number of CPU threads (default: CANDLE_NUM_THREADS, else all processors).")
   private @Nullable Integer threads;
 
   @Spec(Target.MIXEE)

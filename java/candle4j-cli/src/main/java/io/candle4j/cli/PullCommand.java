@@ -1,7 +1,7 @@
 package io.candle4j.cli;
 
-import io.candle4j.CandleHub;
-import io.candle4j.Snapshot;
+import io.candle4j.hub.CandleHub;
+import io.candle4j.hub.Snapshot;
 import java.util.concurrent.CancellationException;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -10,9 +10,9 @@ import picocli.CommandLine.Mixin;
 @Command(
     name = "pull",
     description = {
-      "Fetches a model from the Hugging Face Hub, or brings it up to date, and prints its folder.",
+      "Download or update a model from the Hugging Face Hub, and print its folder.",
       "",
-      "What was interrupted goes on from there the next time."
+      "Interrupted downloads are resumed."
     })
 final class PullCommand extends HubCommand {
   @Mixin private HubId id;

@@ -1,8 +1,8 @@
 package io.candle4j.cli;
 
-import io.candle4j.CachedModel;
-import io.candle4j.CandleHub;
-import io.candle4j.RemovedModel;
+import io.candle4j.hub.CachedModel;
+import io.candle4j.hub.CandleHub;
+import io.candle4j.hub.RemovedModel;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
@@ -15,16 +15,16 @@ import picocli.CommandLine.Option;
 @Command(
     name = "rm",
     description = {
-      "Removes a model from the cache, or with a revision that one only.",
+      "Remove a model, or one revision of it, from the cache.",
       "",
-      "Asks first when a person could answer. What other revisions share stays."
+      "Asks first in a terminal. Files that other revisions share stay."
     })
 final class RemoveCommand extends HubCommand {
   @Mixin private HubId id;
 
   @Option(
       names = {"-y", "--yes"},
-      description = "Do not ask.")
+      description = "Do not ask for confirmation.")
   private boolean yes;
 
   RemoveCommand(Stdio stdio, Interruption interruption) {

@@ -17,89 +17,90 @@ final class SamplingOptions {
   @Option(
       names = "--max-tokens",
       paramLabel = "N",
-      description = "The most tokens to generate; the model's own limit or 2048 when left out.")
+      description =
+          "Maximum number of tokens to generate (default: the model's own limit, else 2048).")
   private @Nullable Integer maxTokens;
 
-  @Option(names = "--min-tokens", paramLabel = "N", description = "No end before N tokens.")
+  @Option(
+      names = "--min-tokens",
+      paramLabel = "N",
+      description = "Minimum number of tokens to generate.")
   private @Nullable Integer minTokens;
 
   @Option(
       names = "--temperature",
       paramLabel = "T",
-      description = "0 takes the most probable token each time, 1 draws by their probabilities.")
+      description = "Sampling temperature; 0 is greedy.")
   private @Nullable Double temperature;
 
   @Option(
       names = "--top-k",
       paramLabel = "K",
-      description = "Draw among the K most probable tokens; 0 means all.")
+      description = "Sample from the K most probable tokens; 0 disables.")
   private @Nullable Integer topK;
 
   @Option(
       names = "--top-p",
       paramLabel = "P",
-      description = "Draw among the fewest tokens whose probabilities sum to P.")
+      description = "Sample from the fewest tokens whose probabilities sum to P; 1 disables.")
   private @Nullable Double topP;
 
   @Option(
       names = "--min-p",
       paramLabel = "P",
-      description = "Leave out tokens less probable than P times the most probable one.")
+      description = "Drop tokens less probable than P times the most probable one; 0 disables.")
   private @Nullable Double minP;
 
   @Option(
       names = "--typical-p",
       paramLabel = "P",
-      description =
-          "Draw among the tokens nearest to what is expected, whose probabilities sum to P.")
+      description = "Locally typical sampling with probability mass P; 1 disables.")
   private @Nullable Double typicalP;
 
   @Option(
       names = "--top-n-sigma",
       paramLabel = "N",
-      description = "Draw among tokens within N standard deviations of the best one; 0 means all.")
+      description =
+          "Sample from tokens within N standard deviations of the best logit; 0 disables.")
   private @Nullable Double topNSigma;
 
   @Option(
       names = "--repeat-penalty",
       paramLabel = "R",
-      description = "Make tokens that occurred less probable; 1 changes nothing.")
+      description = "Repetition penalty; 1 disables.")
   private @Nullable Double repeatPenalty;
 
   @Option(
       names = "--repeat-window",
       paramLabel = "N",
-      description = "How many of the last tokens the penalties count; all when left out.")
+      description = "Number of last tokens that penalties count (default: all).")
   private @Nullable Integer repeatWindow;
 
   @Option(
       names = "--presence-penalty",
       paramLabel = "X",
-      description = "Make tokens that occurred in the answer less probable, once each.")
+      description = "Presence penalty; 0 disables.")
   private @Nullable Double presencePenalty;
 
   @Option(
       names = "--frequency-penalty",
       paramLabel = "X",
-      description = "Make tokens that occurred in the answer less probable, for each time.")
+      description = "Frequency penalty; 0 disables.")
   private @Nullable Double frequencyPenalty;
 
   @Option(
       names = "--dry-multiplier",
       paramLabel = "X",
-      description = "Make tokens that would repeat a sequence less probable (DRY); 0.8 is common.")
+      description = "DRY multiplier, against repeated sequences; 0 disables, 0.8 is common.")
   private @Nullable Double dryMultiplier;
 
-  @Option(
-      names = "--dry-base",
-      paramLabel = "X",
-      description = "By what that grows with each token of the sequence; 1.75 when left out.")
+  @Option(names = "--dry-base", paramLabel = "X", description = "DRY base (default: 1.75).")
   private @Nullable Double dryBase;
 
   @Option(
       names = "--dry-allowed-length",
       paramLabel = "N",
-      description = "How many tokens may be repeated for nothing; 2 when left out.")
+      description = "Length of sequences that DRY allows (default: 2).")
   private @Nullable Integer dryAllowedLength;
 
   @Option(
@@ -113,23 +114,23 @@ final class SamplingOptions {
   @Option(
       names = "--no-repeat-ngram-size",
       paramLabel = "N",
-      description = "Never repeat a sequence of N tokens.")
+      description = "Never repeat a sequence of N tokens; 0 disables.")
   private @Nullable Integer noRepeatNgramSize;
 
   @Option(
       names = "--seed",
       paramLabel = "S",
       converter = Seed.class,
-      description = "Start of the random sequence, to get the same answer again.")
+      description = "Random seed, to reproduce an answer.")
   private @Nullable Long seed;
 
   @Option(
       names = "--stop",
       paramLabel = "STR",
-      description = "End the answer before this text; may be given several times.")
+      description = "Stop text, which ends the answer; may be repeated.")
   private List<String> stop = List.of();
 
-  @Option(names = "--ignore-eos", description = "Go on where the model wants to end.")
+  @Option(names = "--ignore-eos", description = "Ignore end-of-sequence tokens.")
   private boolean ignoreEos;
 
   @Spec(Target.MIXEE)

@@ -16,32 +16,29 @@ import picocli.CommandLine.Option;
 @Command(
     name = "score",
     description = {
-      "Tells how probable given tokens are: the natural logarithm of each one's probability given"
-          + " those before it, and the most probable tokens that could follow."
+      "Print the log-probability of each token given the ones before it, and the most likely next"
+          + " tokens."
     })
 final class ScoreCommand extends BaseCommand {
   @Option(
       names = "--tokens",
       paramLabel = "1,2,3",
       converter = TokenIds.Converter.class,
-      description = "The tokens; nothing is added to them.")
+      description = "Token ids; nothing is added.")
   private @Nullable TokenIds tokens;
 
-  @Option(
-      names = "--text",
-      paramLabel = "TEXT",
-      description = "A text instead, in the tokens that the model would read it as.")
+  @Option(names = "--text", paramLabel = "TEXT", description = "Text instead of token ids.")
   private @Nullable String text;
 
   @Option(
       names = "--top",
       paramLabel = "N",
-      description = "How many of the most probable next tokens to list; 5 when left out.")
+      description = "Number of most probable next tokens to print (default: 5).")
   private int top = 5;
 
   @Option(
       names = "--json",
-      description = "Print one JSON object with logprobs and top; with --text the token_ids too.")
+      description = "Print a JSON object with logprobs and top, and token_ids with --text.")
   private boolean json;
 
   @Mixin private ModelOptions models;

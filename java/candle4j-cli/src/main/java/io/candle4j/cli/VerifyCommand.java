@@ -1,8 +1,8 @@
 package io.candle4j.cli;
 
-import io.candle4j.CandleHub;
-import io.candle4j.VerifiedModel;
-import io.candle4j.VerifiedModel.Verdict;
+import io.candle4j.hub.CandleHub;
+import io.candle4j.hub.VerifiedModel;
+import io.candle4j.hub.VerifiedModel.Verdict;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -15,14 +15,14 @@ import picocli.CommandLine.Option;
 @Command(
     name = "verify",
     description = {
-      "Hashes the files of a cached model once more, and lists those that are not intact.",
+      "Hash the files of a cached model, and list those that are damaged or missing.",
       "",
-      "The exit code is 4 when a file is corrupt or missing; candle pull repairs it."
+      "Exits with 4 if any is; candle pull repairs it."
     })
 final class VerifyCommand extends HubCommand {
   @Mixin private HubId id;
 
-  @Option(names = "--json", description = "Print one JSON object, with all files.")
+  @Option(names = "--json", description = "Print a JSON object with all files.")
   private boolean json;
 
   VerifyCommand(Stdio stdio, Interruption interruption) {

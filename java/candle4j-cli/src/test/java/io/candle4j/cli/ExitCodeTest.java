@@ -101,7 +101,7 @@ class ExitCodeTest {
     Cli.Result result = Cli.run("generate", "x", "--model", "/nowhere/at/all", "--verbose");
     assertEquals(3, result.code());
     assertTrue(result.err().lines().findFirst().orElseThrow().endsWith("no such file or folder"));
-    assertTrue(result.err().contains("InvalidModelException"), result.err());
+    assertTrue(result.err().contains("ModelException$Invalid"), result.err());
     assertTrue(result.err().contains("\tat io.candle4j"), result.err());
   }
 

@@ -1,6 +1,6 @@
 package io.candle4j.internal;
 
-import io.candle4j.InvalidModelException;
+import io.candle4j.ModelException;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
@@ -30,7 +30,7 @@ public final class BuiltInModel {
    *
    * @param alias such as {@code smollm2}
    * @return the model's file; null when no jar has a model of that alias
-   * @throws InvalidModelException when the jar is damaged
+   * @throws ModelException.Invalid when the jar is damaged
    * @throws UncheckedIOException when the cache folder cannot be written
    */
   public static @Nullable Path find(String alias) {
@@ -50,7 +50,7 @@ public final class BuiltInModel {
     String hash = properties.getProperty("sha256", "");
     URL file = name.isEmpty() ? null : Resources.find(FOLDER + name);
     if (file == null || !hash.matches("[0-9a-f]{64}")) {
-      throw new InvalidModelException(
+      throw new ModelException.Invalid(
           description + ": expected a file beside it and its sha256",
           Map.of("file", description.toString()));
     }
@@ -58,7 +58,7 @@ public final class BuiltInModel {
     try {
       target = CacheFolder.unpack("models", name, file::openStream, hash, path -> true);
     } catch (IllegalStateException e) {
-      throw new InvalidModelException(
+      throw new ModelException.Invalid(
           file + ": " + e.getMessage(), Map.of("file", file.toString()));
     }
     String sampling = properties.getProperty("generation_config");
@@ -72,7 +72,7 @@ public final class BuiltInModel {
   private static void unpackSampling(URL description, String name, Path target) {
     URL file = Resources.find(FOLDER + name);
     if (file == null) {
-      throw new InvalidModelException(
+      throw new ModelException.Invalid(
           description + ": expected " + name + " beside it",
           Map.of("file", description.toString()));
     }

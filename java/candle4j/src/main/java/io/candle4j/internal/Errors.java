@@ -2,26 +2,12 @@ package io.candle4j.internal;
 
 import static io.candle4j.bindings.candle4j_h.*;
 
-import io.candle4j.ChatTemplateException;
-import io.candle4j.ChecksumException;
 import io.candle4j.ContextFullException;
-import io.candle4j.DeviceUnavailableException;
-import io.candle4j.DiskFullException;
-import io.candle4j.GatedModelException;
-import io.candle4j.HubUnavailableException;
-import io.candle4j.InsufficientMemoryException;
-import io.candle4j.InvalidModelException;
-import io.candle4j.ModelFileNotFoundException;
-import io.candle4j.ModelNotCachedException;
-import io.candle4j.ModelNotFoundException;
+import io.candle4j.ModelException;
 import io.candle4j.NativeFailureException;
-import io.candle4j.NumericException;
 import io.candle4j.QueueFullException;
-import io.candle4j.RevisionNotFoundException;
 import io.candle4j.SessionBusyException;
-import io.candle4j.TokenizerException;
-import io.candle4j.UnauthorizedException;
-import io.candle4j.UnsupportedModelException;
+import io.candle4j.hub.HubException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.util.LinkedHashMap;
@@ -40,24 +26,24 @@ final class Errors {
               Map.entry(C4J_CANCELLED(), (m, d) -> new CancellationException(m)),
               Map.entry(C4J_NOT_SUPPORTED(), (m, d) -> new UnsupportedOperationException(m)),
               Map.entry(C4J_IO(), (m, d) -> new UncheckedIOException(new IOException(m))),
-              Map.entry(C4J_INVALID_MODEL(), InvalidModelException::new),
-              Map.entry(C4J_UNSUPPORTED_MODEL(), UnsupportedModelException::new),
-              Map.entry(C4J_NUMERIC(), NumericException::new),
-              Map.entry(C4J_OUT_OF_MEMORY(), InsufficientMemoryException::new),
+              Map.entry(C4J_INVALID_MODEL(), ModelException.Invalid::new),
+              Map.entry(C4J_UNSUPPORTED_MODEL(), ModelException.Unsupported::new),
+              Map.entry(C4J_NUMERIC(), ModelException.Numeric::new),
+              Map.entry(C4J_OUT_OF_MEMORY(), ModelException.InsufficientMemory::new),
               Map.entry(C4J_QUEUE_FULL(), QueueFullException::new),
               Map.entry(C4J_CONTEXT_FULL(), Errors::contextFull),
-              Map.entry(C4J_DEVICE_UNAVAILABLE(), DeviceUnavailableException::new),
-              Map.entry(C4J_TOKENIZER(), TokenizerException::new),
-              Map.entry(C4J_CHAT_TEMPLATE(), ChatTemplateException::new),
-              Map.entry(C4J_MODEL_NOT_FOUND(), ModelNotFoundException::new),
-              Map.entry(C4J_REVISION_NOT_FOUND(), RevisionNotFoundException::new),
-              Map.entry(C4J_FILE_NOT_FOUND(), ModelFileNotFoundException::new),
-              Map.entry(C4J_GATED_MODEL(), GatedModelException::new),
-              Map.entry(C4J_UNAUTHORIZED(), UnauthorizedException::new),
-              Map.entry(C4J_MODEL_NOT_CACHED(), ModelNotCachedException::new),
-              Map.entry(C4J_CHECKSUM(), ChecksumException::new),
-              Map.entry(C4J_DISK_FULL(), DiskFullException::new),
-              Map.entry(C4J_HUB_UNAVAILABLE(), HubUnavailableException::new));
+              Map.entry(C4J_DEVICE_UNAVAILABLE(), ModelException.DeviceUnavailable::new),
+              Map.entry(C4J_TOKENIZER(), ModelException.Tokenizer::new),
+              Map.entry(C4J_CHAT_TEMPLATE(), ModelException.ChatTemplate::new),
+              Map.entry(C4J_MODEL_NOT_FOUND(), HubException.ModelNotFound::new),
+              Map.entry(C4J_REVISION_NOT_FOUND(), HubException.RevisionNotFound::new),
+              Map.entry(C4J_FILE_NOT_FOUND(), HubException.FileNotFound::new),
+              Map.entry(C4J_GATED_MODEL(), HubException.Gated::new),
+              Map.entry(C4J_UNAUTHORIZED(), HubException.Unauthorized::new),
+              Map.entry(C4J_MODEL_NOT_CACHED(), HubException.NotCached::new),
+              Map.entry(C4J_CHECKSUM(), HubException.Checksum::new),
+              Map.entry(C4J_DISK_FULL(), HubException.DiskFull::new),
+              Map.entry(C4J_HUB_UNAVAILABLE(), HubException.Unavailable::new));
 
   private Errors() {}
 

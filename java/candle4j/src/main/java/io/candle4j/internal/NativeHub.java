@@ -2,13 +2,13 @@ package io.candle4j.internal;
 
 import static io.candle4j.bindings.candle4j_h.*;
 
-import io.candle4j.CachedModel;
 import io.candle4j.Progress;
 import io.candle4j.ProgressListener;
-import io.candle4j.RemovedModel;
-import io.candle4j.Snapshot;
-import io.candle4j.VerifiedModel;
 import io.candle4j.bindings.candle4j_h;
+import io.candle4j.hub.CachedModel;
+import io.candle4j.hub.RemovedModel;
+import io.candle4j.hub.Snapshot;
+import io.candle4j.hub.VerifiedModel;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.time.Instant;

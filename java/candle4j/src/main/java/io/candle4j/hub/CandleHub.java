@@ -1,5 +1,6 @@
-package io.candle4j;
+package io.candle4j.hub;
 
+import io.candle4j.ProgressListener;
 import io.candle4j.internal.NativeHub;
 import java.nio.file.Path;
 import java.util.List;
@@ -61,15 +62,15 @@ public final class CandleHub implements AutoCloseable {
    * @param listener told how far it is, or null; what it throws stops the download, which goes on
    *     from there the next time
    * @return where it lies
-   * @throws ModelNotFoundException when the Hub has no such repository
-   * @throws RevisionNotFoundException when it has no such revision
-   * @throws ModelFileNotFoundException when it lacks what loading needs
-   * @throws GatedModelException when access must be asked for
-   * @throws UnauthorizedException when the token is missing or refused
-   * @throws ModelNotCachedException when it is not in the cache, and offline mode is on
-   * @throws ChecksumException when wrong bytes came, twice
-   * @throws DiskFullException when there is no room
-   * @throws HubUnavailableException when the Hub does not answer rightly in time
+   * @throws HubException.ModelNotFound when the Hub has no such repository
+   * @throws HubException.RevisionNotFound when it has no such revision
+   * @throws HubException.FileNotFound when it lacks what loading needs
+   * @throws HubException.Gated when access must be asked for
+   * @throws HubException.Unauthorized when the token is missing or refused
+   * @throws HubException.NotCached when it is not in the cache, and offline mode is on
+   * @throws HubException.Checksum when wrong bytes came, twice
+   * @throws HubException.DiskFull when there is no room
+   * @throws HubException.Unavailable when the Hub does not answer rightly in time
    * @throws java.util.concurrent.CancellationException when this thread is interrupted
    */
   public Snapshot fetch(String id, @Nullable ProgressListener listener) {
@@ -103,7 +104,7 @@ public final class CandleHub implements AutoCloseable {
    *
    * @param id the model, with {@code @revision} behind it for that one only
    * @return what was reclaimed
-   * @throws ModelNotCachedException when there is nothing to remove
+   * @throws HubException.NotCached when there is nothing to remove
    */
   public RemovedModel remove(String id) {
     return hub.remove(Objects.requireNonNull(id, "id"));
@@ -115,7 +116,7 @@ public final class CandleHub implements AutoCloseable {
    * @param id the model
    * @param listener told how far it is, or null
    * @return what was found
-   * @throws ModelNotCachedException when nothing of it is there
+   * @throws HubException.NotCached when nothing of it is there
    */
   public VerifiedModel verify(String id, @Nullable ProgressListener listener) {
     return hub.verify(Objects.requireNonNull(id, "id"), listener);

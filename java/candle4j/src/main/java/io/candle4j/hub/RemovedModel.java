@@ -1,4 +1,4 @@
-package io.candle4j;
+package io.candle4j.hub;
 
 import java.util.List;
 
