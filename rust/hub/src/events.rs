@@ -1,4 +1,4 @@
-//! Long operations: the work runs on a thread of its own, and its progress is told on the thread that
+//! Long operations: the work runs on a thread of its own, and its progress is reported on the thread that
 //! called.
 //!
 //! A listener may be Java code, which must run on the thread that is inside the call. That thread
@@ -92,18 +92,18 @@ impl Drop for StopOnDrop {
 pub(super) struct Job {
     stopped: AtomicBool,
     stop: Notify,
-    board: Mutex<Board>,
+    state: Mutex<ProgressState>,
 }
 
 /// How far the operation is.
-struct Board {
+struct ProgressState {
     phase: Phase,
     files: Vec<FileState>,
 }
 
-impl Default for Board {
+impl Default for ProgressState {
     fn default() -> Self {
-        Board {
+        ProgressState {
             phase: Phase::Resolve,
             files: Vec::new(),
         }
@@ -116,11 +116,11 @@ struct FileState {
     bytes: u64,
     total: Option<u64>,
     done: bool,
-    told: Told,
+    reported: Reported,
 }
 
-/// What the listener has heard about a file.
-enum Told {
+/// What was reported of a file.
+enum Reported {
     Nothing,
     Some { at: Instant, bytes: u64 },
     Everything,
@@ -160,9 +160,9 @@ impl Job {
         phase: Phase,
         files: impl IntoIterator<Item = (String, Option<u64>)>,
     ) -> Vec<Gauge> {
-        let mut board = self.board();
-        board.phase = phase;
-        board.files = files
+        let mut state = self.state();
+        state.phase = phase;
+        state.files = files
             .into_iter()
             .map(|(name, total)| FileState {
                 name,
@@ -170,17 +170,17 @@ impl Job {
                 bytes: 0,
                 total,
                 done: false,
-                told: Told::Nothing,
+                reported: Reported::Nothing,
             })
             .collect();
-        (0..board.files.len())
+        (0..state.files.len())
             .map(|index| Gauge(Some((Arc::clone(self), index))))
             .collect()
     }
 
-    fn board(&self) -> MutexGuard<'_, Board> {
-        // The board is valid at any moment, whatever panicked while it was held.
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, ProgressState> {
+        // The state is valid at any moment, whatever panicked while it was held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -194,7 +194,7 @@ impl Gauge {
         Gauge(None)
     }
 
-    /// `bytes` of the file are done. A lower number than before is not told: what a second attempt
+    /// `bytes` of the file are done. A lower number than before is not reported: what a second attempt
     /// does over again is no progress, and no loss that a listener could do anything about.
     pub(super) fn at(&self, bytes: u64) {
         self.change(|file| {
@@ -227,14 +227,14 @@ impl Gauge {
 
     fn change(&self, change: impl FnOnce(&mut FileState)) {
         if let Some((job, index)) = &self.0
-            && let Some(file) = job.board().files.get_mut(*index)
+            && let Some(file) = job.state().files.get_mut(*index)
         {
             change(file);
         }
     }
 }
 
-/// Turns the board's state into reports: each file's first and last one, and in between not more than
+/// Turns the state's state into reports: each file's first and last one, and in between not more than
 /// twenty a second, but at least five over all.
 struct Reporter<'a, 'b> {
     listener: &'a mut Listener<'b>,
@@ -254,9 +254,9 @@ impl<'a, 'b> Reporter<'a, 'b> {
         let due = self
             .last
             .is_none_or(|last| now.duration_since(last) >= HEARTBEAT);
-        // The reports are made under the lock and told outside of it, so that a slow listener does
+        // Reports are made under the lock and delivered outside of it, so that a slow listener does
         // not hold up the work.
-        let reports = job.board().reports(now, due && !finished);
+        let reports = job.state().reports(now, due && !finished);
         for report in &reports {
             self.last = Some(Instant::now());
             (self.listener)(report)?;
@@ -265,15 +265,15 @@ impl<'a, 'b> Reporter<'a, 'b> {
     }
 }
 
-impl Board {
+impl ProgressState {
     fn reports(&mut self, now: Instant, heartbeat: bool) -> Vec<Progress> {
         let mut due: Vec<(usize, u64, Phase)> = Vec::new();
         for (index, file) in self.files.iter_mut().enumerate() {
             let phase = if file.done { self.phase } else { file.phase };
-            match file.told {
-                Told::Everything => continue,
-                Told::Nothing => due.push((index, 0, self.phase)),
-                Told::Some { at, bytes } => {
+            match file.reported {
+                Reported::Everything => continue,
+                Reported::Nothing => due.push((index, 0, self.phase)),
+                Reported::Some { at, bytes } => {
                     let moved = file.bytes != bytes && now.duration_since(at) >= REPORT;
                     if !moved && !file.done {
                         continue;
@@ -284,16 +284,16 @@ impl Board {
             // that it is complete, so that both are there for every file.
             if file.done {
                 due.push((index, file.bytes, phase));
-                file.told = Told::Everything;
+                file.reported = Reported::Everything;
             } else {
-                if !matches!(file.told, Told::Nothing) {
+                if !matches!(file.reported, Reported::Nothing) {
                     due.push((index, file.bytes, phase));
                 }
-                let bytes = match file.told {
-                    Told::Nothing => 0,
+                let bytes = match file.reported {
+                    Reported::Nothing => 0,
                     _ => file.bytes,
                 };
-                file.told = Told::Some { at: now, bytes };
+                file.reported = Reported::Some { at: now, bytes };
             }
         }
         if due.is_empty() && heartbeat {

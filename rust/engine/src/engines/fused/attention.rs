@@ -139,7 +139,7 @@ impl Attention {
         let (keys, values) = state.append(k, v, from)?;
         let softmax = MaskedSoftmax {
             scale: self.scale,
-            first: position - from,
+            last_visible: position - from,
             window: self.window,
         };
         softmax.attend(q, &keys, &values)

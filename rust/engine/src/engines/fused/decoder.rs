@@ -57,8 +57,8 @@ pub(crate) struct SequenceStep<'a> {
     pub(crate) tokens: &'a [u32],
     /// Where their keys and values go.
     pub(crate) cache: &'a mut SequenceCache,
-    /// Tokens that the sequence has once the call that this belongs to is done.
-    pub(crate) length: usize,
+    /// Length of the sequence after its request; dynamic NTK scales by it.
+    pub(crate) final_len: usize,
     /// Behind which tokens logits are wanted.
     pub(crate) wanted: Logits,
     /// Becomes the logits, one row a token.
@@ -172,7 +172,7 @@ impl Decoder {
             let chunk = SequenceStep {
                 tokens,
                 cache: &mut *step.cache,
-                length: step.length,
+                final_len: step.final_len,
                 wanted: Logits::Last,
                 logits: &mut Vec::new(),
             };
@@ -205,7 +205,7 @@ impl Decoder {
             let count = step.tokens.len();
             step.cache.reserve(count)?;
             let position = step.cache.len();
-            places.extend((position..position + count).map(|p| (p, step.length)));
+            places.extend((position..position + count).map(|p| (p, step.final_len)));
             let first = match step.wanted {
                 Logits::Every => 0,
                 Logits::Last => count - 1,
@@ -474,7 +474,7 @@ mod tests {
         decoder.forward(&mut [SequenceStep {
             tokens,
             cache,
-            length: 8,
+            final_len: 8,
             wanted: Logits::Last,
             logits: &mut logits,
         }])?;

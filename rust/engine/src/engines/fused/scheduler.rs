@@ -40,8 +40,8 @@ pub(crate) struct PendingStep {
     pub(crate) tokens: Vec<u32>,
     /// The sequence's cache, which comes back with the outcome.
     pub(crate) cache: SequenceCache,
-    /// As [`SequenceStep::length`].
-    pub(crate) length: usize,
+    /// As [`SequenceStep::final_len`].
+    pub(crate) final_len: usize,
     /// Whether the logits behind every token are wanted, or those behind the last one.
     pub(crate) all_logits: bool,
     /// As [`SequenceStep::logits`]; they come back too.
@@ -213,7 +213,7 @@ impl Scheduler {
             .bytes_for(work.cache.len() + work.tokens.len());
         if needed > budget.limit() {
             let error = Error::OutOfMemory {
-                what: format!("the KV cache of {} tokens", work.length),
+                what: format!("the KV cache of {} tokens", work.final_len),
                 needed: needed as u64,
                 available: budget.limit() as u64,
             };
@@ -288,7 +288,7 @@ impl Scheduler {
             work: PendingStep {
                 tokens: Vec::new(),
                 cache: self.decoder.new_cache(0),
-                length: 0,
+                final_len: 0,
                 all_logits: false,
                 logits: Vec::new(),
                 stop: Stop::default(),
@@ -448,7 +448,7 @@ impl Scheduler {
                 },
                 tokens: &pending.work.tokens[pending.computed..][..*rows],
                 cache: &mut pending.work.cache,
-                length: pending.work.length,
+                final_len: pending.work.final_len,
                 logits: &mut pending.work.logits,
             })
             .collect();

@@ -109,7 +109,7 @@ impl FusedSequence {
         let (done, outcome) = self.scheduler.forward(PendingStep {
             tokens: tokens.to_vec(),
             cache,
-            length,
+            final_len: length,
             all_logits,
             logits: std::mem::take(logits),
             stop: stop.clone(),
@@ -139,7 +139,7 @@ impl FusedSequence {
         let step = SequenceStep {
             tokens,
             cache: self.cache(),
-            length,
+            final_len: length,
             wanted: Logits::Last,
             logits: &mut Vec::new(),
         };

@@ -7,8 +7,8 @@ use candle_core::{DType, Result, Tensor};
 pub(crate) struct MaskedSoftmax {
     /// What scores are multiplied by.
     pub(crate) scale: f32,
-    /// The last column that the first query sees.
-    pub(crate) first: usize,
+    /// The last position that the first query sees.
+    pub(crate) last_visible: usize,
     /// How many columns a query sees, if not all before it.
     pub(crate) window: Option<usize>,
 }
@@ -59,7 +59,7 @@ impl MaskedSoftmax {
 
     /// The columns that a query sees.
     fn seen(&self, query: usize) -> std::ops::Range<usize> {
-        let end = self.first + query + 1;
+        let end = self.last_visible + query + 1;
         self.window.map_or(0, |window| end.saturating_sub(window))..end
     }
 }
@@ -97,7 +97,7 @@ mod tests {
         ] {
             let softmax = MaskedSoftmax {
                 scale: 1.0 / (width as f32).sqrt(),
-                first: positions - rows,
+                last_visible: positions - rows,
                 window,
             };
             let (q, k, v) = (
@@ -114,7 +114,7 @@ mod tests {
                 cache: &cache,
                 rows: strided(&q, heads * width),
                 heads,
-                first: softmax.first,
+                first: softmax.last_visible,
                 window,
                 scale: softmax.scale,
             };
