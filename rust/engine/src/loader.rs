@@ -288,12 +288,14 @@ impl Loaded {
         self.dtype == Some(DType::F16)
     }
 
-    /// One forward pass, to see whether the numbers stay finite.
+    /// One forward pass, to see whether the numbers stay finite. It leaves the sequence at rest, so
+    /// that nobody waits for its memory.
     fn probe(&mut self) -> Result<()> {
         let mut logits = Vec::new();
-        self.model.forward(&[0], &Stop::default(), &mut logits)?;
+        let outcome = self.model.forward(&[0], &Stop::default(), &mut logits);
         self.model.truncate(0);
-        Ok(())
+        self.model.rest();
+        outcome
     }
 }
 

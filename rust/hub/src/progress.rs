@@ -16,8 +16,6 @@ pub enum Phase {
     Download,
     /// Hashing what lies on disk.
     Verify,
-    /// Reading weights into memory.
-    Load,
 }
 
 /// One report. Byte counts of a file start at 0, never fall, and end at `total`.

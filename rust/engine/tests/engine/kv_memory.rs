@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Barrier};
 
+use candle4j_engine::device::Precision;
 use candle4j_engine::error::Error;
 use candle4j_engine::loader::LoadOptions;
 use candle4j_engine::model::Model;
@@ -16,8 +17,13 @@ fn used(model: &Model) -> u64 {
 }
 
 fn limited(kv_cache_bytes: u64) -> Arc<Model> {
+    limited_in(Precision::default(), Some(kv_cache_bytes))
+}
+
+fn limited_in(precision: Precision, kv_cache_bytes: Option<u64>) -> Arc<Model> {
     let options = LoadOptions {
-        kv_cache_bytes: Some(kv_cache_bytes),
+        precision,
+        kv_cache_bytes,
         ..LoadOptions::default()
     };
     Arc::new(Model::load(&models().join(CASE), &options).unwrap())
@@ -203,12 +209,23 @@ fn k1_a_call_that_failed_is_not_waited_for() {
             .is_err()
     );
     assert!(failed.score(0, &prompt(300, 1), 0).is_err());
+    assert_nobody_is_waited_for(&model);
+}
+
+/// Loading in half precision computes a token, to see whether the numbers stay finite.
+#[test]
+fn k1_the_probe_of_half_precision_is_not_waited_for() {
+    let page = bytes_of(&limited_in(Precision::F16, None), 1);
+    assert_nobody_is_waited_for(&limited_in(Precision::F16, Some(12 * page)));
+}
+
+/// Two requests at once, of which each fits into 12 pages alone.
+fn assert_nobody_is_waited_for(model: &Arc<Model>) {
     let start = std::time::Instant::now();
     std::thread::scope(|scope| {
         for own in 0..2 {
             let model = model.clone();
             scope.spawn(move || {
-                // Each fits alone.
                 let answer = Session::new(model)
                     .generate(&tokens(&own_prompt(own), 90), &mut |_| {
                         std::ops::ControlFlow::Continue(())

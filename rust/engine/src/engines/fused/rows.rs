@@ -1,5 +1,5 @@
-//! PendingStep on the rows of a tensor on the CPU, without Candle's detour over many small operations, on the
-//! threads of the kernels.
+//! Operations on the rows of a tensor on the CPU, without Candle's detour over many small
+//! operations, on the threads of the kernels.
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use candle4j_kernels::{Strided, for_each_part, threads};

@@ -62,11 +62,12 @@ impl PendingStep {
     }
 }
 
-/// PendingStep as it comes back: with its tokens in the cache and its logits, unless the outcome is an error. After
-/// [`Error::Cancelled`] the cache holds what was computed; after another one it is to be thrown away.
+/// A step as it comes back: with its tokens in the cache and its logits, unless the outcome is an
+/// error. After [`Error::Cancelled`] the cache holds what was computed; after another one it is to
+/// be thrown away.
 type Done = (PendingStep, Result<()>);
 
-/// PendingStep in the queue.
+/// A step in the queue.
 struct QueuedStep {
     work: PendingStep,
     /// Tokens that are in the cache already.
@@ -83,9 +84,7 @@ impl QueuedStep {
     fn is_decode(&self) -> bool {
         self.left() == 1
     }
-}
 
-impl QueuedStep {
     /// Takes over what another sequence has computed, but the last token, whose logits are wanted.
     fn adopt(&mut self) {
         if !self.work.all_logits {

@@ -22,6 +22,9 @@ import org.jspecify.annotations.Nullable;
 
 /** A session behind the border. One call at a time; cancelling is for any thread. */
 public final class NativeSession implements AutoCloseable {
+  /** UINT64_MAX: all calls from now on. */
+  private static final long ALL_CALLS = -1;
+
   private final NativeHandle handle;
   private final SessionCalls calls = new SessionCalls();
   private final Set<Runnable> closers = ConcurrentHashMap.newKeySet();
@@ -278,9 +281,6 @@ public final class NativeSession implements AutoCloseable {
       // Cancelled already.
     }
   }
-
-  /** UINT64_MAX: all calls from now on. */
-  private static final long ALL_CALLS = -1;
 
   private static void cancel(MemorySegment session, long number) {
     // Fails for no handle that is valid, so nobody looks at an error.
