@@ -1,244 +1,326 @@
 //! One content, from the Hub into the cache.
 //!
-//! A blob gets its name only when it is complete and checked against the hash that its tag promises.
-//! Until then it has another name, so whatever ends the work leaves the cache as it was, and a partial
-//! file to go on with.
+//! A blob gets its name only when it is complete and has the promised hash. Until then it has another
+//! name, so whatever ends the work leaves the cache as it was, and a partial file to go on with. Nothing
+//! that a server says about a range is taken on trust: what does not fit what was asked for is thrown
+//! away, and the file is fetched from its start.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::api;
-use super::cache::{Repository, substitute_tag};
-use super::digest::{Promise, hash_file};
-use super::events::{Gauge, Job};
+use reqwest::header::CONTENT_ENCODING;
+use reqwest::{Method, StatusCode};
+use tokio::time::timeout;
+
+use super::api::{self, Subject};
+use super::cache::{Repository, remove_if_there};
+use super::hash::BlobHash;
+use super::http::{Answer, Client, Fault, Retries, broken};
 use super::id::ModelId;
+use super::job::Gauge;
 use super::lock::Lock;
-use super::partial::{Partial, remove_if_there};
-use super::request::Client;
-use super::space;
-use super::transfer::{Outcome, Source, Transfer};
-use super::xet::Xet;
+use super::partial::PartialFile;
 use crate::error::{Error, Result};
+
+/// How many bytes count as progress, so that a server that cuts each answer after the first few is not
+/// asked for ever.
+const PROGRESS: u64 = 64 * 1024;
 
 /// A content that is wanted, under one or several names.
 #[derive(Debug, Clone)]
-pub(super) struct Wanted {
-    /// The files of the commit that have this content.
-    pub(super) names: Vec<String>,
-    /// What the Hub said about it.
-    pub(super) info: api::FileInfo,
+pub(crate) struct Wanted {
+    pub(crate) names: Vec<String>,
+    pub(crate) hash: BlobHash,
+    pub(crate) size: u64,
 }
 
 impl Wanted {
-    /// The name by which the files are called in messages and in requests.
-    pub(super) fn name(&self) -> &str {
+    /// The name that stands for all of them in messages and requests.
+    pub(crate) fn name(&self) -> &str {
         &self.names[0]
     }
 }
 
 /// What all contents of one commit are fetched with.
-pub(super) struct Fetch<'a> {
-    pub(super) client: &'a Client,
-    pub(super) id: &'a ModelId,
-    pub(super) commit: &'a str,
-    pub(super) repository: &'a Repository,
-    pub(super) xet: Xet<'a>,
-    pub(super) job: &'a Arc<Job>,
+pub(crate) struct Fetch<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) id: &'a ModelId,
+    pub(crate) commit: &'a str,
+    pub(crate) repository: &'a Repository,
+}
+
+/// Why bytes stopped to come.
+enum Stop {
+    Fault(Fault),
+    /// Nothing came for half of the time that it may take.
+    Silent,
+    /// The server does not do ranges as it should.
+    NoRanges(&'static str),
+    /// The content cannot be what was promised.
+    Wrong(String),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Stop::Fault(Fault::Final(error))
+    }
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Stop::Fault(fault)
+    }
 }
 
 impl Fetch<'_> {
     /// Whether a content is in the snapshot already, under all of its names and with the right size.
-    pub(super) fn is_there(&self, wanted: &Wanted) -> bool {
+    pub(crate) fn is_there(&self, wanted: &Wanted) -> bool {
         wanted.names.iter().all(|name| {
             let pointer = self.repository.pointer(self.commit, name);
-            let tagged = match &wanted.info.tag {
-                Some(tag) => match self.repository.tag_of(self.commit, name) {
-                    Some(linked) => linked == *tag,
-                    // A copy or a hard link has no tag.
-                    None => true,
-                },
-                None => true,
-            };
-            let fits = |length: u64| wanted.info.size.is_none_or(|size| size == length);
-            tagged && fs::metadata(pointer).is_ok_and(|file| file.is_file() && fits(file.len()))
+            // A copy or a hard link says nothing about its hash.
+            let linked = fs::read_link(&pointer).ok();
+            let linked = linked.as_ref().and_then(|target| target.file_name());
+            linked.is_none_or(|linked| linked == wanted.hash.name())
+                && fs::metadata(pointer)
+                    .is_ok_and(|file| file.is_file() && file.len() == wanted.size)
         })
     }
 
     /// How many bytes of a content are still to be written.
-    pub(super) fn lacking(&self, wanted: &Wanted) -> u64 {
-        let (Some(size), Some(tag)) = (wanted.info.size, &wanted.info.tag) else {
-            return 0;
-        };
-        if fs::metadata(self.repository.blob(tag)).is_ok_and(|blob| blob.len() == size) {
-            return 0;
+    pub(crate) fn lacking(&self, wanted: &Wanted) -> u64 {
+        let length = |path| fs::metadata(path).map_or(0, |file| file.len());
+        match length(self.repository.blob(&wanted.hash)) == wanted.size {
+            true => 0,
+            false => {
+                let started = self.repository.partial(&wanted.hash, None);
+                wanted.size.saturating_sub(length(started))
+            }
         }
-        let paths = self.repository.partial(tag, None);
-        let started = fs::metadata(&paths.data).or_else(|_| fs::metadata(&paths.foreign));
-        size.saturating_sub(started.map_or(0, |file| space::taken(&file)))
     }
 
-    /// Brings a content into the cache and the snapshot, and returns its size.
-    pub(super) async fn run(&self, wanted: &Wanted, gauge: &Gauge) -> Result<u64> {
-        let tag = match &wanted.info.tag {
-            Some(tag) => tag.clone(),
-            None => substitute_tag(self.commit, wanted.name()),
-        };
-        let lock = Lock::acquire(&self.repository.lock(&tag)).await;
-        let lock = lock.map_err(|error| match error {
+    /// Brings a content into the cache and the snapshot.
+    pub(crate) async fn run(&self, wanted: &Wanted, gauge: &Gauge) -> Result<()> {
+        let lock = Lock::acquire(&self.repository.lock(&wanted.hash)).await;
+        let lock = Arc::new(lock.map_err(|error| match error {
             Error::Io { reason, .. } => self.repository.unwritable(&std::io::Error::other(reason)),
             other => other,
-        })?;
+        })?);
         // Somebody may have removed the model while this waited.
         self.repository.prepare()?;
-        let tag = match self.existing(&tag, wanted).await? {
-            true => tag,
-            false => self.download(&tag, wanted, gauge, &lock).await?,
-        };
+        let blob = self.repository.blob(&wanted.hash);
+        // One of the right size was checked when it got its name.
+        let there = fs::metadata(&blob);
+        if !there.is_ok_and(|file| file.is_file() && file.len() == wanted.size) {
+            remove_if_there(&blob).map_err(|error| Error::io(&blob, &error))?;
+            self.download(wanted, gauge, &lock).await?;
+        }
         for name in &wanted.names {
-            self.repository.link(self.commit, name, &tag)?;
+            self.repository.link(self.commit, name, &wanted.hash)?;
         }
-        let blob = self.repository.blob(&tag);
-        let size = fs::metadata(&blob).map_err(|error| Error::io(&blob, &error))?;
-        drop(lock);
-        gauge.done(size.len());
-        Ok(size.len())
+        gauge.done();
+        Ok(())
     }
 
-    /// Whether the blob is there. One that cannot be right is deleted.
-    async fn existing(&self, tag: &str, wanted: &Wanted) -> Result<bool> {
-        let blob = self.repository.blob(tag);
-        let Ok(metadata) = fs::metadata(&blob) else {
-            // Nothing, or a link to nothing.
-            remove_if_there(&blob).map_err(|error| Error::io(&blob, &error))?;
-            return Ok(false);
-        };
-        let fits = wanted.info.size.is_none_or(|size| size == metadata.len());
-        let right = metadata.is_file() && fits && self.has_promised_hash(tag, wanted).await?;
-        if !right {
-            tracing::warn!(
-                "{} has {} bytes and is fetched again",
-                blob.display(),
-                metadata.len()
-            );
-            remove_if_there(&blob).map_err(|error| Error::io(&blob, &error))?;
-        }
-        Ok(right)
-    }
-
-    /// Whether a blob of the right size is what it is named. That was seen to when it was made; only where the Hub
-    /// does not say the size, it is hashed again.
-    async fn has_promised_hash(&self, tag: &str, wanted: &Wanted) -> Result<bool> {
-        let promise = Promise::of_tag(tag);
-        if wanted.info.size.is_some() || !promise.can_be_checked() {
-            return Ok(true);
-        }
-        let (blob, job) = (self.repository.blob(tag), Arc::clone(self.job));
-        let hashed = tokio::task::spawn_blocking(move || {
-            let file = File::open(&blob).map_err(|error| Error::io(&blob, &error))?;
-            let hash =
-                hash_file::<Ended>(&file, &promise, |_| job.check().map_err(Ended::ByCaller));
-            match hash {
-                Ok(hash) => Ok(promise.with_hash(hash) == promise),
-                Err(Ended::ByCaller(error)) => Err(error),
-                Err(Ended::ByFile(error)) => Err(Error::io(&blob, &error)),
-            }
-        });
-        hashed
-            .await
-            .unwrap_or_else(|error| Err(Error::Panic(error.to_string())))
-    }
-
-    /// Fetches a content and makes it a blob, whose name is returned. What was wrong is fetched once
-    /// more from the start.
-    async fn download(
-        &self,
-        tag: &str,
-        wanted: &Wanted,
-        gauge: &Gauge,
-        lock: &Lock,
-    ) -> Result<String> {
-        let promise = Promise::of_tag(tag);
+    /// Fetches a content and makes it a blob. What was wrong is fetched once more from its start.
+    async fn download(&self, wanted: &Wanted, gauge: &Gauge, lock: &Arc<Lock>) -> Result<()> {
         // Without a lock another process may be at the same file.
         let owner = (!lock.excludes()).then(std::process::id);
-        let paths = self.repository.partial(tag, owner);
-        let mut again = false;
+        let path = self.repository.partial(&wanted.hash, owner);
+        let mut first = true;
         loop {
-            // Bytes that no hash will check are not taken from an earlier run.
-            let resume = promise.can_be_checked() && !again;
-            let partial = Partial::open(&paths, wanted.info.size, resume)
-                .map_err(|error| space::write_error(&paths.data, 0, &error))?;
-            let source = Source {
-                client: self.client,
-                id: self.id,
-                commit: self.commit,
-                name: wanted.name(),
-                url: api::file_url(self.client, self.id, self.commit, wanted.name())?,
-                tag: wanted.info.tag.as_deref(),
-                promise: &promise,
-            };
-            let transfer = Transfer::new(source, gauge, partial, wanted.info.size)?;
-            if let (Some(hash), Some(size), false) = (&wanted.info.xet, wanted.info.size, again)
-                && self.client.options().xet
-            {
-                self.xet.fetch(&transfer, hash, size).await?;
-            }
-            let (expected, got) = match transfer.run().await? {
-                Outcome::Complete { file, size, hash } => {
-                    let got = hash.map(|hash| promise.with_hash(hash));
-                    match got {
-                        Some(got) if promise.can_be_checked() && got != promise => {
-                            (promise.shown(), got.shown())
-                        }
-                        got => {
-                            let name = match (&wanted.info.tag, got) {
-                                (None, Some(Promise::Sha256(hash))) => hash,
-                                _ => tag.to_owned(),
-                            };
-                            // A server may have sent more once than it does now.
-                            let published = file.set_len(size).and_then(|()| {
-                                // What no hash can check again waits for the disk.
-                                if !promise.can_be_checked() {
-                                    file.sync_all()?;
-                                }
-                                fs::rename(&paths.data, self.repository.blob(&name))
-                            });
-                            published
-                                .map_err(|error| space::write_error(&paths.data, 0, &error))?;
-                            paths
-                                .remove()
-                                .map_err(|error| Error::io(&paths.data, &error))?;
-                            return Ok(name);
-                        }
+            let lock = Arc::clone(lock);
+            let mut file = PartialFile::open(path.clone(), &wanted.hash, wanted.size, lock, first)?;
+            gauge.at(file.len());
+            let (expected, got) = match self.fill(wanted, &mut file, gauge).await? {
+                Some(got) => (format!("{} bytes", wanted.size), got),
+                None => match file.finish().await? {
+                    hash if hash == wanted.hash => {
+                        let blob = self.repository.blob(&hash);
+                        return fs::rename(&path, &blob)
+                            .map_err(|error| Error::write(&blob, 0, &error));
                     }
-                }
-                Outcome::Wrong { expected, got } => (expected, got),
+                    hash => (wanted.hash.to_string(), hash.to_string()),
+                },
             };
-            paths
-                .remove()
-                .map_err(|error| Error::io(&paths.data, &error))?;
             let name = wanted.name();
-            if again {
+            tracing::warn!("{name}: expected {expected}, got {got}");
+            if !first {
+                remove_if_there(&path).map_err(|error| Error::io(&path, &error))?;
                 return Err(Error::Checksum {
                     file: name.to_owned(),
                     expected,
                     got,
                 });
             }
-            tracing::warn!("{name}: expected {expected}, got {got}; fetching it again");
-            again = true;
+            first = false;
+        }
+    }
+
+    /// Receives what lacks, by as many requests as it takes. Returns what came instead of the promised
+    /// content where its size alone says that it is another.
+    async fn fill(
+        &self,
+        wanted: &Wanted,
+        file: &mut PartialFile,
+        gauge: &Gauge,
+    ) -> Result<Option<String>> {
+        let options = self.client.options();
+        let mut retries = Retries::new(options);
+        let (mut ranges, mut silent, mut mark) = (true, false, file.len());
+        let unavailable = |reason: String| {
+            let url = api::file_url(self.client, self.id, self.commit, wanted.name());
+            Err(self.client.unavailable(&url, reason))
+        };
+        while file.len() < wanted.size {
+            if !ranges && file.len() > 0 {
+                file.restart().await?;
+            }
+            let before = file.len();
+            let received = self.receive(wanted, file, gauge, silent).await;
+            silent &= file.len() == before;
+            match received {
+                Ok(()) => {}
+                Err(Stop::Silent) if silent => {
+                    return unavailable(format!("sent nothing for {:?}", options.idle_limit));
+                }
+                Err(Stop::Silent) => silent = true,
+                Err(Stop::NoRanges(reason)) if ranges => {
+                    tracing::info!("{}: {reason}; fetching it from its start", wanted.name());
+                    ranges = false;
+                    file.restart().await?;
+                }
+                Err(Stop::NoRanges(reason)) => return unavailable(reason.to_owned()),
+                Err(Stop::Wrong(got)) => return Ok(Some(got)),
+                Err(Stop::Fault(Fault::Final(error))) => return Err(error),
+                Err(Stop::Fault(Fault::Retryable { reason, wait })) => {
+                    if file.len() >= mark.saturating_add(PROGRESS) {
+                        mark = file.len();
+                        retries.reset();
+                    }
+                    if !retries.pause(&reason, wait).await {
+                        return unavailable(reason);
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes one request for what lacks, and takes its answer. After a silence no more than half of the
+    /// limit is left for headers, too.
+    async fn receive(
+        &self,
+        wanted: &Wanted,
+        file: &mut PartialFile,
+        gauge: &Gauge,
+        silent: bool,
+    ) -> std::result::Result<(), Stop> {
+        let options = self.client.options();
+        let patience = options.idle_limit / 2;
+        let header_limit = match silent {
+            true => options.header_limit.min(patience),
+            false => options.header_limit,
+        };
+        let url = api::file_url(self.client, self.id, self.commit, wanted.name());
+        let start = file.len();
+        let range = (start > 0).then(|| (start, wanted.size - 1));
+        let mut answer = self
+            .client
+            .attempt(Method::GET, &url, range, header_limit)
+            .await?;
+        let end = match answer.status() {
+            StatusCode::PARTIAL_CONTENT => check_range(&answer, start, wanted.size)?,
+            StatusCode::OK if start > 0 => {
+                // All of it, whatever was asked for.
+                file.restart().await?;
+                wanted.size
+            }
+            StatusCode::OK => wanted.size,
+            StatusCode::RANGE_NOT_SATISFIABLE if range.is_some() => {
+                return Err(Stop::NoRanges("the server refuses the range"));
+            }
+            // Addresses of storage servers hold only for a while.
+            status if answer.left_endpoint && status.is_client_error() => {
+                return Err(Stop::Fault(Fault::Retryable {
+                    reason: self.client.unexpected(&answer).to_string(),
+                    wait: None,
+                }));
+            }
+            _ => {
+                let subject = Subject::File(self.commit, wanted.name());
+                return Err(api::refusal(self.client, self.id, subject, &answer).into());
+            }
+        };
+        // reqwest takes the header away from what it decodes.
+        if let Some(encoding) = answer.header(&CONTENT_ENCODING)
+            && !encoding.eq_ignore_ascii_case("identity")
+        {
+            let reason = format!("sent {} compressed ({encoding})", wanted.name());
+            return Err(self.client.unavailable(&url, reason).into());
+        }
+        if answer.status() == StatusCode::OK
+            && let Some(length) = answer.length().filter(|length| *length != wanted.size)
+        {
+            return Err(Stop::Wrong(format!("{length} bytes")));
+        }
+        self.take_body(&mut answer, end, file, gauge, patience)
+            .await
+    }
+
+    /// Appends an answer's body, which must not go beyond `end`.
+    async fn take_body(
+        &self,
+        answer: &mut Answer,
+        end: u64,
+        file: &mut PartialFile,
+        gauge: &Gauge,
+        patience: Duration,
+    ) -> std::result::Result<(), Stop> {
+        loop {
+            let bytes = match timeout(patience, answer.response.chunk()).await {
+                Err(_) => return Err(Stop::Silent),
+                Ok(Err(error)) => return Err(broken(&error).into()),
+                Ok(Ok(None)) if file.len() < end => {
+                    return Err(Stop::Fault(Fault::Retryable {
+                        reason: format!("the answer ended {} bytes early", end - file.len()),
+                        wait: None,
+                    }));
+                }
+                Ok(Ok(None)) => return Ok(()),
+                Ok(Ok(Some(bytes))) => bytes,
+            };
+            if bytes.len() as u64 > end - file.len() {
+                return Err(match answer.status() {
+                    StatusCode::PARTIAL_CONTENT => {
+                        Stop::NoRanges("the server sends more than the range")
+                    }
+                    _ => Stop::Wrong("more".to_owned()),
+                });
+            }
+            file.write(bytes).await?;
+            gauge.at(file.len());
         }
     }
 }
 
-/// Why hashing ended before the end.
-enum Ended {
-    ByCaller(Error),
-    ByFile(io::Error),
-}
-
-impl From<io::Error> for Ended {
-    fn from(error: io::Error) -> Self {
-        Ended::ByFile(error)
+/// Checks what a partial answer says it is, and returns where it ends.
+fn check_range(answer: &Answer, start: u64, size: u64) -> std::result::Result<u64, Stop> {
+    let range = answer.content_range();
+    let Some((first, past, total)) = range else {
+        return Err(Stop::NoRanges(
+            "the server does not say which range it sends",
+        ));
+    };
+    let length = answer.length();
+    let fits = first == start
+        && past <= size
+        && total.is_none_or(|total| total == size)
+        && length.is_none_or(|length| length == past - first);
+    match fits {
+        true => Ok(past),
+        false => Err(Stop::NoRanges(
+            "the server sends other ranges than it is asked for",
+        )),
     }
 }

@@ -7,10 +7,10 @@ use super::names;
 use crate::error::{Error, Result};
 
 /// The branch that is meant when no revision is named.
-pub(super) const DEFAULT_REVISION: &str = "main";
+pub(crate) const DEFAULT_REVISION: &str = "main";
 
 /// Longest repository name that the Hub gives.
-const LONGEST_REPOSITORY: usize = 96;
+const MAX_REPOSITORY: usize = 96;
 
 /// A model on the Hub: `OWNER/NAME`, optionally with a revision (`@REVISION`: a branch, a tag or a
 /// commit) and, for GGUF files, a quantisation (`:Q4_K_M`).
@@ -34,8 +34,13 @@ pub struct ModelId {
 impl ModelId {
     /// The model in `repository`, at its default revision. `repository` is `OWNER/NAME`, or `NAME` for
     /// one of the Hub's oldest models.
+    ///
+    /// Fails with [`Error::InvalidArgument`] for what cannot be a repository's name.
     pub fn new(repository: &str) -> Result<ModelId> {
-        check_repository(repository)?;
+        if let Some(reason) = repository_flaw(repository) {
+            let shown = names::shown(repository);
+            return invalid(format!("'{shown}' {reason}; expected OWNER/NAME"));
+        }
         Ok(ModelId {
             repository: repository.to_owned(),
             revision: None,
@@ -45,25 +50,22 @@ impl ModelId {
 
     /// The same model at `revision`.
     pub fn with_revision(mut self, revision: &str) -> Result<ModelId> {
-        names::check(revision).map_err(|flaw| {
-            invalid(format!(
-                "the revision '{}' {}",
-                names::shown(revision),
-                flaw.reason()
-            ))
-        })?;
+        if let Err(flaw) = names::check(revision) {
+            let shown = names::shown(revision);
+            return invalid(format!("the revision '{shown}' {}", flaw.reason));
+        }
         self.revision = Some(revision.to_owned());
         Ok(self)
     }
 
     /// The same model as a GGUF file with `quantisation`.
     pub fn with_quantisation(mut self, quantisation: &str) -> Result<ModelId> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
         if quantisation.is_empty() || !quantisation.chars().all(allowed) {
-            return Err(invalid(format!(
-                "'{}' is no quantisation; expected one such as Q4_K_M",
-                names::shown(quantisation)
-            )));
+            let shown = names::shown(quantisation);
+            return invalid(format!(
+                "'{shown}' is no quantisation; expected one such as Q4_K_M"
+            ));
         }
         self.quantisation = Some(quantisation.to_owned());
         Ok(self)
@@ -85,12 +87,12 @@ impl ModelId {
     }
 
     /// The revision that is meant.
-    pub(super) fn revision_or_default(&self) -> &str {
-        self.revision.as_deref().unwrap_or(DEFAULT_REVISION)
+    pub(crate) fn revision_or_default(&self) -> &str {
+        self.revision().unwrap_or(DEFAULT_REVISION)
     }
 
     /// The name of the repository's folder in the cache.
-    pub(super) fn folder_name(&self) -> String {
+    pub(crate) fn folder_name(&self) -> String {
         format!("models--{}", self.repository.replace('/', "--"))
     }
 }
@@ -103,32 +105,29 @@ impl FromStr for ModelId {
         let mut id = ModelId::new(&text[..end])?;
         let mut rest = &text[end..];
         while let Some(mark) = rest.chars().next() {
-            let part = &rest[1..];
             // Neither a git revision nor a quantisation can have the other's mark.
-            let end = part.find(['@', ':']).unwrap_or(part.len());
-            let (value, after) = part.split_at(end);
-            let taken = if mark == '@' {
-                id.revision.is_some()
-            } else {
-                id.quantisation.is_some()
+            let end = rest[1..].find(['@', ':']).map_or(rest.len(), |at| at + 1);
+            let value = &rest[1..end];
+            rest = &rest[end..];
+            let twice = match mark {
+                '@' => id.revision.is_some(),
+                _ => id.quantisation.is_some(),
             };
-            if value.is_empty() || taken {
-                return Err(invalid(format!(
-                    "'{}' has '{mark}' {}; expected OWNER/NAME[@REVISION][:QUANTISATION]",
-                    names::shown(text),
-                    if taken {
+            id = match mark {
+                _ if twice || value.is_empty() => {
+                    let flaw = if twice {
                         "twice"
                     } else {
                         "with nothing after it"
-                    }
-                )));
-            }
-            id = if mark == '@' {
-                id.with_revision(value)?
-            } else {
-                id.with_quantisation(value)?
+                    };
+                    let shown = names::shown(text);
+                    return invalid(format!(
+                        "'{shown}' has '{mark}' {flaw}; expected OWNER/NAME[@REVISION][:QUANTISATION]"
+                    ));
+                }
+                '@' => id.with_revision(value)?,
+                _ => id.with_quantisation(value)?,
             };
-            rest = after;
         }
         Ok(id)
     }
@@ -147,49 +146,34 @@ impl fmt::Display for ModelId {
     }
 }
 
-/// The Hub's rules for repository names. `--` is refused because the cache's folder names use it
-/// between owner and name.
-fn check_repository(repository: &str) -> Result<()> {
-    let refuse = |reason: &str| {
-        Err(invalid(format!(
-            "'{}' {reason}; expected OWNER/NAME",
-            names::shown(repository)
-        )))
-    };
+/// What the Hub's rules for repository names have against one. `--` is refused because the cache's
+/// folder names use it between owner and name.
+fn repository_flaw(repository: &str) -> Option<&'static str> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+    let mut parts = repository.split('/');
     if repository.is_empty() {
-        return Err(invalid("is empty; expected OWNER/NAME".to_owned()));
+        Some("is empty")
+    } else if let Err(flaw) = names::check(repository) {
+        Some(flaw.reason)
+    } else if repository.matches('/').count() > 1 {
+        Some("has more than one '/'")
+    } else if !repository.chars().all(allowed) {
+        Some("has a character other than letters, digits, '-', '_' and '.'")
+    } else if repository.contains("--") || repository.contains("..") {
+        Some("has '--' or '..'")
+    } else if parts.any(|part| part.starts_with(['-', '.']) || part.ends_with(['-', '.'])) {
+        Some("has a part that starts or ends with '-' or '.'")
+    } else if repository.ends_with(".git") {
+        Some("ends with '.git'")
+    } else if repository.len() > MAX_REPOSITORY {
+        Some("is longer than 96 characters")
+    } else {
+        None
     }
-    if let Err(flaw) = names::check(repository) {
-        return refuse(flaw.reason());
-    }
-    let parts: Vec<&str> = repository.split('/').collect();
-    if parts.len() > 2 {
-        return refuse("has more than one '/'");
-    }
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if !repository.chars().all(|c| allowed(c) || c == '/') {
-        return refuse("has a character other than letters, digits, '-', '_' and '.'");
-    }
-    if repository.contains("--") || repository.contains("..") {
-        return refuse("has '--' or '..'");
-    }
-    if parts
-        .iter()
-        .any(|part| part.starts_with(['-', '.']) || part.ends_with(['-', '.']))
-    {
-        return refuse("has a part that starts or ends with '-' or '.'");
-    }
-    if repository.ends_with(".git") {
-        return refuse("ends with '.git'");
-    }
-    if repository.len() > LONGEST_REPOSITORY {
-        return refuse("is longer than 96 characters");
-    }
-    Ok(())
 }
 
-fn invalid(reason: String) -> Error {
-    Error::argument("model", reason)
+fn invalid<T>(reason: String) -> Result<T> {
+    Err(Error::argument("model", reason))
 }
 
 #[cfg(test)]

@@ -5,37 +5,42 @@
 //! to a commit once, everything is fetched by that commit, and nothing gets a place in the cache before
 //! its hash is right.
 //!
-//! The official client, hf-hub 1.0, was looked at for each part of this. It writes what comes without
-//! checking it, cannot resume, has no time limits, takes a token from the environment when it is given
-//! none, and asks about files by requests that follow redirects, after which the headers that name their
-//! hashes are gone. All of that is the very heart of a client, so what is taken from it is the layer
-//! below: reqwest for HTTP and hf-xet for Xet storage.
+//! It is built on reqwest, and not on the official client above it, because no call of hf-hub 1.0 leaves
+//! room for that:
+//!
+//! - `list_tree` and `get_paths_info` lose the SHA-256 of large files: the Hub calls it `lfs.oid` there,
+//!   hf-hub reads `lfs.sha256`.
+//! - `get_file_metadata` follows redirects, after which `X-Linked-Etag`, the hash, is gone.
+//! - `info` reads a document of any length into memory; with it alone there is no hash.
+//! - `download_file_stream` does not tell the status nor `Content-Range`, so that a resumed download
+//!   cannot be told from a whole one, and sends a HEAD before each range.
+//! - All of them take a token from the environment when they are given none, and send it to wherever a
+//!   `Link` header leads; none has a time limit for silence, and `Retry-After` is heeded by none.
 //!
 //! | file | subject |
 //! |---|---|
 //! | `id` | names of models |
 //! | `options`, `token` | settings and the environment |
 //! | `names` | which names from outside may become paths |
-//! | `request`, `gunzip` | requests, redirects, retries |
+//! | `http` | requests, redirects, retries |
 //! | `api` | what the Hub says about models and files |
 //! | `select` | which files are needed |
 //! | `cache`, `lock` | the cache on disk |
-//! | `blob` | one content: lock, fetch, check, publish |
-//! | `transfer`, `xet`, `partial`, `digest`, `space` | bytes from the network to the disk, resumed and hashed |
+//! | `blob`, `partial`, `hash` | one content: lock, fetch, check, publish |
 //! | `fetch`, `list`, `remove`, `verify` | the verbs |
-//! | `events` | progress, and how a caller stops |
+//! | `job`, `progress` | a verb's thread, its progress, and how a caller stops it |
 
 #![forbid(unsafe_code)]
 
 mod api;
 mod blob;
 mod cache;
-mod digest;
 pub mod error;
-mod events;
 mod fetch;
-mod gunzip;
+mod hash;
+mod http;
 mod id;
+mod job;
 mod list;
 mod lock;
 mod names;
@@ -43,14 +48,9 @@ mod options;
 mod partial;
 pub mod progress;
 mod remove;
-mod request;
 mod select;
-mod space;
 mod token;
-mod transfer;
 mod verify;
-mod walk;
-mod xet;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -143,14 +143,14 @@ impl Hub {
     /// ended it. What was fetched until then is kept, and a next call goes on from there.
     pub fn fetch(&self, id: &ModelId, progress: &mut Listener<'_>) -> Result<Snapshot> {
         let (shared, id) = (Arc::clone(&self.shared), id.clone());
-        events::run(progress, move |job| fetch::fetch(&shared, &id, job))
+        job::run(progress, move |job| fetch::fetch(&shared, &id, job))
     }
 
     /// Like [`fetch`](Hub::fetch), but always asks the Hub which commit the revision is now. In offline
     /// mode the two are the same.
     pub fn pull(&self, id: &ModelId, progress: &mut Listener<'_>) -> Result<Snapshot> {
         let (shared, id) = (Arc::clone(&self.shared), id.clone());
-        events::run(progress, move |job| fetch::pull(&shared, &id, job))
+        job::run(progress, move |job| fetch::pull(&shared, &id, job))
     }
 
     /// The models in the cache, by name.
@@ -178,7 +178,7 @@ impl Hub {
     /// something cannot be read. That files are damaged is no error but a [`Verdict`].
     pub fn verify(&self, id: &ModelId, progress: &mut Listener<'_>) -> Result<Verified> {
         let (shared, id) = (Arc::clone(&self.shared), id.clone());
-        events::run(progress, move |job| {
+        job::run(progress, move |job| {
             verify::verify(&shared.options, &id, job)
         })
     }

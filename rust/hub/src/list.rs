@@ -1,16 +1,13 @@
 //! What is in the cache.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::SnapshotFile;
-use super::cache::Repository;
+use super::cache::{Repository, walk};
 use super::id::ModelId;
-use super::space;
-use super::walk::walk;
 use crate::error::{Error, Result};
 
 /// A model in the cache.
@@ -47,63 +44,43 @@ pub struct CachedRevision {
 }
 
 /// See [`Hub::list`](super::Hub::list).
-pub(super) fn list(cache: &Path) -> Result<Vec<CachedModel>> {
+pub(crate) fn list(cache: &Path) -> Result<Vec<CachedModel>> {
     let folders = match fs::read_dir(cache) {
         Ok(folders) => folders,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(Error::io(cache, &error)),
     };
-    let mut models = Vec::new();
-    for folder in folders {
-        let folder = folder.map_err(|error| Error::io(cache, &error))?;
+    // What other programs keep there is passed over.
+    let models = folders.flatten().filter_map(|folder| {
         let name = folder.file_name();
-        let id = name
-            .to_str()
-            .and_then(|name| name.strip_prefix("models--"))
-            .and_then(|name| ModelId::new(&name.replace("--", "/")).ok());
-        // What other programs keep there is not ours to judge.
-        if let Some(id) = id
-            && folder.path().is_dir()
-        {
-            models.push(model(cache, id));
-        }
-    }
+        let name = name.to_str()?.strip_prefix("models--")?.replace("--", "/");
+        let id = ModelId::new(&name).ok()?;
+        folder.path().is_dir().then(|| model(cache, id))
+    });
+    let mut models: Vec<CachedModel> = models.collect();
     models.sort_by(|one, other| one.id.repository().cmp(other.id.repository()));
     Ok(models)
 }
 
 fn model(cache: &Path, id: ModelId) -> CachedModel {
     let repository = Repository::new(cache, &id, true);
-    let references = repository.all_references();
     let mut last_used = None;
-    let mut elsewhere = BTreeSet::new();
     let mut revisions: Vec<CachedRevision> = Vec::new();
     for commit in repository.commits() {
         let mut last_modified = None;
         let mut files = Vec::new();
-        walk(&repository.snapshot(&commit), &mut |name, path| {
-            let Ok(file) = fs::metadata(path) else {
-                return;
-            };
-            last_modified = last_modified.max(file.modified().ok());
-            last_used = last_used.max(file.accessed().ok());
-            // Python may keep contents of several models in one place.
-            if let Ok(target) = fs::canonicalize(path)
-                && !lies_in(&target, repository.folder())
-            {
-                elsewhere.insert((target, file.len()));
+        for (name, path) in walk(&repository.snapshot(&commit)) {
+            // Nothing for a link to nothing.
+            if let Ok(file) = fs::metadata(path) {
+                last_modified = last_modified.max(file.modified().ok());
+                last_used = last_used.max(file.accessed().ok());
+                let size = file.len();
+                files.push(SnapshotFile { name, size });
             }
-            let size = file.len();
-            files.push(SnapshotFile { name, size });
-        });
+        }
         files.sort_by(|one, other| one.name.cmp(&other.name));
-        let refs = references
-            .iter()
-            .filter(|(_, target)| *target == commit)
-            .map(|(name, _)| name.clone())
-            .collect();
         revisions.push(CachedRevision {
-            refs,
+            refs: repository.references_to(&commit),
             size: files.iter().map(|file| file.size).sum(),
             files,
             last_modified,
@@ -111,26 +88,16 @@ fn model(cache: &Path, id: ModelId) -> CachedModel {
         });
     }
     revisions.sort_by_key(|revision| std::cmp::Reverse(revision.last_modified));
-
-    let mut incomplete = 0;
-    walk(&repository.blobs(), &mut |name, path| {
-        if name.ends_with(".incomplete")
-            && let Ok(file) = fs::symlink_metadata(path)
-        {
-            incomplete += space::taken(&file);
-        }
-    });
-    let shared: u64 = elsewhere.iter().map(|(_, size)| size).sum();
+    let incomplete = walk(&repository.blobs())
+        .filter(|(name, _)| name.ends_with(".incomplete"))
+        .filter_map(|(_, path)| Some(fs::symlink_metadata(path).ok()?.len()))
+        .sum();
     CachedModel {
         folder: repository.folder().to_owned(),
-        size_on_disk: space::reclaimable(repository.folder()).0 + shared,
+        size_on_disk: repository.usage().0,
         incomplete,
         last_used,
         revisions,
         id,
     }
-}
-
-fn lies_in(target: &Path, folder: &Path) -> bool {
-    fs::canonicalize(folder).is_ok_and(|folder| target.starts_with(folder))
 }

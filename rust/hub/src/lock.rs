@@ -7,60 +7,42 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 
 /// How often a lock that somebody else has is tried again.
-const AGAIN: Duration = Duration::from_millis(50);
+pub(crate) const AGAIN: Duration = Duration::from_millis(50);
 
 /// A held lock, let go when dropped.
 #[derive(Debug)]
-pub(super) struct Lock {
-    /// Nothing where the file system has no locks.
+pub(crate) struct Lock {
+    /// `None` where the file system has no locks.
     file: Option<File>,
 }
 
 impl Lock {
     /// Whether others are really kept out.
-    pub(super) fn excludes(&self) -> bool {
+    pub(crate) fn excludes(&self) -> bool {
         self.file.is_some()
     }
 
-    /// Waits for the lock as long as it takes. Cancelling is the caller's part: dropping the future
-    /// is enough.
-    pub(super) async fn acquire(path: &Path) -> Result<Lock> {
-        let mut waited = Duration::ZERO;
+    /// Waits for the lock as long as it takes. Dropping the future ends the wait.
+    pub(crate) async fn acquire(path: &Path) -> Result<Lock> {
         loop {
             if let Some(lock) = Lock::try_acquire(path)? {
                 return Ok(lock);
             }
-            if waited.is_zero() {
-                tracing::info!(
-                    "waiting for {}, which another process holds",
-                    path.display()
-                );
-            }
-            waited += AGAIN;
             tokio::time::sleep(AGAIN).await;
         }
     }
 
-    /// The lock, or nothing when somebody else has it.
-    pub(super) fn try_acquire(path: &Path) -> Result<Option<Lock>> {
+    /// The lock, or `None` when somebody else has it.
+    pub(crate) fn try_acquire(path: &Path) -> Result<Option<Lock>> {
         let failed = |error: io::Error| Error::io(path, &error);
         loop {
-            let file = match open(path) {
-                Ok(file) => file,
-                // Deleted just now, with its folder; make both again.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    let parent = path.parent().map(PathBuf::from).unwrap_or_default();
-                    fs::create_dir_all(parent).map_err(failed)?;
-                    open(path).map_err(failed)?
-                }
-                Err(error) => return Err(failed(error)),
-            };
+            let file = open(path).map_err(failed)?;
             match file.try_lock() {
                 Ok(()) if is_at(&file, path) => return Ok(Some(Lock { file: Some(file) })),
                 // Somebody deleted the file before it was locked, so this lock keeps nobody out.
@@ -80,22 +62,25 @@ fn open(path: &Path) -> io::Result<File> {
     if fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         return Err(io::Error::other("is not a regular file"));
     }
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    options.open(path).or_else(|error| {
+        // Deleted just now, with its folder; make both again.
+        let folder = path
+            .parent()
+            .filter(|_| error.kind() == io::ErrorKind::NotFound);
+        fs::create_dir_all(folder.ok_or(error)?)?;
+        options.open(path)
+    })
 }
 
 /// Whether `file` is still what lies at `path`.
 #[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
-    match (file.metadata(), fs::symlink_metadata(path)) {
-        (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
-        _ => false,
-    }
+    let identity = |file: &fs::Metadata| (file.dev(), file.ino());
+    let (ours, there) = (file.metadata(), fs::symlink_metadata(path));
+    matches!((&ours, &there), (Ok(ours), Ok(there)) if identity(ours) == identity(there))
 }
 
 /// Windows does not delete a file that is open.

@@ -1,178 +1,116 @@
 //! Path safety: the one place that decides whether a name from outside may become a path.
 //!
-//! File lists, shard names of an index, entity tags, commits, revisions and repository names are all
-//! written by others. Each goes through [`check`] (a relative path with `/` between its parts) or
-//! [`check_part`] (one part) before it is joined to a folder. The rules of POSIX and Windows hold on
-//! every platform, so a cache can be moved between them and a name that is harmless here cannot
-//! surprise there.
+//! File lists, shard names of an index, commits, revisions and repository names are written by others.
+//! Each goes through [`check`] (a relative path with `/` between its parts) or [`check_part`] (one part)
+//! before it is joined to a folder. The rules of POSIX and Windows hold on every platform, so that a
+//! cache can be moved between them.
 
-/// Longest part of a name in bytes. File systems take 255; the rest is left for the endings that the
-/// cache adds to an entity tag.
-const LONGEST_PART: usize = 200;
+/// Longest part of a name in bytes. File systems take 255.
+const MAX_PART: usize = 200;
 
 /// Longest whole name in bytes.
-const LONGEST_NAME: usize = 1000;
+const MAX_NAME: usize = 1000;
 
 /// Why a name cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Flaw {
-    /// A part is `..`.
-    Parent,
-    /// It starts with `/`.
-    Absolute,
-    /// A backslash, which is a separator on Windows; UNC names start with two.
-    Backslash,
-    /// A part starts with a drive letter and a colon.
-    Drive,
-    /// NUL or another control character.
-    Control,
-    /// Nothing at all, or nothing between two separators.
-    Empty,
-    /// A part is `.`.
-    Current,
-    /// A colon that would name an alternate data stream on Windows.
-    Stream,
-    /// A character that Windows does not allow.
-    Forbidden,
-    /// A part ends with a dot or a space, which Windows cuts off.
-    Trailing,
-    /// A device name of Windows, such as `CON` or `COM1.txt`.
-    Reserved,
-    /// Longer than file systems take.
-    TooLong,
-}
-
-impl Flaw {
+pub(crate) struct Flaw {
+    /// What is wrong, to follow the name in a message.
+    pub(crate) reason: &'static str,
     /// Whether the name could leave the folder that it is joined to, on some platform. Such a name is
     /// never an accident.
-    pub(super) fn escapes(self) -> bool {
-        matches!(
-            self,
-            Flaw::Parent | Flaw::Absolute | Flaw::Backslash | Flaw::Drive | Flaw::Control
-        )
-    }
-
-    /// What is wrong, to follow the name in a message.
-    pub(super) fn reason(self) -> &'static str {
-        match self {
-            Flaw::Parent => "has a '..' part",
-            Flaw::Absolute => "is absolute",
-            Flaw::Backslash => "has a backslash",
-            Flaw::Drive => "has a drive letter",
-            Flaw::Control => "has a control character",
-            Flaw::Empty => "has an empty part",
-            Flaw::Current => "has a '.' part",
-            Flaw::Stream => "has a colon",
-            Flaw::Forbidden => "has a character that is not allowed in file names",
-            Flaw::Trailing => "has a part that ends with a dot or a space",
-            Flaw::Reserved => "has a part that is a device name on Windows",
-            Flaw::TooLong => "is too long",
-        }
-    }
+    pub(crate) escapes: bool,
 }
 
-/// Checks a relative path with `/` between its parts. When several things are wrong, one that
-/// [escapes](Flaw::escapes) is told first.
-pub(super) fn check(name: &str) -> Result<(), Flaw> {
-    if name.starts_with('/') {
-        return Err(Flaw::Absolute);
-    }
-    let flaws = || name.split('/').filter_map(|part| part_flaw(part).err());
-    if let Some(flaw) = flaws().find(|flaw| flaw.escapes()) {
-        return Err(flaw);
-    }
-    if let Some(flaw) = flaws().next() {
-        return Err(flaw);
-    }
-    if name.len() > LONGEST_NAME {
-        return Err(Flaw::TooLong);
-    }
-    Ok(())
+/// Checks a relative path with `/` between its parts. A flaw that escapes is named before others.
+pub(crate) fn check(name: &str) -> Result<(), Flaw> {
+    let flaws = || name.split('/').filter_map(part_flaw);
+    let flaw = if name.starts_with('/') {
+        escapes("is absolute")
+    } else if let Some(flaw) = flaws().find(|flaw| flaw.escapes) {
+        Some(flaw)
+    } else if name.len() > MAX_NAME {
+        unusable("is too long")
+    } else {
+        flaws().next()
+    };
+    flaw.map_or(Ok(()), Err)
 }
 
 /// Checks a single part: a name in which `/` is not allowed either.
-pub(super) fn check_part(name: &str) -> Result<(), Flaw> {
-    if name.contains('/') {
-        check(name)?;
-        return Err(Flaw::Forbidden);
+pub(crate) fn check_part(name: &str) -> Result<(), Flaw> {
+    check(name)?;
+    match name.contains('/') {
+        true => Err(Flaw {
+            reason: "has a '/'",
+            escapes: false,
+        }),
+        false => Ok(()),
     }
-    part_flaw(name)
 }
 
 /// A name as it may be shown: control characters escaped and cut to a readable length, so that a
 /// hostile one cannot flood or forge a message.
-pub(super) fn shown(name: &str) -> String {
-    const LONGEST_SHOWN: usize = 120;
-    let mut shown: String = name
-        .chars()
-        .take(LONGEST_SHOWN)
-        .flat_map(char::escape_debug)
-        .collect();
-    if name.chars().nth(LONGEST_SHOWN).is_some() {
+pub(crate) fn shown(name: &str) -> String {
+    const MAX_SHOWN: usize = 120;
+    let start = name.chars().take(MAX_SHOWN);
+    let mut shown: String = start.flat_map(char::escape_debug).collect();
+    if name.chars().nth(MAX_SHOWN).is_some() {
         shown.push('…');
     }
     shown
 }
 
-fn part_flaw(part: &str) -> Result<(), Flaw> {
-    let bytes = part.as_bytes();
-    if part.contains('\\') {
-        return Err(Flaw::Backslash);
-    }
-    if part.chars().any(char::is_control) {
-        return Err(Flaw::Control);
-    }
-    if part == ".." {
-        return Err(Flaw::Parent);
-    }
-    if bytes.len() >= 2 && bytes[0].is_ascii_alphabetic() && bytes[1] == b':' {
-        return Err(Flaw::Drive);
-    }
-    if part.is_empty() {
-        return Err(Flaw::Empty);
-    }
-    if part == "." {
-        return Err(Flaw::Current);
-    }
-    if part.contains(':') {
-        return Err(Flaw::Stream);
-    }
-    if part.contains(['<', '>', '"', '|', '?', '*']) {
-        return Err(Flaw::Forbidden);
-    }
-    if part.ends_with(['.', ' ']) {
-        return Err(Flaw::Trailing);
-    }
-    if is_device(part) {
-        return Err(Flaw::Reserved);
-    }
-    if part.len() > LONGEST_PART {
-        return Err(Flaw::TooLong);
-    }
-    Ok(())
+fn escapes(reason: &'static str) -> Option<Flaw> {
+    let escapes = true;
+    Some(Flaw { reason, escapes })
 }
 
-/// Windows takes `con`, `Con.txt` and `con .json` all for the console.
+fn unusable(reason: &'static str) -> Option<Flaw> {
+    let escapes = false;
+    Some(Flaw { reason, escapes })
+}
+
+fn part_flaw(part: &str) -> Option<Flaw> {
+    let drive =
+        part.len() >= 2 && part.as_bytes()[0].is_ascii_alphabetic() && part.as_bytes()[1] == b':';
+    match part {
+        // Two of them start a network name on Windows.
+        _ if part.contains('\\') => escapes("has a backslash"),
+        _ if part.chars().any(char::is_control) => escapes("has a control character"),
+        ".." => escapes("has a '..' part"),
+        _ if drive => escapes("has a drive letter"),
+        "" => unusable("has an empty part"),
+        "." => unusable("has a '.' part"),
+        _ if part.contains(['<', '>', '"', '|', '?', '*', ':']) => {
+            unusable("has a character that is not allowed in file names")
+        }
+        _ if part.ends_with(['.', ' ']) => unusable("has a part that ends with a dot or a space"),
+        _ if is_device(part) => unusable("has a part that is a device name on Windows"),
+        _ if part.len() > MAX_PART => unusable("is too long"),
+        _ => None,
+    }
+}
+
+/// Whether Windows takes a name for a device: `con`, `Con.txt` and `con .json` all are the console.
 fn is_device(part: &str) -> bool {
     let stem = part.split('.').next().unwrap_or(part).trim_end();
     let stem = stem.to_ascii_uppercase();
-    if ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"].contains(&stem.as_str()) {
-        return true;
-    }
-    let Some(number) = stem
-        .strip_prefix("COM")
-        .or_else(|| stem.strip_prefix("LPT"))
-    else {
-        return false;
-    };
-    // The superscript digits one, two and three count as digits there.
-    matches!(number, "\u{b9}" | "\u{b2}" | "\u{b3}")
-        || number.len() == 1 && number.as_bytes()[0].is_ascii_digit()
+    let numbered = stem.strip_prefix("COM").or(stem.strip_prefix("LPT"));
+    ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"].contains(&stem.as_str())
+        // The superscript digits one, two and three count as digits there.
+        || numbered.is_some_and(|number| {
+            matches!(number, "\u{b9}" | "\u{b2}" | "\u{b3}")
+                || number.len() == 1 && number.as_bytes()[0].is_ascii_digit()
+        })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn flaw(name: &str) -> Flaw {
+        check(name).expect_err(name)
+    }
 
     #[test]
     fn ordinary_names_pass() {
@@ -195,67 +133,63 @@ mod tests {
 
     #[test]
     fn names_that_leave_the_folder_are_told_as_such() {
-        for (name, flaw) in [
-            ("../x", Flaw::Parent),
-            ("a/../../x", Flaw::Parent),
-            ("..", Flaw::Parent),
-            ("/x", Flaw::Absolute),
-            ("//srv/share/x", Flaw::Absolute),
-            ("..\\x", Flaw::Backslash),
-            ("\\\\srv\\x", Flaw::Backslash),
-            ("a\\b", Flaw::Backslash),
-            ("C:x", Flaw::Drive),
-            ("c:/x", Flaw::Drive),
-            ("a/C:x", Flaw::Drive),
-            ("a\0b", Flaw::Control),
-            ("a\nb", Flaw::Control),
-            ("CON/../x", Flaw::Parent),
-            ("a//..", Flaw::Parent),
+        for (name, reason) in [
+            ("../x", "'..'"),
+            ("a/../../x", "'..'"),
+            ("..", "'..'"),
+            ("/x", "absolute"),
+            ("//srv/share/x", "absolute"),
+            ("..\\x", "backslash"),
+            ("\\\\srv\\x", "backslash"),
+            ("a\\b", "backslash"),
+            ("C:x", "drive"),
+            ("c:/x", "drive"),
+            ("a/C:x", "drive"),
+            ("a\0b", "control"),
+            ("a\nb", "control"),
+            ("CON/../x", "'..'"),
+            ("a//..", "'..'"),
         ] {
-            assert_eq!(check(name), Err(flaw), "{name:?}");
-            assert!(flaw.escapes(), "{name:?}");
+            assert!(flaw(name).reason.contains(reason), "{name:?}");
+            assert!(flaw(name).escapes, "{name:?}");
         }
     }
 
     #[test]
     fn names_that_some_platform_cannot_store_are_refused() {
-        for (name, flaw) in [
-            ("", Flaw::Empty),
-            ("a//b", Flaw::Empty),
-            ("a/", Flaw::Empty),
-            (".", Flaw::Current),
-            ("a/./b", Flaw::Current),
-            ("ab:c", Flaw::Stream),
-            ("x.", Flaw::Trailing),
-            ("x ", Flaw::Trailing),
-            ("a /b", Flaw::Trailing),
-            ("...", Flaw::Trailing),
-            ("CON", Flaw::Reserved),
-            ("nul.json", Flaw::Reserved),
-            ("a/COM1.txt", Flaw::Reserved),
-            ("lpt9", Flaw::Reserved),
-            ("com\u{b9}", Flaw::Reserved),
-            ("aux .txt", Flaw::Reserved),
-            ("a?b", Flaw::Forbidden),
-            ("a*b", Flaw::Forbidden),
+        for (name, reason) in [
+            ("", "empty"),
+            ("a//b", "empty"),
+            ("a/", "empty"),
+            (".", "'.' part"),
+            ("a/./b", "'.' part"),
+            ("ab:c", "not allowed"),
+            ("x.", "dot or a space"),
+            ("x ", "dot or a space"),
+            ("a /b", "dot or a space"),
+            ("...", "dot or a space"),
+            ("CON", "device"),
+            ("nul.json", "device"),
+            ("a/COM1.txt", "device"),
+            ("lpt9", "device"),
+            ("com\u{b9}", "device"),
+            ("aux .txt", "device"),
+            ("a?b", "not allowed"),
+            ("a*b", "not allowed"),
         ] {
-            assert_eq!(check(name), Err(flaw), "{name:?}");
-            assert!(!flaw.escapes(), "{name:?}");
+            assert!(flaw(name).reason.contains(reason), "{name:?}");
+            assert!(!flaw(name).escapes, "{name:?}");
         }
-    }
-
-    #[test]
-    fn length_is_limited() {
-        assert_eq!(check(&"a".repeat(LONGEST_PART)), Ok(()));
-        assert_eq!(check(&"a".repeat(LONGEST_PART + 1)), Err(Flaw::TooLong));
-        assert_eq!(check(&["a"; 600].join("/")), Err(Flaw::TooLong));
+        assert_eq!(check(&"a".repeat(MAX_PART)), Ok(()));
+        assert!(check(&"a".repeat(MAX_PART + 1)).is_err());
+        assert!(check(&["a"; 600].join("/")).is_err());
     }
 
     #[test]
     fn a_part_has_no_separator() {
         assert_eq!(check_part("abc"), Ok(()));
-        assert_eq!(check_part("a/b"), Err(Flaw::Forbidden));
-        assert_eq!(check_part("a/../b"), Err(Flaw::Parent));
+        assert!(!check_part("a/b").unwrap_err().escapes);
+        assert!(check_part("a/../b").unwrap_err().escapes);
     }
 
     #[test]

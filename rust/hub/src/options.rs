@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,8 +11,6 @@ use reqwest::Url;
 use super::token::Token;
 use crate::error::{Error, Result};
 
-const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
-
 /// How a [`Hub`](super::Hub) reaches the Hub and where it keeps what it fetched. [`from_env`]
 /// reads the environment, [`new`] does not; every field can be set afterwards.
 ///
@@ -19,17 +18,17 @@ const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 /// [`new`]: HubOptions::new
 #[derive(Debug, Clone)]
 pub struct HubOptions {
-    /// The Hub's address, `https://huggingface.co` by default. A path is allowed, a user name,
-    /// a query or a fragment are not.
+    /// The Hub's address, `https://huggingface.co` by default. A path is allowed, a user name, a query
+    /// or a fragment are not.
     pub endpoint: String,
-    /// The cache folder, in which there is one folder a model. It is laid out as Python's
-    /// huggingface_hub lays it out, so that each finds what the other stored.
+    /// The cache folder, with one folder a model, laid out as Python's huggingface_hub does it, so that
+    /// each finds what the other stored.
     pub cache: PathBuf,
     /// The access token. It is sent to the endpoint's own scheme, host and port and nowhere else.
     pub token: Option<Token>,
     /// Makes no request at all.
     pub offline: bool,
-    /// How many connections fetch at once, over all files.
+    /// How many files are fetched at once.
     pub concurrency: usize,
     /// How long a connection may take to be made, name resolution and TLS included.
     pub connect_limit: Duration,
@@ -43,11 +42,6 @@ pub struct HubOptions {
     pub backoff: Duration,
     /// The longest pause that a server may ask for with `Retry-After`.
     pub longest_wait: Duration,
-    /// Whether files that the Hub keeps in Xet storage are fetched from there. Plain HTTP is used
-    /// when that fails.
-    pub xet: bool,
-    /// Where the Xet library keeps its own files.
-    pub xet_cache: PathBuf,
     /// Whether snapshots hold symbolic links to blobs. Where that is off or impossible they hold hard
     /// links, or else copies.
     pub symlinks: bool,
@@ -58,12 +52,9 @@ pub struct HubOptions {
 impl HubOptions {
     /// The defaults, with this cache folder and without a token.
     pub fn new(cache: impl Into<PathBuf>) -> HubOptions {
-        let cache = cache.into();
         HubOptions {
-            endpoint: DEFAULT_ENDPOINT.to_owned(),
-            // The one folder there that no client takes for a model.
-            xet_cache: cache.join(".locks").join("xet"),
-            cache,
+            endpoint: "https://huggingface.co".to_owned(),
+            cache: cache.into(),
             token: None,
             offline: false,
             concurrency: 8,
@@ -73,7 +64,6 @@ impl HubOptions {
             retries: 5,
             backoff: Duration::from_millis(500),
             longest_wait: Duration::from_secs(120),
-            xet: true,
             symlinks: true,
             user_agent: None,
         }
@@ -93,13 +83,14 @@ impl HubOptions {
     /// | `MAX_CONCURRENT_DOWNLOADS` (1 to 256) | `concurrency` |
     /// | `HF_HUB_ETAG_TIMEOUT` (seconds) | `header_limit` |
     /// | `HF_HUB_DOWNLOAD_TIMEOUT` (seconds) | `idle_limit` |
-    /// | `HF_HUB_DISABLE_XET` (truth value) | `xet` |
-    /// | `HF_XET_CACHE`, else `$HF_HOME/xet` | `xet_cache` |
     /// | `HF_HUB_DISABLE_SYMLINKS` (truth value) | `symlinks` |
     /// | `HF_HUB_USER_AGENT_ORIGIN` | `user_agent` |
     ///
     /// `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in upper or lower case, are heeded by
     /// every [`Hub`](super::Hub), however its options were made.
+    ///
+    /// Fails with [`Error::InvalidArgument`] for a number or a token that is none, and where no
+    /// variable and no home folder says where the cache is.
     pub fn from_env() -> Result<HubOptions> {
         Self::from_variables(&|name| env::var_os(name), env::home_dir())
     }
@@ -110,44 +101,33 @@ impl HubOptions {
     ) -> Result<HubOptions> {
         // An empty variable counts as none: no folder, address or token can be empty.
         let text = |name: &str| {
-            get(name)
-                .and_then(|value| value.into_string().ok())
-                .filter(|value| !value.trim().is_empty())
+            let value = get(name).and_then(|value| value.into_string().ok());
+            value.filter(|value| !value.trim().is_empty())
         };
         let folder = |name: &str| {
-            get(name)
-                .filter(|value| !value.is_empty())
-                .map(|value| expand(Path::new(&value), get, user.as_deref()))
+            let value = get(name).filter(|value| !value.is_empty())?;
+            Some(expand(Path::new(&value), get, user.as_deref()))
         };
         let truth = |name: &str| {
-            text(name).is_some_and(|value| {
-                ["1", "on", "yes", "true"].contains(&value.to_lowercase().as_str())
-            })
+            let value = text(name).map(|value| value.to_lowercase());
+            value.is_some_and(|value| ["1", "on", "yes", "true"].contains(&&*value))
         };
 
-        let home = folder("HF_HOME")
-            .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("huggingface")))
-            .or_else(|| {
-                user.as_deref()
-                    .map(|user| user.join(".cache").join("huggingface"))
-            });
-        let in_home = |name: &str| home.as_ref().map(|home| home.join(name));
+        let user_cache = || Some(user.as_deref()?.join(".cache"));
+        let home = folder("HF_HOME").or_else(|| {
+            let caches = folder("XDG_CACHE_HOME").or_else(user_cache)?;
+            Some(caches.join("huggingface"))
+        });
+        let in_home = |name: &str| Some(home.as_ref()?.join(name));
         let cache = folder("HF_HUB_CACHE")
             .or_else(|| folder("HUGGINGFACE_HUB_CACHE"))
-            .or_else(|| in_home("hub"))
-            .ok_or_else(|| {
-                Error::argument(
-                    "cache",
-                    "there is no home folder to keep models in; set HF_HOME or HF_HUB_CACHE",
-                )
-            })?;
-
-        let mut options = HubOptions::new(cache);
+            .or_else(|| in_home("hub"));
+        let mut options = HubOptions::new(cache.ok_or_else(|| {
+            let reason = "there is no home folder to keep models in; set HF_HOME or HF_HUB_CACHE";
+            Error::argument("cache", reason)
+        })?);
         if let Some(endpoint) = text("HF_ENDPOINT") {
             options.endpoint = endpoint;
-        }
-        if let Some(folder) = folder("HF_XET_CACHE").or_else(|| in_home("xet")) {
-            options.xet_cache = folder;
         }
         if !truth("HF_HUB_DISABLE_IMPLICIT_TOKEN") {
             options.token = match text("HF_TOKEN").or_else(|| text("HUGGING_FACE_HUB_TOKEN")) {
@@ -159,28 +139,34 @@ impl HubOptions {
             };
         }
         // As Python reads them: the second counts only where the first says nothing at all.
-        options.offline = if text("HF_HUB_OFFLINE").is_some() {
-            truth("HF_HUB_OFFLINE")
-        } else {
-            truth("TRANSFORMERS_OFFLINE")
+        options.offline = match text("HF_HUB_OFFLINE") {
+            Some(_) => truth("HF_HUB_OFFLINE"),
+            None => truth("TRANSFORMERS_OFFLINE"),
         };
-        if let Some(number) = whole_number("MAX_CONCURRENT_DOWNLOADS", &text, 1..=256)? {
+        let number = |name: &str, most: u64| match text(name).map(|value| value.trim().parse()) {
+            None => Ok(None),
+            Some(Ok(number)) if (1..=most).contains(&number) => Ok(Some(number)),
+            Some(_) => Err(Error::argument(
+                name,
+                format!("is no whole number from 1 to {most}"),
+            )),
+        };
+        if let Some(number) = number("MAX_CONCURRENT_DOWNLOADS", 256)? {
             options.concurrency = usize::try_from(number).unwrap_or(options.concurrency);
         }
-        if let Some(seconds) = whole_number("HF_HUB_ETAG_TIMEOUT", &text, 1..=86_400)? {
+        if let Some(seconds) = number("HF_HUB_ETAG_TIMEOUT", 86_400)? {
             options.header_limit = Duration::from_secs(seconds);
         }
-        if let Some(seconds) = whole_number("HF_HUB_DOWNLOAD_TIMEOUT", &text, 1..=86_400)? {
+        if let Some(seconds) = number("HF_HUB_DOWNLOAD_TIMEOUT", 86_400)? {
             options.idle_limit = Duration::from_secs(seconds);
         }
-        options.xet = !truth("HF_HUB_DISABLE_XET");
         options.symlinks = !truth("HF_HUB_DISABLE_SYMLINKS");
         options.user_agent = text("HF_HUB_USER_AGENT_ORIGIN");
         Ok(options)
     }
 
-    /// The endpoint as a URL without a slash at its end, after all fields have been checked.
-    pub(super) fn check(&self) -> Result<Url> {
+    /// Checks all fields. Returns the endpoint as a URL.
+    pub(crate) fn check(&self) -> Result<Url> {
         for (name, limit) in [
             ("connect_limit", self.connect_limit),
             ("header_limit", self.header_limit),
@@ -190,35 +176,29 @@ impl HubOptions {
                 return Err(Error::argument(name, "is zero; expected a time to wait"));
             }
         }
-        if self.concurrency == 0 || self.concurrency > 256 {
-            return Err(Error::argument(
-                "concurrency",
-                format!("is {}; expected 1 to 256", self.concurrency),
-            ));
+        if !(1..=256).contains(&self.concurrency) {
+            let reason = format!("is {}; expected 1 to 256", self.concurrency);
+            return Err(Error::argument("concurrency", reason));
         }
         if self.cache.as_os_str().is_empty() {
             return Err(Error::argument("cache", "is empty; expected a folder"));
         }
-        parse_endpoint(&self.endpoint)
+        // The address may hold a password by mistake, so it is not repeated when it is refused.
+        let refuse = |reason: &str| Err(Error::argument("endpoint", reason));
+        match Url::parse(self.endpoint.trim().trim_end_matches('/')) {
+            Err(_) => refuse("is no URL; expected one such as https://huggingface.co"),
+            Ok(url) if !matches!(url.scheme(), "http" | "https") || !url.has_host() => {
+                refuse("is neither an http nor an https URL")
+            }
+            Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+                refuse("has a user name or password; use a token instead")
+            }
+            Ok(url) if url.query().is_some() || url.fragment().is_some() => {
+                refuse("has a query or a fragment")
+            }
+            Ok(url) => Ok(url),
+        }
     }
-}
-
-/// The address may hold a password by mistake, so it is not repeated when it is refused.
-fn parse_endpoint(endpoint: &str) -> Result<Url> {
-    let refuse = |reason: &str| Err(Error::argument("endpoint", reason));
-    let Ok(url) = Url::parse(endpoint.trim().trim_end_matches('/')) else {
-        return refuse("is no URL; expected one such as https://huggingface.co");
-    };
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return refuse("is neither an http nor an https URL");
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return refuse("has a user name or password; use a token instead");
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return refuse("has a query or a fragment");
-    }
-    Ok(url)
 }
 
 fn read_token(path: &Path) -> Result<Option<Token>> {
@@ -227,33 +207,12 @@ fn read_token(path: &Path) -> Result<Option<Token>> {
         Ok(text) => Token::new(&text).map(Some).map_err(|error| {
             Error::argument("token", format!("in the file {}: {error}", path.display()))
         }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         // A token that cannot be read is no reason to refuse a public model.
         Err(error) => {
             tracing::warn!("the token file {} is not used: {error}", path.display());
             Ok(None)
         }
-    }
-}
-
-fn whole_number(
-    name: &str,
-    text: &dyn Fn(&str) -> Option<String>,
-    range: std::ops::RangeInclusive<u64>,
-) -> Result<Option<u64>> {
-    let Some(value) = text(name) else {
-        return Ok(None);
-    };
-    match value.trim().parse::<u64>() {
-        Ok(number) if range.contains(&number) => Ok(Some(number)),
-        _ => Err(Error::argument(
-            name,
-            format!(
-                "is '{value}'; expected a whole number from {} to {}",
-                range.start(),
-                range.end()
-            ),
-        )),
     }
 }
 
@@ -263,35 +222,10 @@ fn expand(path: &Path, get: &dyn Fn(&str) -> Option<OsString>, user: Option<&Pat
     let Some(text) = path.to_str() else {
         return path.to_owned();
     };
-    let mut expanded = String::new();
-    let mut rest = text;
-    while let Some(dollar) = rest.find('$') {
-        expanded.push_str(&rest[..dollar]);
-        let after = &rest[dollar + 1..];
-        let (name, length) = match after.strip_prefix('{') {
-            Some(inner) => match inner.find('}') {
-                Some(end) => (&inner[..end], end + 2),
-                None => ("", 0),
-            },
-            None => {
-                let end = after
-                    .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                    .unwrap_or(after.len());
-                (&after[..end], end)
-            }
-        };
-        match get(name).and_then(|value| value.into_string().ok()) {
-            Some(value) if !name.is_empty() => expanded.push_str(&value),
-            _ => expanded.push_str(&rest[dollar..dollar + 1 + length]),
-        }
-        rest = &after[length..];
-    }
-    expanded.push_str(rest);
-    match (expanded.strip_prefix('~'), user) {
-        (Some(""), Some(user)) => user.to_owned(),
-        (Some(rest), Some(user)) if rest.starts_with(['/', '\\']) => user.join(&rest[1..]),
-        _ => PathBuf::from(expanded),
-    }
+    let home = || user.and_then(Path::to_str);
+    let variable = |name: &str| get(name).and_then(|value| value.into_string().ok());
+    let expanded = shellexpand::full_with_context_no_errors(text, home, variable);
+    PathBuf::from(&*expanded)
 }
 
 #[cfg(test)]
@@ -314,11 +248,7 @@ mod tests {
         let options = from(&[]).unwrap();
         assert_eq!(options.endpoint, "https://huggingface.co");
         assert_eq!(options.cache, Path::new("/home/ada/.cache/huggingface/hub"));
-        assert_eq!(
-            options.xet_cache,
-            Path::new("/home/ada/.cache/huggingface/xet")
-        );
-        assert!(options.token.is_none() && !options.offline && options.xet && options.symlinks);
+        assert!(options.token.is_none() && !options.offline && options.symlinks);
         assert_eq!(options.concurrency, 8);
     }
 
@@ -404,7 +334,6 @@ mod tests {
             ("HF_HUB_OFFLINE", "0"),
             ("TRANSFORMERS_OFFLINE", "1")
         ]));
-        assert!(!from(&[("HF_HUB_DISABLE_XET", "1")]).unwrap().xet);
         assert!(
             !from(&[("HF_HUB_DISABLE_SYMLINKS", "true")])
                 .unwrap()

@@ -1,183 +1,172 @@
-//! A file that is still being fetched, from its start onward.
+//! A blob that is still being fetched: a file that grows from its start, and the hash of it.
 //!
-//! Python's huggingface_hub resumes `TAG.incomplete` by its length in old versions, and lists such files as leftovers to
-//! clean up in all of them. Ours has a name of its own; what an old version left behind is taken over.
-//!
-//! Its length only saves work. It is never believed: the whole file is hashed before it becomes a blob, and content
-//! that cannot be checked by a hash is never resumed.
+//! Writing and hashing run on a thread of their own, beside the network. What an earlier call left
+//! behind only saves work: it is read and hashed again, and nothing becomes a blob before the hash of
+//! the whole is right. The thread keeps the blob's lock until it has ended, so that two never write to
+//! one file.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Where a download lies until it is complete.
-#[derive(Debug, Clone)]
-pub(super) struct PartialPaths {
-    /// Our file.
-    pub(super) data: PathBuf,
-    /// What an older version of Python's client may have left.
-    pub(super) foreign: PathBuf,
-}
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, spawn_blocking};
 
-impl PartialPaths {
-    /// Deletes whatever is there.
-    pub(super) fn remove(&self) -> io::Result<()> {
-        remove_if_there(&self.data)?;
-        remove_if_there(&self.foreign)
-    }
-}
+use super::cache::remove_if_there;
+use super::hash::BlobHash;
+use super::lock::Lock;
+use crate::error::{Error, Result};
 
-/// A file that is still being fetched.
-pub(super) struct Partial {
+/// How many pieces from the network may wait to be written.
+const QUEUE: usize = 64;
+
+/// See the module.
+pub(crate) struct PartialFile {
     path: PathBuf,
-    file: Arc<File>,
+    hash: BlobHash,
+    size: u64,
+    lock: Arc<Lock>,
     len: u64,
+    writer: Option<Writer>,
+    abandoned: Arc<AtomicBool>,
 }
 
-impl Partial {
-    /// Opens what is there, or begins anew when `resume` is false or nothing usable is there.
-    pub(super) fn open(
-        paths: &PartialPaths,
-        size: Option<u64>,
+struct Writer {
+    sender: mpsc::Sender<Bytes>,
+    result: JoinHandle<Result<BlobHash>>,
+}
+
+impl PartialFile {
+    /// The file at `path` for a content of `size` bytes. What is there is kept if `resume`.
+    pub(crate) fn open(
+        path: PathBuf,
+        hash: &BlobHash,
+        size: u64,
+        lock: Arc<Lock>,
         resume: bool,
-    ) -> io::Result<Partial> {
-        if resume
-            && length_of_file(&paths.data).is_none()
-            && length_of_file(&paths.foreign).is_some()
-        {
-            fs::rename(&paths.foreign, &paths.data)?;
-        }
-        let len = match length_of_file(&paths.data) {
-            Some(len) if resume && size.is_none_or(|size| len <= size) => len,
-            _ => 0,
+    ) -> Result<PartialFile> {
+        let mut file = PartialFile {
+            len: length(&path)
+                .filter(|len| resume && *len <= size)
+                .unwrap_or(0),
+            path,
+            hash: hash.clone(),
+            size,
+            lock,
+            writer: None,
+            abandoned: Arc::default(),
         };
-        if len == 0 {
-            paths.remove()?;
-        }
-        // A link that somebody put in the place of the file must not be written through.
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(len == 0)
-            .open(&paths.data)?;
-        Ok(Partial {
-            path: paths.data.clone(),
-            file: Arc::new(file),
-            len,
-        })
+        file.start()?;
+        Ok(file)
     }
 
-    /// The file, to read back what was written.
-    pub(super) fn file(&self) -> &Arc<File> {
-        &self.file
-    }
-
-    /// Where the file lies.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Bytes that are there.
-    pub(super) fn len(&self) -> u64 {
+    /// Bytes that are there or on their way to the disk.
+    pub(crate) fn len(&self) -> u64 {
         self.len
     }
 
     /// Appends bytes.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        write_all_at(&self.file, bytes, self.len)?;
+    pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<()> {
         self.len += bytes.len() as u64;
+        match &self.writer {
+            Some(writer) if writer.sender.send(bytes).await.is_ok() => Ok(()),
+            // The thread ended, and says why.
+            _ => self.end().await.map(|_| ()),
+        }
+    }
+
+    /// Throws away what is there.
+    pub(crate) async fn restart(&mut self) -> Result<()> {
+        self.abandoned.store(true, Ordering::Relaxed);
+        // Why it ended is of no interest: everything is done again.
+        let _ = self.end().await;
+        self.abandoned = Arc::default();
+        self.len = 0;
+        self.start()
+    }
+
+    /// The hash of the whole file, once all of it is on its way to the disk.
+    pub(crate) async fn finish(mut self) -> Result<BlobHash> {
+        self.end().await
+    }
+
+    fn start(&mut self) -> Result<()> {
+        let file = self.open_file().map_err(|error| self.write_error(&error))?;
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let (len, size, path) = (self.len, self.size, self.path.clone());
+        let mut hasher = self.hash.hasher(size);
+        let (abandoned, lock) = (Arc::clone(&self.abandoned), Arc::clone(&self.lock));
+        let result = spawn_blocking(move || {
+            let _lock = lock;
+            write_all(file, len, &mut hasher, receiver, &abandoned).map_err(
+                |(written, error)| Error::write(&path, size.saturating_sub(written), &error),
+            )?;
+            Ok(hasher.finish())
+        });
+        self.writer = Some(Writer { sender, result });
         Ok(())
     }
 
-    /// Forgets all bytes.
-    pub(super) fn reset(&mut self) -> io::Result<()> {
-        self.len = 0;
-        self.file.set_len(0)
+    fn open_file(&self) -> io::Result<File> {
+        if self.len == 0 {
+            remove_if_there(&self.path)?;
+        }
+        // A link that somebody put in the place of the file must not be written through.
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(self.len == 0)
+            .open(&self.path)
+    }
+
+    async fn end(&mut self) -> Result<BlobHash> {
+        let Some(writer) = self.writer.take() else {
+            return Err(Error::Panic("the file was finished before".to_owned()));
+        };
+        drop(writer.sender);
+        let result = writer.result.await;
+        result.unwrap_or_else(|error| Err(Error::Panic(error.to_string())))
+    }
+
+    fn write_error(&self, error: &io::Error) -> Error {
+        Error::write(&self.path, self.size.saturating_sub(self.len), error)
     }
 }
 
-/// The length of a regular file; nothing for anything else, links included.
-fn length_of_file(path: &Path) -> Option<u64> {
+impl Drop for PartialFile {
+    fn drop(&mut self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Hashes the first `len` bytes of `file`, then writes and hashes what comes. An error tells how many
+/// bytes there are.
+fn write_all(
+    mut file: File,
+    mut len: u64,
+    hasher: &mut super::hash::Hasher,
+    mut receiver: mpsc::Receiver<Bytes>,
+    abandoned: &AtomicBool,
+) -> std::result::Result<(), (u64, io::Error)> {
+    let go_on = |_| match abandoned.load(Ordering::Relaxed) {
+        true => Err(io::Error::other("abandoned")),
+        false => Ok(()),
+    };
+    let there = hasher.update_from(&mut file, len, go_on);
+    there.map_err(|error| (len, error))?;
+    while let Some(bytes) = receiver.blocking_recv() {
+        file.write_all(&bytes).map_err(|error| (len, error))?;
+        hasher.update(&bytes);
+        len += bytes.len() as u64;
+    }
+    Ok(())
+}
+
+/// The length of a regular file; `None` for anything else, links included.
+fn length(path: &Path) -> Option<u64> {
     let metadata = fs::symlink_metadata(path).ok()?;
     metadata.is_file().then_some(metadata.len())
-}
-
-/// Deletes a file or link that need not be there.
-pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn write_all_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
-    #[cfg(unix)]
-    return std::os::unix::fs::FileExt::write_all_at(file, bytes, at);
-    #[cfg(windows)]
-    {
-        let mut written = 0;
-        while written < bytes.len() {
-            let more = std::os::windows::fs::FileExt::seek_write(
-                file,
-                &bytes[written..],
-                at + written as u64,
-            )?;
-            if more == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            written += more;
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn paths(folder: &Path) -> PartialPaths {
-        PartialPaths {
-            data: folder.join("data"),
-            foreign: folder.join("foreign"),
-        }
-    }
-
-    #[test]
-    fn what_was_written_is_resumed_unless_it_is_too_long_or_no_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let paths = paths(folder.path());
-        let mut partial = Partial::open(&paths, Some(10), true).unwrap();
-        partial.write(b"abc").unwrap();
-        drop(partial);
-        let mut partial = Partial::open(&paths, Some(10), true).unwrap();
-        assert_eq!(partial.len(), 3);
-        partial.write(b"def").unwrap();
-        assert_eq!(fs::read(&paths.data).unwrap(), b"abcdef");
-        assert_eq!(Partial::open(&paths, Some(5), true).unwrap().len(), 0);
-        fs::write(&paths.data, "abc").unwrap();
-        assert_eq!(Partial::open(&paths, None, false).unwrap().len(), 0);
-        #[cfg(unix)]
-        {
-            let target = folder.path().join("target");
-            fs::write(&target, "precious").unwrap();
-            fs::remove_file(&paths.data).unwrap();
-            std::os::unix::fs::symlink(&target, &paths.data).unwrap();
-            let mut partial = Partial::open(&paths, None, true).unwrap();
-            partial.write(b"new").unwrap();
-            assert_eq!(fs::read(&target).unwrap(), b"precious");
-        }
-    }
-
-    #[test]
-    fn what_an_older_client_left_is_taken_over() {
-        let folder = tempfile::tempdir().unwrap();
-        let paths = paths(folder.path());
-        fs::write(&paths.foreign, "abc").unwrap();
-        assert_eq!(Partial::open(&paths, Some(10), true).unwrap().len(), 3);
-        assert!(!paths.foreign.exists());
-        fs::write(&paths.foreign, "xyz").unwrap();
-        assert_eq!(Partial::open(&paths, Some(10), true).unwrap().len(), 3);
-        assert_eq!(fs::read(&paths.data).unwrap(), b"abc");
-    }
 }

@@ -1,4 +1,4 @@
-//! What a long operation reports while it runs, and how it is stopped.
+//! What a long operation reports while it runs, and how a listener ends it.
 
 use std::ops::ControlFlow;
 
@@ -7,14 +7,15 @@ use serde::Serialize;
 use crate::error::Error;
 
 /// What an operation is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Asking the Hub which commit and which files there are.
+    #[default]
     Resolve,
     /// Receiving bytes.
     Download,
-    /// Hashing what lies on disk.
+    /// Hashing files on disk.
     Verify,
 }
 
@@ -27,11 +28,11 @@ pub struct Progress {
     pub file: String,
     /// Bytes of `file` that are done, those found on disk included.
     pub bytes: u64,
-    /// Size of `file`, when it is known.
+    /// Size of `file`; `None` without a file.
     pub total: Option<u64>,
     /// Bytes of all files together that are done.
     pub overall_bytes: u64,
-    /// Size of all files together, when it is known.
+    /// Size of all files together; `None` before they are known.
     pub overall_total: Option<u64>,
     /// Files that are complete.
     pub files_done: usize,
@@ -42,9 +43,9 @@ pub struct Progress {
 /// Why a listener ends an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interrupt {
-    /// It was asked to stop: the operation ends as cancelled.
+    /// It was asked to stop: the operation ends with [`Error::Cancelled`].
     Stop,
-    /// The listener itself failed.
+    /// The listener itself failed: the operation ends with [`Error::CallbackFailed`].
     Failed,
 }
 
@@ -57,6 +58,6 @@ impl From<Interrupt> for Error {
     }
 }
 
-/// A listener. It runs on the thread that called the operation, at least four times a second while
-/// the operation waits for something, so that a stop is heeded soon also when nothing moves.
+/// A listener. It runs on the thread that called the operation, at least four times a second, so that
+/// it can end the operation soon also when nothing moves.
 pub type Listener<'a> = dyn FnMut(&Progress) -> ControlFlow<Interrupt> + 'a;

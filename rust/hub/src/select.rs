@@ -13,16 +13,16 @@ use super::names;
 use crate::error::{Error, Result};
 
 /// The configuration.
-pub(super) const CONFIG: &str = "config.json";
+const CONFIG: &str = "config.json";
 
 /// Weights in one file.
-pub(super) const SINGLE: &str = "model.safetensors";
+const SINGLE: &str = "model.safetensors";
 
 /// The list of shards, where weights are in several files.
-pub(super) const INDEX: &str = "model.safetensors.index.json";
+pub(crate) const INDEX: &str = "model.safetensors.index.json";
 
 /// What a model may have beside its weights.
-pub(super) const COMPANIONS: [&str; 8] = [
+pub(crate) const COMPANIONS: [&str; 8] = [
     CONFIG,
     "generation_config.json",
     "tokenizer.json",
@@ -34,23 +34,23 @@ pub(super) const COMPANIONS: [&str; 8] = [
 ];
 
 /// Most shards that an index may name. The largest models have a few hundred.
-const MOST_SHARDS: usize = 10_000;
+const MAX_SHARDS: usize = 10_000;
 
 /// Quantisations that are taken when none is asked for, the better compromise first.
 const PREFERRED: [&str; 2] = ["Q4_K_M", "Q8_0"];
 
 /// The files that are needed, as far as the list of files tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Needed {
+pub(crate) struct Needed {
     /// Everything but the weights.
-    pub(super) companions: Vec<String>,
+    pub(crate) companions: Vec<String>,
     /// The weights.
-    pub(super) weights: WeightFiles,
+    pub(crate) weights: WeightFiles,
 }
 
 /// Where the weights are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum WeightFiles {
+pub(crate) enum WeightFiles {
     /// In one file of this name.
     Single(String),
     /// In the shards that the index names.
@@ -59,38 +59,38 @@ pub(super) enum WeightFiles {
     Gguf(Vec<String>),
 }
 
+impl Needed {
+    /// All names that are known without the index, which itself is one of them.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let weights = match &self.weights {
+            WeightFiles::Single(name) => vec![name.clone()],
+            WeightFiles::Sharded => vec![INDEX.to_owned()],
+            WeightFiles::Gguf(files) => files.clone(),
+        };
+        self.companions.iter().cloned().chain(weights).collect()
+    }
+}
+
 /// Decides which of `listing` are needed for `id`.
-pub(super) fn select(id: &ModelId, listing: &BTreeSet<String>) -> Result<Needed> {
-    let companions: Vec<String> = COMPANIONS
-        .iter()
-        .filter(|name| listing.contains(**name))
-        .map(|name| (*name).to_owned())
-        .collect();
+pub(crate) fn select(id: &ModelId, listing: &BTreeSet<String>) -> Result<Needed> {
+    let companions = COMPANIONS.iter().filter(|name| listing.contains(**name));
     let weights = match id.quantisation() {
         Some(quantisation) => WeightFiles::Gguf(gguf_with(id, listing, quantisation)?),
         None if listing.contains(INDEX) => WeightFiles::Sharded,
         None if listing.contains(SINGLE) => WeightFiles::Single(SINGLE.to_owned()),
-        None => match preferred_gguf(id, listing)? {
-            Some(files) => WeightFiles::Gguf(files),
-            None => {
-                return Err(missing(
-                    id,
-                    format!("{SINGLE}, {INDEX} or *.gguf (no weights that can be used)"),
-                ));
-            }
-        },
+        None => WeightFiles::Gguf(preferred_gguf(id, listing)?),
     };
     if !matches!(weights, WeightFiles::Gguf(_)) && !listing.contains(CONFIG) {
         return Err(missing(id, CONFIG.to_owned()));
     }
     Ok(Needed {
-        companions,
+        companions: companions.map(|name| (*name).to_owned()).collect(),
         weights,
     })
 }
 
 /// The shards that an index names, each once and in order.
-pub(super) fn shards(index: &[u8]) -> Result<Vec<String>> {
+pub(crate) fn shards(index: &[u8]) -> Result<Vec<String>> {
     #[derive(Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,
@@ -101,30 +101,24 @@ pub(super) fn shards(index: &[u8]) -> Result<Vec<String>> {
     };
     let index: Index = serde_json::from_slice(index).map_err(|error| refuse(error.to_string()))?;
     let shards: BTreeSet<String> = index.weight_map.into_values().collect();
-    if shards.is_empty() || shards.len() > MOST_SHARDS {
+    if shards.is_empty() || shards.len() > MAX_SHARDS {
         return Err(refuse(format!("weight_map names {} files", shards.len())));
     }
     for shard in &shards {
-        if let Err(flaw) = names::check(shard) {
-            return Err(refuse(format!(
-                "weight_map names '{}', which {}",
-                names::shown(shard),
-                flaw.reason()
-            )));
-        }
-        if !shard.ends_with(".safetensors") {
-            return Err(refuse(format!(
-                "weight_map names '{}', which is no safetensors file",
-                names::shown(shard)
-            )));
-        }
+        let flaw = match names::check(shard) {
+            Err(flaw) => flaw.reason,
+            Ok(()) if !shard.ends_with(".safetensors") => "is no safetensors file",
+            Ok(()) => continue,
+        };
+        let shown = names::shown(shard);
+        return Err(refuse(format!("weight_map names '{shown}', which {flaw}")));
     }
     Ok(shards.into_iter().collect())
 }
 
 /// Whether a file of a listing can matter to [`select`], so that only those need be remembered.
-pub(super) fn matters(name: &str) -> bool {
-    COMPANIONS.contains(&name) || name == SINGLE || name == INDEX || is_gguf(name)
+pub(crate) fn matters(name: &str) -> bool {
+    COMPANIONS.contains(&name) || name == SINGLE || name == INDEX || gguf_stem(name).is_some()
 }
 
 /// One model in GGUF form: a file, or several into which it was split.
@@ -136,18 +130,28 @@ struct Gguf {
     parts: usize,
 }
 
+impl Gguf {
+    fn complete(&self, id: &ModelId) -> Result<Vec<String>> {
+        if self.files.len() == self.parts {
+            return Ok(self.files.clone());
+        }
+        let (stem, there) = (names::shown(&self.stem), self.files.len());
+        let file = format!("all {} parts of {stem} (there are {there})", self.parts);
+        Err(missing(id, file))
+    }
+}
+
 fn gguf_with(id: &ModelId, listing: &BTreeSet<String>, quantisation: &str) -> Result<Vec<String>> {
     let models = gguf_models(listing);
-    let mut fitting = models
-        .iter()
-        .filter(|model| has_quantisation(&model.stem, quantisation));
-    match (fitting.next(), fitting.next()) {
-        (Some(model), None) => complete(id, model),
-        (None, _) => Err(missing(
+    let fitting = |model: &&Gguf| has_quantisation(&model.stem, quantisation);
+    let fitting: Vec<&Gguf> = models.iter().filter(fitting).collect();
+    match fitting.as_slice() {
+        [model] => model.complete(id),
+        [] => Err(missing(
             id,
             format!("*{quantisation}*.gguf{}", choices(&models)),
         )),
-        (Some(_), Some(_)) => Err(Error::argument(
+        _ => Err(Error::argument(
             "model",
             format!(
                 "'{}' has several files for {quantisation}{}",
@@ -158,20 +162,20 @@ fn gguf_with(id: &ModelId, listing: &BTreeSet<String>, quantisation: &str) -> Re
     }
 }
 
-fn preferred_gguf(id: &ModelId, listing: &BTreeSet<String>) -> Result<Option<Vec<String>>> {
+fn preferred_gguf(id: &ModelId, listing: &BTreeSet<String>) -> Result<Vec<String>> {
     let models = gguf_models(listing);
-    for quantisation in PREFERRED {
-        let mut fitting = models
-            .iter()
-            .filter(|model| has_quantisation(&model.stem, quantisation));
-        if let (Some(model), None) = (fitting.next(), fitting.next()) {
-            return complete(id, model).map(Some);
+    let the_one_with = |quantisation: &&str| {
+        let fits = |model: &&Gguf| has_quantisation(&model.stem, quantisation);
+        let mut fitting = models.iter().filter(fits);
+        fitting.next().filter(|_| fitting.next().is_none())
+    };
+    match (PREFERRED.iter().find_map(the_one_with), models.as_slice()) {
+        (Some(model), _) | (None, [model]) => model.complete(id),
+        (None, []) => {
+            let file = format!("{SINGLE}, {INDEX} or *.gguf (no weights that can be used)");
+            Err(missing(id, file))
         }
-    }
-    match models.as_slice() {
-        [] => Ok(None),
-        [model] => complete(id, model).map(Some),
-        _ => Err(Error::argument(
+        (None, _) => Err(Error::argument(
             "model",
             format!(
                 "'{0}' has several quantisations{1}; name one as {0}:NAME",
@@ -182,61 +186,45 @@ fn preferred_gguf(id: &ModelId, listing: &BTreeSet<String>) -> Result<Option<Vec
     }
 }
 
-fn complete(id: &ModelId, model: &Gguf) -> Result<Vec<String>> {
-    if model.files.len() != model.parts {
-        return Err(missing(
-            id,
-            format!(
-                "all {} parts of {} (there are {})",
-                model.parts,
-                names::shown(&model.stem),
-                model.files.len()
-            ),
-        ));
-    }
-    Ok(model.files.clone())
-}
-
 /// What there is to choose from, to follow a message.
 fn choices(models: &[Gguf]) -> String {
-    const MOST: usize = 40;
+    const MAX_CHOICES: usize = 40;
     if models.is_empty() {
         return " (there are no GGUF files)".to_owned();
     }
-    let mut names: Vec<String> = models
-        .iter()
-        .take(MOST)
-        .map(|model| match quantisation_of(&model.stem) {
-            Some(quantisation) => quantisation.to_owned(),
-            None => names::shown(&model.stem),
-        })
-        .collect();
+    let name = |model: &Gguf| match quantisation_of(&model.stem) {
+        Some(quantisation) => quantisation.to_owned(),
+        None => names::shown(&model.stem),
+    };
+    let mut names: Vec<String> = models.iter().take(MAX_CHOICES).map(name).collect();
     names.dedup();
-    let more = if models.len() > MOST { ", …" } else { "" };
+    let more = if models.len() > MAX_CHOICES {
+        ", …"
+    } else {
+        ""
+    };
     format!(" (there are {}{more})", names.join(", "))
 }
 
-fn is_gguf(name: &str) -> bool {
-    let ending = name.len().checked_sub(".gguf".len());
-    ending
-        .and_then(|at| name.get(at..))
-        .is_some_and(|ending| ending.eq_ignore_ascii_case(".gguf"))
+/// A GGUF file's name without its ending.
+fn gguf_stem(name: &str) -> Option<&str> {
+    let (stem, ending) = name.split_at_checked(name.len().checked_sub(".gguf".len())?)?;
+    ending.eq_ignore_ascii_case(".gguf").then_some(stem)
 }
 
 fn gguf_models(listing: &BTreeSet<String>) -> Vec<Gguf> {
     let mut models: BTreeMap<(String, usize), Vec<String>> = BTreeMap::new();
-    for name in listing.iter().filter(|name| is_gguf(name)) {
+    for name in listing {
         let file = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
         // Projectors of vision models and importance matrices are no language models.
-        if file.starts_with("mmproj") || file.contains("imatrix") {
-            continue;
+        if let Some(stem) = gguf_stem(name)
+            && !file.starts_with("mmproj")
+            && !file.contains("imatrix")
+        {
+            let (stem, parts) = split_stem(stem).unwrap_or((stem, 1));
+            let files = models.entry((stem.to_owned(), parts)).or_default();
+            files.push(name.clone());
         }
-        let stem = &name[..name.len() - ".gguf".len()];
-        let (stem, parts) = split_stem(stem).unwrap_or((stem, 1));
-        models
-            .entry((stem.to_owned(), parts))
-            .or_default()
-            .push(name.clone());
     }
     models
         .into_iter()
@@ -249,38 +237,32 @@ fn split_stem(stem: &str) -> Option<(&str, usize)> {
     let (rest, of) = stem.rsplit_once("-of-")?;
     let (rest, part) = rest.rsplit_once('-')?;
     let is_number = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !is_number(part) || !is_number(of) {
-        return None;
-    }
-    Some((rest, of.parse().ok()?))
+    (is_number(part) && is_number(of)).then_some((rest, of.parse().ok()?))
 }
 
 /// Whether a file's name says that it has this quantisation, as one whole word in any case.
 fn has_quantisation(stem: &str, quantisation: &str) -> bool {
     let stem = stem.to_ascii_lowercase();
     let wanted = quantisation.to_ascii_lowercase();
+    let is_border = |c: char| "-./ ".contains(c);
     stem.match_indices(&wanted).any(|(at, _)| {
         let before = stem[..at].chars().next_back();
         let after = stem[at + wanted.len()..].chars().next();
-        let begins = match before {
-            None | Some('-' | '.' | '/' | ' ') => true,
-            // An underscore is also part of names such as Q4_K_M, whose end is no name by itself.
-            Some('_') => looks_like_quantisation(&wanted),
-            Some(_) => false,
-        };
-        begins && matches!(after, None | Some('-' | '.' | '/' | ' '))
+        // An underscore is also part of names such as Q4_K_M, whose end is no name by itself.
+        let begins = before.is_none_or(|c| is_border(c) || c == '_' && is_quantisation(&wanted));
+        begins && after.is_none_or(is_border)
     })
 }
 
 /// The word in a file's name that is a quantisation: the last one, or else the folder's name.
 fn quantisation_of(stem: &str) -> Option<&str> {
     stem.rsplit(['-', '.', '/', ' '])
-        .find(|word| looks_like_quantisation(&word.to_ascii_lowercase()))
+        .find(|word| is_quantisation(&word.to_ascii_lowercase()))
 }
 
 /// Whether a word in lower case is made as the names of quantisations are: letters of the kind, then
 /// the number of bits.
-fn looks_like_quantisation(word: &str) -> bool {
+fn is_quantisation(word: &str) -> bool {
     ["ud-q", "ud-iq", "mxfp", "bf", "fp", "tq", "iq", "q", "f"]
         .iter()
         .filter_map(|kind| word.strip_prefix(kind))

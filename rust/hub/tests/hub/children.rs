@@ -249,21 +249,19 @@ fn row_31_a_cache_that_cannot_be_written() {
 #[test]
 #[ignore = "needs unprivileged user namespaces"]
 fn row_31_a_disk_that_gets_full() {
-    let model = model(20 << 20);
-    // The size is not told, so that it cannot be found out before.
+    let model = model(7 << 20);
     let server = Server::scripted(&model, |asked| {
-        asked
-            .path
-            .ends_with(WEIGHTS)
-            .then(|| match asked.method.as_str() {
-                "HEAD" => crate::server::Act::Without(vec!["Content-Length", "X-Linked-Size"]),
-                _ => crate::server::Act::UntilClose,
-            })
+        let weights = asked.is("GET", WEIGHTS);
+        weights.then_some(crate::server::Act::Slowly(64 << 10))
     });
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new("unshare");
     let script = format!(
-        "mount -t tmpfs -o size=8m none '{0}' && '{1}' --exact children::child --nocapture; \
+        "mount -t tmpfs -o size=8m none '{0}' && ( \
+           until ls '{0}'/hub/models--ada--tiny/blobs/*.incomplete >&2; do sleep 0.02; done; \
+           dd if=/dev/zero of='{0}/other' bs=64k count=200 \
+         ) 2>/dev/null & \
+         sleep 0.2; '{1}' --exact children::child --nocapture; \
          ls -l '{0}/hub/models--ada--tiny/blobs' '{0}/hub/models--ada--tiny'",
         folder.path().display(),
         std::env::current_exe().unwrap().display(),

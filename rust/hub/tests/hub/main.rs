@@ -17,4 +17,3 @@ mod server;
 mod support;
 mod tls;
 mod upkeep;
-mod xet;

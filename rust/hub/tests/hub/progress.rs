@@ -120,33 +120,6 @@ fn bytes_found_on_disk_count() {
 }
 
 #[test]
-fn unknown_sizes() {
-    let model = model(100_000);
-    let server = Server::scripted(&model, |asked| {
-        asked
-            .path
-            .ends_with(WEIGHTS)
-            .then(|| match asked.method.as_str() {
-                "HEAD" => Act::Without(vec!["Content-Length", "X-Linked-Size"]),
-                _ => Act::After(Duration::from_millis(300)),
-            })
-    });
-    let cache = cache(&server);
-    let heard = heard(&cache.hub());
-    let of_weights = || {
-        heard
-            .iter()
-            .filter(|(_, progress)| progress.file == WEIGHTS)
-    };
-    let first = &of_weights().next().unwrap().1;
-    assert_eq!((first.total, first.overall_total), (None, None));
-    let last = &of_weights().next_back().unwrap().1;
-    assert_eq!((last.bytes, last.total), (100_000, Some(100_000)));
-    let last = &heard.last().unwrap().1;
-    assert_eq!(last.overall_total, Some(last.overall_bytes));
-}
-
-#[test]
 fn a_listener_that_fails() {
     let server = Server::start(&model(1000));
     let cache = cache(&server);

@@ -59,7 +59,7 @@ fn row_06_killed_at_a_hundred_moments() {
 /// How many bytes of the weights a process had written when it was killed.
 fn written(cache: &crate::support::Cache, tag: &str) -> u64 {
     let blobs = cache.path("blobs");
-    let candidates = [tag.to_owned(), format!("{tag}.candle4j.incomplete")];
+    let candidates = [tag.to_owned(), format!("{tag}.incomplete")];
     let lengths = candidates
         .iter()
         .filter_map(|name| std::fs::metadata(blobs.join(name)).ok());
