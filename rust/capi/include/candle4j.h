@@ -171,10 +171,33 @@ typedef int32_t c4j_status;
 // runs on the thread that called the function.
 typedef int32_t (*c4j_progress_fn)(void *user_data, const uint8_t *json, uint64_t len);
 
-// Told of each generated token: `user_data` as it was given, the token's id, and the text that
-// became certain with it (UTF-8, `len` bytes, valid during the call only, often empty). Answers
-// `C4J_CONTINUE`, `C4J_STOP` or `C4J_FAILED`. It runs on the thread that called the function.
-typedef int32_t (*c4j_token_fn)(void *user_data, uint32_t id, const uint8_t *text, uint64_t len);
+// A token and the natural logarithm of its probability.
+typedef struct {
+    // The token.
+    uint32_t id;
+    // The logarithm.
+    float logprob;
+} c4j_token_logprob;
+
+// A generated token. It and what it points to are valid during the call only.
+typedef struct {
+    // The text that became certain with it: UTF-8, `text_len` bytes, often none.
+    const uint8_t *text;
+    // Bytes of `text`.
+    uint64_t text_len;
+    // The most probable tokens in its place, best first, as many as were asked for.
+    const c4j_token_logprob *top;
+    // Entries of `top`.
+    uint64_t top_len;
+    // The token.
+    uint32_t id;
+    // The natural logarithm of its probability; NaN where log-probabilities were not asked for.
+    float logprob;
+} c4j_token;
+
+// Told of each generated token, with `user_data` as it was given. Answers `C4J_CONTINUE`, `C4J_STOP`
+// or `C4J_FAILED`. It runs on the thread that called the function.
+typedef int32_t (*c4j_token_fn)(void *user_data, const c4j_token *token);
 
 #ifdef __cplusplus
 extern "C" {
@@ -311,9 +334,9 @@ c4j_status c4j_model_render_chat(const c4j_model *model,
 // Generates for many prompts, several at a time over one copy of the weights.
 //
 // `request` is a JSON object of `requests`, each as for `c4j_session_generate`, and `parallel`
-// (1 to 1024; `CANDLE_NUM_PARALLEL`, else 4, when left out). `progress` may be null; it gets `done`, `total`
-// and the `index` of the prompt that was done, or null. `*out` becomes a JSON array in the order
-// of the requests: `{"result": …}` as for `c4j_session_generate`, or `{"error": {"code",
+// (1 to 1024; `CANDLE_NUM_PARALLEL`, else 4, when left out). `progress` may be null; it gets `done`, `total`,
+// and the `index` of the prompt that was done with its `outcome`, or null for both. `*out` becomes a JSON
+// array in the order of the requests, each an outcome: `{"result": …}` as for `c4j_session_generate`, or `{"error": {"code",
 // "message", "detail"}}`. One prompt's failure touches no other.
 //
 // # Safety
@@ -396,8 +419,8 @@ c4j_status c4j_session_fork(const c4j_session *session,
 // is only taken into the KV cache, where a later call whose prompt begins like it finds it.
 //
 // `on_token` may be null. Blocks until the answer is complete, and `*out` becomes a JSON object of
-// `text`, `token_ids`, `finish_reason` (`STOP`, `LENGTH`, `STOP_STRING`, `CANCELLED`,
-// `TIMEOUT`),
+// `text`, `token_ids`, `finish_reason` (`STOP`, `LENGTH`, `CONTEXT_FULL`, `STOP_STRING`,
+// `CANCELLED`, `TIMEOUT`),
 // `prompt_tokens`, `cached_tokens`, `seed`, `prefill_ms` and `decode_ms`, and where `logprobs` were
 // asked for, `logprobs`: for each new token `id`, `logprob` and `top`, as in `c4j_session_score`; `warnings`
 // lists what of the model's own file was not honoured, where there is something.

@@ -17,12 +17,40 @@ pub const C4J_STOP: i32 = 1;
 /// A callback's answer: it failed itself; the call ends with `C4J_CALLBACK_FAILED`.
 pub const C4J_FAILED: i32 = 2;
 
-/// Told of each generated token: `user_data` as it was given, the token's id, and the text that
-/// became certain with it (UTF-8, `len` bytes, valid during the call only, often empty). Answers
-/// `C4J_CONTINUE`, `C4J_STOP` or `C4J_FAILED`. It runs on the thread that called the function.
+/// A token and the natural logarithm of its probability.
+#[allow(non_camel_case_types)]
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct c4j_token_logprob {
+    /// The token.
+    pub id: u32,
+    /// The logarithm.
+    pub logprob: f32,
+}
+
+/// A generated token. It and what it points to are valid during the call only.
+#[allow(non_camel_case_types)]
+#[repr(C)]
+pub struct c4j_token {
+    /// The text that became certain with it: UTF-8, `text_len` bytes, often none.
+    pub text: *const u8,
+    /// Bytes of `text`.
+    pub text_len: u64,
+    /// The most probable tokens in its place, best first, as many as were asked for.
+    pub top: *const c4j_token_logprob,
+    /// Entries of `top`.
+    pub top_len: u64,
+    /// The token.
+    pub id: u32,
+    /// The natural logarithm of its probability; NaN where log-probabilities were not asked for.
+    pub logprob: f32,
+}
+
+/// Told of each generated token, with `user_data` as it was given. Answers `C4J_CONTINUE`, `C4J_STOP`
+/// or `C4J_FAILED`. It runs on the thread that called the function.
 #[allow(non_camel_case_types)]
 pub type c4j_token_fn =
-    Option<unsafe extern "C" fn(user_data: *mut c_void, id: u32, text: *const u8, len: u64) -> i32>;
+    Option<unsafe extern "C" fn(user_data: *mut c_void, token: *const c4j_token) -> i32>;
 
 /// Told how far a long call is, by a JSON object of `len` bytes that is valid during the call only.
 /// It also runs, several times a second, while nothing moves. Answers as `c4j_token_fn` does, and
@@ -42,17 +70,26 @@ impl TokenCallback {
         let Some(function) = self.function else {
             return ControlFlow::Continue(());
         };
-        // SAFETY: the caller of the ABI gave function and data for each other, and the text lives
-        // until the function returns.
-        let answer = unsafe {
-            function(
-                self.user_data,
-                token.id,
-                token.text.as_ptr(),
-                token.text.len() as u64,
-            )
+        let top: Vec<c4j_token_logprob> = token
+            .logprob
+            .iter()
+            .flat_map(|chosen| &chosen.top)
+            .map(|top| c4j_token_logprob {
+                id: top.id,
+                logprob: top.logprob,
+            })
+            .collect();
+        let token = c4j_token {
+            text: token.text.as_ptr(),
+            text_len: token.text.len() as u64,
+            top: top.as_ptr(),
+            top_len: top.len() as u64,
+            id: token.id,
+            logprob: token.logprob.map_or(f32::NAN, |chosen| chosen.logprob),
         };
-        flow(answer)
+        // SAFETY: the caller of the ABI gave function and data for each other, and what the token
+        // points to lives until the function returns.
+        flow(unsafe { function(self.user_data, &token) })
     }
 }
 

@@ -138,9 +138,9 @@ struct BatchRequest {
 /// Generates for many prompts, several at a time over one copy of the weights.
 ///
 /// `request` is a JSON object of `requests`, each as for `c4j_session_generate`, and `parallel`
-/// (1 to 1024; `CANDLE_NUM_PARALLEL`, else 4, when left out). `progress` may be null; it gets `done`, `total`
-/// and the `index` of the prompt that was done, or null. `*out` becomes a JSON array in the order
-/// of the requests: `{"result": …}` as for `c4j_session_generate`, or `{"error": {"code",
+/// (1 to 1024; `CANDLE_NUM_PARALLEL`, else 4, when left out). `progress` may be null; it gets `done`, `total`,
+/// and the `index` of the prompt that was done with its `outcome`, or null for both. `*out` becomes a JSON
+/// array in the order of the requests, each an outcome: `{"result": …}` as for `c4j_session_generate`, or `{"error": {"code",
 /// "message", "detail"}}`. One prompt's failure touches no other.
 ///
 /// # Safety
@@ -174,11 +174,12 @@ pub unsafe extern "C" fn c4j_model_generate_all(
                 &model.model,
                 &batch.requests,
                 parallel,
-                &mut |event: BatchProgress| {
+                &mut |event: BatchProgress<'_>| {
                     let answer = callback.call(&json!({
                         "done": event.done,
                         "total": event.total,
-                        "index": event.index,
+                        "index": event.last.map(|(index, _)| index),
+                        "outcome": event.last.map(|(_, result)| outcome(result)),
                     }));
                     answer.unwrap_or_else(|e| {
                         failure = Some(e);

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::boundary::{Out, guard};
 use crate::buffer::c4j_buffer;
+use crate::callback::{c4j_token, c4j_token_logprob};
 use crate::error::{Error, c4j_error, c4j_status};
 use crate::text::json_buffer;
 
@@ -124,5 +125,7 @@ fn structs() -> Value {
     json!({
         "c4j_buffer": layout!(c4j_buffer, data, len, capacity),
         "c4j_error": layout!(c4j_error, code, message, detail),
+        "c4j_token": layout!(c4j_token, text, text_len, top, top_len, id, logprob),
+        "c4j_token_logprob": layout!(c4j_token_logprob, id, logprob),
     })
 }

@@ -110,8 +110,8 @@ pub unsafe extern "C" fn c4j_session_fork(
 /// is only taken into the KV cache, where a later call whose prompt begins like it finds it.
 ///
 /// `on_token` may be null. Blocks until the answer is complete, and `*out` becomes a JSON object of
-/// `text`, `token_ids`, `finish_reason` (`STOP`, `LENGTH`, `STOP_STRING`, `CANCELLED`,
-/// `TIMEOUT`),
+/// `text`, `token_ids`, `finish_reason` (`STOP`, `LENGTH`, `CONTEXT_FULL`, `STOP_STRING`,
+/// `CANCELLED`, `TIMEOUT`),
 /// `prompt_tokens`, `cached_tokens`, `seed`, `prefill_ms` and `decode_ms`, and where `logprobs` were
 /// asked for, `logprobs`: for each new token `id`, `logprob` and `top`, as in `c4j_session_score`; `warnings`
 /// lists what of the model's own file was not honoured, where there is something.

@@ -14,19 +14,20 @@ use crate::model::Model;
 use crate::session::{GenerateRequest, Generation, Session};
 
 /// How far a batch is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BatchProgress {
+#[derive(Debug, Clone, Copy)]
+pub struct BatchProgress<'a> {
     /// Prompts that are done, failed ones included.
     pub done: usize,
     /// Prompts in all.
     pub total: usize,
-    /// The prompt that was done last, counted from 0; `None` when only time has passed.
-    pub index: Option<usize>,
+    /// The prompt that was done last, counted from 0, and what became of it; `None` when only time
+    /// has passed.
+    pub last: Option<(usize, &'a Result<Generation>)>,
 }
 
 /// Called on the thread that called [`generate_all`], with each prompt that is done and four times
 /// a second in between.
-pub type BatchListener<'a> = dyn FnMut(BatchProgress) -> ControlFlow<Interrupt> + 'a;
+pub type BatchListener<'a> = dyn FnMut(BatchProgress<'_>) -> ControlFlow<Interrupt> + 'a;
 
 /// Generates for all requests with up to `workers` sessions at a time.
 ///
@@ -76,9 +77,8 @@ pub fn generate_all(
         loop {
             let finished = match receiver.recv_timeout(Duration::from_millis(250)) {
                 Ok((index, result)) => {
-                    results[index] = Some(result);
                     done += 1;
-                    Some(index)
+                    Some((index, &*results[index].insert(result)))
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => None,
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
@@ -86,7 +86,7 @@ pub fn generate_all(
             let progress = BatchProgress {
                 done,
                 total: requests.len(),
-                index: finished,
+                last: finished,
             };
             if interrupt.is_none()
                 && let ControlFlow::Break(reason) = listener(progress)

@@ -62,12 +62,14 @@ pub struct GenerateRequest {
 
 /// A token and the text that became certain with it, empty while a character or a possible stop
 /// text is unfinished.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Token<'a> {
     /// The token.
     pub id: u32,
     /// The new text.
     pub text: &'a str,
+    /// How probable it was, where log-probabilities were asked for.
+    pub logprob: Option<&'a ChosenLogprob>,
 }
 
 /// Called with each token on the thread that called the session.
@@ -479,7 +481,6 @@ impl<'a, 'b> Run<'a, 'b> {
 
     fn take(&mut self, step: Step) -> ControlFlow<FinishReason> {
         self.tokens.push(step.id);
-        self.logprobs.extend(step.logprob);
         let (mut piece, mut found) = match self.detokenizer.push(step.id) {
             Ok(text) => self.stops.push(&text),
             Err(error) => return self.fail(error),
@@ -511,8 +512,11 @@ impl<'a, 'b> Run<'a, 'b> {
         let token = Token {
             id: step.id,
             text: &piece,
+            logprob: step.logprob.as_ref(),
         };
-        if let ControlFlow::Break(interrupt) = (self.listener)(token) {
+        let answer = (self.listener)(token);
+        self.logprobs.extend(step.logprob);
+        if let ControlFlow::Break(interrupt) = answer {
             self.interrupt = Some(interrupt);
             return ControlFlow::Break(FinishReason::Cancelled);
         }

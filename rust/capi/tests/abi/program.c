@@ -48,10 +48,10 @@ struct seen {
     int busy;
 };
 
-static int32_t on_token(void *user_data, uint32_t id, const uint8_t *text, uint64_t len) {
+static int32_t on_token(void *user_data, const c4j_token *token) {
     struct seen *seen = user_data;
-    (void)id;
-    CHECK(text != NULL || len == 0);
+    CHECK(token->text != NULL || token->text_len == 0);
+    CHECK(token->top_len == 0 && token->logprob != token->logprob);
     seen->tokens++;
     if (seen->session != NULL) {
         /* From inside a callback, the session is busy. */

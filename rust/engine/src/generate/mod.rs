@@ -32,8 +32,10 @@ use crate::error::{Error, Result};
 pub enum FinishReason {
     /// The model said that it is done, by an end-of-sequence token.
     Stop,
-    /// The token limit or the end of the context was reached.
+    /// The token limit was reached.
     Length,
+    /// The context has room for no more tokens.
+    ContextFull,
     /// One of the stop texts occurred.
     StopString,
     /// Somebody asked to stop.
@@ -151,7 +153,11 @@ pub(crate) fn generate_with<M: CandleModel + ?Sized>(
         let finish = if !sampling.ignore_eos && limits.eos_ids.contains(&id) {
             Some(FinishReason::Stop)
         } else if generated.tokens.len() >= limit {
-            Some(FinishReason::Length)
+            // Where both limits are one, the caller's is named.
+            Some(match limit < sampling.max_tokens {
+                true => FinishReason::ContextFull,
+                false => FinishReason::Length,
+            })
         } else {
             None
         };

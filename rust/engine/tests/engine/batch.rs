@@ -19,7 +19,7 @@ fn results_are_in_order_and_equal_those_of_one_at_a_time() {
         for workers in [1, 4, 100] {
             let mut done = Vec::new();
             let results = generate_all(&load(case), &requests, workers, &mut |p| {
-                done.extend(p.index);
+                done.extend(p.last.map(|(index, _)| index));
                 assert_eq!(p.total, 12);
                 ControlFlow::Continue(())
             })

@@ -225,7 +225,7 @@ fn cancelling_a_number_hits_that_call_and_no_other() {
 }
 
 #[test]
-fn the_end_of_the_context_is_length_and_more_is_an_error() {
+fn the_end_of_the_context_is_told_and_more_is_an_error() {
     let checkpoint = Checkpoint::copy("llama-plain");
     let options = LoadOptions {
         context_length: Some(12),
@@ -235,7 +235,7 @@ fn the_end_of_the_context_is_length_and_more_is_an_error() {
     let mut session = Session::new(model);
     let prompt: Vec<u32> = (1..=8).collect();
     let generation = generate(&mut session, &tokens(&prompt, 100));
-    assert_eq!(generation.finish_reason, FinishReason::Length);
+    assert_eq!(generation.finish_reason, FinishReason::ContextFull);
     assert_eq!(generation.token_ids.len(), 4);
     for (length, needed) in [(12, 13), (13, 13)] {
         let error = session

@@ -11,8 +11,6 @@ module io.candle4j {
   exports io.candle4j.hub;
 
   // Records that cross the border as JSON.
-  opens io.candle4j to
-      tools.jackson.databind;
   opens io.candle4j.hub to
       tools.jackson.databind;
   opens io.candle4j.internal to

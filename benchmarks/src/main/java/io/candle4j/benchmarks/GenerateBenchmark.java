@@ -5,6 +5,7 @@ import io.candle4j.CandleModel;
 import io.candle4j.CandleSession;
 import io.candle4j.GenerateOptions;
 import io.candle4j.Generation;
+import io.candle4j.Request;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
@@ -68,8 +69,11 @@ public class GenerateBenchmark {
     loaded.close();
   }
 
-  private static int[] prompt(int tokens) {
-    return IntStream.rangeClosed(1, tokens).toArray();
+  private static Request request(int promptTokens, int newTokens) {
+    return Request.builder()
+        .tokens(IntStream.rangeClosed(1, promptTokens).toArray())
+        .options(options(newTokens))
+        .build();
   }
 
   private static GenerateOptions options(int tokens) {
@@ -80,7 +84,7 @@ public class GenerateBenchmark {
   @Benchmark
   public Generation prefillJava() {
     session.reset();
-    return session.generate(prompt(PREFILL), options(1), token -> {});
+    return session.generate(request(PREFILL, 1), token -> {});
   }
 
   /** As {@link #prefillJava}, without Java. */
@@ -93,7 +97,7 @@ public class GenerateBenchmark {
   @Benchmark
   public Generation decodeJava() {
     session.reset();
-    return session.generate(prompt(DECODE_PROMPT), options(DECODE), token -> {});
+    return session.generate(request(DECODE_PROMPT, DECODE), token -> {});
   }
 
   /** As {@link #decodeJava}, without Java. */
@@ -108,7 +112,7 @@ public class GenerateBenchmark {
   @OutputTimeUnit(TimeUnit.MICROSECONDS)
   public Generation tokenJava() {
     session.reset();
-    return session.generate(prompt(DECODE_PROMPT), options(MANY), token -> {});
+    return session.generate(request(DECODE_PROMPT, MANY), token -> {});
   }
 
   /**
@@ -126,10 +130,10 @@ public class GenerateBenchmark {
   @Benchmark
   public List<BatchResult> parallelJava() {
     return loaded.generateAll(
-        java.util.Collections.nCopies(PARALLEL, "abcd"),
-        options(DECODE).toBuilder().raw(true).build(),
+        java.util.Collections.nCopies(
+            PARALLEL, Request.builder().rawText("abcd").options(options(DECODE)).build()),
         PARALLEL,
-        null);
+        (index, result, done, total) -> {});
   }
 
   /** As {@link #parallelJava}, without Java. */

@@ -5,6 +5,7 @@ import io.candle4j.CandleSession;
 import io.candle4j.ChatMessage;
 import io.candle4j.GenerateOptions;
 import io.candle4j.Generation;
+import io.candle4j.Request;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -72,7 +73,8 @@ public final class Together {
         answers.add(
             threads.submit(() -> {
               try (CandleSession session = model.newSession()) {
-                return session.generate(prompt, tokens(1));
+                return session.generate(
+                    Request.builder().tokens(prompt).options(tokens(1)).build());
               }
             }));
       }
@@ -89,9 +91,8 @@ public final class Together {
     CountDownLatch started = new CountDownLatch(200);
     try (CandleSession session = model.newSession()) {
       CompletableFuture<Generation> answer =
-          session.generateAsync(
-              PROMPT,
-              tokens(8000),
+          session.submit(
+              Request.of(PROMPT, tokens(8000)),
               token -> {
                 synchronized (times) {
                   times.add(System.nanoTime());
@@ -205,7 +206,7 @@ public final class Together {
     ChatMessage system =
         ChatMessage.system("You are a careful assistant who knows all lighthouses. ".repeat(200));
     List<CandleSession> sessions = new ArrayList<>();
-    List<ChatMessage> beginning = List.of(system);
+    Request beginning = Request.builder().messages(system).build();
     for (int i = 0; i < 64; i++) {
       sessions.add(model.newSession());
     }

@@ -14,7 +14,7 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
 
 /**
  * {@snippet lang=c :
- * typedef int32_t (*c4j_token_fn)(void *, uint32_t, const uint8_t *, uint64_t)
+ * typedef int32_t (*c4j_token_fn)(void *, const c4j_token *)
  * }
  */
 public class c4j_token_fn {
@@ -27,15 +27,13 @@ public class c4j_token_fn {
      * The function pointer signature, expressed as a functional interface
      */
     public interface Function {
-        int apply(MemorySegment user_data, int id, MemorySegment text, long len);
+        int apply(MemorySegment user_data, MemorySegment token);
     }
 
     private static final FunctionDescriptor $DESC = FunctionDescriptor.of(
         candle4j_h.C_INT,
         candle4j_h.C_POINTER,
-        candle4j_h.C_INT,
-        candle4j_h.C_POINTER,
-        candle4j_h.C_LONG
+        candle4j_h.C_POINTER
     );
 
     /**
@@ -60,9 +58,9 @@ public class c4j_token_fn {
     /**
      * Invoke the upcall stub {@code funcPtr}, with given parameters
      */
-    public static int invoke(MemorySegment funcPtr,MemorySegment user_data, int id, MemorySegment text, long len) {
+    public static int invoke(MemorySegment funcPtr,MemorySegment user_data, MemorySegment token) {
         try {
-            return (int) DOWN$MH.invokeExact(funcPtr, user_data, id, text, len);
+            return (int) DOWN$MH.invokeExact(funcPtr, user_data, token);
         } catch (Throwable ex$) {
             throw new AssertionError("should not reach here", ex$);
         }

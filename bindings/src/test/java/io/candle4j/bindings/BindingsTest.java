@@ -172,6 +172,7 @@ class BindingsTest {
           case "uint8_t" -> candle4j_h.C_CHAR;
           case "int32_t", "uint32_t", "c4j_status" -> candle4j_h.C_INT;
           case "int64_t", "uint64_t" -> candle4j_h.C_LONG;
+          case "float" -> candle4j_h.C_FLOAT;
           case "*", "c4j_token_fn", "c4j_progress_fn" -> candle4j_h.C_POINTER;
           default -> null;
         };

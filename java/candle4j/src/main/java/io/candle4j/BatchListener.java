@@ -1,17 +1,18 @@
 package io.candle4j;
 
 /**
- * Told of each prompt of a batch that is done, on the thread that called {@link
+ * Receives the results of a batch as they come, on the thread that called {@link
  * CandleModel#generateAll}. What it throws stops the batch and comes out of the call.
  */
 @FunctionalInterface
 public interface BatchListener {
   /**
-   * Called when a prompt is done.
+   * Called when a request is done.
    *
-   * @param index the prompt's place in the list
-   * @param done prompts that are done, this one included
-   * @param total prompts in all
+   * @param index the request's place in the list
+   * @param result its result
+   * @param done requests that are done, this one included
+   * @param total requests in all
    */
-  void onDone(int index, int done, int total);
+  void onResult(int index, BatchResult result, int done, int total);
 }

@@ -11,6 +11,8 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -140,36 +142,57 @@ public final class CandleModel implements AutoCloseable {
   }
 
   /**
-   * Generates for many prompts, several at a time over this one copy of the weights.
+   * Answers many requests, several at a time over this one copy of the weights: as many as {@code
+   * CANDLE_NUM_PARALLEL} says, else 4.
    *
-   * @param prompts the prompts
-   * @param options how
-   * @return the results in the order of the prompts; one prompt's failure touches no other
+   * @param requests the requests
+   * @return the results in the order of the requests; one request's failure does not affect the
+   *     others
    */
-  public List<BatchResult> generateAll(List<String> prompts, GenerateOptions options) {
-    return model.generateAll(List.copyOf(prompts), options, null, null);
+  public List<BatchResult> generateAll(List<Request> requests) {
+    return model.generateAll(List.copyOf(requests), null, null, () -> false);
   }
 
   /**
-   * Generates for many prompts, several at a time over this one copy of the weights.
+   * Answers many requests, several at a time over this one copy of the weights.
    *
-   * @param prompts the prompts
-   * @param options how
-   * @param parallel how many at a time, up to 1024; 0 for what {@code CANDLE_NUM_PARALLEL} says,
-   *     else 4
-   * @param listener told of each prompt that is done, on this thread; or null
-   * @return the results in the order of the prompts; one prompt's failure touches no other
+   * @param requests the requests
+   * @param parallel how many at a time, from 1 to 1024
+   * @param listener receives each result as it comes, on this thread
+   * @return the results in the order of the requests; one request's failure does not affect the
+   *     others
+   * @throws java.util.concurrent.CancellationException when this thread is interrupted
    */
   public List<BatchResult> generateAll(
-      List<String> prompts,
-      GenerateOptions options,
-      int parallel,
-      @Nullable BatchListener listener) {
-    if (parallel < 0) {
-      throw new IllegalArgumentException("parallel: expected at least 0, got " + parallel);
+      List<Request> requests, int parallel, BatchListener listener) {
+    checkParallel(parallel);
+    return model.generateAll(List.copyOf(requests), parallel, listener, () -> false);
+  }
+
+  /**
+   * Answers many requests on threads of the library, as {@link #generateAll(List, int,
+   * BatchListener)} does.
+   *
+   * @param requests the requests
+   * @param parallel how many at a time, from 1 to 1024
+   * @param listener receives each result as it comes, on one of those threads
+   * @return the results to come. Completing it in any other way, such as {@code cancel}, stops the
+   *     batch within a quarter of a second
+   */
+  public CompletableFuture<List<BatchResult>> submitAll(
+      List<Request> requests, int parallel, BatchListener listener) {
+    StackGuard.check();
+    checkParallel(parallel);
+    List<Request> all = List.copyOf(requests);
+    AtomicBoolean stopped = new AtomicBoolean();
+    return CallFuture.start(
+        () -> model.generateAll(all, parallel, listener, stopped::get), () -> stopped.set(true));
+  }
+
+  private static void checkParallel(int parallel) {
+    if (parallel < 1) {
+      throw new IllegalArgumentException("parallel: expected at least 1, got " + parallel);
     }
-    return model.generateAll(
-        List.copyOf(prompts), options, parallel == 0 ? null : parallel, listener);
   }
 
   /**
@@ -335,7 +358,7 @@ public final class CandleModel implements AutoCloseable {
     /**
      * How many requests the model takes at a time, those that wait for a pass included; 1024 when
      * left out. One more gets {@link QueueFullException}, or waits where {@link
-     * GenerateOptions.Builder#waitWhenFull} says so.
+     * Request.Builder#waitWhenFull} says so.
      *
      * @param maxRequests at least 1
      * @return this

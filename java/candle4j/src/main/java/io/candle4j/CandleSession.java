@@ -1,7 +1,6 @@
 package io.candle4j;
 
 import io.candle4j.internal.NativeSession;
-import io.candle4j.internal.NativeSession.Prompt;
 import io.candle4j.internal.StackGuard;
 import java.util.ArrayList;
 import java.util.List;
@@ -63,68 +62,57 @@ public final class CandleSession implements AutoCloseable {
   }
 
   /**
-   * Answers a prompt, with the model's own sampling.
+   * Answers a text with the model's own sampling. Short for {@link #generate(Request)}.
    *
-   * @param prompt a text; one user message when the model has a chat template
+   * @param text a text; one user message when the model has a chat template
    * @return the answer
    */
-  public Generation generate(String prompt) {
-    return generate(prompt, GenerateOptions.defaults());
+  public Generation generate(String text) {
+    return generate(Request.of(text));
   }
 
   /**
-   * Answers a prompt.
+   * Answers a text. Short for {@link #generate(Request)}.
    *
-   * @param prompt a text; one user message when the model has a chat template, unless {@link
-   *     GenerateOptions.Builder#raw}
+   * @param text a text; one user message when the model has a chat template
    * @param options how
    * @return the answer
-   * @throws IllegalArgumentException for an empty prompt, or one that exceeds the context
+   */
+  public Generation generate(String text, GenerateOptions options) {
+    return generate(Request.of(text, options));
+  }
+
+  /**
+   * Answers a request.
+   *
+   * @param request the request
+   * @return the answer
+   * @throws IllegalArgumentException for token ids outside of the vocabulary and impossible options
+   * @throws ContextFullException when the prompt does not fit into the context
+   * @throws ModelException.ChatTemplate when the model has no chat template for messages, or it
+   *     cannot render these
    * @throws ModelException.Numeric when the model computes NaN or infinity
    * @throws SessionBusyException when another call is under way
+   * @throws QueueFullException when the model has as many requests as it takes
    * @throws java.util.concurrent.CancellationException when this thread is interrupted
    * @throws IllegalStateException after close
    */
-  public Generation generate(String prompt, GenerateOptions options) {
-    return generate(prompt, options, null);
+  public Generation generate(Request request) {
+    return session.generate(session.nextCall(), request, false, null);
   }
 
   /**
-   * Answers a prompt, and tells of each token.
+   * Answers a request, calling a listener with each token.
    *
-   * @param prompt a text
-   * @param options how
-   * @param listener told of each token on this thread; what it throws stops the generation and
+   * @param request the request
+   * @param listener called with each token on this thread; what it throws stops the generation and
    *     comes out of this call
    * @return the answer
+   * @see #generate(Request)
    */
-  public Generation generate(
-      String prompt, GenerateOptions options, @Nullable TokenListener listener) {
-    return run(text(prompt, options), options, listener);
-  }
-
-  /**
-   * Continues token ids as they are; nothing is added.
-   *
-   * @param tokens the prompt's ids, at least one
-   * @param options how
-   * @return the answer
-   */
-  public Generation generate(int[] tokens, GenerateOptions options) {
-    return generate(tokens, options, null);
-  }
-
-  /**
-   * Continues token ids as they are, and tells of each token.
-   *
-   * @param tokens the prompt's ids, at least one
-   * @param options how
-   * @param listener told of each token on this thread
-   * @return the answer
-   */
-  public Generation generate(
-      int[] tokens, GenerateOptions options, @Nullable TokenListener listener) {
-    return run(tokens(tokens), options, listener);
+  public Generation generate(Request request, TokenListener listener) {
+    Objects.requireNonNull(listener, "listener");
+    return session.generate(session.nextCall(), request, false, listener);
   }
 
   /**
@@ -195,7 +183,9 @@ public final class CandleSession implements AutoCloseable {
       GenerateOptions options,
       @Nullable TokenListener listener) {
     List<ChatMessage> conversation = new ArrayList<>(messages);
-    Generation answer = run(Prompt.chat(conversation, variables), options, listener);
+    Request request =
+        Request.builder().messages(conversation).variables(variables).options(options).build();
+    Generation answer = session.generate(session.nextCall(), request, false, listener);
     if (answer.finishReason() != FinishReason.CANCELLED
         && answer.finishReason() != FinishReason.TIMEOUT) {
       conversation.add(ChatMessage.assistant(answer.text()));
@@ -231,36 +221,31 @@ public final class CandleSession implements AutoCloseable {
   }
 
   /**
-   * Answers a prompt token by token. The generation runs on a thread of its own and waits when the
-   * tokens are not taken.
+   * Answers a text token by token. Short for {@link #stream(Request)}.
    *
-   * @param prompt a text
-   * @param options how
+   * @param text a text; one user message when the model has a chat template
    * @return the tokens; to be closed, which stops the generation
    */
-  public TokenStream stream(String prompt, GenerateOptions options) {
-    return stream(text(prompt, options), options);
+  public TokenStream stream(String text) {
+    return stream(Request.of(text));
   }
 
   /**
-   * Continues token ids, token by token.
+   * Answers a request token by token. The generation runs on a thread of its own and waits when the
+   * tokens are not taken.
    *
-   * @param tokens the prompt's ids
-   * @param options how
-   * @return the tokens; to be closed, which stops the generation
+   * @param request the request
+   * @return the tokens; to be closed, which stops the generation. What goes wrong, as for {@link
+   *     #generate(Request)}, comes out of their methods
    */
-  public TokenStream stream(int[] tokens, GenerateOptions options) {
-    return stream(tokens(tokens), options);
-  }
-
-  private TokenStream stream(Prompt prompt, GenerateOptions options) {
+  public TokenStream stream(Request request) {
     StackGuard.check();
-    Objects.requireNonNull(options, "options");
+    Objects.requireNonNull(request, "request");
     NativeSession session = this.session;
     long number = session.nextCall();
     TokenChannel channel =
         new TokenChannel(
-            listener -> session.generate(number, prompt, options, false, listener),
+            listener -> session.generate(number, request, false, listener),
             () -> session.cancel(number));
     Runnable closer = channel::closeSession;
     session.onClose(closer);
@@ -269,34 +254,44 @@ public final class CandleSession implements AutoCloseable {
   }
 
   /**
-   * Answers a prompt on a platform thread of its own.
+   * Answers a text on a platform thread of its own. Short for {@link #submit(Request)}.
    *
-   * @param prompt a text
-   * @param options how
+   * @param text a text; one user message when the model has a chat template
+   * @return the answer to come
+   */
+  public CompletableFuture<Generation> submit(String text) {
+    return submit(Request.of(text));
+  }
+
+  /**
+   * Answers a request on a platform thread of its own.
+   *
+   * @param request the request
    * @return the answer to come. Completing it in any other way, such as {@code cancel} or {@code
    *     orTimeout}, or a stage that depends on it, stops the generation; a call on this session
    *     that follows waits until it has stopped
    */
-  public CompletableFuture<Generation> generateAsync(String prompt, GenerateOptions options) {
-    return generateAsync(prompt, options, null);
+  public CompletableFuture<Generation> submit(Request request) {
+    return start(request, null);
   }
 
   /**
-   * Answers a prompt on a platform thread of its own.
+   * Answers a request on a platform thread of its own, calling a listener with each token.
    *
-   * @param prompt a text
-   * @param options how
-   * @param listener told of each token on that thread, or null
-   * @return the answer to come, as for {@link #generateAsync(String, GenerateOptions)}
+   * @param request the request
+   * @param listener called with each token on that thread
+   * @return the answer to come, as for {@link #submit(Request)}
    */
-  public CompletableFuture<Generation> generateAsync(
-      String prompt, GenerateOptions options, @Nullable TokenListener listener) {
+  public CompletableFuture<Generation> submit(Request request, TokenListener listener) {
+    return start(request, Objects.requireNonNull(listener, "listener"));
+  }
+
+  private CompletableFuture<Generation> start(Request request, @Nullable TokenListener listener) {
     StackGuard.check();
-    Prompt text = text(prompt, options);
+    Objects.requireNonNull(request, "request");
     long number = session.nextCall();
     return CallFuture.start(
-        () -> session.generate(number, text, options, false, listener),
-        () -> session.cancel(number));
+        () -> session.generate(number, request, false, listener), () -> session.cancel(number));
   }
 
   /**
@@ -306,50 +301,24 @@ public final class CandleSession implements AutoCloseable {
    * @param top how many of the most probable tokens to list behind the last
    * @return the score
    */
-  public Score score(int[] tokens, int top) {
-    if (tokens.length == 0) {
+  public Score score(TokenIds tokens, int top) {
+    if (tokens.isEmpty()) {
       throw new IllegalArgumentException("tokens: expected at least one");
     }
     if (top < 0) {
       throw new IllegalArgumentException("top: expected at least 0, got " + top);
     }
-    checkIds(tokens);
-    return session.score(tokens.clone(), top);
+    return session.score(tokens.toIntArray(), top);
   }
 
   /**
    * Takes a prompt into the KV cache, so that the next generation whose prompt begins like it
-   * starts at once.
+   * starts at once. Conversations stay as they are.
    *
-   * @param prompt a text; one user message when the model has a chat template
+   * @param request of which the prompt, its variables and the timeout count
    */
-  public void prepare(String prompt) {
-    prepare(prompt, GenerateOptions.defaults());
-  }
-
-  /**
-   * Takes a prompt into the KV cache, so that the next generation whose prompt begins like it
-   * starts at once.
-   *
-   * @param prompt a text
-   * @param options of which {@link GenerateOptions.Builder#raw} is heeded
-   */
-  public void prepare(String prompt, GenerateOptions options) {
-    prepare(text(prompt, options), options);
-  }
-
-  /**
-   * Takes the beginning of a conversation into the KV cache, such as long instructions. The history
-   * stays as it is.
-   *
-   * @param messages the messages, oldest first
-   */
-  public void prepare(List<ChatMessage> messages) {
-    prepare(Prompt.chat(messages, Map.of()), GenerateOptions.defaults());
-  }
-
-  private void prepare(Prompt prompt, GenerateOptions options) {
-    session.generate(session.nextCall(), prompt, options, true, null);
+  public void prepare(Request request) {
+    session.generate(session.nextCall(), request, true, null);
   }
 
   /**
@@ -388,34 +357,6 @@ public final class CandleSession implements AutoCloseable {
     } finally {
       if (owned != null) {
         owned.close();
-      }
-    }
-  }
-
-  private Generation run(Prompt prompt, GenerateOptions options, @Nullable TokenListener listener) {
-    Objects.requireNonNull(options, "options");
-    return session.generate(session.nextCall(), prompt, options, false, listener);
-  }
-
-  private static Prompt text(String prompt, GenerateOptions options) {
-    if (prompt.isEmpty()) {
-      throw new IllegalArgumentException("prompt: expected a text, got an empty one");
-    }
-    return Prompt.text(prompt, options.raw());
-  }
-
-  private static Prompt tokens(int[] tokens) {
-    if (tokens.length == 0) {
-      throw new IllegalArgumentException("tokens: expected at least one");
-    }
-    checkIds(tokens);
-    return Prompt.tokens(tokens);
-  }
-
-  private static void checkIds(int[] tokens) {
-    for (int token : tokens) {
-      if (token < 0) {
-        throw new IllegalArgumentException("tokens: " + token + " is not a token id");
       }
     }
   }

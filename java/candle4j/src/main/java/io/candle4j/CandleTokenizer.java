@@ -43,7 +43,7 @@ public final class CandleTokenizer implements AutoCloseable {
    * @return token ids
    * @throws IllegalArgumentException when the text holds half of a surrogate pair
    */
-  public int[] encode(String text) {
+  public TokenIds encode(String text) {
     return encode(text, false);
   }
 
@@ -56,8 +56,8 @@ public final class CandleTokenizer implements AutoCloseable {
    * @return token ids
    * @throws IllegalArgumentException when the text holds half of a surrogate pair
    */
-  public int[] encode(String text, boolean addSpecial) {
-    return tokenizer.encode(Objects.requireNonNull(text, "text"), addSpecial);
+  public TokenIds encode(String text, boolean addSpecial) {
+    return TokenIds.of(tokenizer.encode(Objects.requireNonNull(text, "text"), addSpecial));
   }
 
   /**
@@ -66,7 +66,7 @@ public final class CandleTokenizer implements AutoCloseable {
    * @param ids token ids
    * @return the text
    */
-  public String decode(int... ids) {
+  public String decode(TokenIds ids) {
     return decode(ids, true);
   }
 
@@ -77,8 +77,8 @@ public final class CandleTokenizer implements AutoCloseable {
    * @param skipSpecial whether special tokens leave no text
    * @return the text
    */
-  public String decode(int[] ids, boolean skipSpecial) {
-    return tokenizer.decode(Objects.requireNonNull(ids, "ids"), skipSpecial);
+  public String decode(TokenIds ids, boolean skipSpecial) {
+    return tokenizer.decode(ids.toIntArray(), skipSpecial);
   }
 
   /**
@@ -88,7 +88,7 @@ public final class CandleTokenizer implements AutoCloseable {
    * @return the number
    */
   public int count(String text) {
-    return encode(text).length;
+    return encode(text).size();
   }
 
   /** Frees a tokenizer that was loaded by itself. Does nothing to that of a model. */

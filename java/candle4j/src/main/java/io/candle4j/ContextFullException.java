@@ -1,7 +1,9 @@
 package io.candle4j;
 
+import java.util.Map;
+
 /** A prompt, or a prompt and the first token of its answer, exceed the model's context. */
-public final class ContextFullException extends IllegalArgumentException {
+public final class ContextFullException extends CandleException {
   private static final long serialVersionUID = 1L;
 
   /** Tokens that were to be in the context. */
@@ -18,7 +20,7 @@ public final class ContextFullException extends IllegalArgumentException {
    * @param limit tokens that the context holds
    */
   public ContextFullException(String message, int needed, int limit) {
-    super(message);
+    super(message, Map.of("needed", Integer.toString(needed), "limit", Integer.toString(limit)));
     this.needed = needed;
     this.limit = limit;
   }

@@ -4,12 +4,16 @@ package io.candle4j;
 public enum FinishReason {
   /** The model said that it is done. */
   STOP,
-  /** The limit of tokens, or the end of the context, was reached. */
+  /**
+   * The limit of tokens was reached, {@link GenerateOptions.Builder#maxTokens} or the model's own.
+   */
   LENGTH,
+  /** The model's context has room for no more tokens. */
+  CONTEXT_FULL,
   /** One of the stop texts occurred; it is not part of the text. */
   STOP_STRING,
   /** Somebody asked to stop. */
   CANCELLED,
-  /** The time that {@link GenerateOptions.Builder#timeout} allows was over. */
+  /** The time that {@link Request.Builder#timeout} allows was over. */
   TIMEOUT
 }

@@ -1,6 +1,5 @@
 package io.candle4j;
 
-import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -264,33 +263,6 @@ public final class GenerateOptions {
     return optional(values.logprobs);
   }
 
-  /**
-   * See {@link Builder#raw(boolean)}.
-   *
-   * @return whether prompts are taken as they stand
-   */
-  public boolean raw() {
-    return values.raw;
-  }
-
-  /**
-   * See {@link Builder#timeout(Duration)}.
-   *
-   * @return the time, if a limit was set
-   */
-  public Optional<Duration> timeout() {
-    return Optional.ofNullable(values.timeout);
-  }
-
-  /**
-   * See {@link Builder#waitWhenFull(boolean)}.
-   *
-   * @return whether to wait
-   */
-  public boolean waitWhenFull() {
-    return values.waitWhenFull;
-  }
-
   /** Whether the other object has the same options. */
   @Override
   public boolean equals(@Nullable Object other) {
@@ -340,11 +312,8 @@ public final class GenerateOptions {
     private @Nullable Long seed;
     private List<String> stop = List.of();
     private boolean ignoreEos;
-    private boolean raw;
     private Map<Integer, Double> logitBias = Map.of();
     private @Nullable Integer logprobs;
-    private @Nullable Duration timeout;
-    private boolean waitWhenFull;
 
     private Builder() {}
 
@@ -602,18 +571,6 @@ public final class GenerateOptions {
     }
 
     /**
-     * Take text prompts as they stand. Otherwise a prompt becomes one user message of a chat when
-     * the model has a chat template.
-     *
-     * @param raw whether to
-     * @return this
-     */
-    public Builder raw(boolean raw) {
-      this.raw = raw;
-      return this;
-    }
-
-    /**
      * What is added to the logits of tokens before one is chosen: much below zero forbids a token,
      * much above makes sure of it.
      *
@@ -637,34 +594,6 @@ public final class GenerateOptions {
      */
     public Builder logprobs(int top) {
       this.logprobs = atLeast("logprobs", 0, top);
-      return this;
-    }
-
-    /**
-     * The longest that a generation may take, the time that it waits for others included. What
-     * there is by then is the answer, with {@link FinishReason#TIMEOUT}. It is heeded between
-     * forward passes.
-     *
-     * @param timeout more than nothing
-     * @return this
-     */
-    public Builder timeout(Duration timeout) {
-      if (!timeout.isPositive()) {
-        throw new IllegalArgumentException("timeout: expected more than zero, got " + timeout);
-      }
-      this.timeout = timeout;
-      return this;
-    }
-
-    /**
-     * Wait when the model has as many requests as it takes at a time ({@link
-     * CandleModel.Builder#maxRequests}), instead of {@link QueueFullException}.
-     *
-     * @param waitWhenFull whether to
-     * @return this
-     */
-    public Builder waitWhenFull(boolean waitWhenFull) {
-      this.waitWhenFull = waitWhenFull;
       return this;
     }
 
@@ -701,9 +630,6 @@ public final class GenerateOptions {
       copy.logprobs = logprobs;
       copy.stop = stop;
       copy.ignoreEos = ignoreEos;
-      copy.raw = raw;
-      copy.timeout = timeout;
-      copy.waitWhenFull = waitWhenFull;
       return copy;
     }
 
@@ -730,11 +656,8 @@ public final class GenerateOptions {
       put(all, "seed", seed);
       put(all, "stop", stop.isEmpty() ? null : stop);
       put(all, "ignoreEos", ignoreEos ? true : null);
-      put(all, "raw", raw ? true : null);
       put(all, "logitBias", logitBias.isEmpty() ? null : new TreeMap<>(logitBias));
       put(all, "logprobs", logprobs);
-      put(all, "timeout", timeout);
-      put(all, "waitWhenFull", waitWhenFull ? true : null);
       return all;
     }
 

@@ -22,19 +22,19 @@ import java.util.Objects;
  */
 public record Generation(
     String text,
-    List<Integer> tokenIds,
+    TokenIds tokenIds,
     FinishReason finishReason,
     int promptTokens,
     int cachedTokens,
     long seed,
-    List<TokenLogprobs> logprobs,
+    List<TokenLogprob> logprobs,
     List<String> warnings,
     Timings timings) {
 
   /** Checks and copies the parts. */
   public Generation {
     Objects.requireNonNull(text, "text");
-    tokenIds = List.copyOf(tokenIds);
+    Objects.requireNonNull(tokenIds, "tokenIds");
     Objects.requireNonNull(finishReason, "finishReason");
     logprobs = List.copyOf(logprobs);
     warnings = List.copyOf(warnings);

@@ -18,7 +18,7 @@ import org.junit.jupiter.api.condition.OS;
 class BatchTest {
   private static final int PROMPTS = 40;
   private static final int TOO_LONG = 17;
-  private static final GenerateOptions OPTIONS = Golden.greedy(8).toBuilder().raw(true).build();
+  private static final GenerateOptions OPTIONS = Golden.greedy(8);
 
   @Test
   void resultsAreInOrderAndFailuresStayWhereTheyAre() {
@@ -33,11 +33,11 @@ class BatchTest {
       Thread caller = Thread.currentThread();
       List<BatchResult> results =
           model.generateAll(
-              prompts,
-              OPTIONS,
+              Golden.requests(prompts, OPTIONS),
               4,
-              (index, count, total) -> {
+              (index, result, count, total) -> {
                 assertSame(caller, Thread.currentThread());
+                assertEquals(index == TOO_LONG, result instanceof BatchResult.Failed);
                 assertEquals(PROMPTS, total);
                 done.add(index);
                 assertEquals(done.size(), count);
@@ -51,7 +51,7 @@ class BatchTest {
           assertThrows(ContextFullException.class, failed::orElseThrow);
         } else {
           assertEquals(
-              session.generate(prompts.get(i), OPTIONS).tokenIds(),
+              session.generate(Golden.request(prompts.get(i), OPTIONS)).tokenIds(),
               results.get(i).orElseThrow().tokenIds());
         }
       }
@@ -64,15 +64,18 @@ class BatchTest {
   void workersShareOneCopyOfTheWeights() throws Exception {
     // What the JVM itself needs for a batch is there before anything is measured.
     try (CandleModel small = Golden.load("llama-plain")) {
-      small.generateAll(Collections.nCopies(PROMPTS, "One"), Golden.greedy(2), 4, null);
+      small.generateAll(
+          Golden.requests(Collections.nCopies(PROMPTS, "One"), Golden.greedy(2)),
+          4,
+          Golden.IGNORED);
     }
     System.gc();
     try (CandleModel model = CandleModel.load(CandleModel.BUILT_IN)) {
       GenerateOptions options = Golden.greedy(2);
       long weights = model.info().parameters();
-      model.generateAll(List.of("One"), options, 1, null);
+      model.generateAll(Golden.requests(List.of("One"), options), 1, Golden.IGNORED);
       long before = Resident.bytes();
-      model.generateAll(Collections.nCopies(4, "One"), options, 4, null);
+      model.generateAll(Golden.requests(Collections.nCopies(4, "One"), options), 4, Golden.IGNORED);
       long growth = Resident.bytes() - before;
       // Each parameter takes a byte and more; what grows is the workers' caches.
       assertTrue(growth < weights / 2, growth + " bytes for 3 more workers, weights " + weights);
@@ -88,10 +91,9 @@ class BatchTest {
               RuntimeException.class,
               () ->
                   model.generateAll(
-                      Collections.nCopies(50, "Again"),
-                      OPTIONS,
+                      Golden.requests(Collections.nCopies(50, "Again"), OPTIONS),
                       2,
-                      (index, done, total) -> {
+                      (index, result, done, total) -> {
                         throw mine;
                       }));
       assertSame(mine, thrown);
@@ -101,9 +103,10 @@ class BatchTest {
   @Test
   void nothingToDoIsDone() {
     try (CandleModel model = Golden.load("llama-plain")) {
-      assertEquals(List.of(), model.generateAll(List.of(), OPTIONS));
+      assertEquals(List.of(), model.generateAll(Golden.requests(List.of(), OPTIONS)));
       assertThrows(
-          IllegalArgumentException.class, () -> model.generateAll(List.of("x"), OPTIONS, -1, null));
+          IllegalArgumentException.class,
+          () -> model.generateAll(Golden.requests(List.of("x"), OPTIONS), -1, Golden.IGNORED));
     }
   }
 }

@@ -120,7 +120,7 @@ class BuiltInAnswersTest {
   }
 
   private static List<Generation> answers(List<String> prompts, GenerateOptions options) {
-    return model.generateAll(prompts, options, PARALLEL, null).stream()
+    return model.generateAll(Golden.requests(prompts, options), PARALLEL, Golden.IGNORED).stream()
         .map(BatchResult::orElseThrow)
         .toList();
   }

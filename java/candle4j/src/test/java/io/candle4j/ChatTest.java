@@ -101,9 +101,12 @@ class ChatTest {
         CandleSession session = model.newSession()) {
       String text = "Who keeps the lantern?";
       JsonNode chat = Golden.expected("llama-plain").get("chat").get(0);
-      assertEquals(chat.get("ids").size(), session.generate(text, Golden.greedy(1)).promptTokens());
-      GenerateOptions raw = Golden.greedy(1).toBuilder().raw(true).build();
-      assertEquals(model.tokenizer().count(text), session.generate(text, raw).promptTokens());
+      assertEquals(
+          chat.get("ids").size(),
+          session.generate(Golden.request(text, Golden.greedy(1))).promptTokens());
+      assertEquals(
+          model.tokenizer().count(text),
+          session.generate(Golden.raw(text, Golden.greedy(1))).promptTokens());
     }
   }
 
@@ -113,8 +116,8 @@ class ChatTest {
         CandleSession session = model.newSession()) {
       assertEquals(false, model.info().hasChatTemplate());
       assertEquals(
-          model.tokenizer().encode("Hello", true).length,
-          session.generate("Hello", Golden.greedy(1)).promptTokens());
+          model.tokenizer().encode("Hello", true).size(),
+          session.generate(Golden.request("Hello", Golden.greedy(1))).promptTokens());
       assertThrows(ModelException.ChatTemplate.class, () -> session.chat("Hello"));
       assertThrows(
           ModelException.ChatTemplate.class,

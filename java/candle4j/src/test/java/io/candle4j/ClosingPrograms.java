@@ -64,8 +64,7 @@ final class ClosingPrograms {
                 boolean[] first = {true};
                 try {
                   own.generate(
-                      Golden.prompt(Survival.MODEL),
-                      Golden.greedy(50),
+                      Golden.request(Golden.prompt(Survival.MODEL), Golden.greedy(50)),
                       token -> {
                         if (first[0]) {
                           first[0] = false;
@@ -106,7 +105,8 @@ final class ClosingPrograms {
       for (String where : List.of("onSubscribe", "onNext", "onComplete", "onError")) {
         CandleSession session = model.newSession();
         CountDownLatch called = new CountDownLatch(1);
-        TokenStream stream = session.stream(Golden.prompt(Survival.MODEL), Golden.greedy(300));
+        TokenStream stream =
+            session.stream(Golden.request(Golden.prompt(Survival.MODEL), Golden.greedy(300)));
         stream.subscribe(new Failing(where, called));
         check(called.await(20, TimeUnit.SECONDS), where + " was not called");
         // The stream ends by itself, and the session is free for another call.
@@ -169,7 +169,8 @@ final class ClosingPrograms {
         CandleSession session = model.newSession()) {
       for (int round = 0; round < 30; round++) {
         int tokens = 40;
-        TokenStream stream = session.stream(Golden.prompt(Survival.MODEL), Golden.greedy(tokens));
+        TokenStream stream =
+            session.stream(Golden.request(Golden.prompt(Survival.MODEL), Golden.greedy(tokens)));
         Iterator<Token> iterator = stream.iterator();
         AtomicInteger taken = new AtomicInteger();
         AtomicInteger wrong = new AtomicInteger();
@@ -200,7 +201,8 @@ final class ClosingPrograms {
   private static void streamClosedInside() throws Exception {
     try (CandleModel model = Golden.load(Survival.MODEL);
         CandleSession session = model.newSession()) {
-      TokenStream stream = session.stream(Golden.prompt(Survival.MODEL), Golden.greedy(300));
+      TokenStream stream =
+          session.stream(Golden.request(Golden.prompt(Survival.MODEL), Golden.greedy(300)));
       joinAll(
           List.of(
               start(() -> {
@@ -218,7 +220,8 @@ final class ClosingPrograms {
     try (CandleModel model = Golden.load(Survival.MODEL)) {
       for (int kind = 0; kind < 5; kind++) {
         CandleSession session = model.newSession();
-        TokenStream stream = session.stream(Golden.prompt(Survival.MODEL), Golden.greedy(400));
+        TokenStream stream =
+            session.stream(Golden.request(Golden.prompt(Survival.MODEL), Golden.greedy(400)));
         CountDownLatch ended = new CountDownLatch(1);
         switch (kind) {
           case 0 -> {}
@@ -279,7 +282,9 @@ final class ClosingPrograms {
     try (CandleModel model = Golden.load(Survival.MODEL)) {
       for (int parallel : List.of(-1, 1025, Integer.MAX_VALUE)) {
         fails(
-            () -> model.generateAll(List.of("a", "b"), Golden.greedy(1), parallel, null),
+            () ->
+                model.generateAll(
+                    Golden.requests(List.of("a", "b"), Golden.greedy(1)), parallel, Golden.IGNORED),
             IllegalArgumentException.class);
       }
     }

@@ -26,7 +26,7 @@ class EnduranceTest {
       try (CandleSession session = model.newSession()) {
         assertEquals(
             Golden.greedy(MODEL).subList(0, 8),
-            session.generate(prompt, Golden.greedy(8)).tokenIds());
+            session.generate(Golden.request(prompt, Golden.greedy(8))).tokenIds());
       }
     }
   }
@@ -38,7 +38,8 @@ class EnduranceTest {
       if (i % 5 == 0) {
         closeWhileGenerating(session, prompt);
       } else {
-        assertEquals(8, session.generate(prompt, Golden.greedy(8)).tokenIds().size());
+        assertEquals(
+            8, session.generate(Golden.request(prompt, Golden.greedy(8))).tokenIds().size());
         session.close();
       }
     }
@@ -48,8 +49,7 @@ class EnduranceTest {
     Thread[] closer = new Thread[1];
     Generation generation =
         session.generate(
-            prompt,
-            Golden.greedy(400),
+            Golden.request(prompt, Golden.greedy(400)),
             token -> {
               if (closer[0] == null) {
                 closer[0] = Thread.ofPlatform().start(session::close);

@@ -50,7 +50,9 @@ final class ExitPrograms {
 
   private static void generate(CandleModel model, Runnable started) {
     try (CandleSession session = model.newSession()) {
-      session.generate(Golden.prompt(Survival.MODEL), Golden.greedy(100), token -> started.run());
+      session.generate(
+          Golden.request(Golden.prompt(Survival.MODEL), Golden.greedy(100)),
+          token -> started.run());
     }
   }
 

@@ -66,4 +66,28 @@ final class Golden {
   static GenerateOptions greedy(int maxTokens) {
     return GenerateOptions.greedy().toBuilder().maxTokens(maxTokens).ignoreEos(true).build();
   }
+
+  /** Receives the results of a batch that nobody looks at. */
+  static final BatchListener IGNORED = (index, result, done, total) -> {};
+
+  static Request request(String text, GenerateOptions options) {
+    return Request.of(text, options);
+  }
+
+  static Request request(int[] tokens, GenerateOptions options) {
+    return Request.builder().tokens(tokens).options(options).build();
+  }
+
+  static Request request(List<ChatMessage> messages, GenerateOptions options) {
+    return Request.builder().messages(messages).options(options).build();
+  }
+
+  /** A text that is taken as it stands. */
+  static Request raw(String text, GenerateOptions options) {
+    return Request.builder().rawText(text).options(options).build();
+  }
+
+  static List<Request> requests(List<String> texts, GenerateOptions options) {
+    return texts.stream().map(text -> Request.of(text, options)).toList();
+  }
 }

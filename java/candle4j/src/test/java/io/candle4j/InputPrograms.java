@@ -136,7 +136,7 @@ final class InputPrograms {
         CandleSession session = model.newSession()) {
       fails(() -> model.tokenizer().encode("a".repeat(3000)), ModelException.Tokenizer.class);
       fails(
-          () -> session.generate("a".repeat(3000), GenerateOptions.greedy()),
+          () -> session.generate(Golden.request("a".repeat(3000), GenerateOptions.greedy())),
           ModelException.Tokenizer.class);
       Survival.golden(session, Survival.MODEL);
     }
@@ -145,7 +145,7 @@ final class InputPrograms {
     check(!other.equals(original), "the tokenizer has no decoder");
     Files.writeString(file, other);
     try (CandleTokenizer tokenizer = CandleTokenizer.load(file)) {
-      int[] ids = tokenizer.encode("banana ".repeat(500));
+      TokenIds ids = tokenizer.encode("banana ".repeat(500));
       fails(() -> tokenizer.decode(ids), ModelException.Tokenizer.class);
     }
     check(Resident.bytes() - before < 500L << 20, "memory grew");
@@ -206,12 +206,13 @@ final class InputPrograms {
       List<ChatMessage> hi = List.of(ChatMessage.user("Hi"));
       named("prompt", () -> session.generate(half));
       fails(() -> CandleModel.load("./" + half), IllegalArgumentException.class);
-      fails(() -> session.score(new int[] {-1, 2}, 2), IllegalArgumentException.class);
+      fails(() -> session.score(TokenIds.of(new int[] {-1, 2}), 2), IllegalArgumentException.class);
       named(
           "options.stop[1]",
           () ->
               session.generate(
-                  "x", GenerateOptions.greedy().toBuilder().stop(List.of("a", half)).build()));
+                  Golden.request(
+                      "x", GenerateOptions.greedy().toBuilder().stop(List.of("a", half)).build())));
       named("content", () -> session.chat(half));
       named("text", () -> model.tokenizer().encode(half));
       named(

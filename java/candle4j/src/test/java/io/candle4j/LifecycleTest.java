@@ -24,8 +24,9 @@ class LifecycleTest {
     session.close();
     session.close();
     assertThrows(
-        IllegalStateException.class, () -> session.generate(Golden.prompt(CASE), Golden.greedy(1)));
-    assertThrows(IllegalStateException.class, () -> session.score(new int[] {1}, 1));
+        IllegalStateException.class,
+        () -> session.generate(Golden.request(Golden.prompt(CASE), Golden.greedy(1))));
+    assertThrows(IllegalStateException.class, () -> session.score(TokenIds.of(new int[] {1}), 1));
     assertThrows(IllegalStateException.class, session::reset);
     model.close();
     model.close();
@@ -56,7 +57,9 @@ class LifecycleTest {
                   try {
                     started.countDown();
                     outcome.set(
-                        session.generate(Golden.prompt(CASE), Golden.greedy(400)).finishReason());
+                        session
+                            .generate(Golden.request(Golden.prompt(CASE), Golden.greedy(400)))
+                            .finishReason());
                   } catch (IllegalStateException e) {
                     outcome.set(e);
                   }
@@ -116,7 +119,9 @@ class LifecycleTest {
                 .start(() -> {
                   try (CandleSession session = model.newSession()) {
                     List<Integer> ids =
-                        session.generate(Golden.prompt(CASE), Golden.greedy(16)).tokenIds();
+                        session
+                            .generate(Golden.request(Golden.prompt(CASE), Golden.greedy(16)))
+                            .tokenIds();
                     synchronized (answers) {
                       answers.add(ids);
                     }

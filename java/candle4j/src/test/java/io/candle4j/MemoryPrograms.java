@@ -51,7 +51,7 @@ final class MemoryPrograms {
       for (int round = 0; round < 5; round++) {
         boolean thrown = false;
         try {
-          session.generate(prompt, options, listener);
+          session.generate(Golden.request(prompt, options), listener);
         } catch (OutOfMemoryError e) {
           thrown = true;
         } finally {
@@ -70,7 +70,7 @@ final class MemoryPrograms {
           // That was the purpose.
         }
         try {
-          session.generate(prompt, options, listener);
+          session.generate(Golden.request(prompt, options), listener);
           calls = Integer.MAX_VALUE;
         } catch (OutOfMemoryError e) {
           // Thrown before the call or in it.
@@ -107,10 +107,14 @@ final class MemoryPrograms {
       List<String> prompts = java.util.Collections.nCopies(20, "a b c");
       for (int round = 0; round < 3; round++) {
         fails(
-            () -> model.generateAll(prompts, Golden.greedy(20), 2, (index, done, total) -> fill()),
+            () ->
+                model.generateAll(
+                    Golden.requests(prompts, Golden.greedy(20)),
+                    2,
+                    (index, result, done, total) -> fill()),
             OutOfMemoryError.class);
         chain = null;
-        check(model.generateAll(prompts, Golden.greedy(2)).size() == 20, "batch");
+        check(model.generateAll(Golden.requests(prompts, Golden.greedy(2))).size() == 20, "batch");
       }
     }
   }
@@ -121,7 +125,7 @@ final class MemoryPrograms {
       fails(
           () -> {
             try (TokenStream stream =
-                session.stream(Golden.prompt(Survival.MODEL), Golden.greedy(200))) {
+                session.stream(Golden.request(Golden.prompt(Survival.MODEL), Golden.greedy(200)))) {
               for (Token token : stream) {
                 check(token.id() >= 0, "id");
                 fill();
@@ -139,18 +143,18 @@ final class MemoryPrograms {
     int[] prompt = Golden.prompt(Survival.MODEL);
     List<ChatMessage> hi = List.of(ChatMessage.user("Hi"));
     return List.of(
-        () -> session.generate(prompt, Golden.greedy(2)),
-        () -> session.generate(prompt, Golden.greedy(2), token -> {}),
-        () -> session.score(prompt, 2),
+        () -> session.generate(Golden.request(prompt, Golden.greedy(2))),
+        () -> session.generate(Golden.request(prompt, Golden.greedy(2)), token -> {}),
+        () -> session.score(TokenIds.of(prompt), 2),
         () -> model.tokenizer().encode("some text"),
-        () -> model.tokenizer().decode(prompt),
+        () -> model.tokenizer().decode(TokenIds.of(prompt)),
         () -> model.applyChatTemplate(hi, true),
         () -> model.info(),
         () -> session.fork().close(),
         () -> model.newSession().close(),
-        () -> session.stream(prompt, Golden.greedy(2)).close(),
-        () -> session.generateAsync("x", Golden.greedy(2)).join(),
-        () -> model.generateAll(List.of("a"), Golden.greedy(1)),
+        () -> session.stream(Golden.request(prompt, Golden.greedy(2))).close(),
+        () -> session.submit(Golden.request("x", Golden.greedy(2))).join(),
+        () -> model.generateAll(Golden.requests(List.of("a"), Golden.greedy(1))),
         session::cancel,
         session::reset,
         () -> Golden.load(Survival.MODEL).close());
@@ -164,7 +168,7 @@ final class MemoryPrograms {
         recurse(call, overflows);
         check(overflows[0] > 0, "no overflow");
         Survival.golden(session, Survival.MODEL);
-        check(model.tokenizer().encode("x").length > 0, "encode");
+        check(model.tokenizer().encode("x").size() > 0, "encode");
         check(!model.applyChatTemplate(List.of(ChatMessage.user("x")), true).isEmpty(), "template");
       }
       // The deepest place calls too, and its handler again.
@@ -220,7 +224,7 @@ final class MemoryPrograms {
         () -> {
           try (CandleModel model = builder.load();
               CandleSession session = model.newSession()) {
-            session.generate(prompt, options, null);
+            session.generate(Golden.request(prompt, options));
           }
         },
         overflows);
@@ -239,16 +243,18 @@ final class MemoryPrograms {
         fails(
             () ->
                 session.generate(
-                    Golden.prompt(Survival.MODEL), Golden.greedy(20), token -> endless(0)),
+                    Golden.request(Golden.prompt(Survival.MODEL), Golden.greedy(20)),
+                    token -> endless(0)),
             StackOverflowError.class);
         Survival.golden(session, Survival.MODEL);
         // From inside the listener, at the end of its stack, another session.
         session.generate(
-            Golden.prompt(Survival.MODEL),
-            Golden.greedy(2),
+            Golden.request(Golden.prompt(Survival.MODEL), Golden.greedy(2)),
             token ->
                 recurse(
-                    () -> other.generate(Golden.prompt(Survival.MODEL), Golden.greedy(2)),
+                    () ->
+                        other.generate(
+                            Golden.request(Golden.prompt(Survival.MODEL), Golden.greedy(2))),
                     new int[1]));
         Survival.golden(session, Survival.MODEL);
         Survival.golden(other, Survival.MODEL);

@@ -37,14 +37,14 @@ class ModelTest {
     try (CandleModel model = Golden.load("qwen3-moe-plain")) {
       ModelInfo info = model.info();
       assertEquals("qwen3_moe", info.architecture());
-      assertEquals("cpu", info.device());
+      assertEquals(Device.CPU, info.device());
       assertEquals("f32", info.precision());
       assertEquals(512, info.contextLength());
       assertEquals(392, info.vocabSize());
       assertEquals(32, info.hiddenSize());
       assertEquals(List.of(), info.warnings());
       assertTrue(info.parameters() > 10_000);
-      assertTrue(info.loadMs() > 0);
+      assertTrue(info.loadTime().isPositive());
       assertTrue(info.hasChatTemplate());
     }
   }
@@ -131,7 +131,9 @@ class ModelTest {
       assertEquals("f16", half.info().precision());
       assertEquals(
           Golden.greedy("llama-plain").subList(0, 4),
-          session.generate(Golden.prompt("llama-plain"), Golden.greedy(4)).tokenIds());
+          session
+              .generate(Golden.request(Golden.prompt("llama-plain"), Golden.greedy(4)))
+              .tokenIds());
     }
   }
 
@@ -156,15 +158,15 @@ class ModelTest {
     try (CandleModel model = builder.quantize(Quantization.Q8_0).load();
         CandleModel whole = Golden.load("llama-gqa")) {
       assertEquals("q8_0", model.info().precision());
-      assertEquals("fused", model.info().engine());
+      assertEquals(Engine.FUSED, model.info().engine());
       assertEquals("f32", whole.info().precision());
       int[] prompt = Golden.prompt("llama-gqa");
       try (CandleSession session = model.newSession();
           CandleSession exact = whole.newSession()) {
-        float[] ours = session.score(prompt, 1).logprobs();
-        float[] theirs = exact.score(prompt, 1).logprobs();
-        for (int i = 0; i < ours.length; i++) {
-          assertEquals(theirs[i], ours[i], 0.5);
+        List<TokenLogprob> ours = session.score(TokenIds.of(prompt), 1).logprobs();
+        List<TokenLogprob> theirs = exact.score(TokenIds.of(prompt), 1).logprobs();
+        for (int i = 0; i < ours.size(); i++) {
+          assertEquals(theirs.get(i).logprob(), ours.get(i).logprob(), 0.5);
         }
       }
     }

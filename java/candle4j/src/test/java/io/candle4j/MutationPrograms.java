@@ -202,7 +202,7 @@ final class MutationPrograms {
         model.applyChatTemplate(
             List.of(ChatMessage.system("Be brief."), ChatMessage.user("A b")), true);
       }
-      session.generate(new int[] {1, 2, 3}, Golden.greedy(2));
+      session.generate(Golden.request(new int[] {1, 2, 3}, Golden.greedy(2)));
     }
   }
 

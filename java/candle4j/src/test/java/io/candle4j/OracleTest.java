@@ -3,7 +3,6 @@ package io.candle4j;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
-import java.util.Locale;
 import java.util.Map;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicTest;
@@ -75,10 +74,10 @@ class OracleTest {
   private static void equalsTransformers(String name, Engine engine) {
     try (CandleModel model = load(name, engine);
         CandleSession session = model.newSession()) {
-      assertEquals(engine.name().toLowerCase(Locale.ROOT), model.info().engine());
+      assertEquals(engine, model.info().engine());
       for (JsonNode sequence : Golden.expected(name).get("sequences")) {
         int[] prompt = Golden.ids(sequence.get("prompt"));
-        Generation generation = session.generate(prompt, Golden.greedy(16));
+        Generation generation = session.generate(Golden.request(prompt, Golden.greedy(16)));
         assertEquals(
             Golden.list(Golden.ids(sequence.get("greedy"))),
             generation.tokenIds(),
@@ -86,11 +85,12 @@ class OracleTest {
         assertEquals(FinishReason.LENGTH, generation.finishReason());
         assertEquals(prompt.length, generation.promptTokens());
 
-        Score score = session.score(prompt, 5);
+        Score score = session.score(TokenIds.of(prompt), 5);
         JsonNode logprobs = sequence.get("logprobs");
-        assertEquals(logprobs.size(), score.logprobs().length);
+        assertEquals(logprobs.size(), score.logprobs().size());
         for (int i = 0; i < logprobs.size(); i++) {
-          assertEquals(logprobs.get(i).asDouble(), score.logprobs()[i], 1e-3);
+          assertEquals(logprobs.get(i).asDouble(), score.logprobs().get(i).logprob(), 1e-3);
+          assertEquals(prompt[i + 1], score.logprobs().get(i).id());
         }
         JsonNode top = sequence.get("top");
         assertEquals(top.size(), score.top().size());

@@ -23,7 +23,7 @@ public final class Probe {
     try (CandleModel model = CandleModel.builder().path(Path.of(args[0])).load();
         CandleSession session = model.newSession()) {
       int[] prompt = {1, 2, 3};
-      System.out.println(session.generate(prompt, Golden.greedy(8)).tokenIds());
+      System.out.println(session.generate(Golden.request(prompt, Golden.greedy(8))).tokenIds());
       System.out.println(CandleRuntime.info().library());
     } catch (NativeLibraryException e) {
       System.out.println(e.getMessage());

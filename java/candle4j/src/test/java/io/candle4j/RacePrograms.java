@@ -71,20 +71,21 @@ final class RacePrograms {
       TokenStream stream = null;
       CompletableFuture<Generation> future = null;
       switch (kind) {
-        case 0, 1 -> thread = start(kind == 1, () -> session.generate(prompt, options));
-        case 2 -> thread = start(false, () -> session.score(prompt, 1));
-        case 3 -> stream = session.stream(prompt, options);
+        case 0, 1 ->
+            thread = start(kind == 1, () -> session.generate(Golden.request(prompt, options)));
+        case 2 -> thread = start(false, () -> session.score(TokenIds.of(prompt), 1));
+        case 3 -> stream = session.stream(Golden.request(prompt, options));
         case 4 -> {
-          stream = session.stream(prompt, options);
+          stream = session.stream(Golden.request(prompt, options));
           stream.subscribe(new Taker(random.nextInt(5)));
         }
-        case 5 -> future = session.generateAsync("a b c", options);
+        case 5 -> future = session.submit(Golden.request("a b c", options));
         case 6 -> {
-          future = session.generateAsync("a b c", options);
+          future = session.submit(Golden.request("a b c", options));
           future.orTimeout(1, TimeUnit.MILLISECONDS);
         }
         default -> {
-          thread = start(round % 16 == 7, () -> session.generate(prompt, options));
+          thread = start(round % 16 == 7, () -> session.generate(Golden.request(prompt, options)));
           thread.interrupt();
         }
       }

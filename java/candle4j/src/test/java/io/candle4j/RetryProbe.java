@@ -28,7 +28,7 @@ public final class RetryProbe {
     try (CandleModel model = CandleModel.builder().path(Path.of(args[2])).load();
         CandleSession session = model.newSession()) {
       int[] prompt = {1, 2, 3};
-      System.out.println(session.generate(prompt, Golden.greedy(8)).tokenIds());
+      System.out.println(session.generate(Golden.request(prompt, Golden.greedy(8))).tokenIds());
     }
   }
 }

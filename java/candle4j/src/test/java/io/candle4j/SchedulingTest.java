@@ -38,9 +38,8 @@ class SchedulingTest {
       List<Long> times = new ArrayList<>();
       CountDownLatch started = new CountDownLatch(20);
       CompletableFuture<Generation> answer =
-          decoding.generateAsync(
-              PROMPT,
-              Golden.greedy(6000),
+          decoding.submit(
+              Golden.request(PROMPT, Golden.greedy(6000)),
               token -> {
                 synchronized (times) {
                   times.add(System.nanoTime());
@@ -55,7 +54,7 @@ class SchedulingTest {
         prompts.add(
             onThread(() -> {
               try (CandleSession session = model.newSession()) {
-                return session.generate(prompt(2000, first), Golden.greedy(1));
+                return session.generate(Golden.request(prompt(2000, first), Golden.greedy(1)));
               }
             }));
       }
@@ -85,9 +84,9 @@ class SchedulingTest {
         CandleSession first = model.newSession();
         CandleSession second = model.newSession()) {
       CompletableFuture<Generation> long1 =
-          onThread(() -> first.generate(prompt(6000, 100), Golden.greedy(1)));
+          onThread(() -> first.generate(Golden.request(prompt(6000, 100), Golden.greedy(1))));
       CompletableFuture<Generation> long2 =
-          onThread(() -> second.generate(prompt(6000, 3000), Golden.greedy(1)));
+          onThread(() -> second.generate(Golden.request(prompt(6000, 3000), Golden.greedy(1))));
       Thread.sleep(300);
       long start = System.nanoTime();
       second.cancel();
@@ -107,28 +106,30 @@ class SchedulingTest {
       CountDownLatch inside = new CountDownLatch(1);
       CountDownLatch leave = new CountDownLatch(1);
       CompletableFuture<Generation> running =
-          one.generateAsync(
-              PROMPT,
-              Golden.greedy(2),
+          one.submit(
+              Golden.request(PROMPT, Golden.greedy(2)),
               token -> {
                 inside.countDown();
                 SessionTest.await(leave);
               });
       inside.await();
       QueueFullException full =
-          assertThrows(QueueFullException.class, () -> two.generate(PROMPT, Golden.greedy(2)));
+          assertThrows(
+              QueueFullException.class,
+              () -> two.generate(Golden.request(PROMPT, Golden.greedy(2))));
       assertTrue(Objects.requireNonNull(full.getMessage()).contains("1"), full.getMessage());
-      GenerateOptions waiting = Golden.greedy(2).toBuilder().waitWhenFull(true).build();
-      Generation late =
-          two.generate(PROMPT, waiting.toBuilder().timeout(Duration.ofMillis(100)).build());
+      Request waiting =
+          Golden.request(PROMPT, Golden.greedy(2)).toBuilder().waitWhenFull(true).build();
+      Generation late = two.generate(waiting.toBuilder().timeout(Duration.ofMillis(100)).build());
       assertEquals(FinishReason.TIMEOUT, late.finishReason());
-      CompletableFuture<Generation> patient = two.generateAsync(PROMPT, waiting);
+      CompletableFuture<Generation> patient = two.submit(waiting);
       Thread.sleep(100);
       assertEquals(false, patient.isDone());
       leave.countDown();
       assertEquals(running.get().tokenIds(), patient.get().tokenIds());
       // A batch waits for itself.
-      for (BatchResult result : model.generateAll(List.of(PROMPT, PROMPT), Golden.greedy(2))) {
+      for (BatchResult result :
+          model.generateAll(Golden.requests(List.of(PROMPT, PROMPT), Golden.greedy(2)))) {
         assertInstanceOf(BatchResult.Completed.class, result);
       }
     }
@@ -143,11 +144,12 @@ class SchedulingTest {
         ModelException.InsufficientMemory tooLarge =
             assertThrows(
                 ModelException.InsufficientMemory.class,
-                () -> session.generate(prompt(1000, 100), Golden.greedy(1)));
+                () -> session.generate(Golden.request(prompt(1000, 100), Golden.greedy(1))));
         assertTrue(
             Objects.requireNonNull(tooLarge.getMessage()).contains(String.valueOf(bytes)),
             tooLarge.getMessage());
-        assertEquals(8, session.generate(PROMPT, Golden.greedy(8)).completionTokens());
+        assertEquals(
+            8, session.generate(Golden.request(PROMPT, Golden.greedy(8))).completionTokens());
       }
       assertEquals(0L, model.info().kvCacheUsed());
     }
@@ -160,7 +162,7 @@ class SchedulingTest {
     try (CandleModel model = CandleModel.load(CandleModel.BUILT_IN);
         CandleSession first = model.newSession()) {
       List<ChatMessage> beginning = List.of(ChatMessage.system(system));
-      first.prepare(beginning);
+      first.prepare(Golden.request(beginning, GenerateOptions.defaults()));
       long one = Objects.requireNonNull(model.info().kvCacheUsed());
       List<CandleSession> sessions = new ArrayList<>();
       for (int i = 0; i < 16; i++) {

@@ -42,8 +42,7 @@ class SessionTest {
       Thread caller = Thread.currentThread();
       Generation generation =
           session.generate(
-              Golden.prompt(CASE),
-              Golden.greedy(16),
+              Golden.request(Golden.prompt(CASE), Golden.greedy(16)),
               token -> {
                 assertSame(caller, Thread.currentThread());
                 ids.add(token.id());
@@ -64,11 +63,12 @@ class SessionTest {
     try (CandleSession session = model.newSession()) {
       GenerateOptions options =
           GenerateOptions.builder().temperature(1).seed(-1).maxTokens(24).ignoreEos(true).build();
-      Generation first = session.generate("Tell me", options);
+      Generation first = session.generate(Golden.request("Tell me", options));
       assertEquals(-1, first.seed());
-      assertEquals(first.text(), session.generate("Tell me", options).text());
+      assertEquals(first.text(), session.generate(Golden.request("Tell me", options)).text());
       GenerateOptions other = options.toBuilder().seed(2).build();
-      assertNotEquals(first.tokenIds(), session.generate("Tell me", other).tokenIds());
+      assertNotEquals(
+          first.tokenIds(), session.generate(Golden.request("Tell me", other)).tokenIds());
     }
   }
 
@@ -84,11 +84,13 @@ class SessionTest {
               GenerateOptions.builder().temperature(2).minP(1),
               GenerateOptions.builder().temperature(2).topNSigma(1e-9))) {
         GenerateOptions options = one.maxTokens(16).ignoreEos(true).build();
-        assertEquals(greedy, session.generate(Golden.prompt(CASE), options).tokenIds());
+        assertEquals(
+            greedy, session.generate(Golden.request(Golden.prompt(CASE), options)).tokenIds());
       }
       GenerateOptions penalised =
           Golden.greedy(16).toBuilder().repeatPenalty(50).repeatWindow(64).build();
-      List<Integer> tokens = session.generate(Golden.prompt(CASE), penalised).tokenIds();
+      List<Integer> tokens =
+          session.generate(Golden.request(Golden.prompt(CASE), penalised)).tokenIds();
       assertEquals(16, tokens.stream().distinct().count());
     }
   }
@@ -103,7 +105,7 @@ class SessionTest {
               plain.toBuilder().presencePenalty(1e6),
               plain.toBuilder().frequencyPenalty(1e6),
               plain.toBuilder().noRepeatNgramSize(1))) {
-        List<Integer> tokens = session.generate(prompt, one.build()).tokenIds();
+        List<Integer> tokens = session.generate(Golden.request(prompt, one.build())).tokenIds();
         assertEquals(tokens.size(), tokens.stream().distinct().count(), tokens.toString());
       }
       GenerateOptions dry =
@@ -113,7 +115,7 @@ class SessionTest {
               .dryAllowedLength(1)
               .dryBreakers(List.of())
               .build();
-      List<Integer> tokens = session.generate(prompt, dry).tokenIds();
+      List<Integer> tokens = session.generate(Golden.request(prompt, dry)).tokenIds();
       long pairs =
           IntStream.range(1, tokens.size())
               .mapToObj(i -> List.of(tokens.get(i - 1), tokens.get(i)))
@@ -121,19 +123,19 @@ class SessionTest {
               .count();
       assertEquals(tokens.size() - 1, pairs, tokens.toString());
       GenerateOptions ends = GenerateOptions.greedy().toBuilder().maxTokens(9).minTokens(9).build();
-      assertEquals(9, session.generate(prompt, ends).completionTokens());
-      assertEquals(List.of(), session.generate(prompt, plain).warnings());
+      assertEquals(9, session.generate(Golden.request(prompt, ends)).completionTokens());
+      assertEquals(List.of(), session.generate(Golden.request(prompt, plain)).warnings());
     }
   }
 
   @Test
   void stopTextsEndAndAreCut() {
     try (CandleSession session = model.newSession()) {
-      Generation whole = session.generate(Golden.prompt(CASE), Golden.greedy(16));
+      Generation whole = session.generate(Golden.request(Golden.prompt(CASE), Golden.greedy(16)));
       String text = whole.text();
       String stop = text.substring(text.length() / 2, text.length() / 2 + 1);
       GenerateOptions options = Golden.greedy(16).toBuilder().stop("never", stop).build();
-      Generation cut = session.generate(Golden.prompt(CASE), options);
+      Generation cut = session.generate(Golden.request(Golden.prompt(CASE), options));
       assertEquals(FinishReason.STOP_STRING, cut.finishReason());
       assertEquals(text.substring(0, text.indexOf(stop)), cut.text());
     }
@@ -151,8 +153,7 @@ class SessionTest {
                 Throwable.class,
                 () ->
                     session.generate(
-                        Golden.prompt(CASE),
-                        Golden.greedy(16),
+                        Golden.request(Golden.prompt(CASE), Golden.greedy(16)),
                         token -> {
                           if (calls.incrementAndGet() == 3) {
                             sneak(thrown);
@@ -166,7 +167,8 @@ class SessionTest {
               StackOverflowError.class,
               () ->
                   session.generate(
-                      Golden.prompt(CASE), Golden.greedy(16), token -> recurse(token.id())));
+                      Golden.request(Golden.prompt(CASE), Golden.greedy(16)),
+                      token -> recurse(token.id())));
       assertTrue(overflow.getStackTrace().length > 0);
       assertGolden(session);
     }
@@ -187,8 +189,7 @@ class SessionTest {
       AtomicInteger calls = new AtomicInteger();
       Generation generation =
           session.generate(
-              Golden.prompt(CASE),
-              Golden.greedy(16),
+              Golden.request(Golden.prompt(CASE), Golden.greedy(16)),
               token -> {
                 if (calls.incrementAndGet() == 5) {
                   session.cancel();
@@ -208,8 +209,7 @@ class SessionTest {
           CancellationException.class,
           () ->
               session.generate(
-                  Golden.prompt(CASE),
-                  Golden.greedy(16),
+                  Golden.request(Golden.prompt(CASE), Golden.greedy(16)),
                   token -> Thread.currentThread().interrupt()));
       assertTrue(Thread.interrupted());
       assertGolden(session);
@@ -221,13 +221,12 @@ class SessionTest {
     try (CandleSession session = model.newSession()) {
       AtomicInteger calls = new AtomicInteger();
       session.generate(
-          Golden.prompt(CASE),
-          Golden.greedy(4),
+          Golden.request(Golden.prompt(CASE), Golden.greedy(4)),
           token -> {
             calls.incrementAndGet();
             assertThrows(
                 SessionBusyException.class,
-                () -> session.generate(Golden.prompt(CASE), Golden.greedy(1)));
+                () -> session.generate(Golden.request(Golden.prompt(CASE), Golden.greedy(1))));
             assertThrows(SessionBusyException.class, session::reset);
             assertThrows(IllegalStateException.class, session::close);
           });
@@ -245,8 +244,7 @@ class SessionTest {
           Thread.ofPlatform()
               .start(() ->
                   session.generate(
-                      Golden.prompt(CASE),
-                      Golden.greedy(2),
+                      Golden.request(Golden.prompt(CASE), Golden.greedy(2)),
                       token -> {
                         inside.countDown();
                         await(leave);
@@ -254,7 +252,7 @@ class SessionTest {
       inside.await();
       assertThrows(
           SessionBusyException.class,
-          () -> session.generate(Golden.prompt(CASE), Golden.greedy(1)));
+          () -> session.generate(Golden.request(Golden.prompt(CASE), Golden.greedy(1))));
       leave.countDown();
       first.join();
       assertGolden(session);
@@ -299,16 +297,19 @@ class SessionTest {
       int[] unknown = {1, 1_000_000};
       for (int[] tokens : List.of(none, negative, unknown)) {
         assertThrows(
-            IllegalArgumentException.class, () -> session.generate(tokens, Golden.greedy(1)));
-        assertThrows(IllegalArgumentException.class, () -> session.score(tokens, 1));
+            IllegalArgumentException.class,
+            () -> session.generate(Golden.request(tokens, Golden.greedy(1))));
+        assertThrows(IllegalArgumentException.class, () -> session.score(TokenIds.of(tokens), 1));
       }
       ContextFullException full =
           assertThrows(
-              ContextFullException.class, () -> session.generate(new int[600], Golden.greedy(1)));
+              ContextFullException.class,
+              () -> session.generate(Golden.request(new int[600], Golden.greedy(1))));
       assertEquals(600, full.needed());
       assertEquals(512, full.limit());
       GenerateOptions tiny = GenerateOptions.builder().temperature(1e-320).build();
-      assertThrows(IllegalArgumentException.class, () -> session.generate("a", tiny));
+      assertThrows(
+          IllegalArgumentException.class, () -> session.generate(Golden.request("a", tiny)));
       assertThrows(IllegalArgumentException.class, () -> session.generate("half \ud83d"));
       assertGolden(session);
     }
@@ -321,24 +322,25 @@ class SessionTest {
         Golden.list(Golden.ids(Golden.expected(CASE).get("sequences").get(2).get("greedy")));
     try (CandleModel model = Golden.load(CASE);
         CandleSession session = model.newSession()) {
-      session.generate(prompt, Golden.greedy(1));
+      session.generate(Golden.request(prompt, Golden.greedy(1)));
       try (CandleSession fork = session.fork()) {
         session.reset();
-        Generation generation = fork.generate(prompt, Golden.greedy(16));
+        Generation generation = fork.generate(Golden.request(prompt, Golden.greedy(16)));
         assertEquals(greedy, generation.tokenIds());
         assertEquals(prompt.length - 1, generation.cachedTokens());
       }
-      GenerateOptions raw = Golden.greedy(4).toBuilder().raw(true).build();
-      session.prepare("Once upon a time", raw);
-      Generation generation = session.generate("Once upon a time there was", raw);
+      session.prepare(Golden.raw("Once upon a time", Golden.greedy(4)));
+      Generation generation =
+          session.generate(Golden.raw("Once upon a time there was", Golden.greedy(4)));
       assertTrue(generation.cachedTokens() >= 4, generation.cachedTokens() + " tokens");
       try (CandleSession fresh = model.newSession()) {
         assertEquals(
-            fresh.generate("Once upon a time there was", raw).tokenIds(), generation.tokenIds());
+            fresh.generate(Golden.raw("Once upon a time there was", Golden.greedy(4))).tokenIds(),
+            generation.tokenIds());
       }
 
       List<ChatMessage> instructions = List.of(ChatMessage.system("Answer briefly."));
-      session.prepare(instructions);
+      session.prepare(Golden.request(instructions, GenerateOptions.defaults()));
       assertEquals(List.of(), session.history());
       Generation answer =
           session.chat(
@@ -359,9 +361,14 @@ class SessionTest {
     try (CandleModel model = Golden.load(CASE);
         CandleSession session = model.newSession()) {
       GenerateOptions options = Golden.greedy(4).toBuilder().logprobs(2).build();
-      Generation generation = session.generate(prompt, options);
-      List<Score.TokenLogprob> best = session.score(prompt, 2).top();
-      TokenLogprobs first = generation.logprobs().getFirst();
+      List<TokenLogprob> streamed = new ArrayList<>();
+      Generation generation =
+          session.generate(
+              Golden.request(prompt, options),
+              token -> streamed.add(token.logprob().orElseThrow()));
+      assertEquals(generation.logprobs(), streamed);
+      List<TokenLogprob> best = session.score(TokenIds.of(prompt), 2).top();
+      TokenLogprob first = generation.logprobs().getFirst();
       assertEquals(generation.tokenIds().getFirst(), first.id());
       assertEquals(best.getFirst().id(), first.id());
       assertEquals(best.getFirst().logprob(), first.logprob(), 1e-4);
@@ -371,10 +378,12 @@ class SessionTest {
 
       GenerateOptions biased =
           Golden.greedy(4).toBuilder().logitBias(Map.of(first.id(), -1e6, 9, 1e6)).build();
-      assertEquals(List.of(9, 9, 9, 9), session.generate(prompt, biased).tokenIds());
-      assertEquals(List.of(), session.generate(prompt, biased).logprobs());
+      assertEquals(
+          List.of(9, 9, 9, 9), session.generate(Golden.request(prompt, biased)).tokenIds());
+      assertEquals(List.of(), session.generate(Golden.request(prompt, biased)).logprobs());
       GenerateOptions outside = biased.toBuilder().logitBias(Map.of(1 << 20, 1.0)).build();
-      assertThrows(IllegalArgumentException.class, () -> session.generate(prompt, outside));
+      assertThrows(
+          IllegalArgumentException.class, () -> session.generate(Golden.request(prompt, outside)));
     }
     assertThrows(
         IllegalArgumentException.class,
@@ -383,12 +392,13 @@ class SessionTest {
   }
 
   @Test
-  void contextEndsWithLength() {
+  void theEndOfTheContextIsTold() {
     try (CandleModel small =
             CandleModel.builder().path(Golden.folder(CASE)).contextLength(10).load();
         CandleSession session = small.newSession()) {
-      Generation generation = session.generate(Golden.prompt(CASE), Golden.greedy(16));
-      assertEquals(FinishReason.LENGTH, generation.finishReason());
+      Generation generation =
+          session.generate(Golden.request(Golden.prompt(CASE), Golden.greedy(16)));
+      assertEquals(FinishReason.CONTEXT_FULL, generation.finishReason());
       assertEquals(Golden.greedy(CASE).subList(0, 5), generation.tokenIds());
     }
   }
@@ -397,23 +407,24 @@ class SessionTest {
   void promptsShareWhatTheyHaveInCommon() {
     try (CandleSession session = model.newSession()) {
       int[] prompt = Golden.prompt(CASE);
-      Generation first = session.generate(prompt, Golden.greedy(4));
+      Generation first = session.generate(Golden.request(prompt, Golden.greedy(4)));
       int[] longer = new int[prompt.length + 4];
       System.arraycopy(prompt, 0, longer, 0, prompt.length);
       for (int i = 0; i < 4; i++) {
         longer[prompt.length + i] = first.tokenIds().get(i);
       }
-      Generation second = session.generate(longer, Golden.greedy(12));
+      Generation second = session.generate(Golden.request(longer, Golden.greedy(12)));
       assertEquals(longer.length - 1, second.cachedTokens());
       assertEquals(Golden.greedy(CASE).subList(4, 16), second.tokenIds());
       session.reset();
-      assertEquals(0, session.generate(longer, Golden.greedy(1)).cachedTokens());
+      assertEquals(0, session.generate(Golden.request(longer, Golden.greedy(1))).cachedTokens());
     }
   }
 
   /** The session still computes what it should. */
   static void assertGolden(CandleSession session) {
-    Generation generation = session.generate(Golden.prompt(CASE), Golden.greedy(16));
+    Generation generation =
+        session.generate(Golden.request(Golden.prompt(CASE), Golden.greedy(16)));
     assertEquals(Golden.greedy(CASE), generation.tokenIds());
     assertFalse(generation.finishReason() == FinishReason.CANCELLED);
   }

@@ -65,7 +65,7 @@ class StoppingTest {
   }
 
   private static void assertFree(CandleSession session) {
-    assertEquals(2, session.generate(PROMPT, Golden.greedy(2)).completionTokens());
+    assertEquals(2, session.generate(Golden.request(PROMPT, Golden.greedy(2))).completionTokens());
   }
 
   private static long millis(Runnable action) {
@@ -93,7 +93,7 @@ class StoppingTest {
   @EnumSource
   void h1CloseEndsStreamsThatWereLeft(Left left) throws Exception {
     CandleSession session = model.newSession();
-    TokenStream stream = session.stream(PROMPT, endless());
+    TokenStream stream = session.stream(Golden.request(PROMPT, endless()));
     AtomicReference<Throwable> error = new AtomicReference<>();
     CountDownLatch ended = new CountDownLatch(1);
     switch (left) {
@@ -121,7 +121,7 @@ class StoppingTest {
   void h1CloseEndsAPrefill() throws Exception {
     CandleSession session = model.newSession();
     CompletableFuture<Generation> future =
-        onThread(() -> session.generate(longPrompt(), endless()));
+        onThread(() -> session.generate(Golden.request(longPrompt(), endless())));
     Thread.sleep(100);
     long took = millis(session::close);
     assertTrue(took < 200, took + " ms");
@@ -134,9 +134,8 @@ class StoppingTest {
     CountDownLatch inside = new CountDownLatch(1);
     CountDownLatch leave = new CountDownLatch(1);
     CompletableFuture<Generation> future =
-        session.generateAsync(
-            PROMPT,
-            endless(),
+        session.submit(
+            Golden.request(PROMPT, endless()),
             token -> {
               inside.countDown();
               SessionTest.await(leave);
@@ -174,7 +173,7 @@ class StoppingTest {
 
   private static WeakReference<TokenStream> forget(CandleSession session, boolean subscribed)
       throws Exception {
-    TokenStream stream = session.stream(PROMPT, endless());
+    TokenStream stream = session.stream(Golden.request(PROMPT, endless()));
     if (subscribed) {
       stream.subscribe(new Slow(3, new AtomicReference<>(), new CountDownLatch(1)));
     } else {
@@ -243,9 +242,8 @@ class StoppingTest {
         CountDownLatch started = new CountDownLatch(1);
         List<Integer> seen = new ArrayList<>();
         CompletableFuture<Generation> future =
-            session.generateAsync(
-                PROMPT,
-                endless(),
+            session.submit(
+                Golden.request(PROMPT, endless()),
                 token -> {
                   synchronized (seen) {
                     seen.add(token.id());
@@ -271,58 +269,55 @@ class StoppingTest {
   @Test
   void h2AFutureThatLosesARaceGoesOn() {
     try (CandleSession session = model.newSession()) {
-      CompletableFuture<Generation> future = session.generateAsync(PROMPT, Golden.greedy(50));
+      CompletableFuture<Generation> future =
+          session.submit(Golden.request(PROMPT, Golden.greedy(50)));
       CompletableFuture<Object> other = CompletableFuture.completedFuture("first");
       assertEquals("first", future.thenApply(g -> (Object) g).applyToEither(other, x -> x).join());
       assertEquals(50, future.join().completionTokens());
     }
   }
 
+  private static Request limited(String prompt, Duration timeout) {
+    return Golden.request(prompt, endless()).toBuilder().timeout(timeout).build();
+  }
+
   @Test
   void timeoutsEndWithWhatThereIs() {
-    GenerateOptions options = endless().toBuilder().timeout(Duration.ofMillis(300)).build();
+    Duration limit = Duration.ofMillis(300);
     try (CandleSession session = model.newSession()) {
       Generation[] answer = new Generation[1];
-      long took = millis(() -> answer[0] = session.generate(PROMPT, options));
+      long took = millis(() -> answer[0] = session.generate(limited(PROMPT, limit)));
       assertEquals(FinishReason.TIMEOUT, answer[0].finishReason());
       assertTrue(took >= 290 && took < 600, took + " ms");
       assertFalse(answer[0].text().isEmpty());
-      took = millis(() -> answer[0] = session.generate(longPrompt(), options));
+      took =
+          millis(() ->
+              answer[0] =
+                  session.generate(
+                      Golden.request(longPrompt(), endless()).toBuilder().timeout(limit).build()));
       assertEquals(FinishReason.TIMEOUT, answer[0].finishReason());
       assertTrue(took < 1000, took + " ms");
-      List<ChatMessage> before = session.history();
-      assertEquals(FinishReason.TIMEOUT, session.chat("More!", options, null).finishReason());
-      assertEquals(before, session.history());
       assertFree(session);
     }
     for (Duration wrong : List.of(Duration.ZERO, Duration.ofMillis(-1))) {
-      assertThrows(IllegalArgumentException.class, () -> GenerateOptions.builder().timeout(wrong));
+      assertThrows(IllegalArgumentException.class, () -> Request.builder().timeout(wrong));
     }
     Duration never = Duration.ofSeconds(Long.MAX_VALUE);
     try (CandleSession session = model.newSession()) {
-      GenerateOptions forEver = Golden.greedy(2).toBuilder().timeout(never).build();
-      assertEquals(2, session.generate(PROMPT, forEver).completionTokens());
+      Request forEver = Golden.request(PROMPT, Golden.greedy(2)).toBuilder().timeout(never).build();
+      assertEquals(2, session.generate(forEver).completionTokens());
     }
   }
 
   @Test
   void h3OptionsAreValues() {
     GenerateOptions one =
-        GenerateOptions.builder()
-            .stop("a", "b")
-            .logitBias(Map.of(3, 1.0, 1, 2.0))
-            .timeout(Duration.ofSeconds(2))
-            .build();
+        GenerateOptions.builder().stop("a", "b").logitBias(Map.of(3, 1.0, 1, 2.0)).build();
     GenerateOptions same =
-        GenerateOptions.builder()
-            .logitBias(Map.of(1, 2.0, 3, 1.0))
-            .stop(List.of("a", "b"))
-            .timeout(Duration.ofMillis(2000))
-            .build();
+        GenerateOptions.builder().logitBias(Map.of(1, 2.0, 3, 1.0)).stop(List.of("a", "b")).build();
     assertEquals(one, same);
     assertEquals(one.hashCode(), same.hashCode());
-    assertEquals(
-        "GenerateOptions{stop=[a, b], logitBias={1=2.0, 3=1.0}, timeout=PT2S}", one.toString());
+    assertEquals("GenerateOptions{stop=[a, b], logitBias={1=2.0, 3=1.0}}", one.toString());
     assertNotEquals(one, one.toBuilder().topK(4).build());
     assertEquals(GenerateOptions.defaults(), GenerateOptions.builder().build());
     assertThrows(UnsupportedOperationException.class, () -> one.stop().add("c"));
@@ -361,11 +356,14 @@ class StoppingTest {
             () -> {
               try {
                 switch (under) {
-                  case PREFILL -> session.generate(longPrompt(), endless());
-                  case DECODE -> session.generate(PROMPT, endless());
-                  case SCORE -> session.score(longPrompt(), 0);
-                  case BATCH -> model.generateAll(List.of(PROMPT, PROMPT), endless());
-                  case PREPARE -> session.prepare("word ".repeat(5000));
+                  case PREFILL -> session.generate(Golden.request(longPrompt(), endless()));
+                  case DECODE -> session.generate(Golden.request(PROMPT, endless()));
+                  case SCORE -> session.score(TokenIds.of(longPrompt()), 0);
+                  case BATCH ->
+                      model.generateAll(Golden.requests(List.of(PROMPT, PROMPT), endless()));
+                  case PREPARE ->
+                      session.prepare(
+                          Golden.request("word ".repeat(5000), GenerateOptions.defaults()));
                 }
               } catch (Throwable t) {
                 thrown.set(t);
@@ -401,12 +399,12 @@ class StoppingTest {
   @Test
   void h15AForkOfWhatWasStoppedGoesOn() throws Exception {
     try (CandleSession session = model.newSession()) {
-      Generation expected = session.generate(PROMPT, Golden.greedy(8));
+      Generation expected = session.generate(Golden.request(PROMPT, Golden.greedy(8)));
       int[] tokens = longPrompt();
       CompletableFuture<Throwable> score =
           onThread(() -> {
             try {
-              session.score(tokens, 1);
+              session.score(TokenIds.of(tokens), 1);
               return null;
             } catch (RuntimeException e) {
               return e;
@@ -416,9 +414,13 @@ class StoppingTest {
       session.cancel();
       assertInstanceOf(CancellationException.class, score.get());
       try (CandleSession fork = session.fork()) {
-        assertEquals(expected.tokenIds(), fork.generate(PROMPT, Golden.greedy(8)).tokenIds());
+        assertEquals(
+            expected.tokenIds(),
+            fork.generate(Golden.request(PROMPT, Golden.greedy(8))).tokenIds());
       }
-      assertEquals(expected.tokenIds(), session.generate(PROMPT, Golden.greedy(8)).tokenIds());
+      assertEquals(
+          expected.tokenIds(),
+          session.generate(Golden.request(PROMPT, Golden.greedy(8))).tokenIds());
     }
   }
 
@@ -428,12 +430,12 @@ class StoppingTest {
     try (CandleSession session = model.newSession()) {
       CountDownLatch started = new CountDownLatch(1);
       CompletableFuture<Generation> running =
-          session.generateAsync(PROMPT, Golden.greedy(300), token -> started.countDown());
+          session.submit(Golden.request(PROMPT, Golden.greedy(300)), token -> started.countDown());
       started.await();
-      try (TokenStream refused = session.stream("x", Golden.greedy(2))) {
+      try (TokenStream refused = session.stream(Golden.request("x", Golden.greedy(2)))) {
         assertThrows(SessionBusyException.class, () -> refused.iterator().hasNext());
       }
-      CompletableFuture<Generation> other = session.generateAsync("x", Golden.greedy(2));
+      CompletableFuture<Generation> other = session.submit(Golden.request("x", Golden.greedy(2)));
       assertTrue(other.cancel(true) || other.isCompletedExceptionally());
       Thread interrupted =
           Thread.ofPlatform()
@@ -441,9 +443,9 @@ class StoppingTest {
                 Thread.currentThread().interrupt();
                 for (Runnable call :
                     List.<Runnable>of(
-                        () -> session.generate("x", Golden.greedy(2)),
+                        () -> session.generate(Golden.request("x", Golden.greedy(2))),
                         session::reset,
-                        () -> session.score(new int[] {1, 2}, 0),
+                        () -> session.score(TokenIds.of(new int[] {1, 2}), 0),
                         () -> session.fork().close())) {
                   try {
                     call.run();
@@ -461,11 +463,11 @@ class StoppingTest {
   void h2CancellingALaterCallLeavesTheOneBeforeItAlone() throws Exception {
     try (CandleModel tiny = Golden.load("llama-plain");
         CandleSession session = tiny.newSession()) {
-      GenerateOptions options = Golden.greedy(40).toBuilder().raw(true).build();
+      GenerateOptions options = Golden.greedy(40);
       for (int i = 0; i < 400; i++) {
         // Whichever begins first: the other one is refused, or waits for the cancelled one.
-        CompletableFuture<Generation> first = session.generateAsync("first", options);
-        CompletableFuture<Generation> second = session.generateAsync("second", options);
+        CompletableFuture<Generation> first = session.submit(Golden.raw("first", options));
+        CompletableFuture<Generation> second = session.submit(Golden.raw("second", options));
         LockSupport.parkNanos(i % 20 * 10_000);
         second.cancel(true);
         try {
@@ -493,9 +495,8 @@ class StoppingTest {
         CandleSession session = tiny.newSession();
         FileChannel channel = FileChannel.open(folder.resolve("config.json"))) {
       CompletableFuture<Generation> held =
-          holder.generateAsync(
-              "word ".repeat(20),
-              options,
+          holder.submit(
+              Golden.request("word ".repeat(20), options),
               token -> {
                 inside.countDown();
                 SessionTest.await(leave);
@@ -508,11 +509,10 @@ class StoppingTest {
                 try {
                   // It will wait for the memory that the other one holds.
                   session.generate(
-                      new int[] {1, 2, 3},
-                      options,
+                      Golden.request(new int[] {1, 2, 3}, options),
                       token -> {
                         if (call) {
-                          inner.score(new int[] {1, 2, 3}, 0);
+                          inner.score(TokenIds.of(new int[] {1, 2, 3}), 0);
                         } else {
                           read(channel);
                         }
@@ -545,10 +545,10 @@ class StoppingTest {
   void h2WhatDependsOnAFutureFindsTheSessionFree() {
     try (CandleSession session = model.newSession()) {
       for (boolean timeout : new boolean[] {false, true}) {
-        CompletableFuture<Generation> future = session.generateAsync(PROMPT, endless());
+        CompletableFuture<Generation> future = session.submit(Golden.request(PROMPT, endless()));
         CompletableFuture<Integer> next =
-            future.handle(
-                (result, thrown) -> session.generate(PROMPT, Golden.greedy(2)).completionTokens());
+            future.handle((result, thrown) ->
+                session.generate(Golden.request(PROMPT, Golden.greedy(2))).completionTokens());
         long took =
             millis(() -> {
               if (timeout) {
@@ -570,19 +570,18 @@ class StoppingTest {
     CountDownLatch leave = new CountDownLatch(1);
     try (CandleSession session = model.newSession()) {
       CompletableFuture<Generation> held =
-          session.generateAsync(
-              PROMPT,
-              endless(),
+          session.submit(
+              Golden.request(PROMPT, endless()),
               token -> {
                 inside.countDown();
                 SessionTest.await(leave);
               });
       inside.await();
       session.cancel();
-      GenerateOptions options = endless().toBuilder().timeout(Duration.ofMillis(700)).build();
+      Request limited = limited(PROMPT, Duration.ofMillis(700));
       Generation[] late = new Generation[1];
       CompletableFuture<Long> took =
-          onThread(() -> millis(() -> late[0] = session.generate(PROMPT, options)));
+          onThread(() -> millis(() -> late[0] = session.generate(limited)));
       Thread.sleep(500);
       leave.countDown();
       assertTrue(took.get() >= 690 && took.get() < 950, took.get() + " ms");
@@ -598,21 +597,20 @@ class StoppingTest {
     CountDownLatch inside = new CountDownLatch(1);
     CountDownLatch leave = new CountDownLatch(1);
     CompletableFuture<Generation> held =
-        session.generateAsync(
-            PROMPT,
-            endless(),
+        session.submit(
+            Golden.request(PROMPT, endless()),
             token -> {
               inside.countDown();
               SessionTest.await(leave);
             });
     inside.await();
     session.cancel();
-    GenerateOptions soon = Golden.greedy(2).toBuilder().timeout(Duration.ofMillis(100)).build();
+    Request soon = limited(PROMPT, Duration.ofMillis(100));
     Generation[] late = new Generation[1];
-    long took = millis(() -> late[0] = session.generate(PROMPT, soon));
+    long took = millis(() -> late[0] = session.generate(soon));
     assertEquals(FinishReason.TIMEOUT, late[0].finishReason());
     assertTrue(took < 1000, took + " ms");
-    TokenStream stream = session.stream(PROMPT, endless());
+    TokenStream stream = session.stream(Golden.request(PROMPT, endless()));
     Thread.sleep(100);
     took = millis(stream::close);
     assertTrue(took < 1000, took + " ms");
@@ -622,7 +620,7 @@ class StoppingTest {
           (virtual ? Thread.ofVirtual() : Thread.ofPlatform())
               .start(() -> {
                 try {
-                  session.generate(PROMPT, endless());
+                  session.generate(Golden.request(PROMPT, endless()));
                 } catch (RuntimeException e) {
                   thrown.set(e);
                 }
@@ -633,7 +631,7 @@ class StoppingTest {
       assertFalse(thread.isAlive());
       assertInstanceOf(CancellationException.class, thrown.get());
     }
-    CompletableFuture<Generation> waiting = session.generateAsync(PROMPT, endless());
+    CompletableFuture<Generation> waiting = session.submit(Golden.request(PROMPT, endless()));
     Thread.sleep(100);
     session.close();
     assertEquals(FinishReason.CANCELLED, waiting.get(1, TimeUnit.SECONDS).finishReason());

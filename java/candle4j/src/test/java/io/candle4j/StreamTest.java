@@ -49,7 +49,7 @@ class StreamTest {
   }
 
   private TokenStream stream(int maxTokens) {
-    return session.stream(Golden.prompt(CASE), Golden.greedy(maxTokens));
+    return session.stream(Golden.request(Golden.prompt(CASE), Golden.greedy(maxTokens)));
   }
 
   @Test
@@ -86,7 +86,8 @@ class StreamTest {
     }
     // The session is free for the next one.
     assertEquals(
-        Golden.greedy(CASE), session.generate(Golden.prompt(CASE), Golden.greedy(16)).tokenIds());
+        Golden.greedy(CASE),
+        session.generate(Golden.request(Golden.prompt(CASE), Golden.greedy(16))).tokenIds());
   }
 
   @Test
@@ -109,7 +110,7 @@ class StreamTest {
   @Test
   void failuresComeOutOfEveryWayToRead() {
     int[] unknown = {1_000_000};
-    try (TokenStream tokens = session.stream(unknown, Golden.greedy(4))) {
+    try (TokenStream tokens = session.stream(Golden.request(unknown, Golden.greedy(4)))) {
       assertThrows(IllegalArgumentException.class, () -> tokens.iterator().hasNext());
       assertThrows(IllegalArgumentException.class, tokens::result);
     }
@@ -196,12 +197,13 @@ class StreamTest {
   @Test
   void futures() throws Exception {
     String prompt = "Who keeps the lantern?";
-    Generation here = session.generate(prompt, Golden.greedy(16));
-    CompletableFuture<Generation> there = session.generateAsync(prompt, Golden.greedy(16));
+    Generation here = session.generate(Golden.request(prompt, Golden.greedy(16)));
+    CompletableFuture<Generation> there = session.submit(Golden.request(prompt, Golden.greedy(16)));
     assertEquals(here.tokenIds(), there.get().tokenIds());
 
     CompletableFuture<Generation> failing =
-        session.generateAsync("half \ud83d".substring(0, 5) + "x".repeat(5000), Golden.greedy(1));
+        session.submit(
+            Golden.request("half \ud83d".substring(0, 5) + "x".repeat(5000), Golden.greedy(1)));
     ExecutionException failure = assertThrows(ExecutionException.class, failing::get);
     assertInstanceOf(ContextFullException.class, failure.getCause());
   }
@@ -212,9 +214,8 @@ class StreamTest {
     CountDownLatch cancelled = new CountDownLatch(1);
     List<Integer> seen = new ArrayList<>();
     CompletableFuture<Generation> future =
-        session.generateAsync(
-            "Who keeps the lantern?",
-            Golden.greedy(400),
+        session.submit(
+            Golden.request("Who keeps the lantern?", Golden.greedy(400)),
             token -> {
               seen.add(token.id());
               started.countDown();
@@ -240,7 +241,10 @@ class StreamTest {
     Thread thread =
         Thread.ofVirtual()
             .start(() ->
-                ids.addAll(session.generate(Golden.prompt(CASE), Golden.greedy(16)).tokenIds()));
+                ids.addAll(
+                    session
+                        .generate(Golden.request(Golden.prompt(CASE), Golden.greedy(16)))
+                        .tokenIds()));
     thread.join();
     assertEquals(Golden.greedy(CASE), ids);
   }

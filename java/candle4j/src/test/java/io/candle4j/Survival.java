@@ -74,7 +74,8 @@ public final class Survival {
   /** Generates and compares. */
   static void golden(CandleSession session, String model) {
     List<Integer> expected = Golden.greedy(model).subList(0, 8);
-    List<Integer> tokens = session.generate(Golden.prompt(model), Golden.greedy(8)).tokenIds();
+    List<Integer> tokens =
+        session.generate(Golden.request(Golden.prompt(model), Golden.greedy(8))).tokenIds();
     check(expected.equals(tokens), "expected " + expected + ", got " + tokens);
   }
 

@@ -88,7 +88,7 @@ final class ThreadPrograms {
     onShortThread(() -> model[0] = Golden.load(Survival.MODEL));
     try (CandleSession session = model[0].newSession()) {
       for (int i = 0; i < 50; i++) {
-        session.generateAsync("abc", Golden.greedy(4)).get();
+        session.submit(Golden.request("abc", Golden.greedy(4))).get();
       }
     }
     model[0].close();
@@ -219,9 +219,9 @@ final class ThreadPrograms {
     try (CandleSession session = model.newSession()) {
       switch (kind) {
         case 0 -> golden(session, name);
-        case 1 -> check(session.score(prompt, 2).top().size() == 2, "score");
+        case 1 -> check(session.score(TokenIds.of(prompt), 2).top().size() == 2, "score");
         case 2 -> {
-          try (TokenStream stream = session.stream(prompt, Golden.greedy(4))) {
+          try (TokenStream stream = session.stream(Golden.request(prompt, Golden.greedy(4)))) {
             check(stream.stream().count() == 4, "stream");
           }
         }
@@ -230,9 +230,10 @@ final class ThreadPrograms {
             golden(fork, name);
           }
         }
-        case 4 -> check(session.generateAsync("a b", Golden.greedy(2)).get() != null, "async");
-        case 5 -> check(model.tokenizer().encode("some text").length > 0, "encode");
-        case 6 -> check(!model.tokenizer().decode(prompt).isEmpty(), "decode");
+        case 4 ->
+            check(session.submit(Golden.request("a b", Golden.greedy(2))).get() != null, "async");
+        case 5 -> check(model.tokenizer().encode("some text").size() > 0, "encode");
+        case 6 -> check(!model.tokenizer().decode(TokenIds.of(prompt)).isEmpty(), "decode");
         case 7 -> check(model.info().layers() > 0, "info");
         case 8 -> check(CandleRuntime.info().threads() > 0, "runtime");
         case 9 ->
@@ -240,7 +241,8 @@ final class ThreadPrograms {
                 model.applyChatTemplate(List.of(ChatMessage.user("hi")), true).contains("hi"),
                 "template");
         case 10 -> {
-          List<BatchResult> results = model.generateAll(List.of("a", "b"), Golden.greedy(2));
+          List<BatchResult> results =
+              model.generateAll(Golden.requests(List.of("a", "b"), Golden.greedy(2)));
           check(results.size() == 2, "batch");
         }
         case 11 -> {
@@ -262,13 +264,13 @@ final class ThreadPrograms {
           }
         }
         case 14 -> {
-          session.prepare("some text");
+          session.prepare(Golden.request("some text", GenerateOptions.defaults()));
           session.reset();
           golden(session, name);
         }
         default ->
             Survival.fails(
-                () -> session.generate(new int[] {1 << 30}, Golden.greedy(1)),
+                () -> session.generate(Golden.request(new int[] {1 << 30}, Golden.greedy(1))),
                 IllegalArgumentException.class);
       }
     }

@@ -22,7 +22,7 @@ final class ThreadsProbe {
     }
     try (CandleModel model = CandleModel.load(args[0]);
         CandleSession session = model.newSession()) {
-      session.generate(new int[] {1, 2, 3}, Golden.greedy(4));
+      session.generate(Golden.request(new int[] {1, 2, 3}, Golden.greedy(4)));
     }
     System.out.println(
         CandleRuntime.info().threads()

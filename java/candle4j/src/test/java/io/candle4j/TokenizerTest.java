@@ -1,6 +1,5 @@
 package io.candle4j;
 
-import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -22,9 +21,9 @@ class TokenizerTest {
       try (CandleTokenizer tokenizer = CandleTokenizer.load(file)) {
         for (JsonNode text : Golden.expected(name).get("text")) {
           String string = text.get("text").stringValue();
-          int[] special = Golden.ids(text.get("ids_with_special"));
-          assertArrayEquals(Golden.ids(text.get("ids")), tokenizer.encode(string));
-          assertArrayEquals(special, tokenizer.encode(string, true));
+          TokenIds special = TokenIds.of(Golden.ids(text.get("ids_with_special")));
+          assertEquals(TokenIds.of(Golden.ids(text.get("ids"))), tokenizer.encode(string));
+          assertEquals(special, tokenizer.encode(string, true));
           assertEquals(text.get("decoded").stringValue(), tokenizer.decode(special, false));
           assertEquals(text.get("decoded_skip_special").stringValue(), tokenizer.decode(special));
           assertEquals(text.get("ids").size(), tokenizer.count(string));

@@ -25,7 +25,7 @@ public final class VirtualThreadsProbe {
           threads.submit(() -> CandleModel.load(CandleModel.BUILT_IN)).get(60, TimeUnit.SECONDS);
       List<Integer> alone;
       try (CandleSession session = model.newSession()) {
-        alone = session.generate(PROMPT, Golden.greedy(16)).tokenIds();
+        alone = session.generate(Golden.request(PROMPT, Golden.greedy(16))).tokenIds();
       }
       // Whatever is compiled and linked at the first time.
       emptyTask(threads);
@@ -38,8 +38,7 @@ public final class VirtualThreadsProbe {
                 model,
                 session ->
                     session.generate(
-                        PROMPT,
-                        Golden.greedy(2),
+                        Golden.request(PROMPT, Golden.greedy(2)),
                         token ->
                             Survival.check(
                                 Thread.currentThread().getContextClassLoader() == own,
@@ -58,15 +57,18 @@ public final class VirtualThreadsProbe {
       java.util.Arrays.setAll(prompt, i -> 100 + i % 1000);
       List<Callable<Object>> calls =
           List.of(
-              () -> inSession(model, session -> session.score(prompt, 1)),
+              () -> inSession(model, session -> session.score(TokenIds.of(prompt), 1)),
               () ->
                   inSession(
                       model,
                       session -> {
-                        session.prepare("word ".repeat(3000));
-                        return session.fork().generate(PROMPT, Golden.greedy(16));
+                        session.prepare(
+                            Golden.request("word ".repeat(3000), GenerateOptions.defaults()));
+                        return session.fork().generate(Golden.request(PROMPT, Golden.greedy(16)));
                       }),
-              () -> model.generateAll(java.util.Collections.nCopies(8, PROMPT), Golden.greedy(32)),
+              () ->
+                  model.generateAll(
+                      Golden.requests(java.util.Collections.nCopies(8, PROMPT), Golden.greedy(32))),
               () -> model.tokenizer().encode("Some words and more. ".repeat(50_000)),
               () -> {
                 CandleModel other = CandleModel.load(CandleModel.BUILT_IN);
@@ -100,7 +102,7 @@ public final class VirtualThreadsProbe {
       answers.add(
           threads.submit(() -> {
             try (CandleSession session = model.newSession()) {
-              return session.generate(PROMPT, Golden.greedy(16)).tokenIds();
+              return session.generate(Golden.request(PROMPT, Golden.greedy(16))).tokenIds();
             }
           }));
     }

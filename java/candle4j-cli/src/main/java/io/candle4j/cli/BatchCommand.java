@@ -1,7 +1,9 @@
 package io.candle4j.cli;
 
 import io.candle4j.CandleModel;
+import io.candle4j.ChatMessage;
 import io.candle4j.GenerateOptions;
+import io.candle4j.Request;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.InputStream;
@@ -82,7 +84,7 @@ final class BatchCommand extends BaseCommand {
     if (fault != null) {
       throw usage(fault);
     }
-    GenerateOptions options = sampling.toOptions(raw);
+    GenerateOptions options = sampling.toOptions();
     try (InputStream in = openInput();
         CandleModel model = models.load(stdio(), interruption())) {
       if (system != null && !model.info().hasChatTemplate()) {
@@ -98,13 +100,21 @@ final class BatchCommand extends BaseCommand {
         BatchProgress progress =
             new BatchProgress(
                 progressLines(), lines() - done.values().stream().mapToInt(n -> n).sum());
-        BatchRun run = new BatchRun(model, system, options, workers, results, progress);
+        BatchRun run = new BatchRun(model, this::request, options, workers, results, progress);
         return interruption().during(run::stop, () -> answer(run, new BatchInput(in, done)));
       }
     } catch (IOException e) {
       throw new CommandException(
           ExitCode.FAILURE, "cannot close " + input + ": " + e.getMessage(), e);
     }
+  }
+
+  private Request request(String prompt, GenerateOptions options) {
+    Request.Builder request = Request.builder().options(options);
+    if (system != null) {
+      return request.messages(ChatMessage.system(system), ChatMessage.user(prompt)).build();
+    }
+    return (raw ? request.rawText(prompt) : request.text(prompt)).build();
   }
 
   private int answer(BatchRun run, BatchInput prompts) {

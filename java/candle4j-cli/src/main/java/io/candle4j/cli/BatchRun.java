@@ -2,10 +2,11 @@ package io.candle4j.cli;
 
 import io.candle4j.CandleModel;
 import io.candle4j.CandleSession;
-import io.candle4j.ChatMessage;
+import io.candle4j.ContextFullException;
 import io.candle4j.FinishReason;
 import io.candle4j.GenerateOptions;
 import io.candle4j.Generation;
+import io.candle4j.Request;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.ArrayBlockingQueue;
@@ -14,6 +15,7 @@ import java.util.concurrent.CancellationException;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
+import java.util.function.BiFunction;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.node.LongNode;
 
@@ -29,7 +31,7 @@ final class BatchRun {
   private static final BatchItem END = new BatchItem(-1, LongNode.valueOf(-1), null, null);
 
   private final CandleModel model;
-  private final @Nullable String system;
+  private final BiFunction<String, GenerateOptions, Request> requests;
   private final GenerateOptions options;
   private final int workers;
   private final BatchOutput output;
@@ -48,13 +50,13 @@ final class BatchRun {
 
   BatchRun(
       CandleModel model,
-      @Nullable String system,
+      BiFunction<String, GenerateOptions, Request> requests,
       GenerateOptions options,
       int workers,
       BatchOutput output,
       BatchProgress progress) {
     this.model = model;
-    this.system = system;
+    this.requests = requests;
     this.options = options;
     this.workers = workers;
     this.output = output;
@@ -134,12 +136,12 @@ final class BatchRun {
       for (BatchItem item; !isStopped() && (item = queue.take()) != END; ) {
         Generation answer;
         try {
-          answer = generate(session, item.answerable());
+          answer = session.generate(requests.apply(item.answerable(), options));
         } catch (CancellationException e) {
           // Interrupted by stop.
           continue;
         } catch (RuntimeException e) {
-          if (!(e instanceof IllegalArgumentException)) {
+          if (!(e instanceof IllegalArgumentException || e instanceof ContextFullException)) {
             // The session may have suffered.
             close(session);
             session = newSession();
@@ -160,13 +162,6 @@ final class BatchRun {
       close(session);
       ended.countDown();
     }
-  }
-
-  private Generation generate(CandleSession session, String prompt) {
-    return system == null
-        ? session.generate(prompt, options)
-        : session.chat(
-            List.of(ChatMessage.system(system), ChatMessage.user(prompt)), options, null);
   }
 
   private void fail(BatchItem item, String message) {

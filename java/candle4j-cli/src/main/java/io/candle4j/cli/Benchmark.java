@@ -3,6 +3,7 @@ package io.candle4j.cli;
 import io.candle4j.CandleModel;
 import io.candle4j.CandleSession;
 import io.candle4j.GenerateOptions;
+import io.candle4j.Request;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -71,7 +72,9 @@ final class Benchmark implements AutoCloseable {
   private long[] generate(CandleSession session, int[] prompt) {
     long[] times = new long[options.maxTokens().orElseThrow()];
     int[] count = {0};
-    session.generate(prompt, options, token -> times[count[0]++] = System.nanoTime());
+    session.generate(
+        Request.builder().tokens(prompt).options(options).build(),
+        token -> times[count[0]++] = System.nanoTime());
     return Arrays.copyOf(times, count[0]);
   }
 

@@ -37,7 +37,7 @@ final class ChatCommand extends BaseCommand {
 
   @Override
   int run() {
-    GenerateOptions options = sampling.toOptions(false);
+    GenerateOptions options = sampling.toOptions();
     try (CandleModel model = models.load(stdio(), interruption())) {
       if (!model.info().hasChatTemplate()) {
         throw new CommandException(
@@ -48,7 +48,11 @@ final class ChatCommand extends BaseCommand {
       try (CandleSession session = model.newSession();
           ChatInput input = openInput()) {
         stdio()
-            .note(model.info().architecture() + " on " + model.info().device() + "; /help helps");
+            .note(
+                model.info().architecture()
+                    + " on "
+                    + Json.word(model.info().device())
+                    + "; /help helps");
         new Chat(stdio(), interruption(), session, options, new Conversation(system)).run(input);
       }
     }

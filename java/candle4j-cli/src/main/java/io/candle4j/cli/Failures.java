@@ -1,5 +1,6 @@
 package io.candle4j.cli;
 
+import io.candle4j.ContextFullException;
 import io.candle4j.ModelException;
 import io.candle4j.hub.HubException;
 import java.io.UncheckedIOException;
@@ -90,6 +91,7 @@ final class Failures implements IExecutionExceptionHandler, IParameterExceptionH
       case ModelException.Tokenizer e -> ExitCode.MODEL;
       case ModelException.ChatTemplate e -> ExitCode.MODEL;
       case IllegalArgumentException e -> ExitCode.USAGE;
+      case ContextFullException e -> ExitCode.USAGE;
       case CancellationException e -> ExitCode.INTERRUPTED;
       default -> ExitCode.FAILURE;
     };

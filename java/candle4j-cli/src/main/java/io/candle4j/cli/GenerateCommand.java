@@ -6,10 +6,9 @@ import io.candle4j.ChatMessage;
 import io.candle4j.GenerateOptions;
 import io.candle4j.Generation;
 import io.candle4j.ModelInfo;
-import io.candle4j.TokenListener;
+import io.candle4j.Request;
 import java.math.BigInteger;
 import java.time.Duration;
-import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
@@ -50,9 +49,9 @@ final class GenerateCommand extends BaseCommand {
   @Option(
       names = "--tokens",
       paramLabel = "1,2,3",
-      converter = TokenIds.Converter.class,
+      converter = TokenArgument.Converter.class,
       description = "Prompt as token ids; nothing is added.")
-  private @Nullable TokenIds tokens;
+  private @Nullable TokenArgument tokens;
 
   @Option(names = "--system", paramLabel = "TEXT", description = "System message.")
   private @Nullable String system;
@@ -79,7 +78,7 @@ final class GenerateCommand extends BaseCommand {
     if (system != null && (raw || tokens != null)) {
       throw usage("--system needs a chat template, which --raw and --tokens leave out");
     }
-    GenerateOptions options = sampling.toOptions(raw);
+    GenerateOptions options = sampling.toOptions();
     StandardInput.Extra extra = takesExtra() ? StandardInput.Extra.read(stdio().in()) : null;
     String named = tokens == null ? text() : null;
     try (CandleModel model = models.load(stdio(), interruption());
@@ -91,8 +90,8 @@ final class GenerateCommand extends BaseCommand {
                   session::cancel,
                   () ->
                       json
-                          ? inOneObject(session, text, options, model.info())
-                          : asText(session, text, options));
+                          ? inOneObject(session, request(text, options), model.info())
+                          : asText(session, request(text, options)));
       stdio().detail(Statistics.of(generation));
     }
     return interruption().isRequested() ? ExitCode.INTERRUPTED : ExitCode.OK;
@@ -129,35 +128,30 @@ final class GenerateCommand extends BaseCommand {
     return StandardInput.text(stdio().in());
   }
 
-  private Generation asText(CandleSession session, @Nullable String text, GenerateOptions options) {
+  private Generation asText(CandleSession session, Request request) {
     try (AnswerPrinter printer = new AnswerPrinter(stdio().out())) {
-      Generation generation = generate(session, text, options, printer);
+      Generation generation = session.generate(request, printer);
       printer.finish(generation);
       return generation;
     }
   }
 
-  private Generation inOneObject(
-      CandleSession session, @Nullable String text, GenerateOptions options, ModelInfo model) {
-    Generation generation = generate(session, text, options, null);
+  private Generation inOneObject(CandleSession session, Request request, ModelInfo model) {
+    Generation generation = session.generate(request);
     stdio().out().println(Json.line(object(generation, model)));
     return generation;
   }
 
-  private Generation generate(
-      CandleSession session,
-      @Nullable String text,
-      GenerateOptions options,
-      @Nullable TokenListener listener) {
+  private Request request(@Nullable String text, GenerateOptions options) {
+    Request.Builder request = Request.builder().options(options);
     if (tokens != null) {
-      return session.generate(tokens.toArray(), options, listener);
+      return request.tokens(tokens.ids()).build();
     }
     Objects.requireNonNull(text);
     if (system != null) {
-      return session.chat(
-          List.of(ChatMessage.system(system), ChatMessage.user(text)), options, listener);
+      return request.messages(ChatMessage.system(system), ChatMessage.user(text)).build();
     }
-    return session.generate(text, options, listener);
+    return (raw ? request.rawText(text) : request.text(text)).build();
   }
 
   private static Map<String, Object> object(Generation generation, ModelInfo model) {
@@ -171,7 +165,7 @@ final class GenerateCommand extends BaseCommand {
         "seed", new BigInteger(Long.toUnsignedString(generation.seed())),
         "timings",
             Json.object(
-                "load_ms", Json.rounded(model.loadMs()),
+                "load_ms", Json.rounded(model.loadTime().toNanos() / 1e6),
                 "prefill_ms", Json.rounded(timings.prefill().toNanos() / 1e6),
                 "decode_ms", Json.rounded(timings.decode().toNanos() / 1e6),
                 "prefill_tokens_per_second", Json.rounded(timings.prefillTokensPerSecond()),
@@ -179,8 +173,8 @@ final class GenerateCommand extends BaseCommand {
         "model",
             Json.object(
                 "architecture", model.architecture(),
-                "device", model.device(),
+                "device", Json.word(model.device()),
                 "precision", model.precision(),
-                "engine", model.engine()));
+                "engine", Json.word(model.engine())));
   }
 }

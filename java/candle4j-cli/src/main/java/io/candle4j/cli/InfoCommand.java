@@ -66,10 +66,10 @@ final class InfoCommand extends BaseCommand {
 
   private static Map<String, Object> described(ModelInfo info) {
     return Json.object(
-        "path", info.path(),
+        "path", info.path().toString(),
         "architecture", info.architecture(),
-        "engine", info.engine(),
-        "device", info.device(),
+        "engine", Json.word(info.engine()),
+        "device", Json.word(info.device()),
         "precision", info.precision(),
         "context_length", info.contextLength(),
         "vocab_size", info.vocabSize(),
@@ -79,7 +79,7 @@ final class InfoCommand extends BaseCommand {
         "eos_token_ids", info.eosTokenIds(),
         "has_chat_template", info.hasChatTemplate(),
         "kv_cache_limit", info.kvCacheLimit(),
-        "load_ms", Json.rounded(info.loadMs()),
+        "load_ms", Json.rounded(info.loadTime().toNanos() / 1e6),
         "warnings", info.warnings());
   }
 

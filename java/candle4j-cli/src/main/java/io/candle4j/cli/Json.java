@@ -1,6 +1,7 @@
 package io.candle4j.cli;
 
 import java.util.LinkedHashMap;
+import java.util.Locale;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.json.JsonMapper;
@@ -30,5 +31,10 @@ final class Json {
   /** A measured number, without digits that mean nothing. */
   static double rounded(double measured) {
     return Math.round(measured * 1e3) / 1e3;
+  }
+
+  /** An enum as JSON documents and messages spell it. */
+  static String word(Enum<?> value) {
+    return value.name().toLowerCase(Locale.ROOT);
   }
 }

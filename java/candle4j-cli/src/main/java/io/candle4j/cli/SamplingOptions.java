@@ -139,10 +139,9 @@ final class SamplingOptions {
   /**
    * The options for the library.
    *
-   * @param raw whether prompts are taken as they stand
    * @throws ParameterException that names the option whose value is out of range
    */
-  GenerateOptions toOptions(boolean raw) {
+  GenerateOptions toOptions() {
     GenerateOptions.Builder options = GenerateOptions.builder();
     set("--max-tokens", maxTokens, options::maxTokens);
     set("--min-tokens", minTokens, options::minTokens);
@@ -163,7 +162,7 @@ final class SamplingOptions {
     set("--no-repeat-ngram-size", noRepeatNgramSize, options::noRepeatNgramSize);
     set("--seed", seed, options::seed);
     set("--stop", stop, options::stop);
-    return options.ignoreEos(ignoreEos).raw(raw).build();
+    return options.ignoreEos(ignoreEos).build();
   }
 
   private <T> void set(

@@ -3,6 +3,8 @@ package io.candle4j.cli;
 import io.candle4j.CandleModel;
 import io.candle4j.CandleSession;
 import io.candle4j.Score;
+import io.candle4j.TokenIds;
+import io.candle4j.TokenLogprob;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -23,9 +25,9 @@ final class ScoreCommand extends BaseCommand {
   @Option(
       names = "--tokens",
       paramLabel = "1,2,3",
-      converter = TokenIds.Converter.class,
+      converter = TokenArgument.Converter.class,
       description = "Token ids; nothing is added.")
-  private @Nullable TokenIds tokens;
+  private @Nullable TokenArgument tokens;
 
   @Option(names = "--text", paramLabel = "TEXT", description = "Text instead of token ids.")
   private @Nullable String text;
@@ -57,7 +59,7 @@ final class ScoreCommand extends BaseCommand {
     }
     try (CandleModel model = models.load(stdio(), interruption());
         CandleSession session = model.newSession()) {
-      int[] ids = tokens == null ? model.tokenizer().encode(text, true) : tokens.toArray();
+      TokenIds ids = tokens == null ? model.tokenizer().encode(text, true) : tokens.ids();
       Score score = interruption().during(session::cancel, () -> session.score(ids, top));
       if (json) {
         stdio().out().println(Json.line(object(ids, score)));
@@ -68,39 +70,40 @@ final class ScoreCommand extends BaseCommand {
     return ExitCode.OK;
   }
 
-  private Map<String, Object> object(int[] ids, Score score) {
+  private Map<String, Object> object(TokenIds ids, Score score) {
     List<Map<String, Object>> list = new ArrayList<>();
-    for (Score.TokenLogprob token : score.top()) {
+    for (TokenLogprob token : score.top()) {
       list.add(Json.object("id", token.id(), "logprob", token.logprob()));
     }
-    Map<String, Object> object = Json.object("logprobs", score.logprobs(), "top", list);
+    List<Float> logprobs = score.logprobs().stream().map(TokenLogprob::logprob).toList();
+    Map<String, Object> object = Json.object("logprobs", logprobs, "top", list);
     if (text != null) {
       object.put("token_ids", ids);
     }
     return object;
   }
 
-  private void print(CandleModel model, int[] ids, Score score) {
-    float[] logprobs = score.logprobs();
+  private void print(CandleModel model, TokenIds ids, Score score) {
+    List<TokenLogprob> logprobs = score.logprobs();
     Table given = table("TOKEN");
     double sum = 0;
-    for (int i = 0; i < ids.length; i++) {
+    for (int i = 0; i < ids.size(); i++) {
       boolean first = i == 0;
-      sum += first ? 0 : logprobs[i - 1];
-      given.row(
-          Integer.toString(ids[i]), first ? "-" : number(logprobs[i - 1]), shown(model, ids[i]));
+      float logprob = first ? 0 : logprobs.get(i - 1).logprob();
+      sum += logprob;
+      given.row(ids.get(i).toString(), first ? "-" : number(logprob), shown(model, ids.get(i)));
     }
     given.print(stdio().out());
-    if (logprobs.length > 0) {
+    if (!logprobs.isEmpty()) {
       stdio()
           .out()
           .println(
               String.format(
-                  Locale.ROOT, "sum %.4f, perplexity %.4f", sum, Math.exp(-sum / logprobs.length)));
+                  Locale.ROOT, "sum %.4f, perplexity %.4f", sum, Math.exp(-sum / logprobs.size())));
     }
     if (!score.top().isEmpty()) {
       Table next = table("NEXT");
-      for (Score.TokenLogprob token : score.top()) {
+      for (TokenLogprob token : score.top()) {
         next.row(Integer.toString(token.id()), number(token.logprob()), shown(model, token.id()));
       }
       stdio().out().println();
@@ -121,6 +124,6 @@ final class ScoreCommand extends BaseCommand {
 
   /** A token's text, quoted since it may be a space. */
   private static String shown(CandleModel model, int id) {
-    return Json.line(model.tokenizer().decode(new int[] {id}, false));
+    return Json.line(model.tokenizer().decode(TokenIds.of(id), false));
   }
 }

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.candle4j.CandleModel;
 import io.candle4j.ChatMessage;
+import io.candle4j.TokenIds;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -126,17 +127,17 @@ class GenerateCommandTest {
 
   @Test
   void instructionsComeBeforeThePrompt() {
-    int[] ids;
+    TokenIds ids;
     try (CandleModel model = CandleModel.load(Golden.LLAMA)) {
       List<ChatMessage> messages =
           List.of(ChatMessage.system("Be a fox."), ChatMessage.user(QUESTION));
       ids = model.tokenizer().encode(model.applyChatTemplate(messages, true));
     }
-    String tokens = String.join(",", Arrays.stream(ids).mapToObj(String::valueOf).toList());
+    String tokens = String.join(",", ids.stream().map(String::valueOf).toList());
     JsonNode byTokens = Cli.run(greedy(Golden.LLAMA, "--tokens", tokens, "--json")).json();
     JsonNode bySystem =
         Cli.run(greedy(Golden.LLAMA, "--json", "--system", "Be a fox.", QUESTION)).json();
-    assertEquals(ids.length, bySystem.get("prompt_tokens").intValue());
+    assertEquals(ids.size(), bySystem.get("prompt_tokens").intValue());
     assertEquals(byTokens.get("token_ids"), bySystem.get("token_ids"));
   }
 
@@ -322,7 +323,7 @@ class GenerateCommandTest {
                 "1,2,3")
             .json();
     assertTrue(cut.get("token_ids").size() <= 64, cut.toString());
-    assertEquals("LENGTH", cut.get("finish_reason").stringValue());
+    assertEquals("CONTEXT_FULL", cut.get("finish_reason").stringValue());
   }
 
   @Test

@@ -28,7 +28,7 @@ class ReadmeCommandsTest {
     assertTrue(lines.size() >= 5, lines.toString());
     String gguf;
     try (CandleModel model = CandleModel.load(CandleModel.BUILT_IN)) {
-      gguf = model.info().path();
+      gguf = model.info().path().toString();
     }
     return lines.stream()
         .map(line -> DynamicTest.dynamicTest(line, () -> runs(line, gguf)))

@@ -7,16 +7,18 @@ import io.candle4j.BatchResult;
 import io.candle4j.ChatMessage;
 import io.candle4j.Device;
 import io.candle4j.Engine;
-import io.candle4j.GenerateOptions;
 import io.candle4j.ModelInfo;
 import io.candle4j.Precision;
 import io.candle4j.Quantization;
+import io.candle4j.Request;
 import io.candle4j.bindings.candle4j_h;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CancellationException;
+import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 
 /** A loaded model behind the border. */
@@ -89,7 +91,7 @@ public final class NativeModel implements AutoCloseable {
     return handle.call(model -> {
       try (Call call = new Call()) {
         call.check(c4j_model_describe(model, call.buffer(), call.error()));
-        return Json.read(call.text(), ModelInfo.class);
+        return Json.read(call.text(), Results.Description.class).toModelInfo();
       }
     });
   }
@@ -152,29 +154,36 @@ public final class NativeModel implements AutoCloseable {
   }
 
   /**
-   * Generates for many prompts.
+   * Generates for many requests.
    *
-   * @param prompts the prompts
-   * @param options how
+   * @param requests the requests
    * @param parallel how many at a time, or null for the environment's number
-   * @param listener told of each that is done, or null
-   * @return the results in the order of the prompts
+   * @param listener receives each result, or null
+   * @param stopped whether to stop, looked at several times a second
+   * @return the results in the order of the requests
    */
   public List<BatchResult> generateAll(
-      List<String> prompts,
-      GenerateOptions options,
+      List<Request> requests,
       @Nullable Integer parallel,
-      @Nullable BatchListener listener) {
+      @Nullable BatchListener listener,
+      BooleanSupplier stopped) {
     StackGuard.check();
-    List<Requests.Generate> requests = new ArrayList<>();
-    Requests.Options shared = Requests.options(options);
-    for (String prompt : prompts) {
-      requests.add(new Requests.Generate(0, Requests.text(prompt, options.raw()), shared, false));
+    List<Requests.Generate> all = new ArrayList<>();
+    for (Request request : requests) {
+      all.add(Requests.generate(0, request, request.timeout().orElse(null), false));
     }
-    byte[] request = Json.write(new Requests.Batch(requests, parallel));
+    byte[] request = Json.write(new Requests.Batch(all, parallel));
     String text =
         ReportedCall.run(
-            handle, candle4j_h::c4j_model_generate_all, request, json -> report(json, listener));
+            handle,
+            candle4j_h::c4j_model_generate_all,
+            request,
+            json -> {
+              if (stopped.getAsBoolean()) {
+                throw new CancellationException("the batch was cancelled");
+              }
+              report(json, listener);
+            });
     List<BatchResult> results = new ArrayList<>();
     for (Results.Outcome outcome : Json.read(text, Results.Outcome[].class)) {
       results.add(outcome.toBatchResult());
@@ -185,8 +194,12 @@ public final class NativeModel implements AutoCloseable {
   private static void report(String json, @Nullable BatchListener listener) {
     if (listener != null) {
       Results.BatchProgress progress = Json.read(json, Results.BatchProgress.class);
-      if (progress.index() != null) {
-        listener.onDone(progress.index(), progress.done(), progress.total());
+      if (progress.index() != null && progress.outcome() != null) {
+        listener.onResult(
+            progress.index(),
+            progress.outcome().toBatchResult(),
+            progress.done(),
+            progress.total());
       }
     }
   }

@@ -2,17 +2,14 @@ package io.candle4j.internal;
 
 import static io.candle4j.bindings.candle4j_h.*;
 
-import io.candle4j.ChatMessage;
 import io.candle4j.FinishReason;
-import io.candle4j.GenerateOptions;
 import io.candle4j.Generation;
+import io.candle4j.Request;
 import io.candle4j.Score;
 import io.candle4j.TokenListener;
 import io.candle4j.bindings.candle4j_h;
 import java.lang.foreign.MemorySegment;
 import java.time.Duration;
-import java.util.List;
-import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.ConcurrentHashMap;
@@ -50,47 +47,6 @@ public final class NativeSession implements AutoCloseable {
     }
   }
 
-  /** What to generate from; made by the static methods. */
-  public static final class Prompt {
-    private final Requests.Prompt prompt;
-
-    private Prompt(Requests.Prompt prompt) {
-      this.prompt = prompt;
-    }
-
-    /**
-     * A text.
-     *
-     * @param text the text
-     * @param raw whether it is taken as it stands
-     * @return the prompt
-     */
-    public static Prompt text(String text, boolean raw) {
-      return new Prompt(Requests.text(text, raw));
-    }
-
-    /**
-     * Token ids.
-     *
-     * @param tokens the ids
-     * @return the prompt
-     */
-    public static Prompt tokens(int[] tokens) {
-      return new Prompt(Requests.tokens(tokens.clone()));
-    }
-
-    /**
-     * A conversation.
-     *
-     * @param messages the messages
-     * @param variables further variables of the template
-     * @return the prompt
-     */
-    public static Prompt chat(List<ChatMessage> messages, Map<String, Object> variables) {
-      return new Prompt(Requests.chat(messages, variables));
-    }
-  }
-
   /**
    * Takes a number for a call, by which it can be cancelled before it begins.
    *
@@ -105,19 +61,14 @@ public final class NativeSession implements AutoCloseable {
    * Generates.
    *
    * @param number the call's number
-   * @param prompt what from
-   * @param options how
+   * @param request what from, and how
    * @param prepare prefill only
    * @param listener told of each token, or null
    * @return the outcome
    * @throws CancellationException when this thread is interrupted
    */
   public Generation generate(
-      long number,
-      Prompt prompt,
-      GenerateOptions options,
-      boolean prepare,
-      @Nullable TokenListener listener) {
+      long number, Request request, boolean prepare, @Nullable TokenListener listener) {
     StackGuard.check();
     Generation generation =
         blocking(
@@ -125,12 +76,10 @@ public final class NativeSession implements AutoCloseable {
             () ->
                 exclusively(
                     number,
-                    options.timeout().orElse(null),
+                    request.timeout().orElse(null),
                     (session, left) -> {
-                      Requests.Options rest = Requests.options(options, left);
-                      byte[] request =
-                          Json.write(new Requests.Generate(number, prompt.prompt, rest, prepare));
-                      return generate(session, request, listener);
+                      byte[] json = Json.write(Requests.generate(number, request, left, prepare));
+                      return generate(session, json, listener);
                     },
                     Results::nothing));
     if (generation.finishReason() == FinishReason.CANCELLED
@@ -173,16 +122,16 @@ public final class NativeSession implements AutoCloseable {
         number,
         () -> {
           byte[] request = Json.write(new Requests.Score(number, tokens, top));
-          return exclusively(number, session -> score(session, request));
+          return exclusively(number, session -> score(session, request).toScore(tokens));
         });
   }
 
-  private static Score score(MemorySegment session, byte[] request) {
+  private static Results.Scored score(MemorySegment session, byte[] request) {
     try (Call call = new Call()) {
       call.check(
           c4j_session_score(
               session, call.bytes(request), request.length, call.buffer(), call.error()));
-      return Json.read(call.text(), Score.class);
+      return Json.read(call.text(), Results.Scored.class);
     }
   }
 

@@ -3,6 +3,7 @@ package io.candle4j.internal;
 import com.fasterxml.jackson.annotation.JsonProperty;
 import io.candle4j.ChatMessage;
 import io.candle4j.GenerateOptions;
+import io.candle4j.Request;
 import java.math.BigInteger;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -51,6 +52,23 @@ final class Requests {
 
   record Generate(long call, Prompt prompt, Options options, boolean prepare) {}
 
+  /** A request for the call of this number, with what is left of its time. */
+  static Generate generate(
+      long call, Request request, @Nullable Duration timeout, boolean prepare) {
+    Prompt prompt =
+        switch (request.prompt()) {
+          case Request.Prompt.Text text ->
+              new Prompt(new Text(Utf8.check("prompt", text.text()), text.raw()), null, null);
+          case Request.Prompt.Tokens tokens -> new Prompt(null, tokens.ids().toIntArray(), null);
+          case Request.Prompt.Chat chat -> {
+            Utf8.checkNames("variables", request.variables());
+            yield new Prompt(null, null, new Chat(messages(chat.messages()), request.variables()));
+          }
+        };
+    return new Generate(
+        call, prompt, options(request.options(), timeout, request.waitWhenFull()), prepare);
+  }
+
   record Score(long call, int[] tokens, int top) {}
 
   record Batch(List<Generate> requests, @Nullable Integer parallel) {}
@@ -60,25 +78,8 @@ final class Requests {
       boolean generationPrompt,
       Map<String, Object> variables) {}
 
-  static Prompt text(String text, boolean raw) {
-    return new Prompt(new Text(Utf8.check("prompt", text), raw), null, null);
-  }
-
-  static Prompt tokens(int[] tokens) {
-    return new Prompt(null, tokens, null);
-  }
-
-  static Prompt chat(List<ChatMessage> messages, Map<String, Object> variables) {
-    Utf8.checkNames("variables", variables);
-    return new Prompt(null, null, new Chat(messages(messages), variables));
-  }
-
-  static Options options(GenerateOptions options) {
-    return options(options, options.timeout().orElse(null));
-  }
-
-  /** Options with another timeout. */
-  static Options options(GenerateOptions options, @Nullable Duration timeout) {
+  private static Options options(
+      GenerateOptions options, @Nullable Duration timeout, boolean waitWhenFull) {
     return new Options(
         boxed(options.maxTokens()),
         boxed(options.minTokens()),
@@ -103,7 +104,7 @@ final class Requests {
         options.logitBias(),
         boxed(options.logprobs()),
         timeout == null ? null : milliseconds(timeout),
-        options.waitWhenFull());
+        waitWhenFull);
   }
 
   static List<Map<String, Object>> messages(List<ChatMessage> messages) {

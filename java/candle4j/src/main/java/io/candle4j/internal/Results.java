@@ -1,12 +1,20 @@
 package io.candle4j.internal;
 
 import io.candle4j.BatchResult;
+import io.candle4j.Device;
+import io.candle4j.Engine;
 import io.candle4j.FinishReason;
 import io.candle4j.Generation;
-import io.candle4j.TokenLogprobs;
+import io.candle4j.ModelInfo;
+import io.candle4j.Score;
+import io.candle4j.TokenIds;
+import io.candle4j.TokenLogprob;
 import java.math.BigInteger;
+import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
@@ -17,27 +25,27 @@ final class Results {
 
   record Generated(
       String text,
-      List<Integer> tokenIds,
+      int[] tokenIds,
       FinishReason finishReason,
       int promptTokens,
       int cachedTokens,
       BigInteger seed,
-      @Nullable List<TokenLogprobs> logprobs,
+      @Nullable List<Logprob> logprobs,
       @Nullable List<String> warnings,
       double prefillMs,
       double decodeMs) {
 
     Generation toGeneration() {
       int computed = promptTokens - cachedTokens;
-      int decoded = tokenIds.size() - 1;
+      int decoded = tokenIds.length - 1;
       return new Generation(
           text,
-          tokenIds,
+          TokenIds.of(tokenIds),
           finishReason,
           promptTokens,
           cachedTokens,
           seed.longValue(),
-          logprobs == null ? List.of() : logprobs,
+          toLogprobs(logprobs),
           warnings == null ? List.of() : warnings,
           new Generation.Timings(
               duration(prefillMs),
@@ -51,7 +59,7 @@ final class Results {
   static Generation nothing(FinishReason reason) {
     return new Generation(
         "",
-        List.of(),
+        TokenIds.of(),
         reason,
         0,
         0,
@@ -74,7 +82,70 @@ final class Results {
     }
   }
 
-  record BatchProgress(int done, int total, @Nullable Integer index) {}
+  record BatchProgress(int done, int total, @Nullable Integer index, @Nullable Outcome outcome) {}
+
+  record Logprob(int id, float logprob, @Nullable List<Logprob> top) {}
+
+  record Scored(float[] logprobs, List<Logprob> top) {
+
+    /** The score of the tokens that were asked about. */
+    Score toScore(int[] tokens) {
+      List<TokenLogprob> given = new ArrayList<>();
+      for (int i = 0; i < logprobs.length; i++) {
+        given.add(new TokenLogprob(tokens[i + 1], logprobs[i], List.of()));
+      }
+      return new Score(given, toLogprobs(top));
+    }
+  }
+
+  record Description(
+      Path path,
+      String architecture,
+      String engine,
+      String device,
+      String precision,
+      int contextLength,
+      int vocabSize,
+      int layers,
+      int hiddenSize,
+      long parameters,
+      int[] eosTokenIds,
+      boolean hasChatTemplate,
+      @Nullable Long kvCacheUsed,
+      @Nullable Long kvCacheLimit,
+      double loadMs,
+      List<String> warnings,
+      List<String> ignoredKeys) {
+
+    ModelInfo toModelInfo() {
+      return new ModelInfo(
+          path,
+          architecture,
+          Engine.valueOf(engine.toUpperCase(Locale.ROOT)),
+          Device.valueOf(device.toUpperCase(Locale.ROOT)),
+          precision,
+          contextLength,
+          vocabSize,
+          layers,
+          hiddenSize,
+          parameters,
+          TokenIds.of(eosTokenIds),
+          hasChatTemplate,
+          kvCacheUsed,
+          kvCacheLimit,
+          duration(loadMs),
+          warnings,
+          ignoredKeys);
+    }
+  }
+
+  private static List<TokenLogprob> toLogprobs(@Nullable List<Logprob> logprobs) {
+    return logprobs == null
+        ? List.of()
+        : logprobs.stream()
+            .map(token -> new TokenLogprob(token.id, token.logprob, toLogprobs(token.top)))
+            .toList();
+  }
 
   private static Duration duration(double milliseconds) {
     return Duration.ofNanos(Math.round(milliseconds * 1e6));

@@ -2,12 +2,18 @@ package io.candle4j.internal;
 
 import io.candle4j.Token;
 import io.candle4j.TokenListener;
+import io.candle4j.TokenLogprob;
+import io.candle4j.bindings.c4j_token;
 import io.candle4j.bindings.c4j_token_fn;
+import io.candle4j.bindings.c4j_token_logprob;
 import io.candle4j.bindings.candle4j_h;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandles;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -108,18 +114,18 @@ final class TokenUpcall implements AutoCloseable {
    * the {@code try} of {@link #token}.
    */
   @SuppressWarnings("unused")
-  private int apply(long userData, int id, long text, long length) {
+  private int apply(long userData, long token) {
     TokenUpcall upcall = slots[(int) userData];
-    return upcall == null ? candle4j_h.C4J_STOP() : upcall.token(id, text, length);
+    return upcall == null ? candle4j_h.C4J_STOP() : upcall.token(token);
   }
 
-  private int token(int id, long text, long length) {
+  private int token(long address) {
     try {
       if (Thread.currentThread().isInterrupted()) {
         return candle4j_h.C4J_STOP();
       }
       if (listener != null) {
-        listener.onToken(new Token(id, Memory.text(text, length)));
+        listener.onToken(read(address));
         BlockingCalls.watchAgain();
       }
       return candle4j_h.C4J_CONTINUE();
@@ -127,6 +133,26 @@ final class TokenUpcall implements AutoCloseable {
       thrown = t;
       return candle4j_h.C4J_FAILED();
     }
+  }
+
+  private static Token read(long address) {
+    MemorySegment token = Memory.at(MemorySegment.ofAddress(address), c4j_token.sizeof());
+    int id = c4j_token.id(token);
+    float logprob = c4j_token.logprob(token);
+    Optional<TokenLogprob> logprobs = Optional.empty();
+    if (!Float.isNaN(logprob)) {
+      int count = (int) c4j_token.top_len(token);
+      long size = c4j_token_logprob.sizeof();
+      MemorySegment top = Memory.at(c4j_token.top(token), count * size);
+      List<TokenLogprob> best = new ArrayList<>(count);
+      for (int i = 0; i < count; i++) {
+        MemorySegment one = c4j_token_logprob.asSlice(top, i);
+        best.add(
+            new TokenLogprob(c4j_token_logprob.id(one), c4j_token_logprob.logprob(one), List.of()));
+      }
+      logprobs = Optional.of(new TokenLogprob(id, logprob, best));
+    }
+    return new Token(id, Memory.text(c4j_token.text(token), c4j_token.text_len(token)), logprobs);
   }
 
   /** Throws what the listener threw during the call, if it did. */

@@ -1,7 +1,10 @@
 package io.candle4j.internal;
 
-import io.candle4j.GenerateOptions;
+import io.candle4j.ChatMessage;
+import io.candle4j.Request;
 import io.candle4j.bindings.c4j_progress_fn;
+import io.candle4j.bindings.c4j_token;
+import io.candle4j.bindings.c4j_token_logprob;
 import io.candle4j.bindings.candle4j_h;
 import java.lang.foreign.Arena;
 import java.util.List;
@@ -24,21 +27,22 @@ final class WarmUp implements Callable<@Nullable Void> {
     try (ProgressUpcall progress = new ProgressUpcall(json -> {})) {
       Upcalls.stub(c4j_progress_fn.descriptor(), ProgressUpcall.APPLY, progress, Arena.ofAuto());
     }
-    Requests.Options options = Requests.options(GenerateOptions.defaults());
-    Json.write(
-        new Requests.Generate(
-            0,
-            Requests.chat(List.of(io.candle4j.ChatMessage.user("x")), Map.of("x", List.of(1))),
-            options,
-            false));
-    Json.write(new Requests.Generate(0, Requests.text("x", true), options, false));
-    Json.write(new Requests.Generate(0, Requests.tokens(new int[] {1}), options, false));
+    initialise(c4j_token.class);
+    initialise(c4j_token_logprob.class);
+    Request.Builder builder = Request.builder().variables(Map.of("x", List.of(1)));
+    for (Request request :
+        List.of(
+            builder.text("x").build(),
+            builder.tokens(1).build(),
+            builder.messages(ChatMessage.user("x")).build())) {
+      Json.write(Requests.generate(0, request, null, false));
+    }
     Json.write(new Requests.Score(0, new int[] {1}, 1));
     Json.read(
         "{\"text\":\"\",\"token_ids\":[1],\"finish_reason\":\"STOP\",\"prompt_tokens\":1,"
             + "\"cached_tokens\":0,\"seed\":1,\"prefill_ms\":1.5,\"decode_ms\":1.5}",
         Results.Generated.class);
-    Json.read("{\"logprobs\":[1.5],\"top\":[]}", io.candle4j.Score.class);
+    Json.read("{\"logprobs\":[1.5],\"top\":[]}", Results.Scored.class);
     Errors.of(candle4j_h.C4J_BUSY(), "x", "{\"x\":1}");
     return null;
   }

@@ -1,28 +1,21 @@
 package io.candle4j.cli;
 
+import io.candle4j.TokenIds;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.TypeConversionException;
 
 /**
- * Token ids written as {@code 1,2,3}. A type of its own: several values of one option are something
- * else to the parser.
+ * Token ids written as {@code 1,2,3}. No list, which the parser takes for several values of one
+ * option.
+ *
+ * @param ids the ids
  */
-final class TokenIds {
-  private final int[] ids;
-
-  private TokenIds(int[] ids) {
-    this.ids = ids;
-  }
-
-  /** The ids; not a copy. */
-  int[] toArray() {
-    return ids;
-  }
+record TokenArgument(TokenIds ids) {
 
   /** Reads them. */
-  static final class Converter implements ITypeConverter<TokenIds> {
+  static final class Converter implements ITypeConverter<TokenArgument> {
     @Override
-    public TokenIds convert(String text) {
+    public TokenArgument convert(String text) {
       String[] parts = text.split(",", -1);
       int[] ids = new int[parts.length];
       for (int i = 0; i < ids.length; i++) {
@@ -32,7 +25,11 @@ final class TokenIds {
           throw new TypeConversionException("'" + parts[i] + "' is not a token id");
         }
       }
-      return new TokenIds(ids);
+      try {
+        return new TokenArgument(TokenIds.of(ids));
+      } catch (IllegalArgumentException e) {
+        throw new TypeConversionException(e.getMessage());
+      }
     }
   }
 }
