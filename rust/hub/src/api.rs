@@ -104,10 +104,11 @@ pub(crate) async fn resolve(client: &Client, id: &ModelId) -> Result<Revision> {
             Err(flaw) => tracing::debug!("{} {}", names::shown(&name), flaw.reason),
         }
     }
-    Ok(Revision {
-        commit: model.sha,
-        files,
-    })
+    let mut commit = model.sha;
+    if is_full_commit(&commit) {
+        commit.make_ascii_lowercase();
+    }
+    Ok(Revision { commit, files })
 }
 
 /// The hash and the size of a file of a commit, by a HEAD request, or else by a request for its first
@@ -125,9 +126,11 @@ pub(crate) async fn file(
     for (method, range) in [(Method::HEAD, None), (Method::GET, Some((0, 0)))] {
         let ask = async || client.attempt(method.clone(), &url, range, limit).await;
         let answer = client.retry(&url, ask).await?;
-        match answer.status().as_u16() {
-            405 | 501 if method == Method::HEAD => continue,
-            400.. => return Err(refusal(client, id, Subject::File(commit, name), &answer)),
+        match (answer.status().as_u16(), &hash) {
+            (405 | 501, None) if method == Method::HEAD => continue,
+            // An empty file has no first byte.
+            (416, Some(hash)) => return Ok((BlobHash::clone(hash), 0)),
+            (400.., _) => return Err(refusal(client, id, Subject::File(commit, name), &answer)),
             _ => {}
         }
         let refuse = |reason: String| Err(client.unavailable(answer.response.url(), reason));

@@ -6,19 +6,21 @@
 //! away, and the file is fetched from its start.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::CONTENT_ENCODING;
 use reqwest::{Method, StatusCode};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::api::{self, Subject};
-use super::cache::{Repository, remove_if_there};
-use super::hash::BlobHash;
-use super::http::{Answer, Client, Fault, Retries, broken};
+use super::cache::{Notes, Repository, remove_if_there};
+use super::hash::{BlobHash, hash_file};
+use super::http::{Answer, Client, Fault, Retries, words};
 use super::id::ModelId;
-use super::job::Gauge;
+use super::job::{Gauge, Job};
 use super::lock::Lock;
 use super::partial::PartialFile;
 use crate::error::{Error, Result};
@@ -48,11 +50,16 @@ pub(crate) struct Fetch<'a> {
     pub(crate) id: &'a ModelId,
     pub(crate) commit: &'a str,
     pub(crate) repository: &'a Repository,
+    /// What is known of the commit already.
+    pub(crate) notes: &'a Notes,
+    pub(crate) job: &'a Arc<Job>,
 }
 
 /// Why bytes stopped to come.
 enum Stop {
     Fault(Fault),
+    /// The body broke off.
+    Broken(String),
     /// Nothing came for half of the time that it may take.
     Silent,
     /// The server does not do ranges as it should.
@@ -76,14 +83,19 @@ impl From<Fault> for Stop {
 impl Fetch<'_> {
     /// Whether a content is in the snapshot already, under all of its names and with the right size.
     pub(crate) fn is_there(&self, wanted: &Wanted) -> bool {
+        let hash = wanted.hash.name();
         wanted.names.iter().all(|name| {
             let pointer = self.repository.pointer(self.commit, name);
-            // A copy or a hard link says nothing about its hash.
-            let linked = fs::read_link(&pointer).ok();
-            let linked = linked.as_ref().and_then(|target| target.file_name());
-            linked.is_none_or(|linked| linked == wanted.hash.name())
-                && fs::metadata(pointer)
-                    .is_ok_and(|file| file.is_file() && file.len() == wanted.size)
+            let right = match fs::read_link(&pointer) {
+                Ok(blob) => blob.file_name().is_some_and(|blob| blob == hash),
+                // A copy says nothing about its hash; our notes do.
+                Err(_) => self
+                    .notes
+                    .files
+                    .get(name)
+                    .is_some_and(|note| note.tag == hash),
+            };
+            right && is_file(&pointer, wanted.size)
         })
     }
 
@@ -110,8 +122,7 @@ impl Fetch<'_> {
         self.repository.prepare()?;
         let blob = self.repository.blob(&wanted.hash);
         // One of the right size was checked when it got its name.
-        let there = fs::metadata(&blob);
-        if !there.is_ok_and(|file| file.is_file() && file.len() == wanted.size) {
+        if !is_file(&blob, wanted.size) && !self.adopt(wanted, &blob, gauge).await? {
             remove_if_there(&blob).map_err(|error| Error::io(&blob, &error))?;
             self.download(wanted, gauge, &lock).await?;
         }
@@ -120,6 +131,31 @@ impl Fetch<'_> {
         }
         gauge.done();
         Ok(())
+    }
+
+    /// Makes a file of the snapshot the blob, if it is one without a blob and has the right hash, as
+    /// other programs leave them where there are no symbolic links.
+    async fn adopt(&self, wanted: &Wanted, blob: &Path, gauge: &Gauge) -> Result<bool> {
+        let pointers = wanted
+            .names
+            .iter()
+            .map(|name| self.repository.pointer(self.commit, name));
+        for pointer in pointers.filter(|pointer| is_file(pointer, wanted.size)) {
+            let (hash, job, gauge) = (wanted.hash.clone(), Arc::clone(self.job), gauge.clone());
+            let path = pointer.clone();
+            let hashed = spawn_blocking(move || hash_file(&path, &hash, &job, &gauge));
+            let hashed = hashed
+                .await
+                .unwrap_or_else(|error| Err(Error::Panic(error.to_string())));
+            if hashed? == wanted.hash {
+                let linked = fs::hard_link(&pointer, blob);
+                let copied = linked.or_else(|_| fs::copy(&pointer, blob).map(|_| ()));
+                return copied
+                    .map(|()| true)
+                    .map_err(|error| Error::write(blob, 0, &error));
+            }
+        }
+        Ok(false)
     }
 
     /// Fetches a content and makes it a blob. What was wrong is fetched once more from its start.
@@ -159,6 +195,9 @@ impl Fetch<'_> {
 
     /// Receives what lacks, by as many requests as it takes. Returns what came instead of the promised
     /// content where its size alone says that it is another.
+    ///
+    /// Whatever a server does, this ends: requests in a row that bring less than [`PROGRESS`], silences
+    /// since the last of these bytes, and beginnings anew are counted, each on its own.
     async fn fill(
         &self,
         wanted: &Wanted,
@@ -166,8 +205,11 @@ impl Fetch<'_> {
         gauge: &Gauge,
     ) -> Result<Option<String>> {
         let options = self.client.options();
+        let progress = PROGRESS.min(wanted.size / 64 + 1);
         let mut retries = Retries::new(options);
-        let (mut ranges, mut silent, mut mark) = (true, false, file.len());
+        // The most bytes that were there since the last beginning, and at any time.
+        let (mut mark, mut best) = (file.len(), file.len());
+        let (mut ranges, mut silent, mut empty_ranges, mut restarts) = (true, false, 0, 0);
         let unavailable = |reason: String| {
             let url = api::file_url(self.client, self.id, self.commit, wanted.name());
             Err(self.client.unavailable(&url, reason))
@@ -177,31 +219,52 @@ impl Fetch<'_> {
                 file.restart().await?;
             }
             let before = file.len();
-            let received = self.receive(wanted, file, gauge, silent).await;
-            silent &= file.len() == before;
-            match received {
-                Ok(()) => {}
+            let received = self.receive(wanted, file, gauge, (ranges, silent)).await;
+            if file.len() < before || before == 0 {
+                (mark, restarts) = (0, restarts + 1);
+            }
+            if file.len() >= mark.saturating_add(progress) {
+                mark = file.len();
+                retries.reset();
+            }
+            if file.len() >= best.saturating_add(progress) {
+                (best, silent) = (file.len(), false);
+            }
+            empty_ranges = if before > 0 && file.len() == before {
+                empty_ranges + 1
+            } else {
+                0
+            };
+            let (reason, wait) = match received {
+                Ok(()) => ("the server sends little".to_owned(), Some(Duration::ZERO)),
                 Err(Stop::Silent) if silent => {
                     return unavailable(format!("sent nothing for {:?}", options.idle_limit));
                 }
-                Err(Stop::Silent) => silent = true,
+                Err(Stop::Silent) => {
+                    silent = true;
+                    continue;
+                }
                 Err(Stop::NoRanges(reason)) if ranges => {
                     tracing::info!("{}: {reason}; fetching it from its start", wanted.name());
                     ranges = false;
-                    file.restart().await?;
+                    continue;
                 }
                 Err(Stop::NoRanges(reason)) => return unavailable(reason.to_owned()),
                 Err(Stop::Wrong(got)) => return Ok(Some(got)),
                 Err(Stop::Fault(Fault::Final(error))) => return Err(error),
-                Err(Stop::Fault(Fault::Retryable { reason, wait })) => {
-                    if file.len() >= mark.saturating_add(PROGRESS) {
-                        mark = file.len();
-                        retries.reset();
-                    }
-                    if !retries.pause(&reason, wait).await {
-                        return unavailable(reason);
-                    }
+                // Ranges that begin and bring nothing may be all that this server can do wrong.
+                Err(Stop::Broken(_)) if ranges && empty_ranges > 1 => {
+                    ranges = false;
+                    continue;
                 }
+                Err(Stop::Broken(reason)) => (reason, None),
+                Err(Stop::Fault(Fault::Retryable { reason, wait })) => (reason, wait),
+            };
+            let gained = file.len() == mark && file.len() > before;
+            let again = restarts <= options.retries + 1
+                && (gained && wait == Some(Duration::ZERO) || retries.pause(&reason, wait).await);
+            if !again && file.len() < wanted.size {
+                return unavailable(reason);
             }
         }
         Ok(None)
@@ -214,7 +277,7 @@ impl Fetch<'_> {
         wanted: &Wanted,
         file: &mut PartialFile,
         gauge: &Gauge,
-        silent: bool,
+        (ranges, silent): (bool, bool),
     ) -> std::result::Result<(), Stop> {
         let options = self.client.options();
         let patience = options.idle_limit / 2;
@@ -230,6 +293,9 @@ impl Fetch<'_> {
             .attempt(Method::GET, &url, range, header_limit)
             .await?;
         let end = match answer.status() {
+            StatusCode::PARTIAL_CONTENT if !ranges => {
+                return Err(Stop::NoRanges("the server sends a range unasked"));
+            }
             StatusCode::PARTIAL_CONTENT => check_range(&answer, start, wanted.size)?,
             StatusCode::OK if start > 0 => {
                 // All of it, whatever was asked for.
@@ -280,12 +346,15 @@ impl Fetch<'_> {
         loop {
             let bytes = match timeout(patience, answer.response.chunk()).await {
                 Err(_) => return Err(Stop::Silent),
-                Ok(Err(error)) => return Err(broken(&error).into()),
+                Ok(Err(error)) => {
+                    let reason = format!("the connection failed: {}", words(&error));
+                    return Err(Stop::Broken(reason));
+                }
                 Ok(Ok(None)) if file.len() < end => {
-                    return Err(Stop::Fault(Fault::Retryable {
-                        reason: format!("the answer ended {} bytes early", end - file.len()),
-                        wait: None,
-                    }));
+                    let missing = end - file.len();
+                    return Err(Stop::Broken(format!(
+                        "the answer ended {missing} bytes early"
+                    )));
                 }
                 Ok(Ok(None)) => return Ok(()),
                 Ok(Ok(Some(bytes))) => bytes,
@@ -302,6 +371,10 @@ impl Fetch<'_> {
             gauge.at(file.len());
         }
     }
+}
+
+fn is_file(path: &Path, size: u64) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == size)
 }
 
 /// Checks what a partial answer says it is, and returns where it ends.

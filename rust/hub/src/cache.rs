@@ -27,6 +27,7 @@ use walkdir::WalkDir;
 
 use super::hash::BlobHash;
 use super::id::ModelId;
+use super::lock::Lock;
 use super::names;
 use crate::error::{Error, Result};
 
@@ -185,7 +186,7 @@ impl Repository {
     pub(crate) fn link(&self, commit: &str, name: &str, hash: &BlobHash) -> Result<()> {
         let pointer = self.pointer(commit, name);
         let blob = self.blob(hash);
-        if leads_to(&pointer, &blob) {
+        if leads_to(&pointer, &blob, self.symlinks) {
             return Ok(());
         }
         let write = || {
@@ -201,6 +202,15 @@ impl Repository {
             fs::rename(&beside, &pointer)
         };
         write().map_err(|error| Error::write(&pointer, 0, &error))
+    }
+
+    /// Deletes a file of a commit, and the content that it has. A failure leaves them as they were.
+    pub(crate) fn discard(&self, commit: &str, name: &str, hash: &BlobHash) {
+        if let Ok(Some(_lock)) = Lock::try_acquire(&self.lock(hash)) {
+            for path in [self.pointer(commit, name), self.blob(hash)] {
+                log_failure(&path, remove_if_there(&path));
+            }
+        }
     }
 
     /// Adds to what is known about a commit, and marks files that it does not have, so that Python need
@@ -346,7 +356,12 @@ pub(crate) fn remove_if_there(path: &Path) -> io::Result<()> {
 /// followed.
 pub(crate) fn walk(folder: &Path) -> impl Iterator<Item = (String, PathBuf)> + use<> {
     let files = WalkDir::new(folder).into_iter().flatten();
-    let files = files.filter(|entry| !entry.file_type().is_dir());
+    // Not what a process that was killed left unfinished.
+    let files = files.filter(|entry| {
+        let name = entry.file_name().to_string_lossy();
+        let unfinished = name.starts_with(".candle4j-") && name.ends_with(".tmp");
+        !entry.file_type().is_dir() && !unfinished
+    });
     files.filter_map(|entry| {
         let components = entry.path().components();
         let name: PathBuf = components.rev().take(entry.depth()).collect();
@@ -391,14 +406,15 @@ fn make_folders_below(root: &Path, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether `pointer` already is a link to `blob`, or its copy. What a commit has under a name never
-/// changes, so a copy of the same length is one of the same content.
-fn leads_to(pointer: &Path, blob: &Path) -> bool {
+/// Whether `pointer` already is a link to `blob`. Where there are no symbolic links it may be another
+/// name of the same file.
+fn leads_to(pointer: &Path, blob: &Path, symlinks: bool) -> bool {
     let (Ok(there), Ok(content)) = (fs::symlink_metadata(pointer), fs::metadata(blob)) else {
         return false;
     };
     if !there.is_symlink() {
-        return there.is_file() && there.len() == content.len();
+        let same = identity(&there, pointer.to_owned()) == identity(&content, blob.to_owned());
+        return !symlinks && same;
     }
     let target = |path| fs::canonicalize(path).ok();
     target(pointer).is_some() && target(pointer) == target(blob)

@@ -1,6 +1,7 @@
 //! Fetching a model: from the cache if it is complete there, else from the Hub.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +47,7 @@ pub(crate) fn fetch(shared: &Shared, id: &ModelId, job: &Arc<Job>) -> Result<Sna
                 retries: 0,
                 connect_limit: options.connect_limit.min(soon),
                 header_limit: options.header_limit.min(soon),
+                idle_limit: options.idle_limit.min(soon),
                 ..options.clone()
             };
             match download(shared, &same, job, &hurried) {
@@ -201,6 +203,8 @@ async fn download_with(
         id,
         commit: &commit,
         repository: &repository,
+        notes: &repository.recall(&commit).unwrap_or_default(),
+        job,
     };
 
     let mut names = needed.names();
@@ -215,6 +219,13 @@ async fn download_with(
     let sized = |wanted: &Wanted| (wanted.name().to_owned(), wanted.size);
     let gauges = job.plan(Phase::Download, wanted.iter().map(sized));
     fetch_all(&fetch, &wanted, &gauges).await?;
+    // Another process may have removed the model meanwhile.
+    if !wanted.iter().all(|wanted| in_place(&fetch, wanted)) {
+        return Err(Error::Io {
+            path: repository.snapshot(&commit).display().to_string(),
+            reason: "was changed by another process while it was fetched; try again".to_owned(),
+        });
+    }
 
     let note = |wanted: &Wanted| Note {
         size: wanted.size,
@@ -236,6 +247,14 @@ async fn download_with(
     // The reference comes last: once it is there, everything behind it is.
     repository.set_commit_of(id.revision_or_default(), &commit)?;
     Ok(snapshot(&repository, &commit, &needed, names, &sizes))
+}
+
+/// Whether all names of a content lead to a file of its size.
+fn in_place(fetch: &Fetch<'_>, wanted: &Wanted) -> bool {
+    wanted.names.iter().all(|name| {
+        let file = fs::metadata(fetch.repository.pointer(fetch.commit, name));
+        file.is_ok_and(|file| file.is_file() && file.len() == wanted.size)
+    })
 }
 
 /// Asks the Hub about files, and joins those of the same content.

@@ -170,7 +170,8 @@ impl Hub {
         remove::remove(&self.shared.options, id)
     }
 
-    /// Hashes what is in the cache of a model's revision once more. No request is made.
+    /// Hashes what is in the cache of a model's revision once more. No request is made. Files that are
+    /// damaged are taken out of the cache, so that the next [`fetch`](Hub::fetch) gets them again.
     ///
     /// # Errors
     ///

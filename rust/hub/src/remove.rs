@@ -62,11 +62,20 @@ pub(crate) fn remove(options: &HubOptions, id: &ModelId) -> Result<Removed> {
 }
 
 fn remove_all(repository: &Repository) -> Result<()> {
-    let locks = walk(repository.locks()).map(|(_, path)| path);
-    let _held = lock_all(locks.filter(|path| path.extension().is_some_and(|end| end == "lock")))?;
-    remove_folder(&repository.references())?;
-    remove_folder(&repository.folder().join("snapshots"))?;
-    remove_folder(repository.folder())
+    let deadline = Instant::now() + MAX_WAIT;
+    loop {
+        // Whoever fetches may have taken further locks since.
+        let locks = walk(repository.locks()).map(|(_, path)| path);
+        let locks = locks.filter(|path| path.extension().is_some_and(|end| end == "lock"));
+        let _held = lock_all(locks)?;
+        let removed = remove_folder(&repository.references())
+            .and_then(|()| remove_folder(&repository.folder().join("snapshots")))
+            .and_then(|()| remove_folder(repository.folder()));
+        if removed.is_ok() || Instant::now() >= deadline {
+            return removed;
+        }
+        thread::sleep(AGAIN);
+    }
 }
 
 fn remove_commit(repository: &Repository, commit: &str) -> Result<()> {

@@ -1,4 +1,5 @@
-//! Hashing once more what is in the cache.
+//! Hashing once more what is in the cache. What is damaged is taken out of it, so that no model is loaded
+//! from it and the next fetch gets it again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -83,7 +84,9 @@ pub(crate) fn verify(options: &HubOptions, id: &ModelId, job: &Arc<Job>) -> Resu
     let mut files = Vec::new();
     for ((name, size), gauge) in sizes.into_iter().zip(&gauges) {
         let noted = notes.files.get(&name).map(|note| note.size);
-        let promised = repository.hash_of(&commit, &name, &notes);
+        let note = notes.files.get(&name);
+        let promised = note.and_then(|note| BlobHash::of_tag(&note.tag));
+        let promised = promised.or_else(|| repository.hash_of(&commit, &name, &notes));
         let verdict = match (size, noted, promised) {
             (None, _, _) => Verdict::Missing,
             (Some(size), Some(noted), _) if size != noted => Verdict::Corrupt {
@@ -111,6 +114,11 @@ pub(crate) fn verify(options: &HubOptions, id: &ModelId, job: &Arc<Job>) -> Resu
                 }
             }
         };
+        if let (Verdict::Corrupt { .. }, Some(hash)) =
+            (&verdict, repository.hash_of(&commit, &name, &notes))
+        {
+            repository.discard(&commit, &name, &hash);
+        }
         gauge.done();
         files.push(VerifiedFile {
             name,

@@ -536,3 +536,107 @@ fn an_existing_blob_of_the_wrong_size_is_repaired() {
     fs::remove_file(&blob).unwrap();
     assert_complete(&cache.fetch().unwrap(), &model);
 }
+
+/// Ranges that are answered so, by whatever a whole file is not.
+fn ranged(asked: &crate::server::Asked, range: Act, whole: Act) -> Option<Act> {
+    let weights = asked.is("GET", WEIGHTS);
+    weights.then(|| {
+        if asked.range().is_some() {
+            range
+        } else {
+            whole
+        }
+    })
+}
+
+#[test]
+fn row_04_servers_that_send_little_come_to_an_end() {
+    // A short range that nobody asked for, and ranges of a byte.
+    let unasked = |_: &crate::server::Asked| {
+        let headers = owned(&[("Content-Range", "bytes 0-99/100000")]);
+        Act::Answer(206, headers, vec![7; 100])
+    };
+    let bytes = |asked: &crate::server::Asked| {
+        let first = asked.range().map_or(0, |(first, _)| first);
+        let range = format!("bytes {first}-{first}/{SIZE}");
+        Act::Answer(206, owned(&[("Content-Range", &range)]), vec![7])
+    };
+    type Script = fn(&crate::server::Asked) -> Act;
+    for script in [unasked as Script, bytes] {
+        let model = model(SIZE);
+        let server = Server::scripted(&model, move |asked| {
+            asked.is("GET", WEIGHTS).then(|| script(asked))
+        });
+        let cache = cache(&server);
+        let weights = model.file(WEIGHTS);
+        leave_partial(&cache, &weights.tag(), &weights.content[..1000]);
+        assert!(cache.fetch().is_err());
+        assert!(server.count("GET", WEIGHTS) < 20);
+        assert!(!cache.blobs().contains(&weights.tag()));
+    }
+}
+
+#[test]
+fn row_25_silences_add_up_also_when_the_file_is_begun_anew() {
+    type Script = fn(&crate::server::Asked) -> Option<Act>;
+    let refused: Script = |asked| ranged(asked, answer(416, &[])?, Act::StallAfter(5_000));
+    let elsewhere: Script = |asked| match asked.count {
+        _ if !asked.is("GET", WEIGHTS) => None,
+        count => {
+            let body = noise(1, SIZE)[..5_000 + count * 100 % 900].to_vec();
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n");
+            Some(Act::RawAndStall([head.into_bytes(), body].concat()))
+        }
+    };
+    let drip: Script = |asked| ranged(asked, Act::StallAfter(1), Act::StallAfter(1_000));
+    for script in [refused, elsewhere, drip] {
+        let server = Server::scripted(&model(SIZE), script);
+        let mut cache = cache(&server);
+        cache.options.idle_limit = std::time::Duration::from_millis(800);
+        let begin = std::time::Instant::now();
+        assert_eq!(cache.fetch().unwrap_err().code(), Code::HubUnavailable);
+        assert!(begin.elapsed() < std::time::Duration::from_millis(1800));
+    }
+}
+
+#[test]
+fn progress_behind_a_new_beginning_counts() {
+    let model = model(1_000_000);
+    let server = Server::scripted(&model, |asked| {
+        let weights = asked.is("GET", WEIGHTS);
+        weights.then(|| match (asked.range().is_some(), asked.count) {
+            (_, 1) => Act::Cut(900_000),
+            (true, 2) => Act::WholeCut(100_000),
+            _ => Act::Cut(100_000),
+        })
+    });
+    assert_complete(&cache(&server).fetch().unwrap(), &model);
+}
+
+#[test]
+fn a_partial_file_that_a_server_cannot_continue_is_begun_anew() {
+    let model = model(SIZE);
+    let server = Server::scripted(&model, |asked| {
+        (asked.is("GET", WEIGHTS) && asked.range().is_some()).then_some(Act::Cut(0))
+    });
+    let cache = cache(&server);
+    let weights = model.file(WEIGHTS);
+    leave_partial(&cache, &weights.tag(), &weights.content[..40_000]);
+    assert_complete(&cache.fetch().unwrap(), &model);
+}
+
+#[test]
+fn a_file_without_a_blob_is_hashed_before_it_counts() {
+    for right in [true, false] {
+        let model = model(SIZE);
+        let server = Server::start(&model);
+        let cache = cache(&server);
+        let snapshot = cache.path("snapshots").join(&model.commit);
+        fs::create_dir_all(&snapshot).unwrap();
+        let mut content = model.file(WEIGHTS).content.to_vec();
+        content[7] ^= u8::from(!right);
+        fs::write(snapshot.join(WEIGHTS), content).unwrap();
+        assert_complete(&cache.fetch().unwrap(), &model);
+        assert_eq!(server.count("GET", WEIGHTS), usize::from(!right));
+    }
+}

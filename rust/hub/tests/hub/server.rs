@@ -127,6 +127,10 @@ pub(crate) enum Act {
     With(Vec<(String, String)>),
     /// All of the file, whatever range was asked for.
     Whole,
+    /// The same, but cut after so many bytes.
+    WholeCut(usize),
+    /// These very bytes, after which nothing comes.
+    RawAndStall(Vec<u8>),
     /// All of the file, compressed, whatever was asked for.
     Gzip,
     /// All of the file in chunks, without a length.
@@ -375,7 +379,7 @@ fn act_out(
     let head = asked.method == "HEAD";
     let whole = matches!(
         act,
-        Some(Act::Whole | Act::Gzip | Act::Chunked | Act::UntilClose)
+        Some(Act::Whole | Act::WholeCut(_) | Act::Gzip | Act::Chunked | Act::UntilClose)
     );
     let mut usual = usual(shared, asked, whole);
     let mut limit = usize::MAX;
@@ -391,7 +395,11 @@ fn act_out(
                 is_file: false,
             };
         }
-        Some(Act::Cut(bytes)) => {
+        Some(Act::RawAndStall(bytes)) => {
+            stream.write_all(&bytes)?;
+            return wait_for_the_end(shared, stream);
+        }
+        Some(Act::Cut(bytes) | Act::WholeCut(bytes)) => {
             limit = bytes;
             keep = false;
         }

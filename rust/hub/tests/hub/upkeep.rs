@@ -247,6 +247,26 @@ fn verify_finds_what_is_damaged() {
 }
 
 #[test]
+fn what_verify_finds_damaged_is_fetched_again() {
+    for symlinks in [true, false] {
+        let model = model(10_000);
+        let server = Server::start(&model);
+        let mut cache = cache(&server);
+        cache.options.symlinks = symlinks;
+        let snapshot = cache.fetch().unwrap();
+        let mut content = model.file(WEIGHTS).content.to_vec();
+        content[5_000] ^= 1;
+        fs::write(snapshot.folder.join(WEIGHTS), content).unwrap();
+        let verify = || cache.hub().verify(&id(ID), &mut silent).unwrap();
+        assert!(!verify().is_intact());
+        server.forget();
+        assert_complete(&cache.fetch().unwrap(), &model);
+        assert_eq!(server.count("GET", WEIGHTS), 1);
+        assert!(verify().is_intact());
+    }
+}
+
+#[test]
 fn verify_can_be_stopped() {
     let server = Server::start(&model(10_000));
     let cache = cache(&server);

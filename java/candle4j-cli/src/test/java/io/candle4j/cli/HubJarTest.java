@@ -157,7 +157,7 @@ class HubJarTest {
     Cli.Result removed = jar().run("rm", FakeHub.MODEL);
     assertEquals(ExitCode.OK, removed.code(), removed.err());
     assertTrue(
-        removed.out().matches("removed " + FakeHub.MODEL + ": \\d+ files, \\d+ kB reclaimed\n"),
+        removed.out().matches("removed " + FakeHub.MODEL + ": \\d+ files, [\\d.]+ kB reclaimed\n"),
         removed.out());
     assertEquals("[]\n", jar().run("ls", "--json").out());
   }
