@@ -107,7 +107,10 @@ pub unsafe extern "C" fn c4j_session_fork(
 /// `dry_allowed_length`, `dry_breakers`, `no_repeat_ngram_size`, `seed`, `stop`, `ignore_eos`, `logit_bias` (numbers by
 /// token ids), `logprobs` (how many of the most probable tokens to tell beside each new one), `timeout_ms` and `wait_when_full`
 /// (instead of `C4J_QUEUE_FULL`), all optional; `call` is a number by which `c4j_session_cancel` can stop it; with `prepare` true, the prompt
-/// is only taken into the KV cache, where a later call whose prompt begins like it finds it.
+/// is only taken into the KV cache, where a later call whose prompt begins like it finds it; with
+/// `turn` true, it is a turn of a conversation: calls without it leave the keys and values of turns alone, and it
+/// is `C4J_CONTEXT_FULL` unless the context has room behind the prompt for `max_tokens`, or a quarter of the context if
+/// that is less.
 ///
 /// `on_token` may be null. Blocks until the answer is complete, and `*out` becomes a JSON object of
 /// `text`, `token_ids`, `finish_reason` (`STOP`, `LENGTH`, `CONTEXT_FULL`, `STOP_STRING`,

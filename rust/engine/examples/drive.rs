@@ -88,6 +88,7 @@ fn request(prompt: usize, tokens: usize) -> GenerateRequest {
             ..Default::default()
         },
         prepare: false,
+        turn: false,
     }
 }
 

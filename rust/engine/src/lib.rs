@@ -8,7 +8,7 @@
 //!
 //! | layer | contents |
 //! |---|---|
-//! | [`batch`], [`session`] | many prompts; conversations |
+//! | [`batch`], [`session`], `cached_sequence` | many prompts; sessions and what they have in their caches |
 //! | [`model`], `request_slots` | a loaded model with its tokenizer and template |
 //! | [`generate`], [`chat`] | sampling loop, penalties, stop texts; templates |
 //! | [`loader`] | a checkpoint and options become an engine |
@@ -22,6 +22,7 @@
 
 pub mod architectures;
 pub mod batch;
+mod cached_sequence;
 pub mod cancel;
 pub mod chat;
 pub mod description;

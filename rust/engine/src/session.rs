@@ -8,6 +8,7 @@ use candle_core::DType;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::cached_sequence::CachedSequence;
 use crate::cancel::{Cancel, Interrupt, Stop, StopReason};
 use crate::chat::{Message, encode_chat};
 use crate::engines::CandleModel;
@@ -58,6 +59,11 @@ pub struct GenerateRequest {
     /// from there. The outcome has no tokens then.
     #[serde(default)]
     pub prepare: bool,
+    /// It is a turn of a conversation. What is in the cache for these stays there when other calls come in
+    /// between; and it fails with [`Error::ContextFull`] unless the context has room for an answer behind the
+    /// prompt: for `max_tokens`, or a quarter of the context if that is less.
+    #[serde(default)]
+    pub turn: bool,
 }
 
 /// A token and the text that became certain with it, empty while a character or a possible stop
@@ -133,11 +139,10 @@ pub struct Score {
 /// threads.
 pub struct Session {
     model: Arc<Model>,
-    sequence: Box<dyn CandleModel>,
-    /// The precision of the weights that it was made over.
-    dtype: Option<DType>,
-    /// The tokens whose keys and values are in the cache.
-    cached: Vec<u32>,
+    /// What calls that stand for themselves leave behind.
+    single: CachedSequence,
+    /// What turns of a conversation leave behind; made when the first one comes.
+    turns: Option<CachedSequence>,
     cancel: Cancel,
 }
 
@@ -149,12 +154,10 @@ impl Session {
 
     /// A session whose calls are cancelled through `cancel`, which others may share.
     pub(crate) fn with_cancel(model: Arc<Model>, cancel: Cancel) -> Self {
-        let (sequence, dtype) = model.precise_sequence();
         Self {
+            single: CachedSequence::new(model.clone()),
+            turns: None,
             model,
-            sequence,
-            dtype,
-            cached: Vec::new(),
             cancel,
         }
     }
@@ -194,13 +197,21 @@ impl Session {
             dry.breakers = self.model.tokens_with(&dry.breaker_texts)?;
         }
         self.model.limits().check(0, &prompt)?;
-        self.check_bias(&sampling)?;
-        let reused = self.reuse(&prompt);
-        if request.prepare {
-            return self.prepare(&prompt, reused, &stop);
+        if request.turn {
+            let limit = self.model.limits().context_length;
+            let needed = prompt.len() + sampling.max_tokens.min(limit / 4).max(1);
+            if needed > limit {
+                return Err(Error::ContextFull { needed, limit });
+            }
         }
-        let mut run = Run::new(&self.model, &sampling, prompt.len(), listener);
-        let outcome = run.complete(&mut self.sequence, &mut self.dtype, &prompt, &stop);
+        self.check_bias(&sampling)?;
+        let cached = self.cached(request.turn, &prompt);
+        let reused = cached.reuse(&prompt);
+        if request.prepare {
+            return prepare(cached, &prompt, reused, &stop);
+        }
+        let mut run = Run::new(&model, &sampling, prompt.len(), listener);
+        let outcome = run.complete(&mut cached.sequence, &mut cached.dtype, &prompt, &stop);
         let Run {
             text,
             tokens,
@@ -209,7 +220,7 @@ impl Session {
             sampler: _,
             ..
         } = run;
-        self.remember(&prompt, &tokens);
+        cached.remember(&prompt, &tokens);
         let generated = outcome?;
         if interrupt == Some(Interrupt::Failed) {
             return Err(Error::CallbackFailed);
@@ -243,30 +254,30 @@ impl Session {
         }
     }
 
-    fn prepare(&mut self, prompt: &[u32], reused: usize, stop: &Stop) -> Result<Generation> {
-        let start = Instant::now();
-        let outcome = self.or_in_f32(|sequence| prefill(sequence, prompt, stop, &mut Vec::new()));
-        self.remember(prompt, &[]);
-        let finish_reason = outcome?.unwrap_or(FinishReason::Length);
-        Ok(Generation {
-            prompt_tokens: prompt.len(),
-            cached_tokens: reused,
-            prefill_ms: start.elapsed().as_secs_f64() * 1e3,
-            ..Generation::nothing(finish_reason)
-        })
+    /// The cache for a call. Turns of a conversation have one of their own, so that no call in between throws
+    /// their beginning away; but where nothing is lost by it, a turn goes on from the other one, which may have
+    /// been prepared for it.
+    fn cached(&mut self, turn: bool, prompt: &[u32]) -> &mut CachedSequence {
+        if !turn {
+            return &mut self.single;
+        }
+        let turns = self
+            .turns
+            .get_or_insert_with(|| CachedSequence::new(self.model.clone()));
+        if self.single.begins(prompt) && self.single.shared(prompt) > turns.shared(prompt) {
+            std::mem::swap(turns, &mut self.single);
+        }
+        turns
     }
 
     /// Another session that goes on from here: what is in the cache is copied and not computed
     /// again, where the engine can. Its calls are cancelled on their own.
     pub fn fork(&self) -> Result<Self> {
-        let sequence = self.sequence.fork()?;
-        // What was given up in the meantime is missing.
-        let cached = self.cached[..sequence.position()].to_vec();
+        let turns = self.turns.as_ref();
         Ok(Self {
             model: self.model.clone(),
-            sequence,
-            dtype: self.dtype,
-            cached,
+            single: self.single.fork()?,
+            turns: turns.map(CachedSequence::fork).transpose()?,
             cancel: Cancel::default(),
         })
     }
@@ -279,29 +290,19 @@ impl Session {
         }
         self.model.limits().check(0, tokens)?;
         let stop = Stop::new(&self.cancel, call, None);
-        self.clear();
-        let outcome = self.or_in_f32(|sequence| score(sequence, tokens, top, &stop));
+        self.single.clear();
+        let outcome = self
+            .single
+            .or_in_f32(|sequence| score(sequence, tokens, top, &stop));
         // Also of a call that was stopped or failed on the way.
-        self.remember(tokens, &[]);
+        self.single.remember(tokens, &[]);
         outcome
-    }
-
-    /// Does something with the sequence; once more with another one over weights in F32 where those in F16 did
-    /// not do. Whatever comes out, the caller has to [remember](Self::remember) what is in the cache then.
-    fn or_in_f32<T>(
-        &mut self,
-        mut work: impl FnMut(&mut dyn CandleModel) -> Result<T>,
-    ) -> Result<T> {
-        work(self.sequence.as_mut()).or_else(|error| {
-            (self.sequence, self.dtype) = self.model.retry_in_f32(error, self.dtype)?;
-            work(self.sequence.as_mut())
-        })
     }
 
     /// Empties the cache.
     pub fn clear(&mut self) {
-        self.sequence.truncate(0);
-        self.cached.clear();
+        self.single.clear();
+        self.turns = None;
     }
 
     /// The prompt's tokens, as the model sees them.
@@ -338,32 +339,25 @@ impl Session {
         let template = self.model.chat_template()?;
         encode_chat(template, self.model.tokenizer(), messages, variables)
     }
+}
 
-    /// Cuts the cache back to what it shares with `prompt`, leaving at least one token to compute;
-    /// answers with how many tokens stay.
-    fn reuse(&mut self, prompt: &[u32]) -> usize {
-        let shared = self
-            .cached
-            .iter()
-            .zip(prompt)
-            .take_while(|(a, b)| a == b)
-            .count()
-            .min(prompt.len() - 1);
-        self.sequence.truncate(shared);
-        let kept = self.sequence.adopt(prompt);
-        self.cached.clear();
-        self.cached.extend_from_slice(&prompt[..kept]);
-        kept
-    }
-
-    /// Notes what is in the cache now: the beginning of prompt and answer that was computed.
-    fn remember(&mut self, prompt: &[u32], generated: &[u32]) {
-        self.sequence.rest();
-        let position = self.sequence.position();
-        self.cached.clear();
-        self.cached
-            .extend(prompt.iter().chain(generated).take(position));
-    }
+/// Takes a prompt into the cache.
+fn prepare(
+    cached: &mut CachedSequence,
+    prompt: &[u32],
+    reused: usize,
+    stop: &Stop,
+) -> Result<Generation> {
+    let start = Instant::now();
+    let outcome = cached.or_in_f32(|sequence| prefill(sequence, prompt, stop, &mut Vec::new()));
+    cached.remember(prompt, &[]);
+    let finish_reason = outcome?.unwrap_or(FinishReason::Length);
+    Ok(Generation {
+        prompt_tokens: prompt.len(),
+        cached_tokens: reused,
+        prefill_ms: start.elapsed().as_secs_f64() * 1e3,
+        ..Generation::nothing(finish_reason)
+    })
 }
 
 /// Scores tokens on an empty sequence.

@@ -10,6 +10,7 @@ fn modules_import_only_from_the_layers_below() {
         &[
             &["batch"],
             &["session"],
+            &["cached_sequence"],
             &["model"],
             &["request_slots"],
             &["chat", "generate"],

@@ -88,6 +88,7 @@ pub fn tokens(ids: &[u32], max_tokens: usize) -> GenerateRequest {
             ..Default::default()
         },
         prepare: false,
+        turn: false,
     }
 }
 

@@ -35,6 +35,7 @@ fn request(prompt: &[u32], options: GenerateOptions) -> GenerateRequest {
         prompt: Prompt::Tokens(prompt.to_vec()),
         options,
         prepare: false,
+        turn: false,
     }
 }
 

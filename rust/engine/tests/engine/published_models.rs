@@ -49,6 +49,7 @@ fn popular_models_load_as_published_and_answer_as_in_transformers() {
                 ..Default::default()
             },
             prepare: false,
+            turn: false,
         };
         let answer = generate(&mut session, &request);
         assert_eq!(answer.token_ids, model.greedy, "{}", model.name);

@@ -223,6 +223,7 @@ fn stop_texts_match_special_tokens_which_are_no_text() {
             ..Default::default()
         },
         prepare: false,
+        turn: false,
     };
     let mut session = Session::new(model.clone());
     let run = |session: &mut Session, stop: &[&str]| {
@@ -269,6 +270,7 @@ fn pieces_never_break_a_character_and_join_to_the_whole() {
                 ..Default::default()
             },
             prepare: false,
+            turn: false,
         };
         let mut pieces = Vec::new();
         let generation = session

@@ -220,7 +220,11 @@ public final class Together {
     int computed = 0;
     for (CandleSession session : sessions) {
       Generation answer =
-          session.chat(List.of(system, ChatMessage.user("Hello!")), tokens(1), null);
+          session.generate(
+              Request.builder()
+                  .messages(system, ChatMessage.user("Hello!"))
+                  .options(tokens(1))
+                  .build());
       computed = Math.max(computed, answer.promptTokens() - answer.cachedTokens());
     }
     row("most tokens that one of them computes of that and a short question", "%d", computed);

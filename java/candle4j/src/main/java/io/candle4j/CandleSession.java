@@ -1,19 +1,18 @@
 package io.candle4j;
 
 import io.candle4j.internal.NativeSession;
+import io.candle4j.internal.NativeSession.Mode;
 import io.candle4j.internal.StackGuard;
-import java.util.ArrayList;
-import java.util.List;
-import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A session: a KV cache over a model's weights, and a conversation.
+ * A session: a KV cache over a model's weights.
  *
- * <p>Each {@code generate} stands for itself; {@link #chat(String)} goes on with what was said
- * before. What a prompt has in common with the one before is not computed again.
+ * <p>Each {@code generate} stands for itself; a {@link CandleChat} goes on with what was said
+ * before. What a prompt has in common with those before is not computed again.
  *
  * <p>A session does one thing at a time: a second call, also one from a listener, gets {@link
  * SessionBusyException}; behind a call that was cancelled, it waits for that to end. {@link
@@ -26,7 +25,6 @@ import org.jspecify.annotations.Nullable;
 public final class CandleSession implements AutoCloseable {
   private final NativeSession session;
   private final @Nullable CandleModel owned;
-  private final List<ChatMessage> history = new ArrayList<>();
 
   CandleSession(NativeSession session, @Nullable CandleModel owned) {
     this.session = session;
@@ -98,7 +96,7 @@ public final class CandleSession implements AutoCloseable {
    * @throws IllegalStateException after close
    */
   public Generation generate(Request request) {
-    return session.generate(session.nextCall(), request, false, null);
+    return session.generate(session.nextCall(), request, Mode.ANSWER, null);
   }
 
   /**
@@ -112,112 +110,16 @@ public final class CandleSession implements AutoCloseable {
    */
   public Generation generate(Request request, TokenListener listener) {
     Objects.requireNonNull(listener, "listener");
-    return session.generate(session.nextCall(), request, false, listener);
+    return session.generate(session.nextCall(), request, Mode.ANSWER, listener);
   }
 
   /**
-   * Answers in the conversation of this session: adds a user message and the model's answer to
-   * {@link #history()}.
-   *
-   * @param message what the user says
-   * @return the answer
-   */
-  public Generation chat(String message) {
-    return chat(message, GenerateOptions.defaults(), null);
-  }
-
-  /**
-   * Answers in the conversation of this session.
-   *
-   * @param message what the user says
-   * @param options how
-   * @param listener told of each token on this thread, or null
-   * @return the answer; it becomes part of the history, unless it was cancelled, timed out or
-   *     failed, in which case the history stays as it was
-   */
-  public Generation chat(
-      String message, GenerateOptions options, @Nullable TokenListener listener) {
-    List<ChatMessage> messages = history();
-    messages.add(ChatMessage.user(message));
-    return chat(messages, options, listener);
-  }
-
-  /**
-   * Answers a conversation, which becomes that of this session.
-   *
-   * @param messages the messages, oldest first
-   * @return the answer
-   */
-  public Generation chat(List<ChatMessage> messages) {
-    return chat(messages, GenerateOptions.defaults(), null);
-  }
-
-  /**
-   * Answers a conversation, which becomes that of this session.
-   *
-   * @param messages the messages, oldest first
-   * @param options how
-   * @param listener told of each token on this thread, or null
-   * @return the answer; with it, the messages become the history, unless it was cancelled, timed
-   *     out or failed
-   * @throws ModelException.ChatTemplate when the model has no chat template, or it cannot render
-   *     these
-   */
-  public Generation chat(
-      List<ChatMessage> messages, GenerateOptions options, @Nullable TokenListener listener) {
-    return chat(messages, Map.of(), options, listener);
-  }
-
-  /**
-   * Answers a conversation, which becomes that of this session.
-   *
-   * @param messages the messages, oldest first
-   * @param variables further variables that the model's chat template knows, such as {@code tools}
-   * @param options how
-   * @param listener told of each token on this thread, or null
-   * @return the answer
-   */
-  public Generation chat(
-      List<ChatMessage> messages,
-      Map<String, Object> variables,
-      GenerateOptions options,
-      @Nullable TokenListener listener) {
-    List<ChatMessage> conversation = new ArrayList<>(messages);
-    Request request =
-        Request.builder().messages(conversation).variables(variables).options(options).build();
-    Generation answer = session.generate(session.nextCall(), request, false, listener);
-    if (answer.finishReason() != FinishReason.CANCELLED
-        && answer.finishReason() != FinishReason.TIMEOUT) {
-      conversation.add(ChatMessage.assistant(answer.text()));
-      synchronized (history) {
-        history.clear();
-        history.addAll(conversation);
-      }
-    }
-    return answer;
-  }
-
-  /**
-   * The conversation so far.
-   *
-   * @return a copy
-   */
-  public List<ChatMessage> history() {
-    synchronized (history) {
-      return new ArrayList<>(history);
-    }
-  }
-
-  /**
-   * Starts anew: empties the conversation and the KV cache.
+   * Empties the KV cache. Conversations stay as they are, and are computed again.
    *
    * @throws SessionBusyException when a call is under way
    */
   public void reset() {
     session.clear();
-    synchronized (history) {
-      history.clear();
-    }
   }
 
   /**
@@ -241,12 +143,18 @@ public final class CandleSession implements AutoCloseable {
   public TokenStream stream(Request request) {
     StackGuard.check();
     Objects.requireNonNull(request, "request");
+    // Not this session itself, which may become unreachable while the stream is read.
     NativeSession session = this.session;
     long number = session.nextCall();
-    TokenChannel channel =
-        new TokenChannel(
-            listener -> session.generate(number, request, false, listener),
-            () -> session.cancel(number));
+    return stream(
+        listener -> session.generate(number, request, Mode.ANSWER, listener),
+        () -> session.cancel(number));
+  }
+
+  /** The tokens that a generation gives to its listener. */
+  TokenStream stream(Function<TokenListener, Generation> generation, Runnable stop) {
+    NativeSession session = this.session;
+    TokenChannel channel = new TokenChannel(generation, stop);
     Runnable closer = channel::closeSession;
     session.onClose(closer);
     channel.onEnd(() -> session.offClose(closer));
@@ -291,7 +199,8 @@ public final class CandleSession implements AutoCloseable {
     Objects.requireNonNull(request, "request");
     long number = session.nextCall();
     return CallFuture.start(
-        () -> session.generate(number, request, false, listener), () -> session.cancel(number));
+        () -> session.generate(number, request, Mode.ANSWER, listener),
+        () -> session.cancel(number));
   }
 
   /**
@@ -318,21 +227,34 @@ public final class CandleSession implements AutoCloseable {
    * @param request of which the prompt, its variables and the timeout count
    */
   public void prepare(Request request) {
-    session.generate(session.nextCall(), request, true, null);
+    session.generate(session.nextCall(), request, Mode.PREPARE, null);
+  }
+
+  /** Takes a number for a call of a chat. */
+  long nextCall() {
+    return session.nextCall();
+  }
+
+  /** A turn of a chat, which fails unless the context has room for an answer. */
+  Generation generateTurn(long call, Request request, @Nullable TokenListener listener) {
+    return session.generate(call, request, Mode.TURN, listener);
+  }
+
+  /** Cancels a call of a chat, begun or not. */
+  void cancel(long call) {
+    session.cancel(call);
   }
 
   /**
-   * Starts another session that goes on from here: the conversation and the KV cache are copied,
-   * and nothing in it is computed again. (Of the {@link Engine#CANDLE} engine, whose cache cannot
-   * be copied, the fork computes it when it is used first.)
+   * Starts another session that goes on from here: the KV cache is copied, and nothing in it is
+   * computed again. (Of the {@link Engine#CANDLE} engine, whose cache cannot be copied, the fork
+   * computes it when it is used first.)
    *
    * @return the session, to be closed on its own
    * @throws SessionBusyException when a call is under way
    */
   public CandleSession fork() {
-    CandleSession fork = new CandleSession(session.fork(), null);
-    fork.history.addAll(history());
-    return fork;
+    return new CandleSession(session.fork(), null);
   }
 
   /**

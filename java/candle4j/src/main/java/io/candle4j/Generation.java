@@ -3,6 +3,7 @@ package io.candle4j;
 import java.time.Duration;
 import java.util.List;
 import java.util.Objects;
+import java.util.Optional;
 
 /**
  * The outcome of a generation.
@@ -16,6 +17,8 @@ import java.util.Objects;
  *     answer
  * @param logprobs how probable each new token was, where {@link
  *     GenerateOptions.Builder#logprobs(int)} asked for it; else empty
+ * @param droppedMessages how many messages a {@link ContextPolicy} left out of the conversation to
+ *     make room for this answer
  * @param warnings what of the model's own file was not honoured and may make the answer another
  *     one; empty as a rule
  * @param timings how long it took
@@ -28,6 +31,7 @@ public record Generation(
     int cachedTokens,
     long seed,
     List<TokenLogprob> logprobs,
+    int droppedMessages,
     List<String> warnings,
     Timings timings) {
 
@@ -48,6 +52,32 @@ public record Generation(
    */
   public int completionTokens() {
     return tokenIds.size();
+  }
+
+  /**
+   * The answer as a message of a conversation.
+   *
+   * @return the message
+   */
+  public ChatMessage.Assistant toMessage() {
+    return new ChatMessage.Assistant(text, Optional.empty(), List.of());
+  }
+
+  /** The same, with messages that were left out. */
+  Generation withDropped(int messages) {
+    return messages == 0
+        ? this
+        : new Generation(
+            text,
+            tokenIds,
+            finishReason,
+            promptTokens,
+            cachedTokens,
+            seed,
+            logprobs,
+            messages,
+            warnings,
+            timings);
   }
 
   /** The text. */

@@ -213,7 +213,7 @@ final class InputPrograms {
               session.generate(
                   Golden.request(
                       "x", GenerateOptions.greedy().toBuilder().stop(List.of("a", half)).build())));
-      named("content", () -> session.chat(half));
+      named("content", () -> session.generate(Golden.request(half, GenerateOptions.greedy())));
       named("text", () -> model.tokenizer().encode(half));
       named(
           "variables.tools[0].name",
@@ -248,7 +248,11 @@ final class InputPrograms {
             () -> model.applyChatTemplate(hi, true, Map.of("tools", value)),
             IllegalArgumentException.class);
         fails(
-            () -> session.chat(hi, Map.of("x", value), GenerateOptions.greedy(), null),
+            () ->
+                session.generate(
+                    Golden.request(hi, GenerateOptions.greedy()).toBuilder()
+                        .variables(Map.of("x", value))
+                        .build()),
             IllegalArgumentException.class);
       }
       Survival.golden(session, Survival.MODEL);

@@ -169,10 +169,10 @@ class SchedulingTest {
         CandleSession session = model.newSession();
         sessions.add(session);
         Generation answer =
-            session.chat(
-                List.of(ChatMessage.system(system), ChatMessage.user("Hello number " + i)),
-                Golden.greedy(2),
-                null);
+            session.generate(
+                Golden.request(
+                    List.of(ChatMessage.system(system), ChatMessage.user("Hello number " + i)),
+                    Golden.greedy(2)));
         assertTrue(
             answer.promptTokens() - answer.cachedTokens() < 40,
             String.valueOf(answer.cachedTokens()));

@@ -6,6 +6,7 @@ import io.candle4j.ContextFullException;
 import io.candle4j.FinishReason;
 import io.candle4j.GenerateOptions;
 import io.candle4j.Generation;
+import io.candle4j.Request;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -83,7 +84,9 @@ final class Chat {
 
   private Generation answer(String message) {
     try (AnswerPrinter printer = new AnswerPrinter(stdio.out())) {
-      Generation answer = session.chat(conversation.with(message), options, printer);
+      Request request =
+          Request.builder().messages(conversation.with(message)).options(options).build();
+      Generation answer = session.generate(request, printer);
       printer.finish(answer);
       // Of an answer that was stopped, what can be read has been said.
       if (answer.finishReason() != FinishReason.CANCELLED || !answer.text().isEmpty()) {

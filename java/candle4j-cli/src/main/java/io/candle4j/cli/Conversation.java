@@ -7,8 +7,6 @@ import org.jspecify.annotations.Nullable;
 
 /** What was said, under instructions that stay when it is forgotten. */
 final class Conversation {
-  private static final String SYSTEM = "system";
-
   private @Nullable String system;
   private final List<ChatMessage> turns = new ArrayList<>();
 
@@ -54,10 +52,10 @@ final class Conversation {
   /** Takes back the last message and its answer; null when there is none. */
   @Nullable String takeBack() {
     int last = turns.size() - 2;
-    if (last < 0 || !turns.get(last).role().equals("user")) {
+    if (last < 0 || !(turns.get(last) instanceof ChatMessage.User)) {
       return null;
     }
-    String message = turns.get(last).content();
+    String message = turns.get(last).text();
     turns.subList(last, turns.size()).clear();
     return message;
   }
@@ -69,8 +67,8 @@ final class Conversation {
 
   /** Becomes another conversation; instructions are a message of their own at the beginning. */
   void replace(List<ChatMessage> messages) {
-    boolean instructed = !messages.isEmpty() && messages.getFirst().role().equals(SYSTEM);
-    system = instructed ? messages.getFirst().content() : null;
+    boolean instructed = !messages.isEmpty() && messages.getFirst() instanceof ChatMessage.System;
+    system = instructed ? messages.getFirst().text() : null;
     turns.clear();
     turns.addAll(instructed ? messages.subList(1, messages.size()) : messages);
   }

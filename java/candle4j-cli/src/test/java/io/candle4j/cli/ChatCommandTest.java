@@ -8,6 +8,7 @@ import io.candle4j.CandleModel;
 import io.candle4j.CandleSession;
 import io.candle4j.ChatMessage;
 import io.candle4j.GenerateOptions;
+import io.candle4j.Request;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -51,8 +52,8 @@ class ChatCommandTest {
       }
       for (String message : messages) {
         all.add(ChatMessage.user(message));
-        session.chat(all, options, null);
-        all = session.history();
+        Request request = Request.builder().messages(all).options(options).build();
+        all.add(session.generate(request).toMessage());
       }
       return all;
     }
@@ -61,8 +62,8 @@ class ChatCommandTest {
   private static String answers(List<ChatMessage> conversation) {
     StringBuilder answers = new StringBuilder();
     for (ChatMessage message : conversation) {
-      if (message.role().equals("assistant")) {
-        answers.append(message.content()).append('\n');
+      if (message instanceof ChatMessage.Assistant) {
+        answers.append(message.text()).append('\n');
       }
     }
     return answers.toString();
@@ -128,7 +129,7 @@ class ChatCommandTest {
     assertEquals(3, saved.size());
     for (int i = 0; i < 3; i++) {
       assertEquals(said.get(i).role(), saved.get(i).get("role").stringValue());
-      assertEquals(said.get(i).content(), saved.get(i).get("content").stringValue());
+      assertEquals(said.get(i).text(), saved.get(i).get("content").stringValue());
     }
     String both = answers(talk("Be a fox.", "Hello", "And you?"));
     assertEquals(

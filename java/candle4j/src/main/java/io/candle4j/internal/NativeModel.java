@@ -170,7 +170,8 @@ public final class NativeModel implements AutoCloseable {
     StackGuard.check();
     List<Requests.Generate> all = new ArrayList<>();
     for (Request request : requests) {
-      all.add(Requests.generate(0, request, request.timeout().orElse(null), false));
+      all.add(
+          Requests.generate(0, request, request.timeout().orElse(null), NativeSession.Mode.ANSWER));
     }
     byte[] request = Json.write(new Requests.Batch(all, parallel));
     String text =

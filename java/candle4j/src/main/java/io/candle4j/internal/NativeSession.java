@@ -47,6 +47,16 @@ public final class NativeSession implements AutoCloseable {
     }
   }
 
+  /** What a generation is for. */
+  public enum Mode {
+    /** An answer, as long as the context allows. */
+    ANSWER,
+    /** Only the keys and values of the prompt. */
+    PREPARE,
+    /** An answer that the context must have room for. */
+    TURN
+  }
+
   /**
    * Takes a number for a call, by which it can be cancelled before it begins.
    *
@@ -62,13 +72,13 @@ public final class NativeSession implements AutoCloseable {
    *
    * @param number the call's number
    * @param request what from, and how
-   * @param prepare prefill only
+   * @param mode what for
    * @param listener told of each token, or null
    * @return the outcome
    * @throws CancellationException when this thread is interrupted
    */
   public Generation generate(
-      long number, Request request, boolean prepare, @Nullable TokenListener listener) {
+      long number, Request request, Mode mode, @Nullable TokenListener listener) {
     StackGuard.check();
     Generation generation =
         blocking(
@@ -78,7 +88,7 @@ public final class NativeSession implements AutoCloseable {
                     number,
                     request.timeout().orElse(null),
                     (session, left) -> {
-                      byte[] json = Json.write(Requests.generate(number, request, left, prepare));
+                      byte[] json = Json.write(Requests.generate(number, request, left, mode));
                       return generate(session, json, listener);
                     },
                     Results::nothing));

@@ -7,7 +7,6 @@ import io.candle4j.Request;
 import java.math.BigInteger;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
@@ -50,11 +49,11 @@ final class Requests {
       @Nullable Long timeoutMs,
       boolean waitWhenFull) {}
 
-  record Generate(long call, Prompt prompt, Options options, boolean prepare) {}
+  record Generate(long call, Prompt prompt, Options options, boolean prepare, boolean turn) {}
 
   /** A request for the call of this number, with what is left of its time. */
   static Generate generate(
-      long call, Request request, @Nullable Duration timeout, boolean prepare) {
+      long call, Request request, @Nullable Duration timeout, NativeSession.Mode mode) {
     Prompt prompt =
         switch (request.prompt()) {
           case Request.Prompt.Text text ->
@@ -66,7 +65,11 @@ final class Requests {
           }
         };
     return new Generate(
-        call, prompt, options(request.options(), timeout, request.waitWhenFull()), prepare);
+        call,
+        prompt,
+        options(request.options(), timeout, request.waitWhenFull()),
+        mode == NativeSession.Mode.PREPARE,
+        mode == NativeSession.Mode.TURN);
   }
 
   record Score(long call, int[] tokens, int top) {}
@@ -110,13 +113,10 @@ final class Requests {
   static List<Map<String, Object>> messages(List<ChatMessage> messages) {
     List<Map<String, Object>> list = new ArrayList<>();
     for (ChatMessage message : messages) {
-      Map<String, Object> keys = new LinkedHashMap<>();
-      keys.put("role", Utf8.check("role", message.role()));
-      if (message.content() != null) {
-        keys.put("content", Utf8.check("content", message.content()));
-      }
-      Utf8.checkNames("messages[" + list.size() + "]", message.more());
-      keys.putAll(message.more());
+      Map<String, Object> keys = Messages.forTemplate(message);
+      Utf8.check("role", message.role());
+      Utf8.check("content", message.text());
+      Utf8.checkNames("messages[" + list.size() + "]", keys);
       list.add(keys);
     }
     return list;

@@ -46,6 +46,7 @@ final class Results {
           cachedTokens,
           seed.longValue(),
           toLogprobs(logprobs),
+          0,
           warnings == null ? List.of() : warnings,
           new Generation.Timings(
               duration(prefillMs),
@@ -65,6 +66,7 @@ final class Results {
         0,
         0,
         List.of(),
+        0,
         List.of(),
         new Generation.Timings(Duration.ZERO, Duration.ZERO, 0, 0));
   }

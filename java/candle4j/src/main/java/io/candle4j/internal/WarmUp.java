@@ -35,7 +35,7 @@ final class WarmUp implements Callable<@Nullable Void> {
             builder.text("x").build(),
             builder.tokens(1).build(),
             builder.messages(ChatMessage.user("x")).build())) {
-      Json.write(Requests.generate(0, request, null, false));
+      Json.write(Requests.generate(0, request, null, NativeSession.Mode.ANSWER));
     }
     Json.write(new Requests.Score(0, new int[] {1}, 1));
     Json.read(

@@ -1,0 +1,369 @@
+package io.candle4j;
+
+import io.candle4j.internal.Messages;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.concurrent.CompletableFuture;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A conversation over a {@link CandleSession}: a system message, what was said, and what comes
+ * next.
+ *
+ * {@snippet :
+ * CandleChat chat = CandleChat.builder(session).system("Answer in one sentence.").build();
+ * System.out.println(chat.say("What is rain?"));
+ * System.out.println(chat.say("And snow?"));
+ * }
+ *
+ * <p>A turn that fails, is cancelled or times out leaves the conversation as it was. The session's
+ * KV cache holds what was computed, so a turn computes only what is new; other calls on the session
+ * in between don't change the conversation.
+ *
+ * <p>Any thread may use a chat. As of its session, one turn runs at a time.
+ */
+public final class CandleChat implements AutoCloseable {
+  private final CandleSession session;
+  private final boolean ownsSession;
+  private final GenerateOptions options;
+  private final Map<String, Object> variables;
+  private final ContextPolicy policy;
+  private final Object lock = new Object();
+
+  /** Immutable, and replaced as a whole. */
+  private List<ChatMessage> history;
+
+  private CandleChat(Builder builder, CandleSession session, boolean ownsSession) {
+    this.session = session;
+    this.ownsSession = ownsSession;
+    this.options = builder.options;
+    this.variables = builder.variables;
+    this.policy = builder.policy;
+    this.history = builder.history;
+  }
+
+  private CandleChat(CandleChat other, CandleSession session) {
+    this.session = session;
+    this.ownsSession = true;
+    this.options = other.options;
+    this.variables = other.variables;
+    this.policy = other.policy;
+    this.history = other.history();
+  }
+
+  /**
+   * Starts from default settings.
+   *
+   * @param session where the conversation is computed; the chat does not close it
+   * @return a builder
+   */
+  public static Builder builder(CandleSession session) {
+    return new Builder(session);
+  }
+
+  /**
+   * Says something and waits for the answer.
+   *
+   * @param text what the user says
+   * @return the answer
+   * @throws ContextFullException when the conversation does not fit and the policy gives up
+   * @throws ModelException.ChatTemplate when the model has no chat template, or it cannot render
+   *     the conversation
+   * @see CandleSession#generate(Request)
+   */
+  public Generation say(String text) {
+    return answer(List.of(ChatMessage.user(text)), null);
+  }
+
+  /**
+   * Says something, calling a listener with each token of the answer.
+   *
+   * @param text what the user says
+   * @param listener called with each token on this thread
+   * @return the answer
+   * @see #say(String)
+   */
+  public Generation say(String text, TokenListener listener) {
+    return answer(List.of(ChatMessage.user(text)), Objects.requireNonNull(listener, "listener"));
+  }
+
+  /**
+   * Adds messages, such as the results of tools, and waits for the answer.
+   *
+   * @param messages the messages, oldest first
+   * @return the answer
+   * @see #say(String)
+   */
+  public Generation say(List<ChatMessage> messages) {
+    return answer(List.copyOf(messages), null);
+  }
+
+  /**
+   * Says something and gives the answer token by token.
+   *
+   * @param text what the user says
+   * @return the tokens; to be closed. The turn counts once the generation has ended
+   * @see CandleSession#stream(Request)
+   */
+  public TokenStream stream(String text) {
+    Turn turn = new Turn(List.of(ChatMessage.user(text)));
+    return session.stream(turn::run, turn::stop);
+  }
+
+  /**
+   * Says something on a platform thread of its own.
+   *
+   * @param text what the user says
+   * @return the answer to come, as for {@link CandleSession#submit(Request)}
+   */
+  public CompletableFuture<Generation> submit(String text) {
+    Turn turn = new Turn(List.of(ChatMessage.user(text)));
+    return CallFuture.start(() -> turn.run(null), turn::stop);
+  }
+
+  private Generation answer(List<ChatMessage> messages, @Nullable TokenListener listener) {
+    return new Turn(messages).run(listener);
+  }
+
+  /** One turn, which may take several attempts until the conversation fits. */
+  private final class Turn {
+    private final List<ChatMessage> added;
+    private long call;
+    private boolean stopped;
+
+    Turn(List<ChatMessage> added) {
+      this.added = added;
+    }
+
+    Generation run(@Nullable TokenListener listener) {
+      List<ChatMessage> messages = new ArrayList<>(history());
+      messages.addAll(added);
+      int dropped = 0;
+      while (true) {
+        try {
+          Generation answer = session.generateTurn(next(), request(messages), listener);
+          boolean counts =
+              answer.finishReason() != FinishReason.CANCELLED
+                  && answer.finishReason() != FinishReason.TIMEOUT;
+          if (counts) {
+            messages.add(answer.toMessage());
+            replace(messages);
+          }
+          return counts ? answer.withDropped(dropped) : answer;
+        } catch (ContextFullException full) {
+          List<ChatMessage> fitting = policy.fit(List.copyOf(messages), full);
+          if (fitting.equals(messages)) {
+            throw full;
+          }
+          dropped += messages.size() - fitting.size();
+          messages = new ArrayList<>(fitting);
+        }
+      }
+    }
+
+    private Request request(List<ChatMessage> messages) {
+      return Request.builder().messages(messages).options(options).variables(variables).build();
+    }
+
+    private synchronized long next() {
+      call = session.nextCall();
+      if (stopped) {
+        session.cancel(call);
+      }
+      return call;
+    }
+
+    synchronized void stop() {
+      stopped = true;
+      if (call != 0) {
+        session.cancel(call);
+      }
+    }
+  }
+
+  /**
+   * What was said so far, the system message first.
+   *
+   * @return the messages, which don't change
+   */
+  public List<ChatMessage> history() {
+    synchronized (lock) {
+      return history;
+    }
+  }
+
+  private void replace(List<ChatMessage> messages) {
+    List<ChatMessage> copy = List.copyOf(messages);
+    synchronized (lock) {
+      history = copy;
+    }
+  }
+
+  /**
+   * Notes where the conversation is now.
+   *
+   * @return the place, for {@link #rewind}
+   */
+  public Checkpoint checkpoint() {
+    return new Checkpoint(history());
+  }
+
+  /**
+   * Goes back, or forward again, to where a checkpoint was taken. What is still in the KV cache is
+   * not computed again.
+   *
+   * @param checkpoint of this chat, or of one that was forked from it
+   */
+  public void rewind(Checkpoint checkpoint) {
+    replace(checkpoint.history);
+  }
+
+  /** A place in a conversation. Immutable. */
+  public static final class Checkpoint {
+    private final List<ChatMessage> history;
+
+    private Checkpoint(List<ChatMessage> history) {
+      this.history = history;
+    }
+  }
+
+  /**
+   * Starts another conversation that goes on from here, over a session of its own. Nothing is
+   * computed again, as for {@link CandleSession#fork}.
+   *
+   * @return the chat, to be closed on its own
+   * @throws SessionBusyException when a turn is under way
+   */
+  public CandleChat fork() {
+    return new CandleChat(this, session.fork());
+  }
+
+  /**
+   * Stops the turn under way, if there is one: it returns soon, and does not count. Any thread may
+   * call it, a listener too.
+   */
+  public void cancel() {
+    session.cancel();
+  }
+
+  /**
+   * Writes the conversation into a file, as {@link ChatMessage#toJson} does. A file that is there
+   * is replaced.
+   *
+   * @param file the file
+   * @throws UncheckedIOException when it cannot be written
+   */
+  public void save(Path file) {
+    try {
+      Files.writeString(file, Messages.write(history()) + "\n");
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /**
+   * Replaces the conversation by that of a file.
+   *
+   * @param file a file as {@link #save} writes it
+   * @throws UncheckedIOException when it cannot be read
+   * @throws IllegalArgumentException when it holds no messages
+   */
+  public void load(Path file) {
+    try {
+      replace(Messages.parse(Files.readString(file)));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /** Closes the session of a chat that was forked. Does nothing to a session of yours. */
+  @Override
+  public void close() {
+    if (ownsSession) {
+      session.close();
+    }
+  }
+
+  /** How a chat is to be. Not for several threads. */
+  public static final class Builder {
+    private final CandleSession session;
+    private GenerateOptions options = GenerateOptions.defaults();
+    private Map<String, Object> variables = Map.of();
+    private ContextPolicy policy = ContextPolicy.FAIL;
+    private List<ChatMessage> history = List.of();
+
+    private Builder(CandleSession session) {
+      this.session = Objects.requireNonNull(session, "session");
+    }
+
+    /**
+     * Instructions at the beginning, in the place of any conversation so far.
+     *
+     * @param text the instructions
+     * @return this
+     */
+    public Builder system(String text) {
+      return history(List.of(ChatMessage.system(text)));
+    }
+
+    /**
+     * What was said before.
+     *
+     * @param messages the messages, oldest first
+     * @return this
+     */
+    public Builder history(List<ChatMessage> messages) {
+      this.history = List.copyOf(messages);
+      return this;
+    }
+
+    /**
+     * How turns are answered; the model's own settings when left out.
+     *
+     * @param options the options
+     * @return this
+     */
+    public Builder options(GenerateOptions options) {
+      this.options = Objects.requireNonNull(options, "options");
+      return this;
+    }
+
+    /**
+     * Further variables that the model's chat template knows.
+     *
+     * @param variables names and values; values are those that JSON has
+     * @return this
+     */
+    public Builder variables(Map<String, Object> variables) {
+      this.variables = new LinkedHashMap<>(variables);
+      return this;
+    }
+
+    /**
+     * What to do when the context is full; {@link ContextPolicy#FAIL} when left out.
+     *
+     * @param policy the policy
+     * @return this
+     */
+    public Builder contextPolicy(ContextPolicy policy) {
+      this.policy = Objects.requireNonNull(policy, "policy");
+      return this;
+    }
+
+    /**
+     * Makes the chat. Nothing is computed yet.
+     *
+     * @return the chat
+     */
+    public CandleChat build() {
+      return new CandleChat(this, session, false);
+    }
+  }
+}
