@@ -38,6 +38,12 @@
 // A callback's answer: it failed itself; the call ends with `C4J_CALLBACK_FAILED`.
 #define C4J_FAILED 2
 
+// A token of an answer.
+#define C4J_TEXT 0
+
+// A token of what the model thinks before its answer.
+#define C4J_REASONING 1
+
 // Success.
 #define C4J_OK 0
 
@@ -185,6 +191,10 @@ typedef struct {
     const uint8_t *text;
     // Bytes of `text`.
     uint64_t text_len;
+    // What became certain with it of what the model thinks before its answer, as `text`.
+    const uint8_t *reasoning;
+    // Bytes of `reasoning`.
+    uint64_t reasoning_len;
     // The most probable tokens in its place, best first, as many as were asked for.
     const c4j_token_logprob *top;
     // Entries of `top`.
@@ -193,6 +203,8 @@ typedef struct {
     uint32_t id;
     // The natural logarithm of its probability; NaN where log-probabilities were not asked for.
     float logprob;
+    // `C4J_TEXT` or `C4J_REASONING`.
+    int32_t kind;
 } c4j_token;
 
 // Told of each generated token, with `user_data` as it was given. Answers `C4J_CONTINUE`, `C4J_STOP`
@@ -414,7 +426,8 @@ c4j_status c4j_session_fork(const c4j_session *session,
 // `temperature`, `top_k`, `top_p`, `min_p`, `typical_p`, `top_n_sigma`, `repeat_penalty`,
 // `repeat_window`, `presence_penalty`, `frequency_penalty`, `dry_multiplier`, `dry_base`,
 // `dry_allowed_length`, `dry_breakers`, `no_repeat_ngram_size`, `seed`, `stop`, `ignore_eos`, `logit_bias` (numbers by
-// token ids), `logprobs` (how many of the most probable tokens to tell beside each new one), `timeout_ms` and `wait_when_full`
+// token ids), `logprobs` (how many of the most probable tokens to tell beside each new one), `timeout_ms`, `thinking` (`"on"`, `"off"` or `{"budget": tokens}`; `C4J_INVALID_ARGUMENT`
+// where the chat template has no choice) and `wait_when_full`
 // (instead of `C4J_QUEUE_FULL`), all optional; `call` is a number by which `c4j_session_cancel` can stop it; with `prepare` true, the prompt
 // is only taken into the KV cache, where a later call whose prompt begins like it finds it; with
 // `turn` true, it is a turn of a conversation: calls without it leave the keys and values of turns alone, and it
@@ -422,7 +435,7 @@ c4j_status c4j_session_fork(const c4j_session *session,
 // that is less.
 //
 // `on_token` may be null. Blocks until the answer is complete, and `*out` becomes a JSON object of
-// `text`, `token_ids`, `finish_reason` (`STOP`, `LENGTH`, `CONTEXT_FULL`, `STOP_STRING`,
+// `text`, `reasoning` (what the model thought before, where it did), `token_ids`, `finish_reason` (`STOP`, `LENGTH`, `CONTEXT_FULL`, `STOP_STRING`,
 // `CANCELLED`, `TIMEOUT`),
 // `prompt_tokens`, `cached_tokens`, `seed`, `prefill_ms` and `decode_ms`, and where `logprobs` were
 // asked for, `logprobs`: for each new token `id`, `logprob` and `top`, as in `c4j_session_score`; `warnings`

@@ -36,6 +36,10 @@ pub struct c4j_token {
     pub text: *const u8,
     /// Bytes of `text`.
     pub text_len: u64,
+    /// What became certain with it of what the model thinks before its answer, as `text`.
+    pub reasoning: *const u8,
+    /// Bytes of `reasoning`.
+    pub reasoning_len: u64,
     /// The most probable tokens in its place, best first, as many as were asked for.
     pub top: *const c4j_token_logprob,
     /// Entries of `top`.
@@ -44,7 +48,14 @@ pub struct c4j_token {
     pub id: u32,
     /// The natural logarithm of its probability; NaN where log-probabilities were not asked for.
     pub logprob: f32,
+    /// `C4J_TEXT` or `C4J_REASONING`.
+    pub kind: i32,
 }
+
+/// A token of an answer.
+pub const C4J_TEXT: i32 = 0;
+/// A token of what the model thinks before its answer.
+pub const C4J_REASONING: i32 = 1;
 
 /// Told of each generated token, with `user_data` as it was given. Answers `C4J_CONTINUE`, `C4J_STOP`
 /// or `C4J_FAILED`. It runs on the thread that called the function.
@@ -82,10 +93,16 @@ impl TokenCallback {
         let token = c4j_token {
             text: token.text.as_ptr(),
             text_len: token.text.len() as u64,
+            reasoning: token.reasoning.as_ptr(),
+            reasoning_len: token.reasoning.len() as u64,
             top: top.as_ptr(),
             top_len: top.len() as u64,
             id: token.id,
             logprob: token.logprob.map_or(f32::NAN, |chosen| chosen.logprob),
+            kind: match token.is_reasoning {
+                true => C4J_REASONING,
+                false => C4J_TEXT,
+            },
         };
         // SAFETY: the caller of the ABI gave function and data for each other, and what the token
         // points to lives until the function returns.

@@ -105,7 +105,8 @@ pub unsafe extern "C" fn c4j_session_fork(
 /// `temperature`, `top_k`, `top_p`, `min_p`, `typical_p`, `top_n_sigma`, `repeat_penalty`,
 /// `repeat_window`, `presence_penalty`, `frequency_penalty`, `dry_multiplier`, `dry_base`,
 /// `dry_allowed_length`, `dry_breakers`, `no_repeat_ngram_size`, `seed`, `stop`, `ignore_eos`, `logit_bias` (numbers by
-/// token ids), `logprobs` (how many of the most probable tokens to tell beside each new one), `timeout_ms` and `wait_when_full`
+/// token ids), `logprobs` (how many of the most probable tokens to tell beside each new one), `timeout_ms`, `thinking` (`"on"`, `"off"` or `{"budget": tokens}`; `C4J_INVALID_ARGUMENT`
+/// where the chat template has no choice) and `wait_when_full`
 /// (instead of `C4J_QUEUE_FULL`), all optional; `call` is a number by which `c4j_session_cancel` can stop it; with `prepare` true, the prompt
 /// is only taken into the KV cache, where a later call whose prompt begins like it finds it; with
 /// `turn` true, it is a turn of a conversation: calls without it leave the keys and values of turns alone, and it
@@ -113,7 +114,7 @@ pub unsafe extern "C" fn c4j_session_fork(
 /// that is less.
 ///
 /// `on_token` may be null. Blocks until the answer is complete, and `*out` becomes a JSON object of
-/// `text`, `token_ids`, `finish_reason` (`STOP`, `LENGTH`, `CONTEXT_FULL`, `STOP_STRING`,
+/// `text`, `reasoning` (what the model thought before, where it did), `token_ids`, `finish_reason` (`STOP`, `LENGTH`, `CONTEXT_FULL`, `STOP_STRING`,
 /// `CANCELLED`, `TIMEOUT`),
 /// `prompt_tokens`, `cached_tokens`, `seed`, `prefill_ms` and `decode_ms`, and where `logprobs` were
 /// asked for, `logprobs`: for each new token `id`, `logprob` and `top`, as in `c4j_session_score`; `warnings`

@@ -10,14 +10,21 @@ use serde_json::{Map, Value};
 
 use crate::cached_sequence::CachedSequence;
 use crate::cancel::{Cancel, Interrupt, Stop, StopReason};
-use crate::chat::{Message, encode_chat};
+use crate::chat::{Message, ReasoningSplitter, Split, encode_chat};
 use crate::engines::CandleModel;
 use crate::error::{Error, Result};
 use crate::generate::{
-    ChosenLogprob, Detokenizer, FinishReason, GenerateOptions, Generated, Sampler, Sampling, Step,
-    StopTexts, TokenLogprob, generate_with, log_sum_exp, most_probable, prefill,
+    ChosenLogprob, Detokenizer, FinishReason, GenerateOptions, Generated, Next, Sampler, Sampling,
+    Step, StopTexts, Thinking, TokenLogprob, generate_with, log_sum_exp, most_probable, prefill,
 };
 use crate::model::Model;
+
+impl Default for Prompt {
+    /// Nothing, which cannot be answered.
+    fn default() -> Self {
+        Prompt::Tokens(Vec::new())
+    }
+}
 
 /// What to generate from.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -44,7 +51,7 @@ pub enum Prompt {
 }
 
 /// One call.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GenerateRequest {
     /// Number of the call, to cancel it by; 0 for one that is not cancelled.
@@ -72,8 +79,12 @@ pub struct GenerateRequest {
 pub struct Token<'a> {
     /// The token.
     pub id: u32,
-    /// The new text.
+    /// The new text of the answer.
     pub text: &'a str,
+    /// The new text of the thought before it.
+    pub reasoning: &'a str,
+    /// Whether the token belongs to the thought.
+    pub is_reasoning: bool,
     /// How probable it was, where log-probabilities were asked for.
     pub logprob: Option<&'a ChosenLogprob>,
 }
@@ -84,8 +95,13 @@ pub type TokenListener<'a> = dyn FnMut(Token) -> ControlFlow<Interrupt> + 'a;
 /// The outcome of a call.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Generation {
-    /// The new text, without special tokens and without the stop text that ended it.
+    /// The new text, without special tokens, without the stop text that ended it and without what the model
+    /// thought before.
     pub text: String,
+    /// What the model thought before, where its chat template has tags for that; prompts of tokens and raw
+    /// texts have none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reasoning: String,
     /// The new tokens, an end-of-sequence token that ended them included.
     pub token_ids: Vec<u32>,
     /// Why there are no more.
@@ -113,6 +129,7 @@ impl Generation {
     fn nothing(finish_reason: FinishReason) -> Self {
         Self {
             text: String::new(),
+            reasoning: String::new(),
             token_ids: Vec::new(),
             finish_reason,
             prompt_tokens: 0,
@@ -191,7 +208,7 @@ impl Session {
             place => place?,
         };
         let mut sampling = request.options.resolve(self.model.generation_defaults())?;
-        let prompt = self.encode(&request.prompt)?;
+        let Encoded { prompt, reasoning } = self.encoded(request)?;
         sampling.limit_length(prompt.len())?;
         if let Some(dry) = &mut sampling.dry {
             dry.breakers = self.model.tokens_with(&dry.breaker_texts)?;
@@ -210,10 +227,12 @@ impl Session {
         if request.prepare {
             return prepare(cached, &prompt, reused, &stop);
         }
-        let mut run = Run::new(&model, &sampling, prompt.len(), listener);
+        let mut run = Run::new(&model, &sampling, prompt.len(), reasoning, listener);
+        run.think_within(request.options.thinking)?;
         let outcome = run.complete(&mut cached.sequence, &mut cached.dtype, &prompt, &stop);
         let Run {
             text,
+            reasoning,
             tokens,
             logprobs,
             interrupt,
@@ -227,6 +246,7 @@ impl Session {
         }
         Ok(Generation {
             text,
+            reasoning,
             token_ids: tokens,
             finish_reason: generated.finish,
             prompt_tokens: prompt.len(),
@@ -307,10 +327,19 @@ impl Session {
 
     /// The prompt's tokens, as the model sees them.
     pub fn encode(&self, prompt: &Prompt) -> Result<Vec<u32>> {
-        let tokens = match prompt {
-            Prompt::Tokens(ids) => ids.clone(),
+        let request = GenerateRequest {
+            prompt: prompt.clone(),
+            ..GenerateRequest::default()
+        };
+        Ok(self.encoded(&request)?.prompt)
+    }
+
+    fn encoded(&self, request: &GenerateRequest) -> Result<Encoded> {
+        let none = Map::new();
+        let encoded = match &request.prompt {
+            Prompt::Tokens(ids) => Encoded::plain(ids.clone()),
             Prompt::Text { text, raw } if *raw || !self.model.can_chat() => {
-                self.model.tokenizer().encode(text, true)?
+                Encoded::plain(self.model.tokenizer().encode(text, true)?)
             }
             Prompt::Text { text, .. } => {
                 let message = Message {
@@ -318,26 +347,73 @@ impl Session {
                     content: Some(text.clone()),
                     more: Map::new(),
                 };
-                self.encode_chat(&[message], &Map::new())?
+                self.encode_chat(&[message], &none, request.options.thinking)?
             }
             Prompt::Chat {
                 messages,
                 variables,
-            } => self.encode_chat(messages, variables)?,
+            } => self.encode_chat(messages, variables, request.options.thinking)?,
         };
-        if tokens.is_empty() {
+        if encoded.prompt.is_empty() {
             return Err(Error::argument("prompt", "expected at least one token"));
         }
-        Ok(tokens)
+        Ok(encoded)
     }
 
     fn encode_chat(
         &self,
         messages: &[Message],
         variables: &Map<String, Value>,
-    ) -> Result<Vec<u32>> {
+        thinking: Option<Thinking>,
+    ) -> Result<Encoded> {
         let template = self.model.chat_template()?;
-        encode_chat(template, self.model.tokenizer(), messages, variables)
+        let mut variables = variables.clone();
+        if let Some(thinking) = thinking {
+            let on = thinking != Thinking::Off;
+            match (template.thinking_switch(), template.reasoning()) {
+                (Some(switch), _) => {
+                    variables.insert(switch.to_owned(), on.into());
+                }
+                (None, Some(_)) if on => {}
+                (None, None) if !on => {}
+                (None, Some(_)) => {
+                    let reason = "the model's chat template has no switch to turn thinking off";
+                    return Err(Error::argument("thinking", reason));
+                }
+                (None, None) => {
+                    let reason = "the model's chat template knows no thinking";
+                    return Err(Error::argument("thinking", reason));
+                }
+            }
+        }
+        let tokenizer = self.model.tokenizer();
+        let prompt = encode_chat(template, tokenizer, messages, &variables)?;
+        let reasoning = match template.reasoning() {
+            None => ReasoningSplitter::new(None, false),
+            Some(tags) => {
+                // The tags may be special tokens.
+                let end = &prompt[prompt.len().saturating_sub(16)..];
+                let is_open = tags.is_open(&tokenizer.decode(end, false)?);
+                ReasoningSplitter::new(Some(tags), is_open)
+            }
+        };
+        Ok(Encoded { prompt, reasoning })
+    }
+}
+
+/// A prompt, and how what follows it is split into thought and answer.
+struct Encoded {
+    prompt: Vec<u32>,
+    reasoning: ReasoningSplitter,
+}
+
+impl Encoded {
+    /// A prompt that no chat template made.
+    fn plain(prompt: Vec<u32>) -> Self {
+        Self {
+            prompt,
+            reasoning: ReasoningSplitter::new(None, false),
+        }
     }
 }
 
@@ -383,9 +459,13 @@ struct Run<'a, 'b> {
     sampling: &'a Sampling,
     sampler: Sampler,
     detokenizer: Detokenizer<'a>,
+    splitter: ReasoningSplitter,
     stops: StopTexts,
     listener: &'a mut TokenListener<'b>,
+    /// How many more tokens of a thought there may be, and what ends it then.
+    budget: Option<(usize, Vec<u32>)>,
     text: String,
+    reasoning: String,
     tokens: Vec<u32>,
     logprobs: Vec<ChosenLogprob>,
     interrupt: Option<Interrupt>,
@@ -397,6 +477,7 @@ impl<'a, 'b> Run<'a, 'b> {
         model: &'a Model,
         sampling: &'a Sampling,
         prompt: usize,
+        splitter: ReasoningSplitter,
         listener: &'a mut TokenListener<'b>,
     ) -> Self {
         Self {
@@ -404,14 +485,27 @@ impl<'a, 'b> Run<'a, 'b> {
             sampling,
             sampler: Sampler::new(sampling, prompt, &model.limits().eos_ids),
             detokenizer: Detokenizer::new(model.tokenizer()),
+            splitter,
             stops: StopTexts::new(&sampling.stop),
             listener,
+            budget: None,
             text: String::new(),
+            reasoning: String::new(),
             tokens: Vec::new(),
             logprobs: Vec::new(),
             interrupt: None,
             failure: None,
         }
+    }
+
+    /// Bounds the thought, if that was asked for.
+    fn think_within(&mut self, thinking: Option<Thinking>) -> Result<()> {
+        if let (Some(Thinking::Budget(tokens)), Some(tags)) = (thinking, self.splitter.tags()) {
+            let end = format!("\n{}\n\n", tags.end);
+            let end = self.model.tokenizer().encode(&end, false)?;
+            self.budget = Some((tokens, end));
+        }
+        Ok(())
     }
 
     /// Generates to the end. When half precision fails on the way, the weights are loaded again in
@@ -465,34 +559,53 @@ impl<'a, 'b> Run<'a, 'b> {
             FinishReason::Cancelled | FinishReason::Timeout
         ) {
             // Nobody listens any more, but the text should be that of the tokens.
-            let rest = self.detokenizer.finish()?;
-            let (passed, _) = self.stops.push(&rest);
+            let split = self.rest()?;
+            let (passed, _) = self.stops.push(&split.text);
+            self.reasoning.push_str(&split.reasoning);
             self.text.push_str(&passed);
             self.text.push_str(&self.stops.finish());
         }
         Ok(generated)
     }
 
-    fn take(&mut self, step: Step) -> ControlFlow<FinishReason> {
+    /// What is still held back when no token follows.
+    fn rest(&mut self) -> Result<Split> {
+        let rest = self.detokenizer.finish()?;
+        let mut split = self.splitter.push(&rest);
+        let held = self.splitter.finish();
+        split.reasoning.push_str(&held.reasoning);
+        split.text.push_str(&held.text);
+        Ok(split)
+    }
+
+    fn take(&mut self, step: Step) -> ControlFlow<FinishReason, Next> {
         self.tokens.push(step.id);
-        let (mut piece, mut found) = match self.detokenizer.push(step.id) {
-            Ok(text) => self.stops.push(&text),
+        let was_reasoning = self.splitter.is_reasoning();
+        let mut split = match self.detokenizer.push(step.id) {
+            Ok(text) => self.splitter.push(&text),
             Err(error) => return self.fail(error),
         };
-        // What ends an answer anyway need not stop it.
-        if !found
-            && !self.stops.is_empty()
-            && step.finish != Some(FinishReason::Stop)
-            && let Some(text) = self.model.tokenizer().special_text(step.id)
-        {
-            let (passed, now_found) = self.stops.push_special(text);
-            piece.push_str(&passed);
-            found = now_found;
+        let (mut piece, mut found) = self.stops.push(&split.text);
+        let mut reasoning = std::mem::take(&mut split.reasoning);
+        if let Some(text) = self.model.tokenizer().special_text(step.id) {
+            if self.splitter.is_tag(text) {
+                reasoning.push_str(&self.splitter.push(text).reasoning);
+            } else if !found
+                && !self.stops.is_empty()
+                && !self.splitter.is_reasoning()
+                // What ends an answer anyway need not stop it.
+                && step.finish != Some(FinishReason::Stop)
+            {
+                let (passed, now_found) = self.stops.push_special(text);
+                piece.push_str(&passed);
+                found = now_found;
+            }
         }
         if step.finish.is_some() && !found {
-            match self.detokenizer.finish() {
-                Ok(text) => {
-                    let (passed, now_found) = self.stops.push(&text);
+            match self.rest() {
+                Ok(split) => {
+                    let (passed, now_found) = self.stops.push(&split.text);
+                    reasoning.push_str(&split.reasoning);
                     piece.push_str(&passed);
                     found = now_found;
                 }
@@ -503,9 +616,13 @@ impl<'a, 'b> Run<'a, 'b> {
             }
         }
         self.text.push_str(&piece);
+        self.reasoning.push_str(&reasoning);
+        let is_reasoning = was_reasoning || self.splitter.is_reasoning();
         let token = Token {
             id: step.id,
             text: &piece,
+            reasoning: &reasoning,
+            is_reasoning,
             logprob: step.logprob.as_ref(),
         };
         let answer = (self.listener)(token);
@@ -517,10 +634,25 @@ impl<'a, 'b> Run<'a, 'b> {
         if found {
             return ControlFlow::Break(FinishReason::StopString);
         }
-        ControlFlow::Continue(())
+        ControlFlow::Continue(self.next())
     }
 
-    fn fail(&mut self, error: Error) -> ControlFlow<FinishReason> {
+    /// Ends a thought whose budget is used up.
+    fn next(&mut self) -> Next {
+        if self.splitter.is_reasoning()
+            && let Some((left, end)) = &mut self.budget
+        {
+            if *left <= 1 {
+                let end = std::mem::take(end);
+                self.budget = None;
+                return Next::Force(end);
+            }
+            *left -= 1;
+        }
+        Next::Sample
+    }
+
+    fn fail(&mut self, error: Error) -> ControlFlow<FinishReason, Next> {
         self.failure = Some(error);
         ControlFlow::Break(FinishReason::Cancelled)
     }

@@ -11,6 +11,7 @@ use minijinja::{Environment, ErrorKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::reasoning::{self, ReasoningTags};
 use super::{jinja, limits};
 use crate::error::{Error, Result, panic_message};
 use crate::formats::TemplateSource;
@@ -42,6 +43,10 @@ pub struct ChatTemplate {
     texts: Vec<String>,
     /// `bos_token` and the like, which templates write into the prompt.
     variables: Map<String, Value>,
+    /// The tags around the model's thoughts, if it thinks.
+    reasoning: Option<ReasoningTags>,
+    /// The variable that switches thinking, if there is one.
+    thinking_switch: Option<&'static str>,
     /// Set once a rendering took too long, whose thread may still be at it.
     gave_up: Arc<AtomicBool>,
 }
@@ -86,6 +91,8 @@ impl ChatTemplate {
             )));
         }
         let texts = jinja::texts(&source);
+        let reasoning = ReasoningTags::of(&source);
+        let thinking_switch = reasoning::switch(&source);
         let environment = stack::run_within(TIME_LIMIT, move || jinja::environment(NAME, &source))?
             .ok_or_else(|| {
                 Error::ChatTemplate(format!(
@@ -99,6 +106,8 @@ impl ChatTemplate {
             environment,
             texts,
             variables,
+            reasoning,
+            thinking_switch,
             gave_up: Arc::default(),
         })
     }
@@ -106,6 +115,16 @@ impl ChatTemplate {
     /// The texts that it has in quotes, none of them empty.
     pub(crate) fn texts(&self) -> &[String] {
         &self.texts
+    }
+
+    /// The tags around the model's thoughts, if it thinks.
+    pub(crate) fn reasoning(&self) -> Option<ReasoningTags> {
+        self.reasoning
+    }
+
+    /// The variable that switches thinking, if there is one.
+    pub(crate) fn thinking_switch(&self) -> Option<&'static str> {
+        self.thinking_switch
     }
 
     /// Renders messages to a prompt, `generation_prompt` with the beginning of an answer behind

@@ -9,6 +9,7 @@ mod rules;
 mod sampler;
 mod stop_texts;
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use serde::Serialize;
 pub(crate) use detokenizer::Detokenizer;
 pub use logprobs::{ChosenLogprob, TokenLogprob};
 pub(crate) use logprobs::{log_sum_exp, most_probable};
-pub use options::{DEFAULT_MAX_TOKENS, GenerateOptions, Sampling};
+pub use options::{DEFAULT_MAX_TOKENS, GenerateOptions, Sampling, Thinking};
 pub use penalties::Dry;
 pub use sampler::Sampler;
 pub(crate) use stop_texts::StopTexts;
@@ -67,6 +68,14 @@ pub struct Step {
 /// Called with each token; a break ends the generation for the reason given.
 pub type OnToken<'a> = dyn FnMut(Step) -> ControlFlow<FinishReason> + 'a;
 
+/// What follows a token.
+pub(crate) enum Next {
+    /// The token that the sampler chooses.
+    Sample,
+    /// These tokens, whatever the sampler would choose.
+    Force(Vec<u32>),
+}
+
 /// What a generation over token ids produced.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Generated {
@@ -96,7 +105,8 @@ pub fn generate<M: CandleModel + ?Sized>(
     };
     let mut sampler = Sampler::new(sampling, prompt.len(), &model.limits().eos_ids);
     let stop = Stop::default();
-    generate_with(model, prompt, sampling, &mut sampler, &stop, on_token)
+    let mut sample = |step: Step| on_token(step).map_continue(|()| Next::Sample);
+    generate_with(model, prompt, sampling, &mut sampler, &stop, &mut sample)
 }
 
 /// Runs a generation. `sampler` keeps its state, so that an interrupted generation can be taken up.
@@ -106,7 +116,7 @@ pub(crate) fn generate_with<M: CandleModel + ?Sized>(
     sampling: &Sampling,
     sampler: &mut Sampler,
     stop: &Stop,
-    on_token: &mut OnToken,
+    on_token: &mut dyn FnMut(Step) -> ControlFlow<FinishReason, Next>,
 ) -> Result<Generated> {
     let start = Instant::now();
     let limits = model.limits().clone();
@@ -143,12 +153,20 @@ pub(crate) fn generate_with<M: CandleModel + ?Sized>(
     // A limit of the context is none that the model knows of.
     let last = |count: usize| count + 1 == sampling.max_tokens;
     let mut context = prompt.to_vec();
+    let mut forced = VecDeque::new();
+    // Tokens that the model has not seen yet. Forced ones go through it together, unless each one's
+    // probability is to be told.
+    let mut unseen = Vec::new();
     generated.finish = loop {
         if let Some(reason) = stop.reason() {
             break reason.into();
         }
-        let id = sampler.next(&mut logits, &context, last(generated.tokens.len()))?;
+        let id = match forced.pop_front() {
+            Some(id) => sampler.force(&logits, id),
+            None => sampler.next(&mut logits, &context, last(generated.tokens.len()))?,
+        };
         context.push(id);
+        unseen.push(id);
         generated.tokens.push(id);
         let finish = if !sampling.ignore_eos && limits.eos_ids.contains(&id) {
             Some(FinishReason::Stop)
@@ -166,14 +184,19 @@ pub(crate) fn generate_with<M: CandleModel + ?Sized>(
             logprob: sampler.take_logprob(),
             finish,
         };
-        if let ControlFlow::Break(reason) = on_token(step) {
-            break reason;
+        match on_token(step) {
+            ControlFlow::Break(reason) => break reason,
+            ControlFlow::Continue(Next::Sample) => {}
+            ControlFlow::Continue(Next::Force(ids)) => forced.extend(ids),
         }
         if let Some(reason) = finish {
             break reason;
         }
-        if let Some(reason) = forward(model, &[id], stop, &mut logits)? {
-            break reason;
+        if forced.is_empty() || sampling.logprobs.is_some() {
+            if let Some(reason) = forward(model, &unseen, stop, &mut logits)? {
+                break reason;
+            }
+            unseen.clear();
         }
     };
     generated.decode = start.elapsed() - generated.prefill;

@@ -66,8 +66,22 @@ pub struct GenerateOptions {
     pub logprobs: Option<usize>,
     /// Milliseconds after which the call ends with what it has, at least 1; no limit when left out.
     pub timeout_ms: Option<u64>,
+    /// Whether to think before the answer, where the model's chat template has a choice.
+    pub thinking: Option<Thinking>,
     /// Wait when the model has as many requests as it takes at a time, instead of [`Error::QueueFull`].
     pub wait_when_full: bool,
+}
+
+/// Whether a model thinks before it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Thinking {
+    /// It thinks.
+    On,
+    /// It does not.
+    Off,
+    /// It thinks, and ends its thought after so many tokens.
+    Budget(usize),
 }
 
 /// Options with nothing left open.

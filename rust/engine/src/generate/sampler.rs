@@ -57,6 +57,15 @@ impl Sampler {
         Ok(id)
     }
 
+    /// Takes a token that is not chosen, behind the tokens that `logits` are for where probabilities are told.
+    pub(crate) fn force(&mut self, logits: &[f32], id: u32) -> u32 {
+        self.logprob = self.sampling.logprobs.map(|top| {
+            let distribution = Distribution::of(logits, top);
+            distribution.choice(id, logits[id as usize])
+        });
+        id
+    }
+
     /// How probable the last token was, where that was asked for.
     pub(crate) fn take_logprob(&mut self) -> Option<ChosenLogprob> {
         self.logprob.take()

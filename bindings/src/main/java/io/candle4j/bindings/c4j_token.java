@@ -17,10 +17,13 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  * struct {
  *     const uint8_t *text;
  *     uint64_t text_len;
+ *     const uint8_t *reasoning;
+ *     uint64_t reasoning_len;
  *     const c4j_token_logprob *top;
  *     uint64_t top_len;
  *     uint32_t id;
  *     float logprob;
+ *     int32_t kind;
  * }
  * }
  */
@@ -33,11 +36,15 @@ public class c4j_token {
     private static final GroupLayout $LAYOUT = MemoryLayout.structLayout(
         candle4j_h.C_POINTER.withName("text"),
         candle4j_h.C_LONG.withName("text_len"),
+        candle4j_h.C_POINTER.withName("reasoning"),
+        candle4j_h.C_LONG.withName("reasoning_len"),
         candle4j_h.C_POINTER.withName("top"),
         candle4j_h.C_LONG.withName("top_len"),
         candle4j_h.C_INT.withName("id"),
-        candle4j_h.C_FLOAT.withName("logprob")
-    ).withName("$anon$183:9");
+        candle4j_h.C_FLOAT.withName("logprob"),
+        candle4j_h.C_INT.withName("kind"),
+        MemoryLayout.paddingLayout(4)
+    ).withName("$anon$189:9");
 
     /**
      * The layout of this struct
@@ -132,6 +139,94 @@ public class c4j_token {
      */
     public static void text_len(MemorySegment struct, long fieldValue) {
         struct.set(text_len$LAYOUT, text_len$OFFSET, fieldValue);
+    }
+
+    private static final AddressLayout reasoning$LAYOUT = (AddressLayout)$LAYOUT.select(groupElement("reasoning"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * const uint8_t *reasoning
+     * }
+     */
+    public static final AddressLayout reasoning$layout() {
+        return reasoning$LAYOUT;
+    }
+
+    private static final long reasoning$OFFSET = $LAYOUT.byteOffset(groupElement("reasoning"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * const uint8_t *reasoning
+     * }
+     */
+    public static final long reasoning$offset() {
+        return reasoning$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * const uint8_t *reasoning
+     * }
+     */
+    public static MemorySegment reasoning(MemorySegment struct) {
+        return struct.get(reasoning$LAYOUT, reasoning$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * const uint8_t *reasoning
+     * }
+     */
+    public static void reasoning(MemorySegment struct, MemorySegment fieldValue) {
+        struct.set(reasoning$LAYOUT, reasoning$OFFSET, fieldValue);
+    }
+
+    private static final OfLong reasoning_len$LAYOUT = (OfLong)$LAYOUT.select(groupElement("reasoning_len"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * uint64_t reasoning_len
+     * }
+     */
+    public static final OfLong reasoning_len$layout() {
+        return reasoning_len$LAYOUT;
+    }
+
+    private static final long reasoning_len$OFFSET = $LAYOUT.byteOffset(groupElement("reasoning_len"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * uint64_t reasoning_len
+     * }
+     */
+    public static final long reasoning_len$offset() {
+        return reasoning_len$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * uint64_t reasoning_len
+     * }
+     */
+    public static long reasoning_len(MemorySegment struct) {
+        return struct.get(reasoning_len$LAYOUT, reasoning_len$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * uint64_t reasoning_len
+     * }
+     */
+    public static void reasoning_len(MemorySegment struct, long fieldValue) {
+        struct.set(reasoning_len$LAYOUT, reasoning_len$OFFSET, fieldValue);
     }
 
     private static final AddressLayout top$LAYOUT = (AddressLayout)$LAYOUT.select(groupElement("top"));
@@ -308,6 +403,50 @@ public class c4j_token {
      */
     public static void logprob(MemorySegment struct, float fieldValue) {
         struct.set(logprob$LAYOUT, logprob$OFFSET, fieldValue);
+    }
+
+    private static final OfInt kind$LAYOUT = (OfInt)$LAYOUT.select(groupElement("kind"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int32_t kind
+     * }
+     */
+    public static final OfInt kind$layout() {
+        return kind$LAYOUT;
+    }
+
+    private static final long kind$OFFSET = $LAYOUT.byteOffset(groupElement("kind"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int32_t kind
+     * }
+     */
+    public static final long kind$offset() {
+        return kind$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int32_t kind
+     * }
+     */
+    public static int kind(MemorySegment struct) {
+        return struct.get(kind$LAYOUT, kind$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int32_t kind
+     * }
+     */
+    public static void kind(MemorySegment struct, int fieldValue) {
+        struct.set(kind$LAYOUT, kind$OFFSET, fieldValue);
     }
 
     /**

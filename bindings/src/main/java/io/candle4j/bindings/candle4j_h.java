@@ -94,6 +94,24 @@ public class candle4j_h {
     public static int C4J_FAILED() {
         return C4J_FAILED;
     }
+    private static final int C4J_TEXT = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * #define C4J_TEXT 0
+     * }
+     */
+    public static int C4J_TEXT() {
+        return C4J_TEXT;
+    }
+    private static final int C4J_REASONING = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * #define C4J_REASONING 1
+     * }
+     */
+    public static int C4J_REASONING() {
+        return C4J_REASONING;
+    }
     private static final int C4J_OK = (int)0L;
     /**
      * {@snippet lang=c :

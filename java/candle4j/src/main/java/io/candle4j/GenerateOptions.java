@@ -263,6 +263,15 @@ public final class GenerateOptions {
     return optional(values.logprobs);
   }
 
+  /**
+   * Whether the model thinks before it answers.
+   *
+   * @return the setting; empty for what its chat template does by itself
+   */
+  public Optional<Thinking> thinking() {
+    return Optional.ofNullable(values.thinking);
+  }
+
   /** Whether the other object has the same options. */
   @Override
   public boolean equals(@Nullable Object other) {
@@ -314,6 +323,7 @@ public final class GenerateOptions {
     private boolean ignoreEos;
     private Map<Integer, Double> logitBias = Map.of();
     private @Nullable Integer logprobs;
+    private @Nullable Thinking thinking;
 
     private Builder() {}
 
@@ -598,6 +608,18 @@ public final class GenerateOptions {
     }
 
     /**
+     * Whether the model thinks before it answers. A request fails with {@link
+     * IllegalArgumentException} where the model's chat template cannot do what this says.
+     *
+     * @param thinking the setting
+     * @return this
+     */
+    public Builder thinking(Thinking thinking) {
+      this.thinking = thinking;
+      return this;
+    }
+
+    /**
      * Makes the options.
      *
      * @return the options
@@ -628,6 +650,7 @@ public final class GenerateOptions {
       copy.seed = seed;
       copy.logitBias = logitBias;
       copy.logprobs = logprobs;
+      copy.thinking = thinking;
       copy.stop = stop;
       copy.ignoreEos = ignoreEos;
       return copy;
@@ -658,6 +681,7 @@ public final class GenerateOptions {
       put(all, "ignoreEos", ignoreEos ? true : null);
       put(all, "logitBias", logitBias.isEmpty() ? null : new TreeMap<>(logitBias));
       put(all, "logprobs", logprobs);
+      put(all, "thinking", thinking);
       return all;
     }
 

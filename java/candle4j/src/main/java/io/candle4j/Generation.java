@@ -8,7 +8,10 @@ import java.util.Optional;
 /**
  * The outcome of a generation.
  *
- * @param text the new text, without special tokens and without the stop text that ended it
+ * @param text the new text, without special tokens, without the stop text that ended it and without
+ *     what the model thought before
+ * @param reasoning what the model thought before its answer, where its chat template has tags for
+ *     that
  * @param tokenIds the new tokens, an end-of-sequence token that ended them included
  * @param finishReason why there are no more
  * @param promptTokens tokens of the prompt
@@ -25,6 +28,7 @@ import java.util.Optional;
  */
 public record Generation(
     String text,
+    Optional<String> reasoning,
     TokenIds tokenIds,
     FinishReason finishReason,
     int promptTokens,
@@ -38,6 +42,7 @@ public record Generation(
   /** Checks and copies the parts. */
   public Generation {
     Objects.requireNonNull(text, "text");
+    Objects.requireNonNull(reasoning, "reasoning");
     Objects.requireNonNull(tokenIds, "tokenIds");
     Objects.requireNonNull(finishReason, "finishReason");
     logprobs = List.copyOf(logprobs);
@@ -60,7 +65,7 @@ public record Generation(
    * @return the message
    */
   public ChatMessage.Assistant toMessage() {
-    return new ChatMessage.Assistant(text, Optional.empty(), List.of());
+    return new ChatMessage.Assistant(text, reasoning, List.of());
   }
 
   /** The same, with messages that were left out. */
@@ -69,6 +74,7 @@ public record Generation(
         ? this
         : new Generation(
             text,
+            reasoning,
             tokenIds,
             finishReason,
             promptTokens,

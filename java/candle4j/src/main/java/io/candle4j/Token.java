@@ -7,17 +7,31 @@ import java.util.Optional;
  * One token while it is generated.
  *
  * @param id its number in the vocabulary
- * @param text the text that became certain with it; often empty, since a character can take several
- *     tokens and what may be the beginning of a stop text is held back. The texts of all tokens
- *     joined are the text of the answer.
+ * @param kind whether it belongs to the answer or to what the model thinks before
+ * @param text the text of the answer that became certain with it; often empty, since a character
+ *     can take several tokens and what may be the beginning of a stop text or a tag is held back.
+ *     The texts of all tokens joined are the text of the answer.
+ * @param reasoning the text of the thought that became certain with it. Joined, these are {@link
+ *     Generation#reasoning}.
  * @param logprob how probable it was, where {@link GenerateOptions.Builder#logprobs(int)} asked for
  *     it
  */
-public record Token(int id, String text, Optional<TokenLogprob> logprob) {
+public record Token(
+    int id, Kind kind, String text, String reasoning, Optional<TokenLogprob> logprob) {
+
+  /** What a token belongs to. */
+  public enum Kind {
+    /** The answer. */
+    TEXT,
+    /** What the model thinks before its answer. */
+    REASONING
+  }
 
   /** Checks the parts. */
   public Token {
+    Objects.requireNonNull(kind, "kind");
     Objects.requireNonNull(text, "text");
+    Objects.requireNonNull(reasoning, "reasoning");
     Objects.requireNonNull(logprob, "logprob");
   }
 }

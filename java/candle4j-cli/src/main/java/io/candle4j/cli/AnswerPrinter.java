@@ -8,6 +8,7 @@ import io.candle4j.TokenListener;
 final class AnswerPrinter implements TokenListener, AutoCloseable {
   private final Sink out;
   private int printed;
+  private boolean thinking;
   private boolean finished;
 
   AnswerPrinter(Sink out) {
@@ -16,6 +17,15 @@ final class AnswerPrinter implements TokenListener, AutoCloseable {
 
   @Override
   public void onToken(Token token) {
+    // What a model thinks is for people who wait; who reads the output wants the answer.
+    if (out.isTerminal() && !token.reasoning().isEmpty()) {
+      out.print(Style.FAINT, token.reasoning());
+      thinking = true;
+    }
+    if (thinking && !token.text().isEmpty()) {
+      out.print("\n\n");
+      thinking = false;
+    }
     out.print(Style.ANSWER, token.text());
     printed += token.text().length();
   }

@@ -155,9 +155,15 @@ final class GenerateCommand extends BaseCommand {
   }
 
   private static Map<String, Object> object(Generation generation, ModelInfo model) {
+    Map<String, Object> object = Json.object("text", generation.text());
+    generation.reasoning().ifPresent(reasoning -> object.put("reasoning", reasoning));
+    object.putAll(rest(generation, model));
+    return object;
+  }
+
+  private static Map<String, Object> rest(Generation generation, ModelInfo model) {
     Generation.Timings timings = generation.timings();
     return Json.object(
-        "text", generation.text(),
         "token_ids", generation.tokenIds(),
         "prompt_tokens", generation.promptTokens(),
         "cached_tokens", generation.cachedTokens(),

@@ -1,6 +1,7 @@
 package io.candle4j.cli;
 
 import io.candle4j.GenerateOptions;
+import io.candle4j.Thinking;
 import java.util.List;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
@@ -130,11 +131,37 @@ final class SamplingOptions {
       description = "Stop text, which ends the answer; may be repeated.")
   private List<String> stop = List.of();
 
+  @Option(
+      names = "--thinking",
+      paramLabel = "on|off|N",
+      converter = ThinkingConverter.class,
+      description = "Let the model think before it answers, or not, or for at most N tokens.")
+  private @Nullable Thinking thinking;
+
   @Option(names = "--ignore-eos", description = "Ignore end-of-sequence tokens.")
   private boolean ignoreEos;
 
   @Spec(Target.MIXEE)
   private CommandSpec command;
+
+  /** Reads {@code on}, {@code off} and numbers of tokens. */
+  static final class ThinkingConverter implements ITypeConverter<Thinking> {
+    @Override
+    public Thinking convert(String text) {
+      return switch (text) {
+        case "on" -> Thinking.ON;
+        case "off" -> Thinking.OFF;
+        default -> {
+          try {
+            yield Thinking.budget(Integer.parseInt(text));
+          } catch (IllegalArgumentException e) {
+            throw new TypeConversionException(
+                "expected on, off or a number of tokens, got '" + text + "'");
+          }
+        }
+      };
+    }
+  }
 
   /**
    * The options for the library.
@@ -162,6 +189,9 @@ final class SamplingOptions {
     set("--no-repeat-ngram-size", noRepeatNgramSize, options::noRepeatNgramSize);
     set("--seed", seed, options::seed);
     set("--stop", stop, options::stop);
+    if (thinking != null) {
+      options.thinking(thinking);
+    }
     return options.ignoreEos(ignoreEos).build();
   }
 

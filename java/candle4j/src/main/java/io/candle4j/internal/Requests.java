@@ -4,6 +4,7 @@ import com.fasterxml.jackson.annotation.JsonProperty;
 import io.candle4j.ChatMessage;
 import io.candle4j.GenerateOptions;
 import io.candle4j.Request;
+import io.candle4j.Thinking;
 import java.math.BigInteger;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -46,6 +47,7 @@ final class Requests {
       boolean ignoreEos,
       Map<Integer, Double> logitBias,
       @Nullable Integer logprobs,
+      @Nullable Object thinking,
       @Nullable Long timeoutMs,
       boolean waitWhenFull) {}
 
@@ -106,8 +108,16 @@ final class Requests {
         options.ignoreEos(),
         options.logitBias(),
         boxed(options.logprobs()),
+        options.thinking().map(Requests::thinking).orElse(null),
         timeout == null ? null : milliseconds(timeout),
         waitWhenFull);
+  }
+
+  private static Object thinking(Thinking thinking) {
+    if (thinking.budget().isPresent()) {
+      return Map.of("budget", thinking.budget().getAsInt());
+    }
+    return thinking.enabled() ? "on" : "off";
   }
 
   static List<Map<String, Object>> messages(List<ChatMessage> messages) {

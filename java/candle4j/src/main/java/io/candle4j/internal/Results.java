@@ -16,6 +16,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
 
@@ -25,6 +26,7 @@ final class Results {
 
   record Generated(
       String text,
+      @Nullable String reasoning,
       int[] tokenIds,
       FinishReason finishReason,
       int promptTokens,
@@ -40,6 +42,7 @@ final class Results {
       int decoded = tokenIds.length - 1;
       return new Generation(
           text,
+          Optional.ofNullable(reasoning),
           TokenIds.of(tokenIds),
           finishReason,
           promptTokens,
@@ -60,6 +63,7 @@ final class Results {
   static Generation nothing(FinishReason reason) {
     return new Generation(
         "",
+        Optional.empty(),
         TokenIds.of(),
         reason,
         0,

@@ -152,7 +152,14 @@ final class TokenUpcall implements AutoCloseable {
       }
       logprobs = Optional.of(new TokenLogprob(id, logprob, best));
     }
-    return new Token(id, Memory.text(c4j_token.text(token), c4j_token.text_len(token)), logprobs);
+    return new Token(
+        id,
+        c4j_token.kind(token) == candle4j_h.C4J_REASONING()
+            ? Token.Kind.REASONING
+            : Token.Kind.TEXT,
+        Memory.text(c4j_token.text(token), c4j_token.text_len(token)),
+        Memory.text(c4j_token.reasoning(token), c4j_token.reasoning_len(token)),
+        logprobs);
   }
 
   /** Throws what the listener threw during the call, if it did. */
