@@ -113,6 +113,10 @@ pub unsafe extern "C" fn c4j_session_fork(
 /// is `C4J_CONTEXT_FULL` unless the context has room behind the prompt for `max_tokens`, or a quarter of the context if
 /// that is less.
 ///
+/// `constraint` lets the answer follow a grammar, thoughts before it excepted: `{"json_schema": {…}}`, `{"regex": "…"}`,
+/// `{"lark": "…"}` (a grammar in Lark's notation, as llguidance reads it) or `{"one_of": ["…"]}`. What is not supported of
+/// one is `C4J_INVALID_ARGUMENT`, which names it.
+///
 /// `on_token` may be null. Blocks until the answer is complete, and `*out` becomes a JSON object of
 /// `text`, `reasoning` (what the model thought before, where it did), `token_ids`, `finish_reason` (`STOP`, `LENGTH`, `CONTEXT_FULL`, `STOP_STRING`,
 /// `CANCELLED`, `TIMEOUT`),

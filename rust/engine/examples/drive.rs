@@ -89,6 +89,7 @@ fn request(prompt: usize, tokens: usize) -> GenerateRequest {
         },
         prepare: false,
         turn: false,
+        constraint: None,
     }
 }
 

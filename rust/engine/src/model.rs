@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use candle_core::DType;
@@ -15,6 +15,7 @@ use crate::engines::{CandleModel, ModelLimits};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::formats::{Checkpoint, GenerationDefaults};
+use crate::generate::Constraints;
 use crate::loader::{LoadOptions, Loaded, Loader, may_come_from_f16};
 use crate::request_slots::RequestSlots;
 use crate::runtime;
@@ -73,6 +74,8 @@ pub struct Model {
     generation_warnings: Vec<String>,
     /// The tokens that contain texts, by the texts that were asked for last.
     tokens_with: Mutex<Option<TokensWith>>,
+    /// Made when the first answer has to follow a grammar.
+    constraints: OnceLock<Result<Arc<Constraints>>>,
     request_slots: RequestSlots,
     load_time: Duration,
     /// What the user should know of the model's files.
@@ -164,6 +167,7 @@ impl Model {
             defaults: checkpoint.defaults,
             generation_warnings: checkpoint.generation_warnings,
             tokens_with: Mutex::default(),
+            constraints: OnceLock::new(),
             request_slots,
             load_time: start.elapsed(),
             warnings,
@@ -199,6 +203,18 @@ impl Model {
             warnings: [&self.warnings[..], &loaded.warnings[..]].concat(),
             ignored_keys: self.ignored_keys.clone(),
         }
+    }
+
+    /// What makes answers follow a grammar, made when it is asked for first.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a model without an end-of-sequence token.
+    pub(crate) fn constraints(&self) -> Result<&Constraints> {
+        let constraints = self.constraints.get_or_init(|| {
+            let limits = self.limits();
+            Constraints::new(&self.tokenizer, limits.vocab_size, &limits.eos_ids).map(Arc::new)
+        });
+        constraints.as_deref().map_err(Clone::clone)
     }
 
     /// The requests that it takes at a time.

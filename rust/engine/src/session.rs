@@ -1,5 +1,6 @@
 //! Sessions: one conversation's KV cache, and text around the generation over tokens.
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,8 +15,9 @@ use crate::chat::{Message, ReasoningSplitter, Split, encode_chat};
 use crate::engines::CandleModel;
 use crate::error::{Error, Result};
 use crate::generate::{
-    ChosenLogprob, Detokenizer, FinishReason, GenerateOptions, Generated, Next, Sampler, Sampling,
-    Step, StopTexts, Thinking, TokenLogprob, generate_with, log_sum_exp, most_probable, prefill,
+    ChosenLogprob, ConstrainedAnswer, Constraint, Detokenizer, FinishReason, GenerateOptions,
+    Generated, Next, Sampler, Sampling, Step, StopTexts, Thinking, TokenLogprob, generate_with,
+    log_sum_exp, most_probable, prefill,
 };
 use crate::model::Model;
 
@@ -62,6 +64,9 @@ pub struct GenerateRequest {
     /// How.
     #[serde(default)]
     pub options: GenerateOptions,
+    /// What the answer has to follow. Thoughts before it are free.
+    #[serde(default)]
+    pub constraint: Option<Constraint>,
     /// Only take the prompt into the cache, so that a later call whose prompt begins like it starts
     /// from there. The outcome has no tokens then.
     #[serde(default)]
@@ -229,6 +234,9 @@ impl Session {
         }
         let mut run = Run::new(&model, &sampling, prompt.len(), reasoning, listener);
         run.think_within(request.options.thinking)?;
+        if let Some(constraint) = &request.constraint {
+            run.constrain(constraint, request.options.thinking)?;
+        }
         let outcome = run.complete(&mut cached.sequence, &mut cached.dtype, &prompt, &stop);
         let Run {
             text,
@@ -464,6 +472,9 @@ struct Run<'a, 'b> {
     listener: &'a mut TokenListener<'b>,
     /// How many more tokens of a thought there may be, and what ends it then.
     budget: Option<(usize, Vec<u32>)>,
+    /// Tokens that end a thought and are still to come.
+    ending: usize,
+    grammar: Option<Grammar>,
     text: String,
     reasoning: String,
     tokens: Vec<u32>,
@@ -489,6 +500,8 @@ impl<'a, 'b> Run<'a, 'b> {
             stops: StopTexts::new(&sampling.stop),
             listener,
             budget: None,
+            ending: 0,
+            grammar: None,
             text: String::new(),
             reasoning: String::new(),
             tokens: Vec::new(),
@@ -541,12 +554,14 @@ impl<'a, 'b> Run<'a, 'b> {
             max_tokens: self.sampling.max_tokens - self.tokens.len(),
             ..self.sampling.clone()
         };
+        let first = self.first()?;
         let outcome = generate_with(
             sequence,
             prompt,
             &limited,
             &mut sampler,
             stop,
+            first,
             &mut |step| self.take(step),
         );
         self.sampler = sampler;
@@ -634,26 +649,143 @@ impl<'a, 'b> Run<'a, 'b> {
         if found {
             return ControlFlow::Break(FinishReason::StopString);
         }
-        ControlFlow::Continue(self.next())
+        if step.finish.is_some() {
+            return ControlFlow::Continue(Next::Sample);
+        }
+        match self.next(step.id, was_reasoning) {
+            Ok(next) => ControlFlow::Continue(next),
+            Err(error) => self.fail(error),
+        }
     }
 
-    /// Ends a thought whose budget is used up.
-    fn next(&mut self) -> Next {
-        if self.splitter.is_reasoning()
-            && let Some((left, end)) = &mut self.budget
-        {
-            if *left <= 1 {
-                let end = std::mem::take(end);
-                self.budget = None;
-                return Next::Force(end);
-            }
-            *left -= 1;
+    /// Lets the answer follow a grammar.
+    fn constrain(&mut self, constraint: &Constraint, thinking: Option<Thinking>) -> Result<()> {
+        if self.sampling.ignore_eos {
+            let reason = "an answer that follows a grammar ends with it";
+            return Err(Error::argument("ignore_eos", reason));
         }
-        Next::Sample
+        let answer = Arc::new(self.model.constraints()?.start(constraint)?);
+        let tags = self
+            .splitter
+            .tags()
+            .filter(|_| thinking != Some(Thinking::Off));
+        self.grammar = Some(Grammar {
+            answer,
+            first: None,
+            outstanding: VecDeque::new(),
+            thought: tags.and_then(|tags| self.model.tokenizer().id_of(tags.start)),
+        });
+        Ok(())
+    }
+
+    /// What comes first, or after weights were loaded again.
+    fn first(&mut self) -> Result<Next> {
+        let is_reasoning = self.splitter.is_reasoning();
+        match &mut self.grammar {
+            None => Ok(Next::Sample),
+            Some(_) if is_reasoning => Ok(Next::Sample),
+            Some(grammar) if self.tokens.is_empty() => grammar.begin(true),
+            Some(grammar) => Ok(grammar.again()),
+        }
+    }
+
+    /// What follows a token: what ends a thought whose budget is used up, or what the grammar says.
+    fn next(&mut self, id: u32, was_reasoning: bool) -> Result<Next> {
+        if self.ending > 0 {
+            self.ending -= 1;
+            return match &mut self.grammar {
+                Some(grammar) if self.ending == 0 => grammar.begin(false),
+                _ => Ok(Next::Sample),
+            };
+        }
+        if self.splitter.is_reasoning() {
+            return Ok(match &mut self.budget {
+                Some((left, end)) if *left <= 1 => {
+                    let end = std::mem::take(end);
+                    self.budget = None;
+                    self.ending = end.len();
+                    Next::Force(end)
+                }
+                Some((left, _)) => {
+                    *left -= 1;
+                    Next::Sample
+                }
+                None => Next::Sample,
+            });
+        }
+        match &mut self.grammar {
+            None => Ok(Next::Sample),
+            Some(grammar) if was_reasoning => grammar.begin(false),
+            Some(grammar) => grammar.follow(id),
+        }
     }
 
     fn fail(&mut self, error: Error) -> ControlFlow<FinishReason, Next> {
         self.failure = Some(error);
         ControlFlow::Break(FinishReason::Cancelled)
+    }
+}
+
+/// A grammar and how far its answer is.
+struct Grammar {
+    answer: Arc<ConstrainedAnswer>,
+    /// What the answer begins with, once that was asked for.
+    first: Option<Vec<u32>>,
+    /// Tokens that are forced and still to come.
+    outstanding: VecDeque<u32>,
+    /// The token by which a thought may begin before the answer.
+    thought: Option<u32>,
+}
+
+impl Grammar {
+    /// The beginning of the answer; or of a thought, if one `may` come before it.
+    fn begin(&mut self, may_think: bool) -> Result<Next> {
+        let asked_before = self.first.is_some();
+        let first = match &self.first {
+            Some(first) => first.clone(),
+            None => self.answer.forced()?,
+        };
+        self.first = Some(first.clone());
+        let also = self.thought.filter(|_| may_think);
+        if !first.is_empty() && also.is_none() {
+            self.outstanding.extend(&first);
+            return Ok(Next::Force(first));
+        }
+        if !first.is_empty() || asked_before {
+            self.answer.ask_mask();
+        }
+        Ok(Next::Among {
+            answer: self.answer.clone(),
+            also,
+        })
+    }
+
+    /// What follows a token of the answer.
+    fn follow(&mut self, id: u32) -> Result<Next> {
+        if self.outstanding.pop_front().is_some() && !self.outstanding.is_empty() {
+            self.answer.take(id);
+            return Ok(Next::Sample);
+        }
+        self.answer.follow(id);
+        let forced = self.answer.forced()?;
+        if forced.is_empty() {
+            return Ok(Next::Among {
+                answer: self.answer.clone(),
+                also: None,
+            });
+        }
+        self.outstanding.extend(&forced);
+        Ok(Next::Force(forced))
+    }
+
+    /// What was to follow when a pass failed.
+    fn again(&self) -> Next {
+        if self.outstanding.is_empty() {
+            return Next::Among {
+                answer: self.answer.clone(),
+                also: None,
+            };
+        }
+        Next::Force(self.outstanding.iter().copied().collect())
     }
 }

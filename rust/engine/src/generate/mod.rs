@@ -1,6 +1,7 @@
 //! Generation over token ids: prefill, then one token after the other.
 
 mod candidates;
+mod constraint;
 mod detokenizer;
 mod logprobs;
 mod options;
@@ -11,10 +12,13 @@ mod stop_texts;
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+pub use constraint::Constraint;
+pub(crate) use constraint::{ConstrainedAnswer, Constraints, Mask};
 pub(crate) use detokenizer::Detokenizer;
 pub use logprobs::{ChosenLogprob, TokenLogprob};
 pub(crate) use logprobs::{log_sum_exp, most_probable};
@@ -72,6 +76,13 @@ pub type OnToken<'a> = dyn FnMut(Step) -> ControlFlow<FinishReason> + 'a;
 pub(crate) enum Next {
     /// The token that the sampler chooses.
     Sample,
+    /// One of those that a grammar allows, or `also`.
+    Among {
+        /// Tells which ones, once the logits are there.
+        answer: Arc<ConstrainedAnswer>,
+        /// One more.
+        also: Option<u32>,
+    },
     /// These tokens, whatever the sampler would choose.
     Force(Vec<u32>),
 }
@@ -106,7 +117,16 @@ pub fn generate<M: CandleModel + ?Sized>(
     let mut sampler = Sampler::new(sampling, prompt.len(), &model.limits().eos_ids);
     let stop = Stop::default();
     let mut sample = |step: Step| on_token(step).map_continue(|()| Next::Sample);
-    generate_with(model, prompt, sampling, &mut sampler, &stop, &mut sample)
+    let first = Next::Sample;
+    generate_with(
+        model,
+        prompt,
+        sampling,
+        &mut sampler,
+        &stop,
+        first,
+        &mut sample,
+    )
 }
 
 /// Runs a generation. `sampler` keeps its state, so that an interrupted generation can be taken up.
@@ -116,6 +136,7 @@ pub(crate) fn generate_with<M: CandleModel + ?Sized>(
     sampling: &Sampling,
     sampler: &mut Sampler,
     stop: &Stop,
+    first: Next,
     on_token: &mut dyn FnMut(Step) -> ControlFlow<FinishReason, Next>,
 ) -> Result<Generated> {
     let start = Instant::now();
@@ -153,6 +174,7 @@ pub(crate) fn generate_with<M: CandleModel + ?Sized>(
     // A limit of the context is none that the model knows of.
     let last = |count: usize| count + 1 == sampling.max_tokens;
     let mut context = prompt.to_vec();
+    let mut next = first;
     let mut forced = VecDeque::new();
     // Tokens that the model has not seen yet. Forced ones go through it together, unless each one's
     // probability is to be told.
@@ -161,9 +183,18 @@ pub(crate) fn generate_with<M: CandleModel + ?Sized>(
         if let Some(reason) = stop.reason() {
             break reason.into();
         }
-        let id = match forced.pop_front() {
-            Some(id) => sampler.force(&logits, id),
-            None => sampler.next(&mut logits, &context, last(generated.tokens.len()))?,
+        if let Next::Force(ids) = &mut next {
+            forced.extend(ids.drain(..));
+        }
+        let last = last(generated.tokens.len());
+        let id = match (forced.pop_front(), &next) {
+            (Some(id), _) => sampler.force(&logits, id),
+            (None, Next::Among { answer, also }) => {
+                let mut mask = answer.mask()?;
+                also.iter().for_each(|id| mask.allow(*id));
+                sampler.next_among(&mut logits, &context, last, &mask)?
+            }
+            (None, _) => sampler.next(&mut logits, &context, last)?,
         };
         context.push(id);
         unseen.push(id);
@@ -186,13 +217,13 @@ pub(crate) fn generate_with<M: CandleModel + ?Sized>(
         };
         match on_token(step) {
             ControlFlow::Break(reason) => break reason,
-            ControlFlow::Continue(Next::Sample) => {}
-            ControlFlow::Continue(Next::Force(ids)) => forced.extend(ids),
+            ControlFlow::Continue(then) => next = then,
         }
         if let Some(reason) = finish {
             break reason;
         }
-        if forced.is_empty() || sampling.logprobs.is_some() {
+        let known = !forced.is_empty() || matches!(&next, Next::Force(ids) if !ids.is_empty());
+        if !known || sampling.logprobs.is_some() {
             if let Some(reason) = forward(model, &unseen, stop, &mut logits)? {
                 break reason;
             }

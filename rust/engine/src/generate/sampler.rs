@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use super::candidates::Candidates;
 use super::logprobs::{ChosenLogprob, Distribution};
 use super::rules::Place;
-use super::{Sampling, penalties};
+use super::{Mask, Sampling, penalties};
 use crate::error::{Error, Result};
 
 /// The state of one generation's choices: parameters and random sequence.
@@ -54,6 +54,33 @@ impl Sampler {
         self.adjust(logits, context, last);
         let id = self.choose(logits)?;
         self.logprob = told.map(|(distribution, own)| distribution.choice(id, own[id as usize]));
+        Ok(id)
+    }
+
+    /// Like [`Self::next`], among the tokens that `mask` allows. Where what changes logits forbids all of them,
+    /// it does not count: an answer that follows its grammar goes before one that repeats nothing.
+    ///
+    /// # Errors
+    /// [`Error::Numeric`] when the mask allows no token.
+    pub(crate) fn next_among(
+        &mut self,
+        logits: &mut [f32],
+        context: &[u32],
+        last: bool,
+        mask: &Mask,
+    ) -> Result<u32> {
+        let own = logits.to_vec();
+        self.adjust(logits, context, last);
+        mask.apply(logits);
+        if logits.iter().all(|logit| *logit == f32::NEG_INFINITY) {
+            logits.copy_from_slice(&own);
+            mask.apply(logits);
+        }
+        let id = self.choose(logits)?;
+        self.logprob = self.sampling.logprobs.map(|top| {
+            let distribution = Distribution::of(&own, top);
+            distribution.choice(id, own[id as usize])
+        });
         Ok(id)
     }
 

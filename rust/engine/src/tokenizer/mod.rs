@@ -4,6 +4,7 @@ mod budget;
 mod config;
 mod masked;
 mod steps;
+mod token_bytes;
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,6 +16,7 @@ use tokenizers::{AddedToken, ModelWrapper, TokenizerImpl};
 
 pub(crate) use config::TokenizerConfig;
 pub(crate) use masked::Masks;
+pub(crate) use token_bytes::TokenBytes;
 
 use crate::error::{Error, Result};
 use crate::files::{self, Limit};

@@ -89,6 +89,7 @@ pub fn tokens(ids: &[u32], max_tokens: usize) -> GenerateRequest {
         },
         prepare: false,
         turn: false,
+        constraint: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod batch;
 mod checkpoint;
+mod constraints;
 mod gguf;
 mod gguf_file;
 mod golden;

@@ -36,6 +36,7 @@ fn request(prompt: &[u32], options: GenerateOptions) -> GenerateRequest {
         options,
         prepare: false,
         turn: false,
+        constraint: None,
     }
 }
 

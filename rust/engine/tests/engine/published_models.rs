@@ -50,6 +50,7 @@ fn popular_models_load_as_published_and_answer_as_in_transformers() {
             },
             prepare: false,
             turn: false,
+            constraint: None,
         };
         let answer = generate(&mut session, &request);
         assert_eq!(answer.token_ids, model.greedy, "{}", model.name);

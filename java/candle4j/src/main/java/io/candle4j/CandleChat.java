@@ -35,6 +35,7 @@ public final class CandleChat implements AutoCloseable {
   private final GenerateOptions options;
   private final Map<String, Object> variables;
   private final ContextPolicy policy;
+  private final @Nullable ResponseFormat responseFormat;
   private final Object lock = new Object();
 
   /** Immutable, and replaced as a whole. */
@@ -46,6 +47,7 @@ public final class CandleChat implements AutoCloseable {
     this.options = builder.options;
     this.variables = builder.variables;
     this.policy = builder.policy;
+    this.responseFormat = builder.responseFormat;
     this.history = builder.history;
   }
 
@@ -55,6 +57,7 @@ public final class CandleChat implements AutoCloseable {
     this.options = other.options;
     this.variables = other.variables;
     this.policy = other.policy;
+    this.responseFormat = other.responseFormat;
     this.history = other.history();
   }
 
@@ -169,7 +172,12 @@ public final class CandleChat implements AutoCloseable {
     }
 
     private Request request(List<ChatMessage> messages) {
-      return Request.builder().messages(messages).options(options).variables(variables).build();
+      Request.Builder request =
+          Request.builder().messages(messages).options(options).variables(variables);
+      if (responseFormat != null) {
+        request.responseFormat(responseFormat);
+      }
+      return request.build();
     }
 
     private synchronized long next() {
@@ -297,6 +305,7 @@ public final class CandleChat implements AutoCloseable {
     private GenerateOptions options = GenerateOptions.defaults();
     private Map<String, Object> variables = Map.of();
     private ContextPolicy policy = ContextPolicy.FAIL;
+    private @Nullable ResponseFormat responseFormat;
     private List<ChatMessage> history = List.of();
 
     private Builder(CandleSession session) {
@@ -354,6 +363,17 @@ public final class CandleChat implements AutoCloseable {
      */
     public Builder contextPolicy(ContextPolicy policy) {
       this.policy = Objects.requireNonNull(policy, "policy");
+      return this;
+    }
+
+    /**
+     * What form each answer has to have.
+     *
+     * @param responseFormat the form
+     * @return this
+     */
+    public Builder responseFormat(ResponseFormat responseFormat) {
+      this.responseFormat = Objects.requireNonNull(responseFormat, "responseFormat");
       return this;
     }
 

@@ -31,6 +31,7 @@ public final class Request {
   private final Prompt prompt;
   private final GenerateOptions options;
   private final Map<String, Object> variables;
+  private final @Nullable ResponseFormat responseFormat;
   private final @Nullable Duration timeout;
   private final boolean waitWhenFull;
 
@@ -38,6 +39,7 @@ public final class Request {
     this.prompt = prompt;
     this.options = builder.options;
     this.variables = Collections.unmodifiableMap(new LinkedHashMap<>(builder.variables));
+    this.responseFormat = builder.responseFormat;
     this.timeout = builder.timeout;
     this.waitWhenFull = builder.waitWhenFull;
   }
@@ -129,6 +131,7 @@ public final class Request {
     builder.prompt = prompt;
     builder.options = options;
     builder.variables = variables;
+    builder.responseFormat = responseFormat;
     builder.timeout = timeout;
     builder.waitWhenFull = waitWhenFull;
     return builder;
@@ -162,6 +165,15 @@ public final class Request {
   }
 
   /**
+   * What form the answer has to have.
+   *
+   * @return the form; empty for any
+   */
+  public Optional<ResponseFormat> responseFormat() {
+    return Optional.ofNullable(responseFormat);
+  }
+
+  /**
    * After how long the generation ends with what there is.
    *
    * @return the time; empty for no limit
@@ -185,13 +197,14 @@ public final class Request {
         && prompt.equals(that.prompt)
         && options.equals(that.options)
         && variables.equals(that.variables)
+        && Objects.equals(responseFormat, that.responseFormat)
         && Objects.equals(timeout, that.timeout)
         && waitWhenFull == that.waitWhenFull;
   }
 
   @Override
   public int hashCode() {
-    return Objects.hash(prompt, options, variables, timeout, waitWhenFull);
+    return Objects.hash(prompt, options, variables, responseFormat, timeout, waitWhenFull);
   }
 
   /** The prompt's kind and the options, without the prompt's words, which may be private. */
@@ -205,6 +218,7 @@ public final class Request {
     private @Nullable Prompt prompt;
     private GenerateOptions options = GenerateOptions.defaults();
     private Map<String, Object> variables = Map.of();
+    private @Nullable ResponseFormat responseFormat;
     private @Nullable Duration timeout;
     private boolean waitWhenFull;
 
@@ -295,6 +309,17 @@ public final class Request {
      */
     public Builder variables(Map<String, Object> variables) {
       this.variables = new LinkedHashMap<>(variables);
+      return this;
+    }
+
+    /**
+     * What form the answer has to have.
+     *
+     * @param responseFormat the form
+     * @return this
+     */
+    public Builder responseFormat(ResponseFormat responseFormat) {
+      this.responseFormat = Objects.requireNonNull(responseFormat, "responseFormat");
       return this;
     }
 

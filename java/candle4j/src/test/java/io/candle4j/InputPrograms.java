@@ -213,7 +213,11 @@ final class InputPrograms {
               session.generate(
                   Golden.request(
                       "x", GenerateOptions.greedy().toBuilder().stop(List.of("a", half)).build())));
-      named("content", () -> session.generate(Golden.request(half, GenerateOptions.greedy())));
+      named(
+          "content",
+          () ->
+              session.generate(
+                  Golden.request(List.of(ChatMessage.user(half)), GenerateOptions.greedy())));
       named("text", () -> model.tokenizer().encode(half));
       named(
           "variables.tools[0].name",

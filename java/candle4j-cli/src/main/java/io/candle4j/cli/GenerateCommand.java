@@ -7,7 +7,9 @@ import io.candle4j.GenerateOptions;
 import io.candle4j.Generation;
 import io.candle4j.ModelInfo;
 import io.candle4j.Request;
+import io.candle4j.ResponseFormat;
 import java.math.BigInteger;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Map;
 import java.util.Objects;
@@ -59,6 +61,12 @@ final class GenerateCommand extends BaseCommand {
   @Option(names = "--raw", description = "Use the prompt as it is, without the chat template.")
   private boolean raw;
 
+  @Option(
+      names = "--schema",
+      paramLabel = "FILE.json",
+      description = "Answer with a JSON document that this JSON schema describes.")
+  private @Nullable Path schema;
+
   @Option(names = "--json", description = "Print the complete answer as a JSON object.")
   private boolean json;
 
@@ -79,6 +87,10 @@ final class GenerateCommand extends BaseCommand {
       throw usage("--system needs a chat template, which --raw and --tokens leave out");
     }
     GenerateOptions options = sampling.toOptions();
+    @Nullable ResponseFormat format =
+        schema == null
+            ? null
+            : ResponseFormat.jsonSchema(InputFile.json("--schema", schema).toString());
     StandardInput.Extra extra = takesExtra() ? StandardInput.Extra.read(stdio().in()) : null;
     String named = tokens == null ? text() : null;
     try (CandleModel model = models.load(stdio(), interruption());
@@ -90,8 +102,8 @@ final class GenerateCommand extends BaseCommand {
                   session::cancel,
                   () ->
                       json
-                          ? inOneObject(session, request(text, options), model.info())
-                          : asText(session, request(text, options)));
+                          ? inOneObject(session, request(text, options, format), model.info())
+                          : asText(session, request(text, options, format)));
       stdio().detail(Statistics.of(generation));
     }
     return interruption().isRequested() ? ExitCode.INTERRUPTED : ExitCode.OK;
@@ -142,8 +154,12 @@ final class GenerateCommand extends BaseCommand {
     return generation;
   }
 
-  private Request request(@Nullable String text, GenerateOptions options) {
+  private Request request(
+      @Nullable String text, GenerateOptions options, @Nullable ResponseFormat format) {
     Request.Builder request = Request.builder().options(options);
+    if (format != null) {
+      request.responseFormat(format);
+    }
     if (tokens != null) {
       return request.tokens(tokens.ids()).build();
     }

@@ -8,6 +8,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.candle4j.CandleModel;
 import io.candle4j.ChatMessage;
 import io.candle4j.TokenIds;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -19,6 +22,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
 
 class GenerateCommandTest {
   private static final String QUESTION = "Who keeps the lantern?";
@@ -41,6 +45,53 @@ class GenerateCommandTest {
 
   private static List<String> keys(JsonNode object) {
     return new ArrayList<>(object.propertyNames());
+  }
+
+  @Test
+  void aSchemaIsFollowed(@TempDir Path folder) throws IOException {
+    Path schema = folder.resolve("schema.json");
+    Files.writeString(
+        schema,
+        """
+        {"type": "object", "required": ["kind", "count"], "additionalProperties": false,
+         "properties": {"kind": {"enum": ["lantern", "boat"]},
+                        "count": {"type": "integer", "minimum": 1, "maximum": 9}}}\
+        """);
+    String[] command = {
+      "generate",
+      QUESTION,
+      "--model",
+      Golden.folder("llama-plain").toString(),
+      "--schema",
+      schema.toString(),
+      "--seed",
+      "1",
+      "--max-tokens",
+      "60"
+    };
+    JsonNode answer = Cli.run(with(command, "--json")).json();
+    JsonNode document = JsonMapper.shared().readTree(answer.get("text").stringValue());
+    assertEquals(List.of("kind", "count"), keys(document));
+    assertEquals("STOP", answer.get("finish_reason").stringValue());
+    assertEquals(answer.get("text").stringValue(), Cli.run(command).out().strip());
+
+    for (String[] wrong :
+        new String[][] {
+          {"{\"type\": \"array\", \"uniqueItems\": true}", "uniqueItems"},
+          {"{\"type\":", "--schema: " + schema + ": not JSON"},
+          {"\u00ff", "not"},
+        }) {
+      Files.writeString(schema, wrong[0], StandardCharsets.ISO_8859_1);
+      Cli.Result refused = Cli.run(command);
+      assertEquals(ExitCode.USAGE, refused.code(), refused.err());
+      assertTrue(refused.err().contains(wrong[1]), refused.err());
+    }
+    Files.delete(schema);
+    assertTrue(Cli.run(command).err().contains("--schema: " + schema + ": no such file"));
+  }
+
+  private static String[] with(String[] command, String more) {
+    return Stream.concat(Arrays.stream(command), Stream.of(more)).toArray(String[]::new);
   }
 
   @ParameterizedTest

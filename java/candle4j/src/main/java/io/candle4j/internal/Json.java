@@ -86,6 +86,20 @@ final class Json {
   }
 
   /**
+   * A document of the caller's.
+   *
+   * @throws IllegalArgumentException that names it when it is no JSON
+   */
+  static JsonNode parse(String name, String json) {
+    StackGuard.check();
+    try {
+      return MAPPER.readTree(json);
+    } catch (JacksonException e) {
+      throw new IllegalArgumentException(name + ": not JSON: " + e.getOriginalMessage(), e);
+    }
+  }
+
+  /**
    * What the library answered.
    *
    * @throws NativeFailureException when that is not what this version understands

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.annotation.JsonProperty;
 import io.candle4j.ChatMessage;
 import io.candle4j.GenerateOptions;
 import io.candle4j.Request;
+import io.candle4j.ResponseFormat;
 import io.candle4j.Thinking;
 import java.math.BigInteger;
 import java.time.Duration;
@@ -51,7 +52,13 @@ final class Requests {
       @Nullable Long timeoutMs,
       boolean waitWhenFull) {}
 
-  record Generate(long call, Prompt prompt, Options options, boolean prepare, boolean turn) {}
+  record Generate(
+      long call,
+      Prompt prompt,
+      Options options,
+      boolean prepare,
+      boolean turn,
+      @Nullable Map<String, Object> constraint) {}
 
   /** A request for the call of this number, with what is left of its time. */
   static Generate generate(
@@ -71,7 +78,8 @@ final class Requests {
         prompt,
         options(request.options(), timeout, request.waitWhenFull()),
         mode == NativeSession.Mode.PREPARE,
-        mode == NativeSession.Mode.TURN);
+        mode == NativeSession.Mode.TURN,
+        request.responseFormat().map(Requests::constraint).orElse(null));
   }
 
   record Score(long call, int[] tokens, int top) {}
@@ -111,6 +119,17 @@ final class Requests {
         options.thinking().map(Requests::thinking).orElse(null),
         timeout == null ? null : milliseconds(timeout),
         waitWhenFull);
+  }
+
+  private static Map<String, Object> constraint(ResponseFormat format) {
+    return switch (format) {
+      case ResponseFormat.JsonSchema json ->
+          Map.of("json_schema", Json.parse("schema", json.schema()));
+      case ResponseFormat.Regex regex -> Map.of("regex", Utf8.check("regex", regex.regex()));
+      case ResponseFormat.Lark lark -> Map.of("lark", Utf8.check("grammar", lark.grammar()));
+      case ResponseFormat.OneOf oneOf ->
+          Map.of("one_of", oneOf.texts().stream().map(t -> Utf8.check("oneOf", t)).toList());
+    };
   }
 
   private static Object thinking(Thinking thinking) {
