@@ -11,6 +11,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.Consumer;
+import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -98,6 +101,45 @@ public final class CandleChat implements AutoCloseable {
   }
 
   /**
+   * Says something and waits for an answer that is a value of a type. The history holds its JSON.
+   *
+   * @param <T> the type
+   * @param text what the user says
+   * @param type the type
+   * @return the value
+   * @throws AnswerException when there is none; the turn does not count then
+   * @see CandleSession#generate(Request, Class)
+   */
+  public <T> T say(String text, Class<T> type) {
+    return say(text, new TypedAnswer<T>(type));
+  }
+
+  /**
+   * Says something and waits for an answer that is a value of a type with parameters.
+   *
+   * @param <T> the type
+   * @param text what the user says
+   * @param type the type, as {@code new TypeRef<List<Person>>() {}}
+   * @return the value
+   * @throws AnswerException when there is none; the turn does not count then
+   * @see CandleSession#generate(Request, Class)
+   */
+  public <T> T say(String text, TypeRef<T> type) {
+    return say(text, new TypedAnswer<T>(type.type()));
+  }
+
+  private <T> T say(String text, TypedAnswer<T> typed) {
+    AtomicReference<@Nullable T> value = new AtomicReference<>();
+    var unused =
+        new Turn(
+                List.of(ChatMessage.user(text)),
+                typed::request,
+                answer -> value.set(typed.value(answer)))
+            .run(null);
+    return Objects.requireNonNull(value.get());
+  }
+
+  /**
    * Adds messages, such as the results of tools, and waits for the answer.
    *
    * @param messages the messages, oldest first
@@ -135,14 +177,34 @@ public final class CandleChat implements AutoCloseable {
     return new Turn(messages).run(listener);
   }
 
+  private Request formatted(Request request) {
+    return responseFormat == null
+        ? request
+        : request.toBuilder().responseFormat(responseFormat).build();
+  }
+
   /** One turn, which may take several attempts until the conversation fits. */
   private final class Turn {
     private final List<ChatMessage> added;
+    private final UnaryOperator<Request> asked;
+    private final Consumer<Generation> accepted;
     private long call;
     private boolean stopped;
 
     Turn(List<ChatMessage> added) {
+      this(added, CandleChat.this::formatted, answer -> {});
+    }
+
+    /**
+     * A turn of its own kind.
+     *
+     * @param asked what of a request is asked
+     * @param accepted throws for an answer that does not count
+     */
+    Turn(List<ChatMessage> added, UnaryOperator<Request> asked, Consumer<Generation> accepted) {
       this.added = added;
+      this.asked = asked;
+      this.accepted = accepted;
     }
 
     Generation run(@Nullable TokenListener listener) {
@@ -151,7 +213,9 @@ public final class CandleChat implements AutoCloseable {
       int dropped = 0;
       while (true) {
         try {
-          Generation answer = session.generateTurn(next(), request(messages), listener);
+          Generation answer =
+              session.generateTurn(next(), asked.apply(request(messages)), listener);
+          accepted.accept(answer);
           boolean counts =
               answer.finishReason() != FinishReason.CANCELLED
                   && answer.finishReason() != FinishReason.TIMEOUT;
@@ -172,12 +236,7 @@ public final class CandleChat implements AutoCloseable {
     }
 
     private Request request(List<ChatMessage> messages) {
-      Request.Builder request =
-          Request.builder().messages(messages).options(options).variables(variables);
-      if (responseFormat != null) {
-        request.responseFormat(responseFormat);
-      }
-      return request.build();
+      return Request.builder().messages(messages).options(options).variables(variables).build();
     }
 
     private synchronized long next() {

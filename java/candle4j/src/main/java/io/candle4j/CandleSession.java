@@ -114,6 +114,60 @@ public final class CandleSession implements AutoCloseable {
   }
 
   /**
+   * Answers a text with a value. Short for {@link #generate(Request, Class)}.
+   *
+   * @param <T> the type
+   * @param text a text; one user message when the model has a chat template
+   * @param type the type
+   * @return the value
+   */
+  public <T> T generate(String text, Class<T> type) {
+    return generate(Request.of(text), type);
+  }
+
+  /**
+   * Answers a request with a value: the answer follows the JSON schema of a type, and becomes a
+   * value of it. The model is told the schema behind the last thing that the user says; behind raw
+   * texts and token ids nothing is added.
+   *
+   * <p>Types are records and classes that Jackson reads, and in them strings, numbers, booleans,
+   * enums, lists, sets, arrays, maps by strings or enums, {@code Optional}, sealed interfaces (each
+   * kind has a property {@code type} with its simple name), types that contain themselves, {@code
+   * java.time}, UUID and URI. Jackson's annotations count; {@link Description} tells the model what
+   * something means. Types of a named module must be open to {@code tools.jackson.databind}.
+   *
+   * @param <T> the type
+   * @param request the request, without a response format
+   * @param type the type
+   * @return the value
+   * @throws AnswerException.Incomplete when the answer ended before it was complete
+   * @throws AnswerException.Invalid when the type refuses the value, such as a record's constructor
+   * @throws IllegalArgumentException for a type that no schema describes; the message names the
+   *     place
+   * @see #generate(Request)
+   */
+  public <T> T generate(Request request, Class<T> type) {
+    return generate(request, new TypedAnswer<T>(type));
+  }
+
+  /**
+   * Answers a request with a value of a type with parameters.
+   *
+   * @param <T> the type
+   * @param request the request, without a response format
+   * @param type the type, as {@code new TypeRef<List<Person>>() {}}
+   * @return the value
+   * @see #generate(Request, Class)
+   */
+  public <T> T generate(Request request, TypeRef<T> type) {
+    return generate(request, new TypedAnswer<T>(type.type()));
+  }
+
+  private <T> T generate(Request request, TypedAnswer<T> typed) {
+    return typed.value(generate(typed.request(request)));
+  }
+
+  /**
    * Empties the KV cache. Conversations stay as they are, and are computed again.
    *
    * @throws SessionBusyException when a call is under way
@@ -192,6 +246,36 @@ public final class CandleSession implements AutoCloseable {
    */
   public CompletableFuture<Generation> submit(Request request, TokenListener listener) {
     return start(request, Objects.requireNonNull(listener, "listener"));
+  }
+
+  /**
+   * Answers a request with a value, on a platform thread of its own.
+   *
+   * @param <T> the type
+   * @param request the request, without a response format
+   * @param type the type
+   * @return the value to come, as for {@link #submit(Request)}
+   * @see #generate(Request, Class)
+   */
+  public <T> CompletableFuture<T> submit(Request request, Class<T> type) {
+    return submit(request, new TypedAnswer<T>(type));
+  }
+
+  /**
+   * Answers a request with a value of a type with parameters, on a platform thread of its own.
+   *
+   * @param <T> the type
+   * @param request the request, without a response format
+   * @param type the type, as {@code new TypeRef<List<Person>>() {}}
+   * @return the value to come, as for {@link #submit(Request)}
+   * @see #generate(Request, Class)
+   */
+  public <T> CompletableFuture<T> submit(Request request, TypeRef<T> type) {
+    return submit(request, new TypedAnswer<T>(type.type()));
+  }
+
+  private <T> CompletableFuture<T> submit(Request request, TypedAnswer<T> typed) {
+    return start(typed.request(request), null).thenApply(typed::value);
   }
 
   private CompletableFuture<Generation> start(Request request, @Nullable TokenListener listener) {

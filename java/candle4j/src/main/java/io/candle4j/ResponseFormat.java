@@ -1,5 +1,7 @@
 package io.candle4j;
 
+import io.candle4j.internal.TypedJson;
+import java.lang.reflect.Type;
 import java.util.List;
 import java.util.Objects;
 
@@ -81,6 +83,19 @@ public sealed interface ResponseFormat {
    */
   static ResponseFormat jsonSchema(String schema) {
     return new JsonSchema(schema);
+  }
+
+  /**
+   * A JSON document for a value of a type, as {@link CandleSession#generate(Request, Class)} asks
+   * for it.
+   *
+   * @param type a class, or a type with parameters
+   * @return the format
+   * @throws IllegalArgumentException for a type that no schema describes; the message names the
+   *     place
+   */
+  static ResponseFormat jsonSchema(Type type) {
+    return new JsonSchema(TypedJson.of(type).schema());
   }
 
   /**

@@ -38,6 +38,7 @@ class ReadmeTest {
         source,
         """
         import io.candle4j.*;
+        import java.time.*;
         import java.util.*;
         import java.util.concurrent.*;
         public class Snippet {
