@@ -44,6 +44,9 @@
 // A token of what the model thinks before its answer.
 #define C4J_REASONING 1
 
+// A token of a call of a tool, as far as is known.
+#define C4J_TOOL_CALL 2
+
 // Success.
 #define C4J_OK 0
 
@@ -195,6 +198,11 @@ typedef struct {
     const uint8_t *reasoning;
     // Bytes of `reasoning`.
     uint64_t reasoning_len;
+    // The calls of tools that it completes, a JSON array of objects with `id`, `name` and `arguments` (a text that
+    // is a JSON object); `tool_calls_len` bytes, none when there are none.
+    const uint8_t *tool_calls;
+    // Bytes of `tool_calls`.
+    uint64_t tool_calls_len;
     // The most probable tokens in its place, best first, as many as were asked for.
     const c4j_token_logprob *top;
     // Entries of `top`.
@@ -203,7 +211,7 @@ typedef struct {
     uint32_t id;
     // The natural logarithm of its probability; NaN where log-probabilities were not asked for.
     float logprob;
-    // `C4J_TEXT` or `C4J_REASONING`.
+    // `C4J_TEXT`, `C4J_REASONING` or `C4J_TOOL_CALL`.
     int32_t kind;
 } c4j_token;
 
@@ -438,8 +446,12 @@ c4j_status c4j_session_fork(const c4j_session *session,
 // `{"lark": "…"}` (a grammar in Lark's notation, as llguidance reads it) or `{"one_of": ["…"]}`. What is not supported of
 // one is `C4J_INVALID_ARGUMENT`, which names it.
 //
+// `tools` is what the model may call: an array of objects with `name`, `description` and `parameters` (a JSON schema), told
+// in the way of its chat template; `tool_choice` is `"auto"`, `"required"`, `"none"` or `{"name": "…"}`. Calls are valid by
+// their schemas, the first one from its beginning on. `tools` and a `constraint` other than a schema exclude each other.
+//
 // `on_token` may be null. Blocks until the answer is complete, and `*out` becomes a JSON object of
-// `text`, `reasoning` (what the model thought before, where it did), `token_ids`, `finish_reason` (`STOP`, `LENGTH`, `CONTEXT_FULL`, `STOP_STRING`,
+// `text`, `reasoning` (what the model thought before, where it did), `tool_calls` (where there are some: `id`, `name` and `arguments`, a text that is a JSON object), `token_ids`, `finish_reason` (`STOP`, `TOOL_CALLS`, `LENGTH`, `CONTEXT_FULL`, `STOP_STRING`,
 // `CANCELLED`, `TIMEOUT`),
 // `prompt_tokens`, `cached_tokens`, `seed`, `prefill_ms` and `decode_ms`, and where `logprobs` were
 // asked for, `logprobs`: for each new token `id`, `logprob` and `top`, as in `c4j_session_score`; `warnings`

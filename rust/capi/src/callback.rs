@@ -40,6 +40,11 @@ pub struct c4j_token {
     pub reasoning: *const u8,
     /// Bytes of `reasoning`.
     pub reasoning_len: u64,
+    /// The calls of tools that it completes, a JSON array of objects with `id`, `name` and `arguments` (a text that
+    /// is a JSON object); `tool_calls_len` bytes, none when there are none.
+    pub tool_calls: *const u8,
+    /// Bytes of `tool_calls`.
+    pub tool_calls_len: u64,
     /// The most probable tokens in its place, best first, as many as were asked for.
     pub top: *const c4j_token_logprob,
     /// Entries of `top`.
@@ -48,7 +53,7 @@ pub struct c4j_token {
     pub id: u32,
     /// The natural logarithm of its probability; NaN where log-probabilities were not asked for.
     pub logprob: f32,
-    /// `C4J_TEXT` or `C4J_REASONING`.
+    /// `C4J_TEXT`, `C4J_REASONING` or `C4J_TOOL_CALL`.
     pub kind: i32,
 }
 
@@ -56,6 +61,8 @@ pub struct c4j_token {
 pub const C4J_TEXT: i32 = 0;
 /// A token of what the model thinks before its answer.
 pub const C4J_REASONING: i32 = 1;
+/// A token of a call of a tool, as far as is known.
+pub const C4J_TOOL_CALL: i32 = 2;
 
 /// Told of each generated token, with `user_data` as it was given. Answers `C4J_CONTINUE`, `C4J_STOP`
 /// or `C4J_FAILED`. It runs on the thread that called the function.
@@ -90,7 +97,17 @@ impl TokenCallback {
                 logprob: top.logprob,
             })
             .collect();
+        let calls = match token.tool_calls {
+            [] => Vec::new(),
+            // What cannot be written is no reason to go on as if nothing were called.
+            calls => match json_bytes(&calls) {
+                Ok(json) => json,
+                Err(_) => return ControlFlow::Break(Interrupt::Failed),
+            },
+        };
         let token = c4j_token {
+            tool_calls: calls.as_ptr(),
+            tool_calls_len: calls.len() as u64,
             text: token.text.as_ptr(),
             text_len: token.text.len() as u64,
             reasoning: token.reasoning.as_ptr(),
@@ -99,9 +116,14 @@ impl TokenCallback {
             top_len: top.len() as u64,
             id: token.id,
             logprob: token.logprob.map_or(f32::NAN, |chosen| chosen.logprob),
-            kind: match token.is_reasoning {
-                true => C4J_REASONING,
-                false => C4J_TEXT,
+            kind: match token {
+                Token {
+                    is_reasoning: true, ..
+                } => C4J_REASONING,
+                Token {
+                    is_tool_call: true, ..
+                } => C4J_TOOL_CALL,
+                _ => C4J_TEXT,
             },
         };
         // SAFETY: the caller of the ABI gave function and data for each other, and what the token

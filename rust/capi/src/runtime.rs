@@ -126,7 +126,7 @@ fn structs() -> Value {
         "c4j_buffer": layout!(c4j_buffer, data, len, capacity),
         "c4j_error": layout!(c4j_error, code, message, detail),
         "c4j_token": layout!(
-            c4j_token, text, text_len, reasoning, reasoning_len, top, top_len, id, logprob, kind
+            c4j_token, text, text_len, reasoning, reasoning_len, tool_calls, tool_calls_len, top, top_len, id, logprob, kind
         ),
         "c4j_token_logprob": layout!(c4j_token_logprob, id, logprob),
     })

@@ -117,8 +117,12 @@ pub unsafe extern "C" fn c4j_session_fork(
 /// `{"lark": "…"}` (a grammar in Lark's notation, as llguidance reads it) or `{"one_of": ["…"]}`. What is not supported of
 /// one is `C4J_INVALID_ARGUMENT`, which names it.
 ///
+/// `tools` is what the model may call: an array of objects with `name`, `description` and `parameters` (a JSON schema), told
+/// in the way of its chat template; `tool_choice` is `"auto"`, `"required"`, `"none"` or `{"name": "…"}`. Calls are valid by
+/// their schemas, the first one from its beginning on. `tools` and a `constraint` other than a schema exclude each other.
+///
 /// `on_token` may be null. Blocks until the answer is complete, and `*out` becomes a JSON object of
-/// `text`, `reasoning` (what the model thought before, where it did), `token_ids`, `finish_reason` (`STOP`, `LENGTH`, `CONTEXT_FULL`, `STOP_STRING`,
+/// `text`, `reasoning` (what the model thought before, where it did), `tool_calls` (where there are some: `id`, `name` and `arguments`, a text that is a JSON object), `token_ids`, `finish_reason` (`STOP`, `TOOL_CALLS`, `LENGTH`, `CONTEXT_FULL`, `STOP_STRING`,
 /// `CANCELLED`, `TIMEOUT`),
 /// `prompt_tokens`, `cached_tokens`, `seed`, `prefill_ms` and `decode_ms`, and where `logprobs` were
 /// asked for, `logprobs`: for each new token `id`, `logprob` and `top`, as in `c4j_session_score`; `warnings`

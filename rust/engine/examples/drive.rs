@@ -90,6 +90,8 @@ fn request(prompt: usize, tokens: usize) -> GenerateRequest {
         prepare: false,
         turn: false,
         constraint: None,
+        tools: Vec::new(),
+        tool_choice: Default::default(),
     }
 }
 

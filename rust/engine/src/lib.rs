@@ -10,7 +10,8 @@
 //! |---|---|
 //! | [`batch`], [`session`], `cached_sequence` | many prompts; sessions and what they have in their caches |
 //! | [`model`], `request_slots` | a loaded model with its tokenizer and template |
-//! | [`generate`], [`chat`] | sampling loop, penalties, stop texts; templates |
+//! | [`tools`] | what a model may call, and how its calls are read |
+//! | [`generate`], [`chat`] | sampling loop, penalties, stop texts, constraints; templates, thoughts |
 //! | [`loader`] | a checkpoint and options become an engine |
 //! | [`engines`] | [`engines::CandleModel`] and its two implementations, `fused` and `candle` |
 //! | [`formats`] | checkpoints: folders of safetensors, GGUF files |
@@ -40,3 +41,4 @@ pub mod runtime;
 pub mod session;
 mod stack;
 pub mod tokenizer;
+pub mod tools;

@@ -13,6 +13,7 @@ fn modules_import_only_from_the_layers_below() {
             &["cached_sequence"],
             &["model"],
             &["request_slots"],
+            &["tools"],
             &["chat", "generate"],
             &["loader"],
             &["engines"],

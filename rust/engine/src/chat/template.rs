@@ -47,6 +47,8 @@ pub struct ChatTemplate {
     reasoning: Option<ReasoningTags>,
     /// The variable that switches thinking, if there is one.
     thinking_switch: Option<&'static str>,
+    /// The template's text.
+    source: String,
     /// Set once a rendering took too long, whose thread may still be at it.
     gave_up: Arc<AtomicBool>,
 }
@@ -93,6 +95,7 @@ impl ChatTemplate {
         let texts = jinja::texts(&source);
         let reasoning = ReasoningTags::of(&source);
         let thinking_switch = reasoning::switch(&source);
+        let text = source.clone();
         let environment = stack::run_within(TIME_LIMIT, move || jinja::environment(NAME, &source))?
             .ok_or_else(|| {
                 Error::ChatTemplate(format!(
@@ -108,6 +111,7 @@ impl ChatTemplate {
             variables,
             reasoning,
             thinking_switch,
+            source: text,
             gave_up: Arc::default(),
         })
     }
@@ -125,6 +129,11 @@ impl ChatTemplate {
     /// The variable that switches thinking, if there is one.
     pub(crate) fn thinking_switch(&self) -> Option<&'static str> {
         self.thinking_switch
+    }
+
+    /// The template's text.
+    pub(crate) fn source(&self) -> &str {
+        &self.source
     }
 
     /// Renders messages to a prompt, `generation_prompt` with the beginning of an answer behind

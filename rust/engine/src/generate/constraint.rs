@@ -38,20 +38,7 @@ pub enum Constraint {
 impl Constraint {
     fn grammar(&self) -> Result<TopLevelGrammar> {
         Ok(match self {
-            Constraint::JsonSchema(schema) => {
-                let mut schema = schema.clone();
-                // Any amount of white space between two tokens would be allowed otherwise, and small models
-                // do not stop.
-                if let Value::Object(schema) = &mut schema
-                    && !schema.contains_key("x-guidance")
-                {
-                    let style = json!({
-                        "whitespace_flexible": false, "item_separator": ", ", "key_separator": ": ",
-                    });
-                    schema.insert("x-guidance".to_owned(), style);
-                }
-                TopLevelGrammar::from_json_schema(schema)
-            }
+            Constraint::JsonSchema(schema) => TopLevelGrammar::from_json_schema(compact(schema)),
             Constraint::Regex(regex) => TopLevelGrammar::from_regex(regex),
             Constraint::Lark(grammar) => TopLevelGrammar::from_lark(grammar.clone()),
             Constraint::OneOf(texts) if texts.is_empty() || texts.contains(&String::new()) => {
@@ -67,6 +54,21 @@ impl Constraint {
             }
         })
     }
+}
+
+/// A schema for documents on one line. Any amount of white space between two tokens would be allowed otherwise,
+/// and small models do not stop.
+pub(crate) fn compact(schema: &Value) -> Value {
+    let mut schema = schema.clone();
+    if let Value::Object(schema) = &mut schema
+        && !schema.contains_key("x-guidance")
+    {
+        let style = json!({
+            "whitespace_flexible": false, "item_separator": ", ", "key_separator": ": ",
+        });
+        schema.insert("x-guidance".to_owned(), style);
+    }
+    schema
 }
 
 /// A model's tokens, as llguidance reads them.
@@ -130,14 +132,14 @@ impl Constraints {
         })
     }
 
-    /// Begins an answer.
+    /// Begins an answer. `name` is the argument that the constraint comes from.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a constraint that is wrong, or has something that is not supported; it is
     /// named, and nothing is left out silently.
-    pub(crate) fn start(&self, constraint: &Constraint) -> Result<ConstrainedAnswer> {
+    pub(crate) fn start(&self, name: &str, constraint: &Constraint) -> Result<ConstrainedAnswer> {
         let grammar = constraint.grammar()?;
-        let refuse = |reason: String| Error::argument(NAME, reason);
+        let refuse = |reason: String| Error::argument(name, reason);
         // Schemas may be nested deeply.
         let matcher = stack::run(|| {
             let parser = self.factory.create_parser(grammar);

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 pub use constraint::Constraint;
-pub(crate) use constraint::{ConstrainedAnswer, Constraints, Mask};
+pub(crate) use constraint::{ConstrainedAnswer, Constraints, Mask, compact};
 pub(crate) use detokenizer::Detokenizer;
 pub use logprobs::{ChosenLogprob, TokenLogprob};
 pub(crate) use logprobs::{log_sum_exp, most_probable};
@@ -47,6 +47,8 @@ pub enum FinishReason {
     Cancelled,
     /// The time of the call was over.
     Timeout,
+    /// The model said that it is done, and waits for the tools that it called.
+    ToolCalls,
 }
 
 impl From<StopReason> for FinishReason {

@@ -90,6 +90,8 @@ pub fn tokens(ids: &[u32], max_tokens: usize) -> GenerateRequest {
         prepare: false,
         turn: false,
         constraint: None,
+        tools: Vec::new(),
+        tool_choice: Default::default(),
     }
 }
 

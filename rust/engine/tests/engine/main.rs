@@ -23,3 +23,4 @@ mod published_tokens;
 mod sessions;
 mod texts;
 mod together;
+mod tools;

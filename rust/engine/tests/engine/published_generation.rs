@@ -37,6 +37,8 @@ fn request(prompt: &[u32], options: GenerateOptions) -> GenerateRequest {
         prepare: false,
         turn: false,
         constraint: None,
+        tools: Vec::new(),
+        tool_choice: Default::default(),
     }
 }
 

@@ -51,6 +51,8 @@ fn popular_models_load_as_published_and_answer_as_in_transformers() {
             prepare: false,
             turn: false,
             constraint: None,
+            tools: Vec::new(),
+            tool_choice: Default::default(),
         };
         let answer = generate(&mut session, &request);
         assert_eq!(answer.token_ids, model.greedy, "{}", model.name);

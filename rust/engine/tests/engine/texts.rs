@@ -225,6 +225,8 @@ fn stop_texts_match_special_tokens_which_are_no_text() {
         prepare: false,
         turn: false,
         constraint: None,
+        tools: Vec::new(),
+        tool_choice: Default::default(),
     };
     let mut session = Session::new(model.clone());
     let run = |session: &mut Session, stop: &[&str]| {
@@ -273,6 +275,8 @@ fn pieces_never_break_a_character_and_join_to_the_whole() {
             prepare: false,
             turn: false,
             constraint: None,
+            tools: Vec::new(),
+            tool_choice: Default::default(),
         };
         let mut pieces = Vec::new();
         let generation = session

@@ -19,6 +19,8 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     uint64_t text_len;
  *     const uint8_t *reasoning;
  *     uint64_t reasoning_len;
+ *     const uint8_t *tool_calls;
+ *     uint64_t tool_calls_len;
  *     const c4j_token_logprob *top;
  *     uint64_t top_len;
  *     uint32_t id;
@@ -38,13 +40,15 @@ public class c4j_token {
         candle4j_h.C_LONG.withName("text_len"),
         candle4j_h.C_POINTER.withName("reasoning"),
         candle4j_h.C_LONG.withName("reasoning_len"),
+        candle4j_h.C_POINTER.withName("tool_calls"),
+        candle4j_h.C_LONG.withName("tool_calls_len"),
         candle4j_h.C_POINTER.withName("top"),
         candle4j_h.C_LONG.withName("top_len"),
         candle4j_h.C_INT.withName("id"),
         candle4j_h.C_FLOAT.withName("logprob"),
         candle4j_h.C_INT.withName("kind"),
         MemoryLayout.paddingLayout(4)
-    ).withName("$anon$189:9");
+    ).withName("$anon$192:9");
 
     /**
      * The layout of this struct
@@ -227,6 +231,94 @@ public class c4j_token {
      */
     public static void reasoning_len(MemorySegment struct, long fieldValue) {
         struct.set(reasoning_len$LAYOUT, reasoning_len$OFFSET, fieldValue);
+    }
+
+    private static final AddressLayout tool_calls$LAYOUT = (AddressLayout)$LAYOUT.select(groupElement("tool_calls"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * const uint8_t *tool_calls
+     * }
+     */
+    public static final AddressLayout tool_calls$layout() {
+        return tool_calls$LAYOUT;
+    }
+
+    private static final long tool_calls$OFFSET = $LAYOUT.byteOffset(groupElement("tool_calls"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * const uint8_t *tool_calls
+     * }
+     */
+    public static final long tool_calls$offset() {
+        return tool_calls$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * const uint8_t *tool_calls
+     * }
+     */
+    public static MemorySegment tool_calls(MemorySegment struct) {
+        return struct.get(tool_calls$LAYOUT, tool_calls$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * const uint8_t *tool_calls
+     * }
+     */
+    public static void tool_calls(MemorySegment struct, MemorySegment fieldValue) {
+        struct.set(tool_calls$LAYOUT, tool_calls$OFFSET, fieldValue);
+    }
+
+    private static final OfLong tool_calls_len$LAYOUT = (OfLong)$LAYOUT.select(groupElement("tool_calls_len"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * uint64_t tool_calls_len
+     * }
+     */
+    public static final OfLong tool_calls_len$layout() {
+        return tool_calls_len$LAYOUT;
+    }
+
+    private static final long tool_calls_len$OFFSET = $LAYOUT.byteOffset(groupElement("tool_calls_len"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * uint64_t tool_calls_len
+     * }
+     */
+    public static final long tool_calls_len$offset() {
+        return tool_calls_len$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * uint64_t tool_calls_len
+     * }
+     */
+    public static long tool_calls_len(MemorySegment struct) {
+        return struct.get(tool_calls_len$LAYOUT, tool_calls_len$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * uint64_t tool_calls_len
+     * }
+     */
+    public static void tool_calls_len(MemorySegment struct, long fieldValue) {
+        struct.set(tool_calls_len$LAYOUT, tool_calls_len$OFFSET, fieldValue);
     }
 
     private static final AddressLayout top$LAYOUT = (AddressLayout)$LAYOUT.select(groupElement("top"));

@@ -112,6 +112,15 @@ public class candle4j_h {
     public static int C4J_REASONING() {
         return C4J_REASONING;
     }
+    private static final int C4J_TOOL_CALL = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * #define C4J_TOOL_CALL 2
+     * }
+     */
+    public static int C4J_TOOL_CALL() {
+        return C4J_TOOL_CALL;
+    }
     private static final int C4J_OK = (int)0L;
     /**
      * {@snippet lang=c :

@@ -10,7 +10,9 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import java.util.function.UnaryOperator;
@@ -26,6 +28,11 @@ import org.jspecify.annotations.Nullable;
  * System.out.println(chat.say("And snow?"));
  * }
  *
+ * <p>When the model calls {@link Builder#tools tools}, the chat runs them on the thread of the
+ * turn, tells it the results and goes on, until it answers. What a tool throws is told to the model
+ * as its result. Calls of which one has no code behind it are handed out instead: the answer of the
+ * turn is the one that calls, and {@link #say(List)} takes the results.
+ *
  * <p>A turn that fails, is cancelled or times out leaves the conversation as it was. The session's
  * KV cache holds what was computed, so a turn computes only what is new; other calls on the session
  * in between don't change the conversation.
@@ -39,10 +46,16 @@ public final class CandleChat implements AutoCloseable {
   private final Map<String, Object> variables;
   private final ContextPolicy policy;
   private final @Nullable ResponseFormat responseFormat;
+  private final List<Tool> tools;
+  private final ToolChoice toolChoice;
+  private final int maxToolRounds;
   private final Object lock = new Object();
 
   /** Immutable, and replaced as a whole. */
   private List<ChatMessage> history;
+
+  /** The turn under way, and others that are about to find the session busy. */
+  private final Set<Turn> turns = ConcurrentHashMap.newKeySet();
 
   private CandleChat(Builder builder, CandleSession session, boolean ownsSession) {
     this.session = session;
@@ -51,6 +64,9 @@ public final class CandleChat implements AutoCloseable {
     this.variables = builder.variables;
     this.policy = builder.policy;
     this.responseFormat = builder.responseFormat;
+    this.tools = builder.tools;
+    this.toolChoice = builder.toolChoice;
+    this.maxToolRounds = builder.maxToolRounds;
     this.history = builder.history;
   }
 
@@ -61,6 +77,9 @@ public final class CandleChat implements AutoCloseable {
     this.variables = other.variables;
     this.policy = other.policy;
     this.responseFormat = other.responseFormat;
+    this.tools = other.tools;
+    this.toolChoice = other.toolChoice;
+    this.maxToolRounds = other.maxToolRounds;
     this.history = other.history();
   }
 
@@ -80,6 +99,7 @@ public final class CandleChat implements AutoCloseable {
    * @param text what the user says
    * @return the answer
    * @throws ContextFullException when the conversation does not fit and the policy gives up
+   * @throws ToolLimitException when the model does not stop calling tools
    * @throws ModelException.ChatTemplate when the model has no chat template, or it cannot render
    *     the conversation
    * @see CandleSession#generate(Request)
@@ -183,6 +203,9 @@ public final class CandleChat implements AutoCloseable {
         : request.toBuilder().responseFormat(responseFormat).build();
   }
 
+  /** A generation, the messages that it was made from, and how many were left out of them. */
+  private record Attempt(Generation answer, List<ChatMessage> messages, int dropped) {}
+
   /** One turn, which may take several attempts until the conversation fits. */
   private final class Turn {
     private final List<ChatMessage> added;
@@ -208,35 +231,87 @@ public final class CandleChat implements AutoCloseable {
     }
 
     Generation run(@Nullable TokenListener listener) {
+      turns.add(this);
+      try {
+        return answer(listener);
+      } finally {
+        turns.remove(this);
+      }
+    }
+
+    private Generation answer(@Nullable TokenListener listener) {
       List<ChatMessage> messages = new ArrayList<>(history());
       messages.addAll(added);
       int dropped = 0;
-      while (true) {
-        try {
-          Generation answer =
-              session.generateTurn(next(), asked.apply(request(messages)), listener);
+      for (int round = 0; ; round++) {
+        Attempt attempt = fitting(messages, round, listener);
+        dropped += attempt.dropped;
+        Generation answer = attempt.answer;
+        if (!counts(answer)) {
           accepted.accept(answer);
-          boolean counts =
-              answer.finishReason() != FinishReason.CANCELLED
-                  && answer.finishReason() != FinishReason.TIMEOUT;
-          if (counts) {
-            messages.add(answer.toMessage());
-            replace(messages);
-          }
-          return counts ? answer.withDropped(dropped) : answer;
-        } catch (ContextFullException full) {
-          List<ChatMessage> fitting = policy.fit(List.copyOf(messages), full);
-          if (fitting.equals(messages)) {
-            throw full;
-          }
-          dropped += messages.size() - fitting.size();
-          messages = new ArrayList<>(fitting);
+          return answer;
+        }
+        messages = attempt.messages;
+        messages.add(answer.toMessage());
+        if (!isRunnable(answer.toolCalls())) {
+          accepted.accept(answer);
+          replace(messages);
+          return answer.withDropped(dropped);
+        }
+        if (round == maxToolRounds) {
+          throw new ToolLimitException(maxToolRounds);
+        }
+        for (ToolCall call : answer.toolCalls()) {
+          messages.add(tool(call).run(call));
         }
       }
     }
 
-    private Request request(List<ChatMessage> messages) {
-      return Request.builder().messages(messages).options(options).variables(variables).build();
+    /** Generates, with as many of the messages as fit. */
+    private Attempt fitting(
+        List<ChatMessage> messages, int round, @Nullable TokenListener listener) {
+      List<ChatMessage> fitting = new ArrayList<>(messages);
+      while (true) {
+        try {
+          Request request = asked.apply(request(fitting, round));
+          Generation answer = session.generateTurn(next(), request, listener);
+          return new Attempt(answer, fitting, messages.size() - fitting.size());
+        } catch (ContextFullException full) {
+          List<ChatMessage> fewer = policy.fit(List.copyOf(fitting), full);
+          if (fewer.equals(fitting)) {
+            throw full;
+          }
+          fitting = new ArrayList<>(fewer);
+        }
+      }
+    }
+
+    private boolean counts(Generation answer) {
+      return answer.finishReason() != FinishReason.CANCELLED
+          && answer.finishReason() != FinishReason.TIMEOUT;
+    }
+
+    private boolean isRunnable(List<ToolCall> calls) {
+      return !calls.isEmpty() && calls.stream().allMatch(call -> tool(call).isRunnable());
+    }
+
+    private Tool tool(ToolCall call) {
+      return tools.stream()
+          .filter(tool -> tool.name().equals(call.name()))
+          .findFirst()
+          .orElseThrow();
+    }
+
+    private Request request(List<ChatMessage> messages, int round) {
+      // Having called what it had to, the model may answer.
+      boolean has = round > 0 && !toolChoice.equals(ToolChoice.NONE);
+      return Request.builder()
+          .messages(messages)
+          .options(options)
+          .variables(variables)
+          .tools(tools)
+          .toolChoice(has ? ToolChoice.AUTO : toolChoice)
+          .build();
     }
 
     private synchronized long next() {
@@ -317,7 +392,7 @@ public final class CandleChat implements AutoCloseable {
    * call it, a listener too.
    */
   public void cancel() {
-    session.cancel();
+    turns.forEach(Turn::stop);
   }
 
   /**
@@ -365,6 +440,9 @@ public final class CandleChat implements AutoCloseable {
     private Map<String, Object> variables = Map.of();
     private ContextPolicy policy = ContextPolicy.FAIL;
     private @Nullable ResponseFormat responseFormat;
+    private List<Tool> tools = List.of();
+    private ToolChoice toolChoice = ToolChoice.AUTO;
+    private int maxToolRounds = 10;
     private List<ChatMessage> history = List.of();
 
     private Builder(CandleSession session) {
@@ -433,6 +511,53 @@ public final class CandleChat implements AutoCloseable {
      */
     public Builder responseFormat(ResponseFormat responseFormat) {
       this.responseFormat = Objects.requireNonNull(responseFormat, "responseFormat");
+      return this;
+    }
+
+    /**
+     * What the model may call.
+     *
+     * @param tools the tools; the chat runs those that have code behind them
+     * @return this
+     */
+    public Builder tools(List<Tool> tools) {
+      this.tools = List.copyOf(tools);
+      return this;
+    }
+
+    /**
+     * What the model may call.
+     *
+     * @param tools the tools; the chat runs those that have code behind them
+     * @return this
+     */
+    public Builder tools(Tool... tools) {
+      return tools(List.of(tools));
+    }
+
+    /**
+     * Whether the model calls tools; {@link ToolChoice#AUTO} when left out. A choice that requires
+     * a call counts for the first generation of a turn.
+     *
+     * @param toolChoice the choice
+     * @return this
+     */
+    public Builder toolChoice(ToolChoice toolChoice) {
+      this.toolChoice = Objects.requireNonNull(toolChoice, "toolChoice");
+      return this;
+    }
+
+    /**
+     * How often in one turn tools are run and the model is told the results; 10 when left out.
+     *
+     * @param rounds at least 1
+     * @return this
+     */
+    public Builder maxToolRounds(int rounds) {
+      if (rounds < 1) {
+        throw new IllegalArgumentException("maxToolRounds: expected at least 1, got " + rounds);
+      }
+      this.maxToolRounds = rounds;
       return this;
     }
 

@@ -4,6 +4,8 @@ package io.candle4j;
 public enum FinishReason {
   /** The model said that it is done. */
   STOP,
+  /** The model said that it is done, and waits for the tools that it called. */
+  TOOL_CALLS,
   /**
    * The limit of tokens was reached, {@link GenerateOptions.Builder#maxTokens} or the model's own.
    */

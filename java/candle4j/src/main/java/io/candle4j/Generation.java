@@ -12,6 +12,7 @@ import java.util.Optional;
  *     what the model thought before
  * @param reasoning what the model thought before its answer, where its chat template has tags for
  *     that
+ * @param toolCalls the tools that the model calls, in order; they are not part of the text
  * @param tokenIds the new tokens, an end-of-sequence token that ended them included
  * @param finishReason why there are no more
  * @param promptTokens tokens of the prompt
@@ -29,6 +30,7 @@ import java.util.Optional;
 public record Generation(
     String text,
     Optional<String> reasoning,
+    List<ToolCall> toolCalls,
     TokenIds tokenIds,
     FinishReason finishReason,
     int promptTokens,
@@ -43,6 +45,7 @@ public record Generation(
   public Generation {
     Objects.requireNonNull(text, "text");
     Objects.requireNonNull(reasoning, "reasoning");
+    toolCalls = List.copyOf(toolCalls);
     Objects.requireNonNull(tokenIds, "tokenIds");
     Objects.requireNonNull(finishReason, "finishReason");
     logprobs = List.copyOf(logprobs);
@@ -65,7 +68,7 @@ public record Generation(
    * @return the message
    */
   public ChatMessage.Assistant toMessage() {
-    return new ChatMessage.Assistant(text, reasoning, List.of());
+    return new ChatMessage.Assistant(text, reasoning, toolCalls);
   }
 
   /** The same, with messages that were left out. */
@@ -75,6 +78,7 @@ public record Generation(
         : new Generation(
             text,
             reasoning,
+            toolCalls,
             tokenIds,
             finishReason,
             promptTokens,

@@ -32,6 +32,8 @@ public final class Request {
   private final GenerateOptions options;
   private final Map<String, Object> variables;
   private final @Nullable ResponseFormat responseFormat;
+  private final List<Tool> tools;
+  private final ToolChoice toolChoice;
   private final @Nullable Duration timeout;
   private final boolean waitWhenFull;
 
@@ -40,6 +42,8 @@ public final class Request {
     this.options = builder.options;
     this.variables = Collections.unmodifiableMap(new LinkedHashMap<>(builder.variables));
     this.responseFormat = builder.responseFormat;
+    this.tools = builder.tools;
+    this.toolChoice = builder.toolChoice;
     this.timeout = builder.timeout;
     this.waitWhenFull = builder.waitWhenFull;
   }
@@ -132,6 +136,8 @@ public final class Request {
     builder.options = options;
     builder.variables = variables;
     builder.responseFormat = responseFormat;
+    builder.tools = tools;
+    builder.toolChoice = toolChoice;
     builder.timeout = timeout;
     builder.waitWhenFull = waitWhenFull;
     return builder;
@@ -174,6 +180,24 @@ public final class Request {
   }
 
   /**
+   * What the model may call.
+   *
+   * @return the tools; empty for none
+   */
+  public List<Tool> tools() {
+    return tools;
+  }
+
+  /**
+   * Whether the model calls tools.
+   *
+   * @return the choice
+   */
+  public ToolChoice toolChoice() {
+    return toolChoice;
+  }
+
+  /**
    * After how long the generation ends with what there is.
    *
    * @return the time; empty for no limit
@@ -198,13 +222,16 @@ public final class Request {
         && options.equals(that.options)
         && variables.equals(that.variables)
         && Objects.equals(responseFormat, that.responseFormat)
+        && tools.equals(that.tools)
+        && toolChoice.equals(that.toolChoice)
         && Objects.equals(timeout, that.timeout)
         && waitWhenFull == that.waitWhenFull;
   }
 
   @Override
   public int hashCode() {
-    return Objects.hash(prompt, options, variables, responseFormat, timeout, waitWhenFull);
+    return Objects.hash(
+        prompt, options, variables, responseFormat, tools, toolChoice, timeout, waitWhenFull);
   }
 
   /** The prompt's kind and the options, without the prompt's words, which may be private. */
@@ -219,6 +246,8 @@ public final class Request {
     private GenerateOptions options = GenerateOptions.defaults();
     private Map<String, Object> variables = Map.of();
     private @Nullable ResponseFormat responseFormat;
+    private List<Tool> tools = List.of();
+    private ToolChoice toolChoice = ToolChoice.AUTO;
     private @Nullable Duration timeout;
     private boolean waitWhenFull;
 
@@ -320,6 +349,40 @@ public final class Request {
      */
     public Builder responseFormat(ResponseFormat responseFormat) {
       this.responseFormat = Objects.requireNonNull(responseFormat, "responseFormat");
+      return this;
+    }
+
+    /**
+     * What the model may call. It is told in the way of its chat template, so raw texts and token
+     * ids take no tools. A session hands calls out, in {@link Generation#toolCalls}; a {@link
+     * CandleChat} runs them.
+     *
+     * @param tools the tools
+     * @return this
+     */
+    public Builder tools(List<Tool> tools) {
+      this.tools = List.copyOf(tools);
+      return this;
+    }
+
+    /**
+     * What the model may call.
+     *
+     * @param tools the tools
+     * @return this
+     */
+    public Builder tools(Tool... tools) {
+      return tools(List.of(tools));
+    }
+
+    /**
+     * Whether the model calls tools; {@link ToolChoice#AUTO} when left out.
+     *
+     * @param toolChoice the choice
+     * @return this
+     */
+    public Builder toolChoice(ToolChoice toolChoice) {
+      this.toolChoice = Objects.requireNonNull(toolChoice, "toolChoice");
       return this;
     }
 

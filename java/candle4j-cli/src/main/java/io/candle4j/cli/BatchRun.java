@@ -150,7 +150,7 @@ final class BatchRun {
           continue;
         }
         if (answer.finishReason() != FinishReason.CANCELLED) {
-          put(item, Json.line(item.answered(answer.text(), answer.finishReason().name())));
+          put(item, Json.line(item.answered(answer.text(), Json.word(answer.finishReason()))));
           progress.answered(answer.completionTokens());
         }
       }

@@ -3,20 +3,24 @@ package io.candle4j.cli;
 import io.candle4j.CandleModel;
 import io.candle4j.CandleSession;
 import io.candle4j.ChatMessage;
-import io.candle4j.GenerateOptions;
 import io.candle4j.Generation;
 import io.candle4j.ModelInfo;
 import io.candle4j.Request;
 import io.candle4j.ResponseFormat;
+import io.candle4j.Tool;
+import io.candle4j.ToolCall;
+import io.candle4j.ToolChoice;
 import java.math.BigInteger;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.function.Function;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
@@ -67,6 +71,27 @@ final class GenerateCommand extends BaseCommand {
       description = "Answer with a JSON document that this JSON schema describes.")
   private @Nullable Path schema;
 
+  @Option(
+      names = "--messages",
+      paramLabel = "FILE.json",
+      description = "Prompt as a JSON array of messages in the form of OpenAI's API.")
+  private @Nullable Path messages;
+
+  @Option(
+      names = "--tools",
+      paramLabel = "FILE.json",
+      description =
+          "Functions that the model may call, as a JSON array in the form of OpenAI's API. Its calls"
+              + " are printed as JSON, one a line, behind the answer.")
+  private @Nullable Path tools;
+
+  @Option(
+      names = "--tool-choice",
+      paramLabel = "auto|required|none|NAME",
+      converter = ToolChoiceConverter.class,
+      description = "Let the model call tools, or make it call one, or this one (default: auto).")
+  private @Nullable ToolChoice toolChoice;
+
   @Option(names = "--json", description = "Print the complete answer as a JSON object.")
   private boolean json;
 
@@ -74,36 +99,52 @@ final class GenerateCommand extends BaseCommand {
 
   @Mixin private SamplingOptions sampling;
 
+  /** Reads a mode or the name of a tool. */
+  static final class ToolChoiceConverter implements ITypeConverter<ToolChoice> {
+    @Override
+    public ToolChoice convert(String text) {
+      return switch (text) {
+        case "auto" -> ToolChoice.AUTO;
+        case "required" -> ToolChoice.REQUIRED;
+        case "none" -> ToolChoice.NONE;
+        default -> ToolChoice.of(text);
+      };
+    }
+  }
+
   GenerateCommand(Stdio stdio, Interruption interruption) {
     super(stdio, interruption);
   }
 
   @Override
   int run() {
-    if (Stream.of(positional, prompt, tokens).filter(Objects::nonNull).count() > 1) {
-      throw usage("PROMPT, --prompt and --tokens exclude each other");
+    if (Stream.of(positional, prompt, tokens, messages).filter(Objects::nonNull).count() > 1) {
+      throw usage("PROMPT, --prompt, --tokens and --messages exclude each other");
+    }
+    if (messages != null && (raw || system != null)) {
+      throw usage("--messages excludes --raw and --system");
+    }
+    if (toolChoice != null && tools == null) {
+      throw usage("--tool-choice needs --tools");
     }
     if (system != null && (raw || tokens != null)) {
       throw usage("--system needs a chat template, which --raw and --tokens leave out");
     }
-    GenerateOptions options = sampling.toOptions();
-    @Nullable ResponseFormat format =
-        schema == null
-            ? null
-            : ResponseFormat.jsonSchema(InputFile.json("--schema", schema).toString());
+    Request.Builder request = Request.builder().options(sampling.toOptions());
+    read(request);
     StandardInput.Extra extra = takesExtra() ? StandardInput.Extra.read(stdio().in()) : null;
-    String named = tokens == null ? text() : null;
+    String named = tokens == null && messages == null ? text() : null;
     try (CandleModel model = models.load(stdio(), interruption());
         CandleSession session = model.newSession()) {
-      String text = extra == null ? named : withExtra(Objects.requireNonNull(named), extra);
+      if (named != null) {
+        prompt(request, extra == null ? named : withExtra(named, extra));
+      }
+      Request all = request.build();
       Generation generation =
           interruption()
               .during(
                   session::cancel,
-                  () ->
-                      json
-                          ? inOneObject(session, request(text, options, format), model.info())
-                          : asText(session, request(text, options, format)));
+                  () -> json ? inOneObject(session, all, model.info()) : asText(session, all));
       stdio().detail(Statistics.of(generation));
     }
     return interruption().isRequested() ? ExitCode.INTERRUPTED : ExitCode.OK;
@@ -144,6 +185,7 @@ final class GenerateCommand extends BaseCommand {
     try (AnswerPrinter printer = new AnswerPrinter(stdio().out())) {
       Generation generation = session.generate(request, printer);
       printer.finish(generation);
+      generation.toolCalls().forEach(call -> stdio().out().println(Json.line(object(call))));
       return generation;
     }
   }
@@ -154,27 +196,56 @@ final class GenerateCommand extends BaseCommand {
     return generation;
   }
 
-  private Request request(
-      @Nullable String text, GenerateOptions options, @Nullable ResponseFormat format) {
-    Request.Builder request = Request.builder().options(options);
-    if (format != null) {
-      request.responseFormat(format);
+  /** What files and options say of the request. */
+  private void read(Request.Builder request) {
+    if (schema != null) {
+      String text = InputFile.json("--schema", schema).toString();
+      request.responseFormat(ResponseFormat.jsonSchema(text));
+    }
+    if (messages != null) {
+      request.messages(parsed("--messages", messages, ChatMessage::parse));
     }
     if (tokens != null) {
-      return request.tokens(tokens.ids()).build();
+      request.tokens(tokens.ids());
     }
-    Objects.requireNonNull(text);
+    if (tools != null) {
+      request.tools(parsed("--tools", tools, Tool::parse));
+    }
+    if (toolChoice != null) {
+      request.toolChoice(toolChoice);
+    }
+  }
+
+  private static <T> T parsed(String option, Path file, Function<String, T> parser) {
+    try {
+      return parser.apply(InputFile.text(option, file));
+    } catch (IllegalArgumentException e) {
+      throw InputFile.failure(option, file, Failures.message(e), e);
+    }
+  }
+
+  private void prompt(Request.Builder request, String text) {
     if (system != null) {
-      return request.messages(ChatMessage.system(system), ChatMessage.user(text)).build();
+      request.messages(ChatMessage.system(system), ChatMessage.user(text));
+    } else if (raw) {
+      request.rawText(text);
+    } else {
+      request.text(text);
     }
-    return (raw ? request.rawText(text) : request.text(text)).build();
   }
 
   private static Map<String, Object> object(Generation generation, ModelInfo model) {
-    Map<String, Object> object = Json.object("text", generation.text());
-    generation.reasoning().ifPresent(reasoning -> object.put("reasoning", reasoning));
+    Map<String, Object> object =
+        Json.object(
+            "text", generation.text(),
+            "reasoning", generation.reasoning().orElse(null),
+            "tool_calls", generation.toolCalls().stream().map(GenerateCommand::object).toList());
     object.putAll(rest(generation, model));
     return object;
+  }
+
+  private static Map<String, Object> object(ToolCall call) {
+    return Json.object("id", call.id(), "name", call.name(), "arguments", call.arguments());
   }
 
   private static Map<String, Object> rest(Generation generation, ModelInfo model) {
@@ -183,7 +254,7 @@ final class GenerateCommand extends BaseCommand {
         "token_ids", generation.tokenIds(),
         "prompt_tokens", generation.promptTokens(),
         "cached_tokens", generation.cachedTokens(),
-        "finish_reason", generation.finishReason().name(),
+        "finish_reason", Json.word(generation.finishReason()),
         "seed", new BigInteger(Long.toUnsignedString(generation.seed())),
         "timings",
             Json.object(

@@ -78,7 +78,7 @@ class BatchCommandTest {
       JsonNode answer = answers.get(i);
       assertEquals(List.of("id", "text", "finish_reason"), new ArrayList<>(answer.propertyNames()));
       assertEquals("p" + i, answer.get("id").stringValue());
-      assertEquals("LENGTH", answer.get("finish_reason").stringValue());
+      assertEquals("length", answer.get("finish_reason").stringValue());
     }
     assertEquals(answer("word ".repeat(20)), answers.get(0).get("text").stringValue());
     assertEquals(answer("word "), answers.get(19).get("text").stringValue());
@@ -108,7 +108,7 @@ class BatchCommandTest {
     Cli.Result result = new Cli().input(input.toByteArray()).with(batch("--parallel", "2"));
     assertEquals(ExitCode.OK, result.code(), result.err());
     String text = Json.line(answer("a"));
-    String answered = ",\"text\":" + text + ",\"finish_reason\":\"LENGTH\"}";
+    String answered = ",\"text\":" + text + ",\"finish_reason\":\"length\"}";
     List<String> lines = result.lines();
     assertEquals("{\"id\":1" + answered, lines.get(0));
     assertError(lines.get(1), "null", "line 2: not JSON: ");
@@ -178,16 +178,16 @@ class BatchCommandTest {
     Files.writeString(
         output,
         """
-        {"id":"twice","text":"kept","finish_reason":"STOP"}
+        {"id":"twice","text":"kept","finish_reason":"stop"}
         {"id":1,"error":"no luck"}
-        {"id":3,"text":"kept too","finish_reason":"STOP"}
+        {"id":3,"text":"kept too","finish_reason":"stop"}
         {"id":2,"te\
         """);
     String[] resume = batch("--input", input.toString(), "--output", output.toString(), "--resume");
     assertEquals(new Cli.Result(ExitCode.OK, "", ""), Cli.run(resume));
     List<String> lines = Files.readAllLines(output);
-    assertEquals("{\"id\":\"twice\",\"text\":\"kept\",\"finish_reason\":\"STOP\"}", lines.get(0));
-    assertEquals("{\"id\":3,\"text\":\"kept too\",\"finish_reason\":\"STOP\"}", lines.get(1));
+    assertEquals("{\"id\":\"twice\",\"text\":\"kept\",\"finish_reason\":\"stop\"}", lines.get(0));
+    assertEquals("{\"id\":3,\"text\":\"kept too\",\"finish_reason\":\"stop\"}", lines.get(1));
     List<JsonNode> answers = parsed(lines.subList(2, lines.size()));
     assertEquals(3, answers.size());
     assertEquals("1", answers.get(0).get("id").toString());

@@ -72,7 +72,7 @@ class GenerateCommandTest {
     JsonNode answer = Cli.run(with(command, "--json")).json();
     JsonNode document = JsonMapper.shared().readTree(answer.get("text").stringValue());
     assertEquals(List.of("kind", "count"), keys(document));
-    assertEquals("STOP", answer.get("finish_reason").stringValue());
+    assertEquals("stop", answer.get("finish_reason").stringValue());
     assertEquals(answer.get("text").stringValue(), Cli.run(command).out().strip());
 
     for (String[] wrong :
@@ -90,6 +90,65 @@ class GenerateCommandTest {
     assertTrue(Cli.run(command).err().contains("--schema: " + schema + ": no such file"));
   }
 
+  @Test
+  void toolsAreCalled(@TempDir Path folder) throws IOException {
+    Path messages = folder.resolve("messages.json");
+    Path tools = folder.resolve("tools.json");
+    Files.writeString(
+        messages,
+        """
+        [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "The weather?"}]\
+        """);
+    Files.writeString(
+        tools,
+        """
+        [{"type": "function", "function": {"name": "weather", "description": "Tells the weather.",
+          "parameters": {"type": "object", "required": ["unit"],
+            "properties": {"unit": {"enum": ["C", "K"]}}}}},
+         {"type": "function", "function": {"name": "now"}}]\
+        """);
+    String[] command = {
+      "generate",
+      "--model",
+      "smollm2",
+      "--messages",
+      messages.toString(),
+      "--tools",
+      tools.toString(),
+      "--tool-choice",
+      "weather",
+      "--seed",
+      "1"
+    };
+    JsonNode answer = Cli.run(with(command, "--json")).json();
+    assertEquals("tool_calls", answer.get("finish_reason").stringValue());
+    assertEquals("", answer.get("text").stringValue());
+    assertTrue(answer.get("reasoning").isNull());
+    JsonNode call = answer.get("tool_calls").get(0);
+    assertEquals(List.of("id", "name", "arguments"), keys(call));
+    assertEquals("weather", call.get("name").stringValue());
+    JsonNode arguments = JsonMapper.shared().readTree(call.get("arguments").stringValue());
+    assertEquals(List.of("unit"), keys(arguments));
+    // And as text, a line of JSON.
+    JsonNode printed = JsonMapper.shared().readTree(Cli.run(command).out());
+    assertEquals(call.get("arguments"), printed.get("arguments"));
+
+    Files.writeString(tools, "[{\"type\": \"web\"}]");
+    Cli.Result refused =
+        Cli.run("generate", "x", "--model", "smollm2", "--tools", tools.toString(), "--json");
+    assertEquals(ExitCode.USAGE, refused.code());
+    assertTrue(refused.err().contains("--tools: " + tools + ": tools[0].type"), refused.err());
+    for (String[] wrong :
+        new String[][] {
+          {"generate", "x", "--messages", messages.toString()},
+          {"generate", "--raw", "--messages", messages.toString()},
+          {"generate", "x", "--tool-choice", "auto"},
+          {"generate", "--messages", tools.toString()},
+        }) {
+      assertEquals(ExitCode.USAGE, Cli.run(wrong).code());
+    }
+  }
+
   private static String[] with(String[] command, String more) {
     return Stream.concat(Arrays.stream(command), Stream.of(more)).toArray(String[]::new);
   }
@@ -105,10 +164,12 @@ class GenerateCommandTest {
     assertEquals("", result.err());
     assertEquals(Golden.ids(sequence.get("greedy")), Golden.ids(answer.get("token_ids")));
     assertEquals(5, answer.get("prompt_tokens").intValue());
-    assertEquals("LENGTH", answer.get("finish_reason").stringValue());
+    assertEquals("length", answer.get("finish_reason").stringValue());
     assertEquals(
         List.of(
             "text",
+            "reasoning",
+            "tool_calls",
             "token_ids",
             "prompt_tokens",
             "cached_tokens",
@@ -259,7 +320,7 @@ class GenerateCommandTest {
                     "Zie"))
             .json();
     assertEquals(text.substring(0, at), stopped.get("text").stringValue());
-    assertEquals("STOP_STRING", stopped.get("finish_reason").stringValue());
+    assertEquals("stop_string", stopped.get("finish_reason").stringValue());
     assertEquals(
         text.substring(0, at) + "\n",
         Cli.run(greedy(Golden.LLAMA, "--tokens", tokens, "--stop", "Zie")).out());
@@ -289,7 +350,7 @@ class GenerateCommandTest {
     };
     JsonNode stopped = Cli.run(args).json();
     assertEquals(greedy.subList(0, 3), Golden.ids(stopped.get("token_ids")));
-    assertEquals("STOP", stopped.get("finish_reason").stringValue());
+    assertEquals("stop", stopped.get("finish_reason").stringValue());
     String[] ignoring = Arrays.copyOf(args, args.length + 1);
     ignoring[args.length] = "--ignore-eos";
     assertEquals(greedy, Golden.ids(Cli.run(ignoring).json().get("token_ids")));
@@ -374,7 +435,7 @@ class GenerateCommandTest {
                 "1,2,3")
             .json();
     assertTrue(cut.get("token_ids").size() <= 64, cut.toString());
-    assertEquals("CONTEXT_FULL", cut.get("finish_reason").stringValue());
+    assertEquals("context_full", cut.get("finish_reason").stringValue());
   }
 
   @Test

@@ -88,7 +88,7 @@ class InterruptionJarTest {
     Cli.Result result = running.signal("INT").result();
     assertEquals(ExitCode.INTERRUPTED, result.code());
     JsonNode answer = JsonMapper.shared().readTree(result.out());
-    assertEquals("CANCELLED", answer.get("finish_reason").stringValue());
+    assertEquals("cancelled", answer.get("finish_reason").stringValue());
     assertTrue(answer.get("token_ids").size() > 0);
     assertEquals(1, result.lines().size());
   }
@@ -134,7 +134,7 @@ class InterruptionJarTest {
       JsonNode answer = JsonMapper.shared().readTree(line);
       assertTrue(answer.get("id").intValue() > id, line);
       id = answer.get("id").intValue();
-      assertEquals("LENGTH", answer.get("finish_reason").stringValue());
+      assertEquals("length", answer.get("finish_reason").stringValue());
     }
     assertEquals(
         "candle: warning: interrupted after "

@@ -2,12 +2,14 @@ package io.candle4j.internal;
 
 import com.fasterxml.jackson.annotation.JsonInclude;
 import io.candle4j.NativeFailureException;
+import java.util.List;
 import java.util.Map;
 import java.util.function.Supplier;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.JsonParser;
 import tools.jackson.core.JsonToken;
 import tools.jackson.databind.DeserializationFeature;
+import tools.jackson.databind.JavaType;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.PropertyNamingStrategies;
 import tools.jackson.databind.cfg.EnumFeature;
@@ -106,6 +108,12 @@ final class Json {
    */
   static <T> T read(String json, Class<T> type) {
     return understood(() -> MAPPER.readValue(json, type));
+  }
+
+  /** As {@link #read}, of a list. */
+  static <T> List<T> list(String json, Class<T> type) {
+    JavaType list = MAPPER.getTypeFactory().constructCollectionType(List.class, type);
+    return understood(() -> MAPPER.readValue(json, list));
   }
 
   /** As {@link #read}, of any form. */

@@ -65,6 +65,7 @@ final class NativeLoader {
     }
     checkFunctions(symbols, file);
     LoadedLibrary.use(symbols);
+    StackGuard.libraryIsLoaded();
     return file;
   }
 

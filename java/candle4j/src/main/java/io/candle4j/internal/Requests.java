@@ -6,12 +6,16 @@ import io.candle4j.GenerateOptions;
 import io.candle4j.Request;
 import io.candle4j.ResponseFormat;
 import io.candle4j.Thinking;
+import io.candle4j.Tool;
+import io.candle4j.ToolChoice;
 import java.math.BigInteger;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
+import tools.jackson.databind.JsonNode;
 
 /** Requests as the native side reads them. */
 final class Requests {
@@ -58,7 +62,11 @@ final class Requests {
       Options options,
       boolean prepare,
       boolean turn,
-      @Nullable Map<String, Object> constraint) {}
+      @Nullable Map<String, Object> constraint,
+      @Nullable List<ToolDocument> tools,
+      @Nullable Object toolChoice) {}
+
+  record ToolDocument(String name, String description, JsonNode parameters) {}
 
   /** A request for the call of this number, with what is left of its time. */
   static Generate generate(
@@ -79,7 +87,9 @@ final class Requests {
         options(request.options(), timeout, request.waitWhenFull()),
         mode == NativeSession.Mode.PREPARE,
         mode == NativeSession.Mode.TURN,
-        request.responseFormat().map(Requests::constraint).orElse(null));
+        request.responseFormat().map(Requests::constraint).orElse(null),
+        request.tools().isEmpty() ? null : request.tools().stream().map(Requests::tool).toList(),
+        toolChoice(request.toolChoice()));
   }
 
   record Score(long call, int[] tokens, int top) {}
@@ -130,6 +140,20 @@ final class Requests {
       case ResponseFormat.OneOf oneOf ->
           Map.of("one_of", oneOf.texts().stream().map(t -> Utf8.check("oneOf", t)).toList());
     };
+  }
+
+  private static ToolDocument tool(Tool tool) {
+    return new ToolDocument(
+        Utf8.check("tools", tool.name()),
+        Utf8.check("tools", tool.description()),
+        Json.parse("tools", tool.parameters()));
+  }
+
+  private static Object toolChoice(ToolChoice choice) {
+    return choice
+        .name()
+        .<Object>map(name -> Map.of("name", Utf8.check("toolChoice", name)))
+        .orElseGet(() -> choice.mode().name().toLowerCase(Locale.ROOT));
   }
 
   private static Object thinking(Thinking thinking) {

@@ -9,6 +9,7 @@ import io.candle4j.ModelInfo;
 import io.candle4j.Score;
 import io.candle4j.TokenIds;
 import io.candle4j.TokenLogprob;
+import io.candle4j.ToolCall;
 import java.math.BigInteger;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -27,6 +28,7 @@ final class Results {
   record Generated(
       String text,
       @Nullable String reasoning,
+      @Nullable List<ToolCall> toolCalls,
       int[] tokenIds,
       FinishReason finishReason,
       int promptTokens,
@@ -43,6 +45,7 @@ final class Results {
       return new Generation(
           text,
           Optional.ofNullable(reasoning),
+          toolCalls == null ? List.of() : toolCalls,
           TokenIds.of(tokenIds),
           finishReason,
           promptTokens,
@@ -64,6 +67,7 @@ final class Results {
     return new Generation(
         "",
         Optional.empty(),
+        List.of(),
         TokenIds.of(),
         reason,
         0,

@@ -65,6 +65,34 @@ final class SchemaWriter {
     return schema;
   }
 
+  /**
+   * Writes the schema of an object with a property for each parameter of a method.
+   *
+   * @throws IllegalArgumentException for what no schema can describe; it names the place
+   */
+  static ObjectNode write(
+      String method, Map<String, JavaType> parameters, Map<String, String> descriptions) {
+    SchemaWriter writer = new SchemaWriter();
+    writer.place.add(method);
+    ObjectNode schema = ScalarSchemas.typed("object");
+    ObjectNode properties = schema.putObject("properties");
+    ArrayNode required = schema.putArray("required");
+    parameters.forEach((name, type) -> {
+      ObjectNode property = writer.at("." + name, type);
+      String description = descriptions.get(name);
+      if (description != null && !property.has("$ref")) {
+        property.put("description", description);
+      }
+      properties.set(name, property);
+      required.add(name);
+    });
+    schema.put("additionalProperties", false);
+    if (!writer.definitions.isEmpty()) {
+      schema.set("$defs", writer.definitions);
+    }
+    return schema;
+  }
+
   private ObjectNode any(JavaType type) {
     if (place.size() > DEPTH) {
       throw refused(type, "is nested too deeply");

@@ -27,14 +27,25 @@ public final class StackGuard {
 
   private static volatile boolean warm;
 
+  private static volatile boolean loaded;
+
   private StackGuard() {}
 
+  /** Tells that the library can be called. */
+  static void libraryIsLoaded() {
+    loaded = true;
+  }
+
   /**
-   * Checks the stack of the calling thread. The library is loaded.
+   * Checks the stack of the calling thread. Before the library is loaded there is nothing to damage
+   * yet, and nothing that could measure the stack.
    *
    * @throws StackOverflowError if too little is left
    */
   public static void check() {
+    if (!loaded) {
+      return;
+    }
     long left = candle4j_h.c4j_stack_remaining();
     if (left < NEEDED_FIRST) {
       if (!warm) {

@@ -3,6 +3,7 @@ package io.candle4j.internal;
 import io.candle4j.Token;
 import io.candle4j.TokenListener;
 import io.candle4j.TokenLogprob;
+import io.candle4j.ToolCall;
 import io.candle4j.bindings.c4j_token;
 import io.candle4j.bindings.c4j_token_fn;
 import io.candle4j.bindings.c4j_token_logprob;
@@ -154,12 +155,22 @@ final class TokenUpcall implements AutoCloseable {
     }
     return new Token(
         id,
-        c4j_token.kind(token) == candle4j_h.C4J_REASONING()
-            ? Token.Kind.REASONING
-            : Token.Kind.TEXT,
+        kind(c4j_token.kind(token)),
         Memory.text(c4j_token.text(token), c4j_token.text_len(token)),
         Memory.text(c4j_token.reasoning(token), c4j_token.reasoning_len(token)),
+        c4j_token.tool_calls_len(token) == 0
+            ? List.of()
+            : Json.list(
+                Memory.text(c4j_token.tool_calls(token), c4j_token.tool_calls_len(token)),
+                ToolCall.class),
         logprobs);
+  }
+
+  private static Token.Kind kind(int kind) {
+    if (kind == candle4j_h.C4J_REASONING()) {
+      return Token.Kind.REASONING;
+    }
+    return kind == candle4j_h.C4J_TOOL_CALL() ? Token.Kind.TOOL_CALL : Token.Kind.TEXT;
   }
 
   /** Throws what the listener threw during the call, if it did. */

@@ -1,25 +1,27 @@
 //! Sessions: one conversation's KV cache, and text around the generation over tokens.
 
-use std::collections::VecDeque;
+mod grammar;
+mod run;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use candle_core::DType;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::cached_sequence::CachedSequence;
 use crate::cancel::{Cancel, Interrupt, Stop, StopReason};
-use crate::chat::{Message, ReasoningSplitter, Split, encode_chat};
+use crate::chat::{ChatTemplate, Message, ReasoningSplitter, encode_chat};
 use crate::engines::CandleModel;
 use crate::error::{Error, Result};
 use crate::generate::{
-    ChosenLogprob, ConstrainedAnswer, Constraint, Detokenizer, FinishReason, GenerateOptions,
-    Generated, Next, Sampler, Sampling, Step, StopTexts, Thinking, TokenLogprob, generate_with,
+    ChosenLogprob, Constraint, FinishReason, GenerateOptions, Sampling, Thinking, TokenLogprob,
     log_sum_exp, most_probable, prefill,
 };
 use crate::model::Model;
+use crate::tools::{self, Tool, ToolCall, ToolChoice, ToolFormat, ToolParser};
+use run::Run;
 
 impl Default for Prompt {
     /// Nothing, which cannot be answered.
@@ -67,6 +69,12 @@ pub struct GenerateRequest {
     /// What the answer has to follow. Thoughts before it are free.
     #[serde(default)]
     pub constraint: Option<Constraint>,
+    /// What the model may call. Prompts of tokens and raw texts, which no chat template renders, take none.
+    #[serde(default)]
+    pub tools: Vec<Tool>,
+    /// Whether it does.
+    #[serde(default)]
+    pub tool_choice: ToolChoice,
     /// Only take the prompt into the cache, so that a later call whose prompt begins like it starts
     /// from there. The outcome has no tokens then.
     #[serde(default)]
@@ -76,6 +84,12 @@ pub struct GenerateRequest {
     /// prompt: for `max_tokens`, or a quarter of the context if that is less.
     #[serde(default)]
     pub turn: bool,
+}
+
+impl GenerateRequest {
+    fn offers_tools(&self) -> bool {
+        !self.tools.is_empty() && self.tool_choice != ToolChoice::None
+    }
 }
 
 /// A token and the text that became certain with it, empty while a character or a possible stop
@@ -90,6 +104,10 @@ pub struct Token<'a> {
     pub reasoning: &'a str,
     /// Whether the token belongs to the thought.
     pub is_reasoning: bool,
+    /// Whether it belongs to a call of a tool, as far as is known.
+    pub is_tool_call: bool,
+    /// The calls of tools that it completes.
+    pub tool_calls: &'a [ToolCall],
     /// How probable it was, where log-probabilities were asked for.
     pub logprob: Option<&'a ChosenLogprob>,
 }
@@ -107,6 +125,9 @@ pub struct Generation {
     /// texts have none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reasoning: String,
+    /// The tools that the model calls, in order. They are not part of the text.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
     /// The new tokens, an end-of-sequence token that ended them included.
     pub token_ids: Vec<u32>,
     /// Why there are no more.
@@ -135,6 +156,7 @@ impl Generation {
         Self {
             text: String::new(),
             reasoning: String::new(),
+            tool_calls: Vec::new(),
             token_ids: Vec::new(),
             finish_reason,
             prompt_tokens: 0,
@@ -213,7 +235,12 @@ impl Session {
             place => place?,
         };
         let mut sampling = request.options.resolve(self.model.generation_defaults())?;
-        let Encoded { prompt, reasoning } = self.encoded(request)?;
+        tools::check(&request.tools, &request.tool_choice)?;
+        let Encoded {
+            prompt,
+            reasoning,
+            calls,
+        } = self.encoded(request)?;
         sampling.limit_length(prompt.len())?;
         if let Some(dry) = &mut sampling.dry {
             dry.breakers = self.model.tokens_with(&dry.breaker_texts)?;
@@ -227,20 +254,22 @@ impl Session {
             }
         }
         self.check_bias(&sampling)?;
+        let constraint = self.constraint(request)?;
         let cached = self.cached(request.turn, &prompt);
         let reused = cached.reuse(&prompt);
         if request.prepare {
             return prepare(cached, &prompt, reused, &stop);
         }
-        let mut run = Run::new(&model, &sampling, prompt.len(), reasoning, listener);
+        let mut run = Run::new(&model, &sampling, prompt.len(), reasoning, calls, listener);
         run.think_within(request.options.thinking)?;
-        if let Some(constraint) = &request.constraint {
-            run.constrain(constraint, request.options.thinking)?;
+        if let Some((name, constraint)) = constraint {
+            run.constrain(name, &constraint, request.options.thinking)?;
         }
         let outcome = run.complete(&mut cached.sequence, &mut cached.dtype, &prompt, &stop);
         let Run {
             text,
             reasoning,
+            tool_calls,
             tokens,
             logprobs,
             interrupt,
@@ -255,8 +284,12 @@ impl Session {
         Ok(Generation {
             text,
             reasoning,
+            finish_reason: match generated.finish {
+                FinishReason::Stop if !tool_calls.is_empty() => FinishReason::ToolCalls,
+                finish => finish,
+            },
+            tool_calls,
             token_ids: tokens,
-            finish_reason: generated.finish,
             prompt_tokens: prompt.len(),
             cached_tokens: reused,
             seed: sampling.seed,
@@ -265,6 +298,30 @@ impl Session {
             prefill_ms: generated.prefill.as_secs_f64() * 1e3,
             decode_ms: generated.decode.as_secs_f64() * 1e3,
         })
+    }
+
+    /// What the answer of a request has to follow, and the argument that says so.
+    fn constraint(&self, request: &GenerateRequest) -> Result<Option<(&'static str, Constraint)>> {
+        if !request.offers_tools() {
+            return Ok(request.constraint.clone().map(|one| ("constraint", one)));
+        }
+        let answer = match &request.constraint {
+            None => None,
+            Some(Constraint::JsonSchema(schema)) => Some(schema),
+            Some(_) => {
+                let reason = "of those, only a JSON schema goes together with tools";
+                return Err(Error::argument("constraint", reason));
+            }
+        };
+        let tokenizer = self.model.tokenizer();
+        let special = |text: &str| {
+            let id = tokenizer.id_of(text)?;
+            tokenizer.special_text(id).map(|_| id)
+        };
+        let format = ToolFormat::of(self.model.chat_template()?.source());
+        let (tools, choice) = (&request.tools, &request.tool_choice);
+        let lark = tools::grammar(format, tools, choice, &special, answer);
+        Ok(Some(("tools", Constraint::Lark(lark))))
     }
 
     fn check_bias(&self, sampling: &Sampling) -> Result<()> {
@@ -355,47 +412,42 @@ impl Session {
                     content: Some(text.clone()),
                     more: Map::new(),
                 };
-                self.encode_chat(&[message], &none, request.options.thinking)?
+                return self.encode_chat(&[message], &none, request);
             }
             Prompt::Chat {
                 messages,
                 variables,
-            } => self.encode_chat(messages, variables, request.options.thinking)?,
+            } => return self.encode_chat(messages, variables, request),
         };
-        if encoded.prompt.is_empty() {
-            return Err(Error::argument("prompt", "expected at least one token"));
+        if request.offers_tools() {
+            let reason = "need messages and a chat template, which tells the model of them";
+            return Err(Error::argument("tools", reason));
         }
-        Ok(encoded)
+        encoded.checked()
     }
 
     fn encode_chat(
         &self,
         messages: &[Message],
         variables: &Map<String, Value>,
-        thinking: Option<Thinking>,
+        request: &GenerateRequest,
     ) -> Result<Encoded> {
         let template = self.model.chat_template()?;
         let mut variables = variables.clone();
-        if let Some(thinking) = thinking {
-            let on = thinking != Thinking::Off;
-            match (template.thinking_switch(), template.reasoning()) {
-                (Some(switch), _) => {
-                    variables.insert(switch.to_owned(), on.into());
-                }
-                (None, Some(_)) if on => {}
-                (None, None) if !on => {}
-                (None, Some(_)) => {
-                    let reason = "the model's chat template has no switch to turn thinking off";
-                    return Err(Error::argument("thinking", reason));
-                }
-                (None, None) => {
-                    let reason = "the model's chat template knows no thinking";
-                    return Err(Error::argument("thinking", reason));
-                }
-            }
+        if let Some(thinking) = request.options.thinking {
+            switch_thinking(template, thinking, &mut variables)?;
+        }
+        let format = ToolFormat::of(template.source());
+        let mut messages = messages.to_vec();
+        let offered = match request.offers_tools() {
+            true => &request.tools[..],
+            false => &[],
+        };
+        if !offered.is_empty() {
+            format.tell(offered, &mut messages, &mut variables, template);
         }
         let tokenizer = self.model.tokenizer();
-        let prompt = encode_chat(template, tokenizer, messages, &variables)?;
+        let prompt = encode_chat(template, tokenizer, &messages, &variables)?;
         let reasoning = match template.reasoning() {
             None => ReasoningSplitter::new(None, false),
             Some(tags) => {
@@ -405,14 +457,45 @@ impl Session {
                 ReasoningSplitter::new(Some(tags), is_open)
             }
         };
-        Ok(Encoded { prompt, reasoning })
+        let encoded = Encoded {
+            prompt,
+            reasoning,
+            calls: ToolParser::new(format, offered),
+        };
+        encoded.checked()
     }
 }
 
-/// A prompt, and how what follows it is split into thought and answer.
+/// Tells a template whether the model is to think.
+fn switch_thinking(
+    template: &ChatTemplate,
+    thinking: Thinking,
+    variables: &mut Map<String, Value>,
+) -> Result<()> {
+    let on = thinking != Thinking::Off;
+    match (template.thinking_switch(), template.reasoning()) {
+        (Some(switch), _) => {
+            variables.insert(switch.to_owned(), on.into());
+            Ok(())
+        }
+        (None, Some(_)) if on => Ok(()),
+        (None, None) if !on => Ok(()),
+        (None, Some(_)) => {
+            let reason = "the model's chat template has no switch to turn thinking off";
+            Err(Error::argument("thinking", reason))
+        }
+        (None, None) => {
+            let reason = "the model's chat template knows no thinking";
+            Err(Error::argument("thinking", reason))
+        }
+    }
+}
+
+/// A prompt, and how what follows it is split into thought, answer and calls of tools.
 struct Encoded {
     prompt: Vec<u32>,
     reasoning: ReasoningSplitter,
+    calls: ToolParser,
 }
 
 impl Encoded {
@@ -421,7 +504,15 @@ impl Encoded {
         Self {
             prompt,
             reasoning: ReasoningSplitter::new(None, false),
+            calls: ToolParser::new(ToolFormat::Json, &[]),
         }
+    }
+
+    fn checked(self) -> Result<Self> {
+        if self.prompt.is_empty() {
+            return Err(Error::argument("prompt", "expected at least one token"));
+        }
+        Ok(self)
     }
 }
 
@@ -459,333 +550,4 @@ fn score(sequence: &mut dyn CandleModel, tokens: &[u32], top: usize, stop: &Stop
         Ok(())
     })?;
     Ok(score)
-}
-
-/// One generation under way: tokens become text, and text is watched for stops.
-struct Run<'a, 'b> {
-    model: &'a Model,
-    sampling: &'a Sampling,
-    sampler: Sampler,
-    detokenizer: Detokenizer<'a>,
-    splitter: ReasoningSplitter,
-    stops: StopTexts,
-    listener: &'a mut TokenListener<'b>,
-    /// How many more tokens of a thought there may be, and what ends it then.
-    budget: Option<(usize, Vec<u32>)>,
-    /// Tokens that end a thought and are still to come.
-    ending: usize,
-    grammar: Option<Grammar>,
-    text: String,
-    reasoning: String,
-    tokens: Vec<u32>,
-    logprobs: Vec<ChosenLogprob>,
-    interrupt: Option<Interrupt>,
-    failure: Option<Error>,
-}
-
-impl<'a, 'b> Run<'a, 'b> {
-    fn new(
-        model: &'a Model,
-        sampling: &'a Sampling,
-        prompt: usize,
-        splitter: ReasoningSplitter,
-        listener: &'a mut TokenListener<'b>,
-    ) -> Self {
-        Self {
-            model,
-            sampling,
-            sampler: Sampler::new(sampling, prompt, &model.limits().eos_ids),
-            detokenizer: Detokenizer::new(model.tokenizer()),
-            splitter,
-            stops: StopTexts::new(&sampling.stop),
-            listener,
-            budget: None,
-            ending: 0,
-            grammar: None,
-            text: String::new(),
-            reasoning: String::new(),
-            tokens: Vec::new(),
-            logprobs: Vec::new(),
-            interrupt: None,
-            failure: None,
-        }
-    }
-
-    /// Bounds the thought, if that was asked for.
-    fn think_within(&mut self, thinking: Option<Thinking>) -> Result<()> {
-        if let (Some(Thinking::Budget(tokens)), Some(tags)) = (thinking, self.splitter.tags()) {
-            let end = format!("\n{}\n\n", tags.end);
-            let end = self.model.tokenizer().encode(&end, false)?;
-            self.budget = Some((tokens, end));
-        }
-        Ok(())
-    }
-
-    /// Generates to the end. When half precision fails on the way, the weights are loaded again in
-    /// F32 and the generation goes on from the tokens it has.
-    fn complete(
-        &mut self,
-        sequence: &mut Box<dyn CandleModel>,
-        dtype: &mut Option<DType>,
-        prompt: &[u32],
-        stop: &Stop,
-    ) -> Result<Generated> {
-        match self.generate(sequence.as_mut(), prompt, stop) {
-            Err(error) if self.failure.is_none() => {
-                (*sequence, *dtype) = self.model.retry_in_f32(error, *dtype)?;
-                let mut so_far = prompt.to_vec();
-                so_far.extend(&self.tokens);
-                self.generate(sequence.as_mut(), &so_far, stop)
-            }
-            outcome => outcome,
-        }
-    }
-
-    fn generate(
-        &mut self,
-        sequence: &mut dyn CandleModel,
-        prompt: &[u32],
-        stop: &Stop,
-    ) -> Result<Generated> {
-        // The sampler moves into the loop's reach and back, since the callback needs the rest.
-        let idle = Sampler::new(self.sampling, prompt.len(), &[]);
-        let mut sampler = std::mem::replace(&mut self.sampler, idle);
-        let limited = Sampling {
-            max_tokens: self.sampling.max_tokens - self.tokens.len(),
-            ..self.sampling.clone()
-        };
-        let first = self.first()?;
-        let outcome = generate_with(
-            sequence,
-            prompt,
-            &limited,
-            &mut sampler,
-            stop,
-            first,
-            &mut |step| self.take(step),
-        );
-        self.sampler = sampler;
-        if let Some(error) = self.failure.take() {
-            return Err(error);
-        }
-        let generated = outcome?;
-        if matches!(
-            generated.finish,
-            FinishReason::Cancelled | FinishReason::Timeout
-        ) {
-            // Nobody listens any more, but the text should be that of the tokens.
-            let split = self.rest()?;
-            let (passed, _) = self.stops.push(&split.text);
-            self.reasoning.push_str(&split.reasoning);
-            self.text.push_str(&passed);
-            self.text.push_str(&self.stops.finish());
-        }
-        Ok(generated)
-    }
-
-    /// What is still held back when no token follows.
-    fn rest(&mut self) -> Result<Split> {
-        let rest = self.detokenizer.finish()?;
-        let mut split = self.splitter.push(&rest);
-        let held = self.splitter.finish();
-        split.reasoning.push_str(&held.reasoning);
-        split.text.push_str(&held.text);
-        Ok(split)
-    }
-
-    fn take(&mut self, step: Step) -> ControlFlow<FinishReason, Next> {
-        self.tokens.push(step.id);
-        let was_reasoning = self.splitter.is_reasoning();
-        let mut split = match self.detokenizer.push(step.id) {
-            Ok(text) => self.splitter.push(&text),
-            Err(error) => return self.fail(error),
-        };
-        let (mut piece, mut found) = self.stops.push(&split.text);
-        let mut reasoning = std::mem::take(&mut split.reasoning);
-        if let Some(text) = self.model.tokenizer().special_text(step.id) {
-            if self.splitter.is_tag(text) {
-                reasoning.push_str(&self.splitter.push(text).reasoning);
-            } else if !found
-                && !self.stops.is_empty()
-                && !self.splitter.is_reasoning()
-                // What ends an answer anyway need not stop it.
-                && step.finish != Some(FinishReason::Stop)
-            {
-                let (passed, now_found) = self.stops.push_special(text);
-                piece.push_str(&passed);
-                found = now_found;
-            }
-        }
-        if step.finish.is_some() && !found {
-            match self.rest() {
-                Ok(split) => {
-                    let (passed, now_found) = self.stops.push(&split.text);
-                    reasoning.push_str(&split.reasoning);
-                    piece.push_str(&passed);
-                    found = now_found;
-                }
-                Err(error) => return self.fail(error),
-            }
-            if !found {
-                piece.push_str(&self.stops.finish());
-            }
-        }
-        self.text.push_str(&piece);
-        self.reasoning.push_str(&reasoning);
-        let is_reasoning = was_reasoning || self.splitter.is_reasoning();
-        let token = Token {
-            id: step.id,
-            text: &piece,
-            reasoning: &reasoning,
-            is_reasoning,
-            logprob: step.logprob.as_ref(),
-        };
-        let answer = (self.listener)(token);
-        self.logprobs.extend(step.logprob);
-        if let ControlFlow::Break(interrupt) = answer {
-            self.interrupt = Some(interrupt);
-            return ControlFlow::Break(FinishReason::Cancelled);
-        }
-        if found {
-            return ControlFlow::Break(FinishReason::StopString);
-        }
-        if step.finish.is_some() {
-            return ControlFlow::Continue(Next::Sample);
-        }
-        match self.next(step.id, was_reasoning) {
-            Ok(next) => ControlFlow::Continue(next),
-            Err(error) => self.fail(error),
-        }
-    }
-
-    /// Lets the answer follow a grammar.
-    fn constrain(&mut self, constraint: &Constraint, thinking: Option<Thinking>) -> Result<()> {
-        if self.sampling.ignore_eos {
-            let reason = "an answer that follows a grammar ends with it";
-            return Err(Error::argument("ignore_eos", reason));
-        }
-        let answer = Arc::new(self.model.constraints()?.start(constraint)?);
-        let tags = self
-            .splitter
-            .tags()
-            .filter(|_| thinking != Some(Thinking::Off));
-        self.grammar = Some(Grammar {
-            answer,
-            first: None,
-            outstanding: VecDeque::new(),
-            thought: tags.and_then(|tags| self.model.tokenizer().id_of(tags.start)),
-        });
-        Ok(())
-    }
-
-    /// What comes first, or after weights were loaded again.
-    fn first(&mut self) -> Result<Next> {
-        let is_reasoning = self.splitter.is_reasoning();
-        match &mut self.grammar {
-            None => Ok(Next::Sample),
-            Some(_) if is_reasoning => Ok(Next::Sample),
-            Some(grammar) if self.tokens.is_empty() => grammar.begin(true),
-            Some(grammar) => Ok(grammar.again()),
-        }
-    }
-
-    /// What follows a token: what ends a thought whose budget is used up, or what the grammar says.
-    fn next(&mut self, id: u32, was_reasoning: bool) -> Result<Next> {
-        if self.ending > 0 {
-            self.ending -= 1;
-            return match &mut self.grammar {
-                Some(grammar) if self.ending == 0 => grammar.begin(false),
-                _ => Ok(Next::Sample),
-            };
-        }
-        if self.splitter.is_reasoning() {
-            return Ok(match &mut self.budget {
-                Some((left, end)) if *left <= 1 => {
-                    let end = std::mem::take(end);
-                    self.budget = None;
-                    self.ending = end.len();
-                    Next::Force(end)
-                }
-                Some((left, _)) => {
-                    *left -= 1;
-                    Next::Sample
-                }
-                None => Next::Sample,
-            });
-        }
-        match &mut self.grammar {
-            None => Ok(Next::Sample),
-            Some(grammar) if was_reasoning => grammar.begin(false),
-            Some(grammar) => grammar.follow(id),
-        }
-    }
-
-    fn fail(&mut self, error: Error) -> ControlFlow<FinishReason, Next> {
-        self.failure = Some(error);
-        ControlFlow::Break(FinishReason::Cancelled)
-    }
-}
-
-/// A grammar and how far its answer is.
-struct Grammar {
-    answer: Arc<ConstrainedAnswer>,
-    /// What the answer begins with, once that was asked for.
-    first: Option<Vec<u32>>,
-    /// Tokens that are forced and still to come.
-    outstanding: VecDeque<u32>,
-    /// The token by which a thought may begin before the answer.
-    thought: Option<u32>,
-}
-
-impl Grammar {
-    /// The beginning of the answer; or of a thought, if one `may` come before it.
-    fn begin(&mut self, may_think: bool) -> Result<Next> {
-        let asked_before = self.first.is_some();
-        let first = match &self.first {
-            Some(first) => first.clone(),
-            None => self.answer.forced()?,
-        };
-        self.first = Some(first.clone());
-        let also = self.thought.filter(|_| may_think);
-        if !first.is_empty() && also.is_none() {
-            self.outstanding.extend(&first);
-            return Ok(Next::Force(first));
-        }
-        if !first.is_empty() || asked_before {
-            self.answer.ask_mask();
-        }
-        Ok(Next::Among {
-            answer: self.answer.clone(),
-            also,
-        })
-    }
-
-    /// What follows a token of the answer.
-    fn follow(&mut self, id: u32) -> Result<Next> {
-        if self.outstanding.pop_front().is_some() && !self.outstanding.is_empty() {
-            self.answer.take(id);
-            return Ok(Next::Sample);
-        }
-        self.answer.follow(id);
-        let forced = self.answer.forced()?;
-        if forced.is_empty() {
-            return Ok(Next::Among {
-                answer: self.answer.clone(),
-                also: None,
-            });
-        }
-        self.outstanding.extend(&forced);
-        Ok(Next::Force(forced))
-    }
-
-    /// What was to follow when a pass failed.
-    fn again(&self) -> Next {
-        if self.outstanding.is_empty() {
-            return Next::Among {
-                answer: self.answer.clone(),
-                also: None,
-            };
-        }
-        Next::Force(self.outstanding.iter().copied().collect())
-    }
 }
