@@ -319,8 +319,9 @@ void c4j_hub_free(c4j_hub *hub);
 // `latency_target_ms` (how long a forward pass with prompts takes while other sessions decode, about; 50),
 // `kv_cache_bytes` (what the keys and values of all sessions may take; what the machine leaves) and
 // `max_requests` (at a time, those that wait included; 1024).
-// Blocks while files are read. On success `*out` is a model that the caller ends with
-// `c4j_model_free`.
+// Blocks while files are read. `on_progress`, which may be null, gets objects of `bytes` and `total`, of weights in
+// memory; when it stops the call, that is `C4J_CANCELLED`. (The `candle` engine reports nothing.) On success `*out` is a
+// model that the caller ends with `c4j_model_free`.
 //
 // # Safety
 // Pointers are null or valid as the header's introduction says.
@@ -328,6 +329,8 @@ c4j_status c4j_model_load(const uint8_t *path,
                           uint64_t path_len,
                           const uint8_t *options,
                           uint64_t options_len,
+                          c4j_progress_fn on_progress,
+                          void *user_data,
                           c4j_model **out,
                           c4j_error **error);
 
@@ -338,6 +341,17 @@ c4j_status c4j_model_load(const uint8_t *path,
 c4j_status c4j_model_describe(const c4j_model *model,
                               c4j_buffer *out,
                               c4j_error **error);
+
+// What a model has done since it was loaded, as JSON: counts that only grow (`requests`, `failed`, `rejected`,
+// `prompt_tokens`, `cached_tokens`, `generated_tokens`, `wait_ms`, `prefill_ms`, `decode_ms`; `passes`,
+// `pass_sequences`, `pass_tokens` and `pass_ms` of forward passes, where the engine counts them) and the state of the
+// moment (`active`, `waiting`, `kv_cache_used`, `kv_cache_limit`).
+//
+// # Safety
+// Pointers are null or valid as the header's introduction says.
+c4j_status c4j_model_metrics(const c4j_model *model,
+                             c4j_buffer *out,
+                             c4j_error **error);
 
 // Renders a conversation by the model's chat template. `request` is a JSON object of `messages`
 // (each with `role`, `content` and whatever the template knows), `generation_prompt` and
@@ -453,7 +467,7 @@ c4j_status c4j_session_fork(const c4j_session *session,
 // `on_token` may be null. Blocks until the answer is complete, and `*out` becomes a JSON object of
 // `text`, `reasoning` (what the model thought before, where it did), `tool_calls` (where there are some: `id`, `name` and `arguments`, a text that is a JSON object), `token_ids`, `finish_reason` (`STOP`, `TOOL_CALLS`, `LENGTH`, `CONTEXT_FULL`, `STOP_STRING`,
 // `CANCELLED`, `TIMEOUT`),
-// `prompt_tokens`, `cached_tokens`, `seed`, `prefill_ms` and `decode_ms`, and where `logprobs` were
+// `prompt_tokens`, `cached_tokens`, `seed`, `wait_ms` (until the model had a place for the call), `prefill_ms` and `decode_ms`, and where `logprobs` were
 // asked for, `logprobs`: for each new token `id`, `logprob` and `top`, as in `c4j_session_score`; `warnings`
 // lists what of the model's own file was not honoured, where there is something.
 //

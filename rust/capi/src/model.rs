@@ -1,10 +1,12 @@
 //! `c4j_model`: loaded weights, shared by sessions.
 
 use std::ffi::c_void;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
 use candle4j_engine::batch::{self, BatchProgress};
+use candle4j_engine::cancel::Interrupt;
 use candle4j_engine::chat::Message;
 use candle4j_engine::error as engine;
 use candle4j_engine::loader::LoadOptions;
@@ -39,8 +41,9 @@ impl Handle for c4j_model {
 /// `latency_target_ms` (how long a forward pass with prompts takes while other sessions decode, about; 50),
 /// `kv_cache_bytes` (what the keys and values of all sessions may take; what the machine leaves) and
 /// `max_requests` (at a time, those that wait included; 1024).
-/// Blocks while files are read. On success `*out` is a model that the caller ends with
-/// `c4j_model_free`.
+/// Blocks while files are read. `on_progress`, which may be null, gets objects of `bytes` and `total`, of weights in
+/// memory; when it stops the call, that is `C4J_CANCELLED`. (The `candle` engine reports nothing.) On success `*out` is a
+/// model that the caller ends with `c4j_model_free`.
 ///
 /// # Safety
 /// Pointers are null or valid as the header's introduction says.
@@ -50,6 +53,8 @@ pub unsafe extern "C" fn c4j_model_load(
     path_len: u64,
     options: *const u8,
     options_len: u64,
+    on_progress: c4j_progress_fn,
+    user_data: *mut c_void,
     out: *mut *mut c4j_model,
     error: *mut *mut c4j_error,
 ) -> c4j_status {
@@ -59,7 +64,16 @@ pub unsafe extern "C" fn c4j_model_load(
             let out = Out::new("out", out)?;
             let path = text("path", path, path_len)?;
             let options: LoadOptions = json("options", options, options_len)?;
-            let model = Arc::new(Model::load(Path::new(path), &options)?);
+            let callback = ProgressCallback {
+                function: on_progress,
+                user_data,
+            };
+            let model = Model::load_watched(Path::new(path), &options, &mut |progress| {
+                callback
+                    .call(&progress)
+                    .unwrap_or(ControlFlow::Break(Interrupt::Failed))
+            })?;
+            let model = Arc::new(model);
             out.write(give(c4j_model { model }));
             Ok(())
         })
@@ -81,6 +95,29 @@ pub unsafe extern "C" fn c4j_model_describe(
         guard(error, || {
             let out = Out::new("out", out)?;
             out.write(json_buffer(&borrow(model)?.model.info())?);
+            Ok(())
+        })
+    }
+}
+
+/// What a model has done since it was loaded, as JSON: counts that only grow (`requests`, `failed`, `rejected`,
+/// `prompt_tokens`, `cached_tokens`, `generated_tokens`, `wait_ms`, `prefill_ms`, `decode_ms`; `passes`,
+/// `pass_sequences`, `pass_tokens` and `pass_ms` of forward passes, where the engine counts them) and the state of the
+/// moment (`active`, `waiting`, `kv_cache_used`, `kv_cache_limit`).
+///
+/// # Safety
+/// Pointers are null or valid as the header's introduction says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn c4j_model_metrics(
+    model: *const c4j_model,
+    out: *mut c4j_buffer,
+    error: *mut *mut c4j_error,
+) -> c4j_status {
+    // SAFETY: as the caller promises.
+    unsafe {
+        guard(error, || {
+            let out = Out::new("out", out)?;
+            out.write(json_buffer(&borrow(model)?.model.metrics())?);
             Ok(())
         })
     }

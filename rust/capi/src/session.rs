@@ -124,7 +124,7 @@ pub unsafe extern "C" fn c4j_session_fork(
 /// `on_token` may be null. Blocks until the answer is complete, and `*out` becomes a JSON object of
 /// `text`, `reasoning` (what the model thought before, where it did), `tool_calls` (where there are some: `id`, `name` and `arguments`, a text that is a JSON object), `token_ids`, `finish_reason` (`STOP`, `TOOL_CALLS`, `LENGTH`, `CONTEXT_FULL`, `STOP_STRING`,
 /// `CANCELLED`, `TIMEOUT`),
-/// `prompt_tokens`, `cached_tokens`, `seed`, `prefill_ms` and `decode_ms`, and where `logprobs` were
+/// `prompt_tokens`, `cached_tokens`, `seed`, `wait_ms` (until the model had a place for the call), `prefill_ms` and `decode_ms`, and where `logprobs` were
 /// asked for, `logprobs`: for each new token `id`, `logprob` and `top`, as in `c4j_session_score`; `warnings`
 /// lists what of the model's own file was not honoured, where there is something.
 ///

@@ -18,7 +18,7 @@
 //! | [`architectures`] | one file a family: keys of `config.json` and GGUF → description |
 //! | [`description`] | what a decoder is, as data; names of tensors |
 //! | [`tokenizer`] | texts ↔ tokens |
-//! | [`cancel`], [`device`], [`error`], [`runtime`], `files`, `memory`, `stack` | what all use |
+//! | [`cancel`], [`device`], [`error`], [`metrics`], [`runtime`], `files`, `memory`, `stack` | what all use |
 #![forbid(unsafe_code)]
 
 pub mod architectures;
@@ -35,6 +35,7 @@ pub mod formats;
 pub mod generate;
 pub mod loader;
 pub mod memory;
+pub mod metrics;
 pub mod model;
 mod request_slots;
 pub mod runtime;

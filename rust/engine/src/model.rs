@@ -1,6 +1,7 @@
 //! A loaded model, which any number of sessions share.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
@@ -16,7 +17,8 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::formats::{Checkpoint, GenerationDefaults};
 use crate::generate::Constraints;
-use crate::loader::{LoadOptions, Loaded, Loader, may_come_from_f16};
+use crate::loader::{LoadListener, LoadOptions, Loaded, Loader, may_come_from_f16};
+use crate::metrics::{ModelMetrics, RequestCounts};
 use crate::request_slots::RequestSlots;
 use crate::runtime;
 use crate::tokenizer::Tokenizer;
@@ -77,6 +79,7 @@ pub struct Model {
     /// Made when the first answer has to follow a grammar.
     constraints: OnceLock<Result<Arc<Constraints>>>,
     request_slots: RequestSlots,
+    counts: RequestCounts,
     load_time: Duration,
     /// What the user should know of the model's files.
     warnings: Vec<String>,
@@ -121,7 +124,19 @@ impl Model {
     /// for what is missing or damaged, [`Error::UnsupportedModel`] for what would not be computed
     /// rightly, [`Error::OutOfMemory`] and [`Error::DeviceUnavailable`].
     pub fn load(path: &Path, options: &LoadOptions) -> Result<Self> {
-        Self::load_files(path, options).map_err(|error| {
+        Self::load_watched(path, options, &mut |_| ControlFlow::Continue(()))
+    }
+
+    /// Like [`Self::load`], and tells a listener how far it is. (The `candle` engine does not say.)
+    ///
+    /// # Errors
+    /// Further [`Error::Cancelled`] and [`Error::CallbackFailed`], when the listener says so.
+    pub fn load_watched(
+        path: &Path,
+        options: &LoadOptions,
+        listener: &mut LoadListener,
+    ) -> Result<Self> {
+        Self::load_files(path, options, listener).map_err(|error| {
             if path.is_file() {
                 let name = files::name(path);
                 error.in_files(&name, &name)
@@ -131,7 +146,7 @@ impl Model {
         })
     }
 
-    fn load_files(path: &Path, options: &LoadOptions) -> Result<Self> {
+    fn load_files(path: &Path, options: &LoadOptions, listener: &mut LoadListener) -> Result<Self> {
         let start = Instant::now();
         runtime::start()?;
         let checkpoint = Checkpoint::open(path)?;
@@ -157,7 +172,7 @@ impl Model {
             options,
         )?;
         let request_slots = RequestSlots::new(options.max_requests()?);
-        let loaded = loader.load(options)?;
+        let loaded = loader.load(options, listener)?;
         Ok(Self {
             path: path.to_path_buf(),
             ignored_keys: checkpoint.ignored_keys,
@@ -169,11 +184,48 @@ impl Model {
             tokens_with: Mutex::default(),
             constraints: OnceLock::new(),
             request_slots,
+            counts: RequestCounts::default(),
             load_time: start.elapsed(),
             warnings,
             loaded: Mutex::new(loaded),
             reloading: Mutex::default(),
         })
+    }
+
+    /// What the model has done since it was loaded.
+    pub fn metrics(&self) -> ModelMetrics {
+        let counts = &self.counts;
+        let (active, waiting) = self.request_slots.counts();
+        let mut metrics = ModelMetrics {
+            requests: counts.requests.get(),
+            failed: counts.failed.get(),
+            rejected: counts.rejected.get(),
+            active: active as u64,
+            waiting: waiting as u64,
+            prompt_tokens: counts.prompt_tokens.get(),
+            cached_tokens: counts.cached_tokens.get(),
+            generated_tokens: counts.generated_tokens.get(),
+            wait_ms: counts.wait.ms(),
+            prefill_ms: counts.prefill.ms(),
+            decode_ms: counts.decode.ms(),
+            ..ModelMetrics::default()
+        };
+        let loaded = self.loaded();
+        if let Some(passes) = loaded.model.pass_counts() {
+            metrics.passes = passes.passes.get();
+            metrics.pass_sequences = passes.sequences.get();
+            metrics.pass_tokens = passes.tokens.get();
+            metrics.pass_ms = passes.time.ms();
+        }
+        let kv_memory = loaded.model.kv_memory();
+        metrics.kv_cache_used = kv_memory.map(|memory| memory.used);
+        metrics.kv_cache_limit = kv_memory.map(|memory| memory.limit);
+        metrics
+    }
+
+    /// Where generations are counted.
+    pub(crate) fn counts(&self) -> &RequestCounts {
+        &self.counts
     }
 
     /// What there is to know about this model.

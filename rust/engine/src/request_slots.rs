@@ -1,5 +1,6 @@
 //! How many requests a model takes at a time.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,16 @@ pub(crate) struct RequestSlots {
     limit: usize,
     taken: Mutex<usize>,
     given_back: Condvar,
+    waiting: AtomicUsize,
+}
+
+/// Counts one that waits, until it is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A place, given back when it is dropped.
@@ -27,7 +38,13 @@ impl RequestSlots {
             limit,
             taken: Mutex::new(0),
             given_back: Condvar::new(),
+            waiting: AtomicUsize::new(0),
         }
+    }
+
+    /// Requests that have a place, and those that wait for one.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (*self.lock(), self.waiting.load(Ordering::Relaxed))
     }
 
     /// Takes a place, and waits for one if `wait`.
@@ -36,6 +53,8 @@ impl RequestSlots {
     /// [`Error::QueueFull`] when there is none, [`Error::Cancelled`] when `stop` has a reason before there is.
     pub(crate) fn take(&self, wait: bool, stop: &Stop) -> Result<Place<'_>> {
         let mut taken = self.lock();
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waiting = Waiting(&self.waiting);
         while *taken >= self.limit {
             if !wait {
                 return Err(Error::QueueFull { limit: self.limit });

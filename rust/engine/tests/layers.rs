@@ -22,7 +22,7 @@ fn modules_import_only_from_the_layers_below() {
             &["description"],
             &["tokenizer"],
             &["cancel", "device", "runtime"],
-            &["files", "memory", "stack"],
+            &["files", "memory", "metrics", "stack"],
             &["error"],
         ],
     );

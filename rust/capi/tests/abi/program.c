@@ -104,21 +104,21 @@ int main(int argc, char **argv) {
 
     c4j_model *model = NULL;
     const uint64_t folder_len = strlen(argv[1]);
-    expect(c4j_model_load(NULL, 3, bytes("{}"), 2, &model, &error), &error, C4J_INVALID_ARGUMENT,
+    expect(c4j_model_load(NULL, 3, bytes("{}"), 2, NULL, NULL, &model, &error), &error, C4J_INVALID_ARGUMENT,
            "path");
-    expect(c4j_model_load(bytes("\xff"), 1, bytes("{}"), 2, &model, &error), &error,
+    expect(c4j_model_load(bytes("\xff"), 1, bytes("{}"), 2, NULL, NULL, &model, &error), &error,
            C4J_INVALID_ARGUMENT, "UTF-8");
-    expect(c4j_model_load(bytes(argv[1]), folder_len, bytes("{\"colour\":1}"), 12, &model, &error),
+    expect(c4j_model_load(bytes(argv[1]), folder_len, bytes("{\"colour\":1}"), 12, NULL, NULL, &model, &error),
            &error, C4J_INVALID_ARGUMENT, "colour");
-    expect(c4j_model_load(bytes(argv[1]), UINT64_MAX, bytes("{}"), 2, &model, &error), &error,
+    expect(c4j_model_load(bytes(argv[1]), UINT64_MAX, bytes("{}"), 2, NULL, NULL, &model, &error), &error,
            C4J_INVALID_ARGUMENT, "path");
-    expect(c4j_model_load(bytes("/no/such"), 8, bytes("{}"), 2, &model, &error), &error,
+    expect(c4j_model_load(bytes("/no/such"), 8, bytes("{}"), 2, NULL, NULL, &model, &error), &error,
            C4J_INVALID_MODEL, "/no/such");
-    expect(c4j_model_load(bytes(argv[1]), folder_len, bytes("{\"device\":\"cuda\"}"), 17, &model,
+    expect(c4j_model_load(bytes(argv[1]), folder_len, bytes("{\"device\":\"cuda\"}"), 17, NULL, NULL, &model,
                           &error),
            &error, C4J_DEVICE_UNAVAILABLE, "cuda");
     CHECK(model == NULL);
-    CHECK(c4j_model_load(bytes(argv[1]), folder_len, bytes("{}"), 2, &model, &error) == C4J_OK);
+    CHECK(c4j_model_load(bytes(argv[1]), folder_len, bytes("{}"), 2, NULL, NULL, &model, &error) == C4J_OK);
 
     CHECK(c4j_model_describe(model, &out, &error) == C4J_OK);
     CHECK(contains(&out, "\"architecture\":\"llama\""));

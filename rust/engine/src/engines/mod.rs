@@ -15,6 +15,7 @@ pub use engine::Engine;
 
 use crate::cancel::Stop;
 use crate::error::{Error, Result};
+use crate::metrics::PassCounts;
 
 /// The numbers of a model that its callers must keep to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +125,11 @@ pub trait CandleModel: Send {
 
     /// The memory of the caches of all sequences over these weights, where it is counted.
     fn kv_memory(&self) -> Option<KvMemoryUse> {
+        None
+    }
+
+    /// What forward passes of all sequences over these weights were, where they are counted.
+    fn pass_counts(&self) -> Option<&PassCounts> {
         None
     }
 

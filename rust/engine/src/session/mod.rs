@@ -5,7 +5,7 @@ mod run;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -144,7 +144,9 @@ pub struct Generation {
     /// What of the model's own file was not honoured, and may make the answer another one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// Milliseconds from the call to the first new token's logits.
+    /// Milliseconds until the model had a place for the call.
+    pub wait_ms: f64,
+    /// Milliseconds from there to the first new token's logits.
     pub prefill_ms: f64,
     /// Milliseconds from there to the end.
     pub decode_ms: f64,
@@ -164,6 +166,7 @@ impl Generation {
             seed: 0,
             logprobs: Vec::new(),
             warnings: Vec::new(),
+            wait_ms: 0.0,
             prefill_ms: 0.0,
             decode_ms: 0.0,
         }
@@ -222,6 +225,31 @@ impl Session {
         request: &GenerateRequest,
         listener: &mut TokenListener,
     ) -> Result<Generation> {
+        let model = self.model.clone();
+        let outcome = self.run(request, listener);
+        let counts = model.counts();
+        match &outcome {
+            Ok(generation) => {
+                counts.requests.add(1);
+                counts.prompt_tokens.add(generation.prompt_tokens);
+                counts.cached_tokens.add(generation.cached_tokens);
+                counts.generated_tokens.add(generation.token_ids.len());
+                counts.wait.add(milliseconds(generation.wait_ms));
+                counts.prefill.add(milliseconds(generation.prefill_ms));
+                counts.decode.add(milliseconds(generation.decode_ms));
+            }
+            Err(Error::QueueFull { .. }) => counts.rejected.add(1),
+            Err(_) => counts.failed.add(1),
+        }
+        outcome
+    }
+
+    fn run(
+        &mut self,
+        request: &GenerateRequest,
+        listener: &mut TokenListener,
+    ) -> Result<Generation> {
+        let start = Instant::now();
         let stop = Stop::new(&self.cancel, request.call, request.options.deadline());
         let model = self.model.clone();
         let _place = match model
@@ -234,6 +262,7 @@ impl Session {
             }
             place => place?,
         };
+        let wait_ms = start.elapsed().as_secs_f64() * 1e3;
         let mut sampling = request.options.resolve(self.model.generation_defaults())?;
         tools::check(&request.tools, &request.tool_choice)?;
         let Encoded {
@@ -258,7 +287,11 @@ impl Session {
         let cached = self.cached(request.turn, &prompt);
         let reused = cached.reuse(&prompt);
         if request.prepare {
-            return prepare(cached, &prompt, reused, &stop);
+            let prepared = prepare(cached, &prompt, reused, &stop)?;
+            return Ok(Generation {
+                wait_ms,
+                ..prepared
+            });
         }
         let mut run = Run::new(&model, &sampling, prompt.len(), reasoning, calls, listener);
         run.think_within(request.options.thinking)?;
@@ -295,6 +328,7 @@ impl Session {
             seed: sampling.seed,
             logprobs,
             warnings: self.model.generation_warnings().to_vec(),
+            wait_ms,
             prefill_ms: generated.prefill.as_secs_f64() * 1e3,
             decode_ms: generated.decode.as_secs_f64() * 1e3,
         })
@@ -489,6 +523,10 @@ fn switch_thinking(
             Err(Error::argument("thinking", reason))
         }
     }
+}
+
+fn milliseconds(ms: f64) -> Duration {
+    Duration::try_from_secs_f64(ms / 1e3).unwrap_or_default()
 }
 
 /// A prompt, and how what follows it is split into thought, answer and calls of tools.

@@ -11,6 +11,7 @@ mod hostile_tokenizers;
 mod kv_memory;
 mod malformed;
 mod multilingual;
+mod observing;
 mod oracle;
 mod precision;
 mod prefixes;

@@ -4,6 +4,7 @@ import org.jspecify.annotations.NullMarked;
 @NullMarked
 module io.candle4j {
   requires io.candle4j.bindings;
+  requires jdk.jfr;
   requires static transitive org.jspecify;
   requires tools.jackson.databind;
 

@@ -24,6 +24,7 @@ use super::pace::{LEAST_ROWS, Pace};
 use crate::cancel::Stop;
 use crate::engines::check_finite;
 use crate::error::{Error, Result, panic_message};
+use crate::metrics::PassCounts;
 
 /// The longest that a leader waits for sequences that were in the last pass.
 const LONGEST_WAIT: Duration = Duration::from_millis(10);
@@ -149,6 +150,7 @@ pub(crate) struct Scheduler {
     state: Mutex<State>,
     /// Something came into the queue while the leader waits for it.
     arrived: Condvar,
+    counts: PassCounts,
 }
 
 struct State {
@@ -195,7 +197,13 @@ impl Scheduler {
                 pace: Pace::new(target),
             }),
             arrived: Condvar::new(),
+            counts: PassCounts::default(),
         }
+    }
+
+    /// What the passes so far were.
+    pub(crate) fn counts(&self) -> &PassCounts {
+        &self.counts
     }
 
     /// The weights.
@@ -259,6 +267,10 @@ impl Scheduler {
         let start = Instant::now();
         let computed = catch_unwind(AssertUnwindSafe(|| self.compute(batch)));
         let took = start.elapsed();
+        self.counts.passes.add(1);
+        self.counts.sequences.add(tickets.len());
+        self.counts.tokens.add(rows + decodes);
+        self.counts.time.add(took);
 
         let mut state = self.lock();
         state.took = took;

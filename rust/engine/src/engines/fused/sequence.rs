@@ -9,6 +9,7 @@ use super::scheduler::{PendingStep, Scheduler};
 use crate::cancel::Stop;
 use crate::engines::{CandleModel, KvMemoryUse, ModelLimits};
 use crate::error::{Error, Result, candle_error};
+use crate::metrics::PassCounts;
 
 /// Tokens that go through the model at once where the logits behind each are wanted.
 const SCORE_CHUNK: usize = 64;
@@ -228,6 +229,10 @@ impl CandleModel for FusedSequence {
             used: budget.used() as u64,
             limit: budget.limit() as u64,
         })
+    }
+
+    fn pass_counts(&self) -> Option<&PassCounts> {
+        Some(self.scheduler.counts())
     }
 
     fn new_sequence(&self) -> Box<dyn CandleModel> {

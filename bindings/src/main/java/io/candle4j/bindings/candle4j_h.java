@@ -895,6 +895,8 @@ public class candle4j_h {
             candle4j_h.C_POINTER,
             candle4j_h.C_LONG,
             candle4j_h.C_POINTER,
+            candle4j_h.C_POINTER,
+            candle4j_h.C_POINTER,
             candle4j_h.C_POINTER
         );
 
@@ -906,7 +908,7 @@ public class candle4j_h {
     /**
      * Function descriptor for:
      * {@snippet lang=c :
-     * c4j_status c4j_model_load(const uint8_t *path, uint64_t path_len, const uint8_t *options, uint64_t options_len, c4j_model **out, c4j_error **error)
+     * c4j_status c4j_model_load(const uint8_t *path, uint64_t path_len, const uint8_t *options, uint64_t options_len, c4j_progress_fn on_progress, void *user_data, c4j_model **out, c4j_error **error)
      * }
      */
     public static FunctionDescriptor c4j_model_load$descriptor() {
@@ -916,7 +918,7 @@ public class candle4j_h {
     /**
      * Downcall method handle for:
      * {@snippet lang=c :
-     * c4j_status c4j_model_load(const uint8_t *path, uint64_t path_len, const uint8_t *options, uint64_t options_len, c4j_model **out, c4j_error **error)
+     * c4j_status c4j_model_load(const uint8_t *path, uint64_t path_len, const uint8_t *options, uint64_t options_len, c4j_progress_fn on_progress, void *user_data, c4j_model **out, c4j_error **error)
      * }
      */
     public static MethodHandle c4j_model_load$handle() {
@@ -926,7 +928,7 @@ public class candle4j_h {
     /**
      * Address for:
      * {@snippet lang=c :
-     * c4j_status c4j_model_load(const uint8_t *path, uint64_t path_len, const uint8_t *options, uint64_t options_len, c4j_model **out, c4j_error **error)
+     * c4j_status c4j_model_load(const uint8_t *path, uint64_t path_len, const uint8_t *options, uint64_t options_len, c4j_progress_fn on_progress, void *user_data, c4j_model **out, c4j_error **error)
      * }
      */
     public static MemorySegment c4j_model_load$address() {
@@ -935,16 +937,16 @@ public class candle4j_h {
 
     /**
      * {@snippet lang=c :
-     * c4j_status c4j_model_load(const uint8_t *path, uint64_t path_len, const uint8_t *options, uint64_t options_len, c4j_model **out, c4j_error **error)
+     * c4j_status c4j_model_load(const uint8_t *path, uint64_t path_len, const uint8_t *options, uint64_t options_len, c4j_progress_fn on_progress, void *user_data, c4j_model **out, c4j_error **error)
      * }
      */
-    public static int c4j_model_load(MemorySegment path, long path_len, MemorySegment options, long options_len, MemorySegment out, MemorySegment error) {
+    public static int c4j_model_load(MemorySegment path, long path_len, MemorySegment options, long options_len, MemorySegment on_progress, MemorySegment user_data, MemorySegment out, MemorySegment error) {
         var mh$ = c4j_model_load.HANDLE;
         try {
             if (TRACE_DOWNCALLS) {
-                traceDowncall("c4j_model_load", path, path_len, options, options_len, out, error);
+                traceDowncall("c4j_model_load", path, path_len, options, options_len, on_progress, user_data, out, error);
             }
-            return (int)mh$.invokeExact(path, path_len, options, options_len, out, error);
+            return (int)mh$.invokeExact(path, path_len, options, options_len, on_progress, user_data, out, error);
         } catch (Error | RuntimeException ex$) {
             throw ex$;
         } catch (Throwable ex$) {
@@ -1005,6 +1007,68 @@ public class candle4j_h {
         try {
             if (TRACE_DOWNCALLS) {
                 traceDowncall("c4j_model_describe", model, out, error);
+            }
+            return (int)mh$.invokeExact(model, out, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class c4j_model_metrics {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            candle4j_h.C_INT,
+            candle4j_h.C_POINTER,
+            candle4j_h.C_POINTER,
+            candle4j_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_model_metrics");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * c4j_status c4j_model_metrics(const c4j_model *model, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static FunctionDescriptor c4j_model_metrics$descriptor() {
+        return c4j_model_metrics.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * c4j_status c4j_model_metrics(const c4j_model *model, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static MethodHandle c4j_model_metrics$handle() {
+        return c4j_model_metrics.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_model_metrics(const c4j_model *model, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_model_metrics$address() {
+        return c4j_model_metrics.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * c4j_status c4j_model_metrics(const c4j_model *model, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static int c4j_model_metrics(MemorySegment model, MemorySegment out, MemorySegment error) {
+        var mh$ = c4j_model_metrics.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("c4j_model_metrics", model, out, error);
             }
             return (int)mh$.invokeExact(model, out, error);
         } catch (Error | RuntimeException ex$) {

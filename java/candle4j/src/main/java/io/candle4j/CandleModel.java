@@ -5,6 +5,7 @@ import io.candle4j.internal.NativeModel;
 import io.candle4j.internal.NativeRuntime;
 import io.candle4j.internal.NativeTokenizer;
 import io.candle4j.internal.StackGuard;
+import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -48,9 +49,22 @@ public final class CandleModel implements AutoCloseable {
       owned = model.tokenizer();
       this.ownTokenizer = owned;
       this.tokenizer = new CandleTokenizer(owned, true);
-      for (String warning : model.describe().warnings()) {
-        System.getLogger("io.candle4j").log(Level.WARNING, warning);
+      ModelInfo info = model.describe();
+      Logger logger = System.getLogger("io.candle4j");
+      for (String warning : info.warnings()) {
+        logger.log(Level.WARNING, warning);
       }
+      logger.log(
+          Level.DEBUG,
+          () ->
+              "loaded %s: %s in %s, %s engine on %s, %d ms"
+                  .formatted(
+                      info.path(),
+                      info.architecture(),
+                      info.precision(),
+                      info.engine(),
+                      info.device(),
+                      info.loadTime().toMillis()));
     } catch (Throwable t) {
       if (owned != null) {
         owned.close();
@@ -58,6 +72,16 @@ public final class CandleModel implements AutoCloseable {
       model.close();
       throw t;
     }
+  }
+
+  /**
+   * What this model has done since it was loaded, and what it is doing.
+   *
+   * @return the counts
+   * @throws IllegalStateException after close
+   */
+  public ModelMetrics metrics() {
+    return model.metrics();
   }
 
   /**
@@ -372,7 +396,8 @@ public final class CandleModel implements AutoCloseable {
     }
 
     /**
-     * Who is told how far a download is.
+     * Who is told how far a download is, and then, on a thread of the library, how far the weights
+     * are in memory. What it throws ends the loading, as an interrupt does.
      *
      * @param progress the listener
      * @return this
@@ -409,7 +434,8 @@ public final class CandleModel implements AutoCloseable {
                   contextLength,
                   latencyTarget == null ? null : latencyTarget.toMillis(),
                   kvCacheBytes,
-                  maxRequests)));
+                  maxRequests),
+              progress));
     }
 
     private Path resolve() {

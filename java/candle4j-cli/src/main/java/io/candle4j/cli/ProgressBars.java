@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.OptionalLong;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A download or a check as bars, one a file and one for all. They appear only after half a second:
@@ -30,6 +31,7 @@ final class ProgressBars implements ProgressListener, AutoCloseable {
   private final Map<String, Progress> files = new LinkedHashMap<>();
   private final Deque<Sample> samples = new ArrayDeque<>();
   private long lastDrawn = start;
+  private Progress.@Nullable Phase phase;
 
   /** How many bytes were done at a time. */
   private record Sample(long nanos, long bytes) {}
@@ -42,6 +44,11 @@ final class ProgressBars implements ProgressListener, AutoCloseable {
   public void onProgress(Progress progress) {
     if (!lines.isEnabled()) {
       return;
+    }
+    if (progress.phase() != phase) {
+      phase = progress.phase();
+      samples.clear();
+      files.clear();
     }
     if (!progress.file().isEmpty()) {
       files.put(progress.file(), progress);

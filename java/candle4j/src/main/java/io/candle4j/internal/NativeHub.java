@@ -112,16 +112,56 @@ public final class NativeHub implements AutoCloseable {
   public Snapshot fetch(String id, boolean update, @Nullable ProgressListener listener) {
     StackGuard.check();
     byte[] request = Json.write(new FetchRequest(Utf8.check("id", id), update));
-    Fetched fetched =
-        Json.read(
-            ReportedCall.run(
-                handle, candle4j_h::c4j_hub_fetch, request, json -> report(json, listener)),
-            Fetched.class);
-    return new Snapshot(
-        Path.of(fetched.folder),
-        fetched.commit,
-        files(fetched.files),
-        Optional.ofNullable(fetched.gguf).map(Path::of));
+    Events.HubFetch event = new Events.HubFetch();
+    event.id = id;
+    event.begin();
+    Received received = new Received();
+    try {
+      Fetched fetched =
+          Json.read(
+              ReportedCall.run(
+                  handle,
+                  candle4j_h::c4j_hub_fetch,
+                  request,
+                  json -> report(json, received.before(listener))),
+              Fetched.class);
+      event.commit = fetched.commit;
+      event.files = fetched.files.size();
+      return new Snapshot(
+          Path.of(fetched.folder),
+          fetched.commit,
+          files(fetched.files),
+          Optional.ofNullable(fetched.gguf).map(Path::of));
+    } catch (RuntimeException e) {
+      event.error = e.getClass().getSimpleName();
+      throw e;
+    } finally {
+      event.received = received.bytes();
+      event.end();
+      event.commit();
+    }
+  }
+
+  /** What reports of a download say came in. */
+  private static final class Received {
+    private long first = -1;
+    private long last;
+
+    ProgressListener before(@Nullable ProgressListener listener) {
+      return progress -> {
+        if (progress.phase() == Progress.Phase.DOWNLOAD) {
+          first = first < 0 ? progress.overallBytes() : first;
+          last = progress.overallBytes();
+        }
+        if (listener != null) {
+          listener.onProgress(progress);
+        }
+      };
+    }
+
+    long bytes() {
+      return first < 0 ? 0 : last - first;
+    }
   }
 
   /**

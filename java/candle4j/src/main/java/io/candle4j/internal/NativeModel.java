@@ -8,7 +8,9 @@ import io.candle4j.ChatMessage;
 import io.candle4j.Device;
 import io.candle4j.Engine;
 import io.candle4j.ModelInfo;
+import io.candle4j.ModelMetrics;
 import io.candle4j.Precision;
+import io.candle4j.ProgressListener;
 import io.candle4j.Quantization;
 import io.candle4j.Request;
 import io.candle4j.bindings.candle4j_h;
@@ -18,15 +20,19 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CancellationException;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.BooleanSupplier;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /** A loaded model behind the border. */
 public final class NativeModel implements AutoCloseable {
   private final NativeHandle handle;
+  private final String name;
 
-  private NativeModel(MemorySegment pointer) {
+  private NativeModel(MemorySegment pointer, String name) {
     handle = new NativeHandle("model", pointer, candle4j_h::c4j_model_free);
+    this.name = name;
   }
 
   /**
@@ -56,29 +62,79 @@ public final class NativeModel implements AutoCloseable {
    *
    * @param source the folder or the file
    * @param how the options
+   * @param listener told how far it is, on a thread of the library, or null
    * @return the model
    */
-  public static NativeModel load(Path source, Options how) {
+  public static NativeModel load(Path source, Options how, @Nullable ProgressListener listener) {
     NativeRuntime.library();
     StackGuard.check();
-    byte[] path = Utf8.encode("path", source.toAbsolutePath().toString());
+    Path absolute = source.toAbsolutePath();
+    byte[] path = Utf8.encode("path", absolute.toString());
     byte[] options = Json.write(how);
-    return BlockingCalls.runOrAbandon(() -> load(path, options));
+    Events.ModelLoad event = new Events.ModelLoad();
+    event.begin();
+    AtomicBoolean abandoned = new AtomicBoolean();
+    Consumer<String> reports =
+        json -> {
+          if (abandoned.get()) {
+            throw BlockingCalls.interrupted();
+          }
+          if (listener != null) {
+            listener.onProgress(Json.read(json, Results.LoadProgress.class).toProgress());
+          }
+        };
+    String name = String.valueOf(absolute.getFileName());
+    NativeModel model;
+    try {
+      model = BlockingCalls.runOrAbandon(() -> load(path, options, name, reports));
+    } catch (CancellationException e) {
+      abandoned.set(true);
+      throw e;
+    }
+    event.end(source, model.describe());
+    ModelEvents.add(model);
+    return model;
   }
 
-  private static NativeModel load(byte[] path, byte[] options) {
-    try (Call call = new Call()) {
+  private static NativeModel load(
+      byte[] path, byte[] options, String name, Consumer<String> reports) {
+    try (Call call = new Call();
+        ProgressUpcall upcall = new ProgressUpcall(reports)) {
       MemorySegment place = call.handlePlace();
-      call.check(
+      int status =
           c4j_model_load(
               call.bytes(path),
               path.length,
               call.bytes(options),
               options.length,
+              upcall.stub(),
+              MemorySegment.NULL,
               place,
-              call.error()));
-      return Call.own(place, NativeModel::new, candle4j_h::c4j_model_free);
+              call.error());
+      upcall.rethrow();
+      call.check(status);
+      return Call.own(place, pointer -> new NativeModel(pointer, name), candle4j_h::c4j_model_free);
     }
+  }
+
+  /** The name of its folder or file. */
+  String name() {
+    return name;
+  }
+
+  /**
+   * What it has done since it was loaded.
+   *
+   * @return the counts
+   */
+  public ModelMetrics metrics() {
+    StackGuard.check();
+    return handle.call(model -> {
+      try (Call call = new Call()) {
+        call.check(c4j_model_metrics(model, call.buffer(), call.error()));
+        return Json.read(call.text(), Results.Metrics.class).toMetrics();
+      }
+    });
   }
 
   /**
@@ -207,6 +263,7 @@ public final class NativeModel implements AutoCloseable {
 
   @Override
   public void close() {
+    ModelEvents.remove(this);
     handle.close();
   }
 }

@@ -101,8 +101,9 @@ public final class NativeSession implements AutoCloseable {
 
   private Generation generate(
       MemorySegment session, byte[] request, @Nullable TokenListener listener) {
+    Events.OfGeneration events = new Events.OfGeneration();
     try (Call call = new Call();
-        TokenUpcall upcall = TokenUpcall.open(listener)) {
+        TokenUpcall upcall = TokenUpcall.open(listener, events)) {
       int status =
           c4j_session_generate(
               session,
@@ -114,7 +115,10 @@ public final class NativeSession implements AutoCloseable {
               call.error());
       upcall.rethrow();
       call.check(status);
-      return Json.read(call.text(), Results.Generated.class).toGeneration();
+      Results.Generated generated = Json.read(call.text(), Results.Generated.class);
+      Generation generation = generated.toGeneration();
+      events.end(generation, Math.round(generated.waitMs() * 1e6));
+      return generation;
     }
   }
 

@@ -6,6 +6,8 @@ import io.candle4j.Engine;
 import io.candle4j.FinishReason;
 import io.candle4j.Generation;
 import io.candle4j.ModelInfo;
+import io.candle4j.ModelMetrics;
+import io.candle4j.Progress;
 import io.candle4j.Score;
 import io.candle4j.TokenIds;
 import io.candle4j.TokenLogprob;
@@ -18,6 +20,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.OptionalLong;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
 
@@ -36,6 +39,7 @@ final class Results {
       BigInteger seed,
       @Nullable List<Logprob> logprobs,
       @Nullable List<String> warnings,
+      double waitMs,
       double prefillMs,
       double decodeMs) {
 
@@ -77,6 +81,65 @@ final class Results {
         0,
         List.of(),
         new Generation.Timings(Duration.ZERO, Duration.ZERO, 0, 0));
+  }
+
+  record LoadProgress(long bytes, long total) {
+    Progress toProgress() {
+      return new Progress(
+          Progress.Phase.LOAD,
+          "",
+          bytes,
+          OptionalLong.of(total),
+          bytes,
+          OptionalLong.of(total),
+          0,
+          0);
+    }
+  }
+
+  record Metrics(
+      long requests,
+      long failed,
+      long rejected,
+      int active,
+      int waiting,
+      long promptTokens,
+      long cachedTokens,
+      long generatedTokens,
+      double waitMs,
+      double prefillMs,
+      double decodeMs,
+      long passes,
+      long passSequences,
+      long passTokens,
+      double passMs,
+      @Nullable Long kvCacheUsed,
+      @Nullable Long kvCacheLimit) {
+
+    ModelMetrics toMetrics() {
+      return new ModelMetrics(
+          requests,
+          failed,
+          rejected,
+          active,
+          waiting,
+          promptTokens,
+          cachedTokens,
+          generatedTokens,
+          duration(waitMs),
+          duration(prefillMs),
+          duration(decodeMs),
+          passes,
+          passSequences,
+          passTokens,
+          duration(passMs),
+          optional(kvCacheUsed),
+          optional(kvCacheLimit));
+    }
+
+    private static OptionalLong optional(@Nullable Long value) {
+      return value == null ? OptionalLong.empty() : OptionalLong.of(value);
+    }
   }
 
   record Failure(int code, String message, JsonNode detail) {}

@@ -35,15 +35,19 @@ final class TokenUpcall implements AutoCloseable {
 
   private final int slot;
   private final @Nullable TokenListener listener;
+  private final Events.@Nullable OfGeneration events;
   private @Nullable Throwable thrown;
 
-  private TokenUpcall(int slot, @Nullable TokenListener listener) {
+  private TokenUpcall(
+      int slot, @Nullable TokenListener listener, Events.@Nullable OfGeneration events) {
     this.slot = slot;
+    this.events = events;
     this.listener = listener;
   }
 
   /** Takes a slot for a call. */
-  static synchronized TokenUpcall open(@Nullable TokenListener listener) {
+  static synchronized TokenUpcall open(
+      @Nullable TokenListener listener, Events.OfGeneration events) {
     int free = 0;
     while (free < slots.length && slots[free] != null) {
       free++;
@@ -51,7 +55,7 @@ final class TokenUpcall implements AutoCloseable {
     if (free == slots.length) {
       slots = Arrays.copyOf(slots, 2 * free);
     }
-    TokenUpcall upcall = new TokenUpcall(free, listener);
+    TokenUpcall upcall = new TokenUpcall(free, listener, events);
     slots[free] = upcall;
     return upcall;
   }
@@ -79,7 +83,7 @@ final class TokenUpcall implements AutoCloseable {
             Upcalls.stub(
                 c4j_token_fn.descriptor(),
                 Upcalls.method(MethodHandles.lookup(), "apply", c4j_token_fn.descriptor()),
-                new TokenUpcall(-1, null),
+                new TokenUpcall(-1, null, null),
                 made);
       } catch (Throwable t) {
         made.close();
@@ -124,6 +128,9 @@ final class TokenUpcall implements AutoCloseable {
     try {
       if (Thread.currentThread().isInterrupted()) {
         return candle4j_h.C4J_STOP();
+      }
+      if (events != null) {
+        events.onToken();
       }
       if (listener != null) {
         listener.onToken(read(address));

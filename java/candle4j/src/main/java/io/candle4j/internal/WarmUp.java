@@ -29,6 +29,8 @@ final class WarmUp implements Callable<@Nullable Void> {
     }
     initialise(c4j_token.class);
     initialise(c4j_token_logprob.class);
+    new Events.OfGeneration().onToken();
+    initialise(Events.QueueWait.class);
     Request.Builder builder = Request.builder().variables(Map.of("x", List.of(1)));
     for (Request request :
         List.of(

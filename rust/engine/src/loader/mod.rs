@@ -3,13 +3,18 @@
 //! There is one path for folders and GGUF files: what to load and how is a `Plan`, decided before any weight is
 //! read.
 
+mod watched;
+
+use watched::WatchedSource;
+
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use candle_core::{DType, Device};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use crate::cancel::Stop;
+use crate::cancel::{Interrupt, Stop};
 use crate::description::ModelDescription;
 use crate::device::{DeviceKind, Precision, precision_name};
 use crate::engines::candle::{self, CandleArchitecture, CandleDecoder};
@@ -63,6 +68,18 @@ impl LoadOptions {
         }
     }
 }
+
+/// How far loading is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct LoadProgress {
+    /// Bytes of weights in memory, about.
+    pub bytes: u64,
+    /// Bytes that they will be.
+    pub total: u64,
+}
+
+/// Told how far loading is, some times a second, on the thread that loads; a break ends it.
+pub type LoadListener<'a> = dyn FnMut(LoadProgress) -> ControlFlow<Interrupt> + 'a;
 
 /// What is loaded, and how.
 #[derive(Debug, Clone)]
@@ -150,9 +167,13 @@ impl Loader {
     }
 
     /// Loads the weights as the options say, and in F32 when F16 fails at once.
-    pub(crate) fn load(&self, options: &LoadOptions) -> Result<Loaded> {
+    pub(crate) fn load(
+        &self,
+        options: &LoadOptions,
+        listener: &mut LoadListener,
+    ) -> Result<Loaded> {
         let plan = self.plan(options)?;
-        let loaded = self.run(&plan);
+        let loaded = self.run(&plan, listener);
         if plan.dtype != Some(DType::F16) {
             return loaded;
         }
@@ -169,7 +190,8 @@ impl Loader {
 
     /// Loads the weights of a folder in F32, since they failed in F16.
     pub(crate) fn load_in_f32(&self, engine: Engine, failure: &Error) -> Result<Loaded> {
-        let mut loaded = self.run(&Plan::in_type(engine, DType::F32))?;
+        let plan = Plan::in_type(engine, DType::F32);
+        let mut loaded = self.run(&plan, &mut |_| ControlFlow::Continue(()))?;
         loaded.warnings.push(format!(
             "f16 failed ({failure}), so the weights were loaded again in f32"
         ));
@@ -233,10 +255,10 @@ impl Loader {
         }
     }
 
-    fn run(&self, plan: &Plan) -> Result<Loaded> {
+    fn run(&self, plan: &Plan, listener: &mut LoadListener) -> Result<Loaded> {
         let (description, device) = (&self.description, &self.device);
+        let needed = self.tensors.byte_len(description, plan.storage, device);
         if device.is_cpu() {
-            let needed = self.tensors.byte_len(description, plan.storage, device);
             memory::ensure("the model", needed)?;
         }
         let model: Box<dyn CandleModel> = match plan.engine {
@@ -249,7 +271,8 @@ impl Loader {
             )?),
             _ => {
                 let source = self.tensors.source(description, plan.storage, device);
-                fused::load(description, &*source, &self.limits)?
+                let watched = WatchedSource::new(&*source, description, needed, listener);
+                fused::load(description, &watched, &self.limits)?
             }
         };
         Ok(Loaded {
