@@ -132,7 +132,7 @@
 #define C4J_HUB_UNAVAILABLE 48
 
 // The ABI that this header describes.
-#define C4J_ABI_VERSION 1
+#define C4J_ABI_VERSION 2
 
 // A Hub and its cache. Any thread may use it, several at once, and so may several processes.
 typedef struct c4j_hub c4j_hub;

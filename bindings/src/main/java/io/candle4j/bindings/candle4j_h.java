@@ -373,10 +373,10 @@ public class candle4j_h {
     public static int C4J_HUB_UNAVAILABLE() {
         return C4J_HUB_UNAVAILABLE;
     }
-    private static final int C4J_ABI_VERSION = (int)1L;
+    private static final int C4J_ABI_VERSION = (int)2L;
     /**
      * {@snippet lang=c :
-     * #define C4J_ABI_VERSION 1
+     * #define C4J_ABI_VERSION 2
      * }
      */
     public static int C4J_ABI_VERSION() {

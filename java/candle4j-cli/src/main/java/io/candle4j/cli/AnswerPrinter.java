@@ -7,12 +7,14 @@ import io.candle4j.TokenListener;
 /** Prints an answer while it is generated. To be closed, which ends the line that was begun. */
 final class AnswerPrinter implements TokenListener, AutoCloseable {
   private final Sink out;
+  private final CodeBlocks blocks;
   private int printed;
   private boolean thinking;
   private boolean finished;
 
   AnswerPrinter(Sink out) {
     this.out = out;
+    this.blocks = new CodeBlocks(out::print);
   }
 
   @Override
@@ -26,13 +28,22 @@ final class AnswerPrinter implements TokenListener, AutoCloseable {
       out.print("\n\n");
       thinking = false;
     }
-    out.print(Style.ANSWER, token.text());
+    print(token.text());
     printed += token.text().length();
+  }
+
+  private void print(String text) {
+    if (out.isColoured()) {
+      blocks.print(text);
+    } else {
+      out.print(text);
+    }
   }
 
   /** Prints what is left: a stopped generation may have more text than it told of. */
   void finish(Generation generation) {
-    out.print(Style.ANSWER, generation.text().substring(printed));
+    print(generation.text().substring(printed));
+    blocks.finish();
     finished = true;
     out.println();
   }
@@ -41,6 +52,7 @@ final class AnswerPrinter implements TokenListener, AutoCloseable {
   public void close() {
     if (!finished && printed > 0) {
       finished = true;
+      blocks.finish();
       out.println();
     }
   }

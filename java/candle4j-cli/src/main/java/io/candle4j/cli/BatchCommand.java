@@ -25,8 +25,8 @@ import picocli.CommandLine.Option;
       "Each line of the input is a JSON object with a prompt and an id, which is a string or a number;"
           + " without an id it gets its line's number. Each becomes a line of the output, in the same"
           + " order: {\"id\", \"text\", \"finish_reason\"}, or {\"id\", \"error\"} when it cannot be"
-          + " answered, which stops no other and leaves the exit code at 0. The id is null when the"
-          + " line cannot be read; the error has its number.",
+          + " answered, which stops no other; the exit code is 1 then. The id is null when the line"
+          + " cannot be read; the error has its number.",
       "",
       "A line is written as soon as it and all before it are done, straight into the output, which is"
           + " emptied when the run begins. When the run is interrupted, what is done is kept: --resume"
@@ -54,7 +54,11 @@ final class BatchCommand extends BaseCommand {
   @Option(names = "--resume", description = "Resume an interrupted run.")
   private boolean resume;
 
-  @Option(names = "--system", paramLabel = "TEXT", description = "System message for each prompt.")
+  @Option(
+      names = "--system",
+      paramLabel = "TEXT|@FILE",
+      converter = SystemText.class,
+      description = "System message for each prompt.")
   private @Nullable String system;
 
   @Option(names = "--raw", description = "Use prompts as they are, without the chat template.")
@@ -134,6 +138,7 @@ final class BatchCommand extends BaseCommand {
                   + " of "
                   + Units.count(outcome.answered() + outcome.failed(), "prompt")
                   + " failed; their lines say why");
+      return ExitCode.FAILURE;
     }
     return ExitCode.OK;
   }

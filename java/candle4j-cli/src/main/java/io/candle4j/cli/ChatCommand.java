@@ -1,8 +1,6 @@
 package io.candle4j.cli;
 
-import io.candle4j.CandleModel;
-import io.candle4j.CandleSession;
-import io.candle4j.GenerateOptions;
+import io.candle4j.ModelInfo;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -21,7 +19,11 @@ import picocli.CommandLine.Option;
       "When messages are piped in, each line is one, and the answers are all that is printed."
     })
 final class ChatCommand extends BaseCommand {
-  @Option(names = "--system", paramLabel = "TEXT", description = "System message.")
+  @Option(
+      names = "--system",
+      paramLabel = "TEXT|@FILE",
+      converter = SystemText.class,
+      description = "System message.")
   private @Nullable String system;
 
   @Option(names = "--no-history", description = "Do not save what is typed.")
@@ -37,24 +39,15 @@ final class ChatCommand extends BaseCommand {
 
   @Override
   int run() {
-    GenerateOptions options = sampling.toOptions();
-    try (CandleModel model = models.load(stdio(), interruption())) {
-      if (!model.info().hasChatTemplate()) {
-        throw new CommandException(
-            ExitCode.MODEL,
-            "this model has no chat template, so it cannot chat; candle generate continues texts"
-                + " with it");
-      }
-      try (CandleSession session = model.newSession();
-          ChatInput input = openInput()) {
-        stdio()
-            .note(
-                model.info().architecture()
-                    + " on "
-                    + Json.word(model.info().device())
-                    + "; /help helps");
-        new Chat(stdio(), interruption(), session, options, new Conversation(system)).run(input);
-      }
+    ChatSettings settings = new ChatSettings(sampling.toOptions());
+    try (ChatModel model =
+            new ChatModel(
+                models.load(stdio(), interruption()),
+                source -> models.load(source, stdio(), interruption()));
+        ChatInput input = openInput()) {
+      ModelInfo info = model.model().info();
+      stdio().note(info.architecture() + " on " + Json.word(info.device()) + "; /help helps");
+      new Chat(stdio(), interruption(), model, settings, new Conversation(system)).run(input);
     }
     return interruption().isRequested() ? ExitCode.INTERRUPTED : ExitCode.OK;
   }

@@ -1,6 +1,7 @@
 package io.candle4j.cli;
 
 import io.candle4j.ChatMessage;
+import io.candle4j.ToolCall;
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -27,10 +28,10 @@ final class Conversation {
     this.system = system;
   }
 
-  /** Everything in order, with a further message of the user at the end. */
-  List<ChatMessage> with(String message) {
+  /** Everything in order, with further messages at the end. */
+  List<ChatMessage> with(List<ChatMessage> further) {
     List<ChatMessage> all = messages();
-    all.add(ChatMessage.user(message));
+    all.addAll(further);
     return all;
   }
 
@@ -44,20 +45,28 @@ final class Conversation {
     return all;
   }
 
-  void add(String message, String answer) {
-    turns.add(ChatMessage.user(message));
-    turns.add(ChatMessage.assistant(answer));
+  /** Adds what was said, and what was answered. */
+  void add(List<ChatMessage> said, ChatMessage answer) {
+    turns.addAll(said);
+    turns.add(answer);
   }
 
-  /** Takes back the last message and its answer; null when there is none. */
+  /** The calls of tools that the last answer made, whose results come next. */
+  List<ToolCall> openCalls() {
+    return !turns.isEmpty() && turns.getLast() instanceof ChatMessage.Assistant last
+        ? last.toolCalls()
+        : List.of();
+  }
+
+  /** Takes back the last message of the user and all behind it; null when there is none. */
   @Nullable String takeBack() {
-    int last = turns.size() - 2;
-    if (last < 0 || !(turns.get(last) instanceof ChatMessage.User)) {
-      return null;
+    for (int i = turns.size() - 1; i >= 0; i--) {
+      if (turns.get(i) instanceof ChatMessage.User user) {
+        turns.subList(i, turns.size()).clear();
+        return user.text();
+      }
     }
-    String message = turns.get(last).text();
-    turns.subList(last, turns.size()).clear();
-    return message;
+    return null;
   }
 
   /** Forgets everything but the instructions. */

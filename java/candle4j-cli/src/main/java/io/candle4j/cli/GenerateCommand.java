@@ -7,6 +7,7 @@ import io.candle4j.Generation;
 import io.candle4j.ModelInfo;
 import io.candle4j.Request;
 import io.candle4j.ResponseFormat;
+import io.candle4j.Token;
 import io.candle4j.Tool;
 import io.candle4j.ToolCall;
 import io.candle4j.ToolChoice;
@@ -59,7 +60,11 @@ final class GenerateCommand extends BaseCommand {
       description = "Prompt as token ids; nothing is added.")
   private @Nullable TokenArgument tokens;
 
-  @Option(names = "--system", paramLabel = "TEXT", description = "System message.")
+  @Option(
+      names = "--system",
+      paramLabel = "TEXT|@FILE",
+      converter = SystemText.class,
+      description = "System message.")
   private @Nullable String system;
 
   @Option(names = "--raw", description = "Use the prompt as it is, without the chat template.")
@@ -95,6 +100,13 @@ final class GenerateCommand extends BaseCommand {
   @Option(names = "--json", description = "Print the complete answer as a JSON object.")
   private boolean json;
 
+  @Option(
+      names = "--ndjson",
+      description =
+          "Print the answer while it is generated, as JSON objects, one a line, with a type: text,"
+              + " reasoning, tool_call, and at last end, which has what --json prints.")
+  private boolean ndjson;
+
   @Mixin private ModelOptions models;
 
   @Mixin private SamplingOptions sampling;
@@ -121,6 +133,9 @@ final class GenerateCommand extends BaseCommand {
     if (Stream.of(positional, prompt, tokens, messages).filter(Objects::nonNull).count() > 1) {
       throw usage("PROMPT, --prompt, --tokens and --messages exclude each other");
     }
+    if (json && ndjson) {
+      throw usage("--json and --ndjson exclude each other");
+    }
     if (messages != null && (raw || system != null)) {
       throw usage("--messages excludes --raw and --system");
     }
@@ -144,7 +159,15 @@ final class GenerateCommand extends BaseCommand {
           interruption()
               .during(
                   session::cancel,
-                  () -> json ? inOneObject(session, all, model.info()) : asText(session, all));
+                  () -> {
+                    if (json) {
+                      return inOneObject(session, all, model.info());
+                    }
+                    return ndjson ? inLines(session, all, model.info()) : asText(session, all);
+                  });
+      if (!json && !ndjson) {
+        Statistics.cut(generation).ifPresent(stdio()::note);
+      }
       stdio().detail(Statistics.of(generation));
     }
     return interruption().isRequested() ? ExitCode.INTERRUPTED : ExitCode.OK;
@@ -188,6 +211,28 @@ final class GenerateCommand extends BaseCommand {
       generation.toolCalls().forEach(call -> stdio().out().println(Json.line(object(call))));
       return generation;
     }
+  }
+
+  private Generation inLines(CandleSession session, Request request, ModelInfo model) {
+    Generation generation = session.generate(request, this::printLines);
+    line("end", object(generation, model));
+    return generation;
+  }
+
+  private void printLines(Token token) {
+    if (!token.reasoning().isEmpty()) {
+      line("reasoning", Json.object("text", token.reasoning()));
+    }
+    if (!token.text().isEmpty()) {
+      line("text", Json.object("text", token.text()));
+    }
+    token.toolCalls().forEach(call -> line("tool_call", object(call)));
+  }
+
+  private void line(String type, Map<String, Object> rest) {
+    Map<String, Object> line = Json.object("type", type);
+    line.putAll(rest);
+    stdio().out().println(Json.line(line));
   }
 
   private Generation inOneObject(CandleSession session, Request request, ModelInfo model) {
@@ -244,7 +289,8 @@ final class GenerateCommand extends BaseCommand {
     return object;
   }
 
-  private static Map<String, Object> object(ToolCall call) {
+  /** A call of a tool. */
+  static Map<String, Object> object(ToolCall call) {
     return Json.object("id", call.id(), "name", call.name(), "arguments", call.arguments());
   }
 

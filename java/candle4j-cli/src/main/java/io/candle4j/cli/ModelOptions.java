@@ -90,6 +90,13 @@ final class ModelOptions {
     }
   }
 
+  /** Loads another model with the same options, but for the revision. */
+  CandleModel load(String other, Stdio stdio, Interruption interruption) {
+    source = other;
+    revision = null;
+    return load(stdio, interruption);
+  }
+
   /** Loads the model, and shows the download if there is one. */
   CandleModel load(Stdio stdio, Interruption interruption) {
     applyThreads();

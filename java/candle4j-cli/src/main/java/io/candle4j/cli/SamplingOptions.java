@@ -129,7 +129,7 @@ final class SamplingOptions {
       names = "--stop",
       paramLabel = "STR",
       description = "Stop text, which ends the answer; may be repeated.")
-  private List<String> stop = List.of();
+  private @Nullable List<String> stop;
 
   @Option(
       names = "--thinking",
@@ -169,7 +169,16 @@ final class SamplingOptions {
    * @throws ParameterException that names the option whose value is out of range
    */
   GenerateOptions toOptions() {
-    GenerateOptions.Builder options = GenerateOptions.builder();
+    return over(GenerateOptions.defaults());
+  }
+
+  /**
+   * These options, and where they say nothing, others.
+   *
+   * @throws ParameterException that names the option whose value is out of range
+   */
+  GenerateOptions over(GenerateOptions others) {
+    GenerateOptions.Builder options = others.toBuilder();
     set("--max-tokens", maxTokens, options::maxTokens);
     set("--min-tokens", minTokens, options::minTokens);
     set("--temperature", temperature, options::temperature);
@@ -192,7 +201,10 @@ final class SamplingOptions {
     if (thinking != null) {
       options.thinking(thinking);
     }
-    return options.ignoreEos(ignoreEos).build();
+    if (ignoreEos) {
+      options.ignoreEos(true);
+    }
+    return options.build();
   }
 
   private <T> void set(

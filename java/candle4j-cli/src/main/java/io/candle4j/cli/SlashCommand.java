@@ -11,7 +11,14 @@ enum SlashCommand {
   HELP("/help", "", "this list"),
   RESET("/reset", "", "forget what was said"),
   SYSTEM("/system", "[TEXT]", "show the instructions, or set them; - removes them"),
+  UNDO("/undo", "", "take back the last message and its answer"),
   RETRY("/retry", "", "answer the last message again"),
+  SET("/set", "NAME VALUE", "set an option, such as temperature 0.7"),
+  SHOW("/show", "", "show the model and how it answers"),
+  MODEL("/model", "[NAME]", "show the model, or talk to another one"),
+  THINK("/think", "[on|off|N]", "let the model think, or not, or for at most N tokens"),
+  TOOLS(
+      "/tools", "[FILE|-]", "show the tools that the model may call, or read them; - removes them"),
   SAVE("/save", "FILE", "write the conversation as JSON; /save! overwrites a file"),
   LOAD("/load", "FILE", "go on with a conversation that was saved"),
   BYE("/bye", "", "leave, as Ctrl-D does");
@@ -65,9 +72,9 @@ enum SlashCommand {
     StringBuilder help = new StringBuilder();
     for (SlashCommand command : values()) {
       help.append(
-          String.format("  %-15s %s%n", command.word + " " + command.argument, command.meaning));
+          String.format("  %-18s %s%n", command.word + " " + command.argument, command.meaning));
     }
     return help
-        + "  \"\"\"             begin and end a message of several lines; or end a line with \\\n";
+        + "  \"\"\"                begin and end a message of several lines; or end a line with \\\n";
   }
 }

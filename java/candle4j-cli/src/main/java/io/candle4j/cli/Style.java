@@ -8,6 +8,7 @@ enum Style {
   ERROR("1;31"),
   WARNING("33"),
   ANSWER("36"),
+  CODE("33"),
   PROMPT("1;32");
 
   private final String parameters;

@@ -106,7 +106,7 @@ class BatchCommandTest {
     input.writeBytes(new byte[] {'"', (byte) 0xff, '"', '\n'});
     input.writeBytes("{\"id\": 12345678901234567890, \"prompt\": \"a\"}".getBytes());
     Cli.Result result = new Cli().input(input.toByteArray()).with(batch("--parallel", "2"));
-    assertEquals(ExitCode.OK, result.code(), result.err());
+    assertEquals(ExitCode.FAILURE, result.code(), result.err());
     String text = Json.line(answer("a"));
     String answered = ",\"text\":" + text + ",\"finish_reason\":\"length\"}";
     List<String> lines = result.lines();

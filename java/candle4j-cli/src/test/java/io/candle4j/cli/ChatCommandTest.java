@@ -89,6 +89,16 @@ class ChatCommandTest {
   }
 
   @Test
+  void instructionsMayComeFromAFile(@TempDir Path folder) throws IOException {
+    Path file = Files.writeString(folder.resolve("system.txt"), "Be a fox.\n");
+    assertEquals("Be a fox.\n", chat("/system\n", "--system", "@" + file).out());
+    assertEquals("@fox\n", chat("/system\n", "--system", "@@fox").out());
+    Cli.Result missing = chat("/system\n", "--system", "@" + folder.resolve("none"));
+    assertEquals(ExitCode.USAGE, missing.code());
+    assertTrue(missing.err().contains("none: no such file"), missing.err());
+  }
+
+  @Test
   void whatWasSaidCanBeForgotten() {
     String once = answers(talk("Be a fox.", "Hello"));
     String twice = answers(talk("Be a fox.", "Hello", "Hello"));
@@ -106,6 +116,91 @@ class ChatCommandTest {
     Cli.Result nothing = chat("/retry\n");
     assertEquals(ExitCode.USAGE, nothing.code());
     assertTrue(nothing.err().contains("no message"), nothing.err());
+  }
+
+  @Test
+  void theLastMessageCanBeTakenBack() {
+    String one = answers(talk(null, "Hello"));
+    String other = answers(talk(null, "Hello", "And you?")).substring(one.length());
+    assertEquals(one + other + other, chat("Hello\nAnd you?\n/undo\nAnd you?\n").out());
+    assertTrue(chat("/undo\n").err().contains("no message to take back"));
+  }
+
+  @Test
+  void optionsAndTheModelCanBeChanged() {
+    String expected = answers(talk(null, "Hello"));
+    // Eight tokens become three, and eight again.
+    String shorter = chat("/set max-tokens 3\nHello\n").out().strip();
+    assertTrue(expected.startsWith(shorter) && shorter.length() < expected.strip().length());
+    assertEquals(expected, chat("/set max-tokens 3\n/set max_tokens 8\nHello\n").out());
+    assertEquals(ExitCode.OK, chat("/set --temperature 0.7\n/set stop x\n/show\n").code());
+    String shown = chat("/set top-k 7\n/think off\n/show\n").out();
+    assertTrue(shown.contains("topK=7") && shown.contains("thinking="), shown);
+    assertTrue(shown.contains("messages  0"), shown);
+    for (String[] wrong :
+        new String[][] {
+          {"/set", "a name and a value"},
+          {"/set colour 1", "there is no option colour"},
+          {"/set temperature warm", "'warm'"},
+          {"/set temperature -1", "--temperature"},
+          {"/think maybe", "on, off or a number"},
+          {"/model /nowhere/at/all", "/nowhere/at/all"},
+        }) {
+      Cli.Result result = chat(wrong[0] + "\n");
+      assertTrue(result.code() != ExitCode.OK, wrong[0]);
+      assertTrue(result.err().contains(wrong[1]), result.err());
+    }
+    String other = Golden.folder("qwen2-plain").toString();
+    assertTrue(chat("/model\n").out().contains("llama-plain"));
+    String moved = chat("/model " + other + "\n/model\n").out();
+    assertTrue(moved.strip().endsWith("qwen2-plain"), moved);
+  }
+
+  @Test
+  void toolsAreOfferedAndTheirResultsTyped(@TempDir Path folder) throws IOException {
+    Path tools = folder.resolve("tools.json");
+    Files.writeString(
+        tools,
+        """
+        [{"type": "function", "function": {"name": "now", "description": "Tells the time."}}]\
+        """);
+    assertEquals(
+        "(no tools)\nnow  Tells the time.\n(no tools)\n",
+        chat("/tools\n/tools " + tools + "\n/tools\n/tools -\n/tools\n").out());
+    Files.writeString(tools, "{}");
+    Cli.Result wrong = chat("/tools " + tools + "\n");
+    assertEquals(ExitCode.USAGE, wrong.code());
+    assertTrue(wrong.err().contains(tools + ": tools: expected an array"), wrong.err());
+  }
+
+  @Test
+  void codeInAnswersIsTold() {
+    String answer = "Like so:\n```java\nint `x` = 1;\n```\nand ``` so\n  ```\ny";
+    String expected =
+        "ANSWER[Like so:\n]FAINT[```java\n]CODE[int `x` = 1;\n]FAINT[```\n]"
+            + "ANSWER[and ``` so\n]FAINT[  ```\n]CODE[y]";
+    for (int size = 1; size <= answer.length(); size++) {
+      List<String> texts = new ArrayList<>();
+      List<Style> styles = new ArrayList<>();
+      CodeBlocks blocks =
+          new CodeBlocks((style, text) -> {
+            if (!styles.isEmpty() && styles.getLast() == style) {
+              texts.add(texts.removeLast() + text);
+            } else {
+              styles.add(style);
+              texts.add(text);
+            }
+          });
+      for (int i = 0; i < answer.length(); i += size) {
+        blocks.print(answer.substring(i, Math.min(answer.length(), i + size)));
+      }
+      blocks.finish();
+      StringBuilder told = new StringBuilder();
+      for (int i = 0; i < texts.size(); i++) {
+        told.append(styles.get(i)).append('[').append(texts.get(i)).append(']');
+      }
+      assertEquals(expected, told.toString(), "pieces of " + size);
+    }
   }
 
   @Test

@@ -16,6 +16,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -88,6 +89,27 @@ class GenerateCommandTest {
     }
     Files.delete(schema);
     assertTrue(Cli.run(command).err().contains("--schema: " + schema + ": no such file"));
+  }
+
+  @Test
+  void anAnswerInLines() {
+    String[] command = greedy(Golden.folder("llama-plain").toString(), QUESTION);
+    JsonNode whole = Cli.run(with(command, "--json")).json();
+    StringBuilder text = new StringBuilder();
+    List<String> types = new ArrayList<>();
+    JsonNode last = null;
+    for (String line : Cli.run(with(command, "--ndjson")).out().lines().toList()) {
+      last = JsonMapper.shared().readTree(line);
+      types.add(last.get("type").stringValue());
+      if (types.getLast().equals("text")) {
+        text.append(last.get("text").stringValue());
+      }
+    }
+    assertEquals("end", types.removeLast());
+    assertEquals(Set.of("text"), Set.copyOf(types));
+    assertEquals(whole.get("text").stringValue(), text.toString());
+    assertEquals(whole.get("token_ids"), last.get("token_ids"));
+    assertEquals(ExitCode.USAGE, Cli.run("generate", "x", "--json", "--ndjson").code());
   }
 
   @Test
