@@ -3,7 +3,7 @@
 use crate::dispatch::{Vectorized, dispatch};
 use crate::instructions::Instructions;
 use crate::simd::F32x16;
-use crate::simd::math::{all_finite, exp, max, sum_of_squares};
+use crate::simd::math::{all_finite, erf, exp, max, sigmoid, sum, sum_of_squares};
 
 /// `out = silu(gate) · up`, element-wise (Shazeer 2020, SwiGLU).
 pub fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
@@ -19,6 +19,45 @@ pub fn rms_norm(row: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
         out,
     };
     dispatch(Instructions::detect(), norm);
+}
+
+/// `row = (row − mean) / √(variance + eps) · weight + bias` (Ba et al. 2016, LayerNorm); an empty `bias` adds nothing.
+pub fn layer_norm(row: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) {
+    let norm = LayerNorm {
+        row,
+        weight,
+        bias,
+        eps,
+    };
+    dispatch(Instructions::detect(), norm);
+}
+
+/// A non-linearity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `x · sigmoid(x)`.
+    Silu,
+    /// `x · Φ(x)` (Hendrycks and Gimpel 2016).
+    Gelu,
+    /// Its approximation by the hyperbolic tangent.
+    GeluTanh,
+    /// `max(x, 0)`.
+    Relu,
+    /// The hyperbolic tangent.
+    Tanh,
+    /// `1 / (1 + exp(−x))`.
+    Sigmoid,
+}
+
+/// Replaces numbers by what a non-linearity makes of them.
+pub fn activate(activation: Activation, numbers: &mut [f32]) {
+    dispatch(
+        Instructions::detect(),
+        Activate {
+            activation,
+            numbers,
+        },
+    );
 }
 
 /// Whether none of the numbers is NaN or infinite.
@@ -67,6 +106,63 @@ impl Vectorized for RmsNorm<'_> {
         for ((out, x), weight) in self.out.iter_mut().zip(self.row).zip(self.weight) {
             *out = x * factor * weight;
         }
+    }
+}
+
+struct LayerNorm<'a> {
+    row: &'a mut [f32],
+    weight: &'a [f32],
+    bias: &'a [f32],
+    eps: f32,
+}
+
+impl Vectorized for LayerNorm<'_> {
+    #[inline(always)]
+    unsafe fn run<V: F32x16>(self) {
+        let mean = sum(self.row) / self.row.len() as f32;
+        for x in self.row.iter_mut() {
+            *x -= mean;
+        }
+        let variance = sum_of_squares(self.row) / self.row.len() as f32;
+        let factor = 1.0 / (variance + self.eps).sqrt();
+        for (x, weight) in self.row.iter_mut().zip(self.weight) {
+            *x = *x * factor * weight;
+        }
+        for (x, bias) in self.row.iter_mut().zip(self.bias) {
+            *x += bias;
+        }
+    }
+}
+
+struct Activate<'a> {
+    activation: Activation,
+    numbers: &'a mut [f32],
+}
+
+impl Vectorized for Activate<'_> {
+    #[inline(always)]
+    unsafe fn run<V: F32x16>(self) {
+        match self.activation {
+            Activation::Silu => each(self.numbers, |x| x * sigmoid(x)),
+            Activation::Gelu => each(self.numbers, |x| {
+                0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
+            }),
+            Activation::GeluTanh => each(self.numbers, |x| {
+                // 0.5 · (1 + tanh(u)) is the sigmoid of 2u.
+                const TWO_OVER_PI_ROOT: f32 = 0.797_884_6;
+                x * sigmoid(2.0 * TWO_OVER_PI_ROOT * (x + 0.044_715 * x * x * x))
+            }),
+            Activation::Relu => each(self.numbers, |x| x.max(0.0)),
+            Activation::Tanh => each(self.numbers, |x| 2.0 * sigmoid(2.0 * x) - 1.0),
+            Activation::Sigmoid => each(self.numbers, sigmoid),
+        }
+    }
+}
+
+#[inline(always)]
+fn each(numbers: &mut [f32], f: impl Fn(f32) -> f32) {
+    for number in numbers {
+        *number = f(*number);
     }
 }
 
@@ -122,6 +218,60 @@ mod tests {
         assert_eq!(argmax(&[f32::NAN, 0.0]), Some(1));
         assert_eq!(argmax(&[f32::NAN]), None);
         assert_eq!(argmax(&[]), None);
+    }
+
+    #[test]
+    fn activations_are_their_formulas() {
+        let xs: Vec<f32> = (-4000..=4000).map(|i| i as f32 / 400.0).collect();
+        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+        // Abramowitz and Stegun 1964, 7.1.5: the series of the error function.
+        let erf = |x: f64| {
+            let (mut term, mut sum) = (x, x);
+            for n in 1..400 {
+                term *= -x * x / f64::from(n);
+                sum += term / f64::from(2 * n + 1);
+            }
+            sum * 2.0 / std::f64::consts::PI.sqrt()
+        };
+        let gelu = |x: f64| match x.abs() < 5.5 {
+            true => 0.5 * x * (1.0 + erf(x / 2f64.sqrt())),
+            false => x.max(0.0),
+        };
+        let gelu_tanh = |x: f64| {
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
+            0.5 * x * (1.0 + inner.tanh())
+        };
+        let all: [(Activation, &dyn Fn(f64) -> f64); 6] = [
+            (Activation::Silu, &|x| x * sigmoid(x)),
+            (Activation::Gelu, &gelu),
+            (Activation::GeluTanh, &gelu_tanh),
+            (Activation::Relu, &|x| x.max(0.0)),
+            (Activation::Tanh, &f64::tanh),
+            (Activation::Sigmoid, &sigmoid),
+        ];
+        for (activation, expected) in all {
+            let mut got = xs.clone();
+            activate(activation, &mut got);
+            for (x, got) in xs.iter().zip(got) {
+                let expected = expected(f64::from(*x));
+                assert!(
+                    (f64::from(got) - expected).abs() < 1e-6 * expected.abs().max(1.0),
+                    "{activation:?}({x}) = {got}, expected {expected}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_layer_norm_has_mean_and_deviation() {
+        let mut row: Vec<f32> = (0..50).map(|i| 100.0 + (i * 7 % 13) as f32).collect();
+        layer_norm(&mut row, &[2.0; 50], &[3.0; 50], 1e-12);
+        let mean = row.iter().sum::<f32>() / 50.0;
+        let variance = row.iter().map(|x| (x - mean) * (x - mean)).sum::<f32>() / 50.0;
+        assert!((mean - 3.0).abs() < 1e-5, "{mean}");
+        assert!((variance - 4.0).abs() < 1e-4, "{variance}");
+        layer_norm(&mut row, &[1.0; 50], &[], 1e-12);
+        assert!(row.iter().sum::<f32>().abs() < 1e-4);
     }
 
     #[test]

@@ -40,8 +40,8 @@ mod team;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub use attention::{KV_PAGE, KvCache, KvMemory, KvPage, Queries, Strided, attend};
-pub use elementwise::{are_finite, argmax, rms_norm, swiglu};
+pub use attention::{DistanceBias, KV_PAGE, KvCache, KvMemory, KvPage, Queries, Strided, attend};
+pub use elementwise::{Activation, activate, are_finite, argmax, layer_norm, rms_norm, swiglu};
 pub use instructions::Instructions;
 pub use packing::PackedMatrix;
 pub use products::{FloatMatrix, WeightMatrix};

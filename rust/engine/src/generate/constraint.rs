@@ -38,7 +38,10 @@ pub enum Constraint {
 impl Constraint {
     fn grammar(&self) -> Result<TopLevelGrammar> {
         Ok(match self {
-            Constraint::JsonSchema(schema) => TopLevelGrammar::from_json_schema(compact(schema)),
+            Constraint::JsonSchema(schema) => {
+                check_schema(schema).map_err(|reason| Error::argument(NAME, reason))?;
+                TopLevelGrammar::from_json_schema(compact(schema))
+            }
             Constraint::Regex(regex) => TopLevelGrammar::from_regex(regex),
             Constraint::Lark(grammar) => TopLevelGrammar::from_lark(grammar.clone()),
             Constraint::OneOf(texts) if texts.is_empty() || texts.contains(&String::new()) => {
@@ -48,18 +51,57 @@ impl Constraint {
                 ));
             }
             Constraint::OneOf(texts) => {
-                let quoted: Vec<String> =
-                    texts.iter().map(|text| json!(text).to_string()).collect();
-                TopLevelGrammar::from_lark(format!("start: {}", quoted.join(" | ")))
+                // As a grammar, thousands of texts would be too many.
+                let escaped: Vec<String> = texts.iter().map(|text| escaped(text)).collect();
+                TopLevelGrammar::from_regex(&format!("({})", escaped.join("|")))
             }
         })
     }
 }
 
+/// Refuses what llguidance takes for less than it is: it counts the properties of an object, and the same one
+/// may come twice.
+pub(crate) fn check_schema(schema: &Value) -> std::result::Result<(), String> {
+    match schema {
+        Value::Object(keys) => {
+            let required = keys
+                .get("required")
+                .and_then(Value::as_array)
+                .map_or(0, Vec::len);
+            if let Some(least) = keys.get("minProperties").and_then(Value::as_u64)
+                && least > required.max(1) as u64
+            {
+                return Err(format!(
+                    "minProperties {least} with {required} required properties is not supported"
+                ));
+            }
+            keys.values().try_for_each(check_schema)
+        }
+        Value::Array(items) => items.iter().try_for_each(check_schema),
+        _ => Ok(()),
+    }
+}
+
+/// A regular expression for a text, also between two slashes.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in text.chars() {
+        if r"\.+*?()|[]{}^$#&-~/".contains(c) {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
+}
+
 /// A schema for documents on one line. Any amount of white space between two tokens would be allowed otherwise,
 /// and small models do not stop.
 pub(crate) fn compact(schema: &Value) -> Value {
-    let mut schema = schema.clone();
+    // True allows anything.
+    let mut schema = match schema {
+        Value::Bool(true) => json!({}),
+        schema => schema.clone(),
+    };
     if let Value::Object(schema) = &mut schema
         && !schema.contains_key("x-guidance")
     {
@@ -84,6 +126,15 @@ impl TokenizerEnv for Vocabulary {
 
     fn tokenize_bytes(&self, bytes: &[u8]) -> Vec<u32> {
         self.trie.tokenize_with_greedy_fallback(bytes, |text| {
+            // What a grammar spells like a special token is text.
+            if self
+                .tokenizer
+                .special()
+                .iter()
+                .any(|(name, _)| text.contains(name.as_str()))
+            {
+                return self.trie.greedy_tokenize(text.as_bytes());
+            }
             let ids = self.tokenizer.encode(text, false).unwrap_or_default();
             // Some tokenizers put a space before each text.
             match self.trie.decode(&ids) == text.as_bytes() {
@@ -145,19 +196,26 @@ impl Constraints {
             let parser = self.factory.create_parser(grammar);
             let mut matcher = Matcher::new(parser);
             match matcher.get_error() {
-                Some(error) => Err(refuse(first_line(&error))),
+                Some(error) => Err(refuse(one_line(&error))),
                 None => match matcher.grammar_warnings() {
                     warnings if warnings.is_empty() => Ok(matcher),
                     warnings => Err(refuse(warnings.join("; "))),
                 },
             }
         })??;
-        ConstrainedAnswer::new(matcher, self.eos.clone())
+        ConstrainedAnswer::new(name, matcher, self.eos.clone())
     }
 }
 
-fn first_line(error: &str) -> String {
-    error.lines().next().unwrap_or_default().to_owned()
+/// An error's text without its line breaks, and without its end where it is long.
+fn one_line(error: &str) -> String {
+    const LONGEST: usize = 400;
+    let lines: Vec<&str> = error
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    lines.join(" ").chars().take(LONGEST).collect()
 }
 
 /// The tokens that are allowed.
@@ -219,7 +277,8 @@ pub(crate) struct ConstrainedAnswer {
 }
 
 impl ConstrainedAnswer {
-    fn new(mut matcher: Matcher, eos: Vec<u32>) -> Result<Self> {
+    fn new(name: &str, mut matcher: Matcher, eos: Vec<u32>) -> Result<Self> {
+        let name = name.to_owned();
         let (questions, asked) = channel();
         let (forced_sender, forced) = channel();
         let (mask_sender, masks) = channel();
@@ -231,12 +290,12 @@ impl ConstrainedAnswer {
                         let _ = matcher.consume_token(token);
                         true
                     }
-                    Question::Mask => mask_sender.send(mask(&mut matcher)).is_ok(),
+                    Question::Mask => mask_sender.send(mask(&name, &mut matcher)).is_ok(),
                     Question::Follow(token) => {
-                        let forced = forced_tokens(&mut matcher, token, &eos);
+                        let forced = forced_tokens(&name, &mut matcher, token, &eos);
                         let open = forced.as_ref().is_ok_and(Vec::is_empty);
                         forced_sender.send(forced).is_ok()
-                            && (!open || mask_sender.send(mask(&mut matcher)).is_ok())
+                            && (!open || mask_sender.send(mask(&name, &mut matcher)).is_ok())
                     }
                 };
                 if !answered {
@@ -295,26 +354,32 @@ fn received<T>(receiver: &Mutex<Receiver<Result<T>>>) -> Result<T> {
     receiver.recv().unwrap_or_else(|_| gone())
 }
 
-fn forced_tokens(matcher: &mut Matcher, token: Option<u32>, eos: &[u32]) -> Result<Vec<u32>> {
+fn forced_tokens(
+    name: &str,
+    matcher: &mut Matcher,
+    token: Option<u32>,
+    eos: &[u32],
+) -> Result<Vec<u32>> {
     if let Some(token) = token {
         matcher
             .consume_token(token)
-            .map_err(|e| failed(&e.to_string()))?;
+            .map_err(|e| failed(name, &e.to_string()))?;
     }
     match matcher.get_error() {
-        Some(error) => Err(failed(&error)),
+        Some(error) => Err(failed(name, &error)),
         None if matcher.is_stopped() => Ok(vec![eos[0]]),
         None => Ok(matcher.compute_ff_tokens()),
     }
 }
 
-fn mask(matcher: &mut Matcher) -> Result<Mask> {
+fn mask(name: &str, matcher: &mut Matcher) -> Result<Mask> {
     let mask = matcher.compute_mask_or_eos();
-    mask.map(Mask).map_err(|e| failed(&e.to_string()))
+    mask.map(Mask).map_err(|e| failed(name, &e.to_string()))
 }
 
-fn failed(error: &str) -> Error {
-    Error::Compute(format!("{NAME}: {}", first_line(error)))
+/// Some grammars turn out to be too much on the way.
+fn failed(name: &str, error: &str) -> Error {
+    Error::argument(name, one_line(error))
 }
 
 #[cfg(test)]
@@ -384,7 +449,7 @@ mod tests {
                     break;
                 }
                 let start = Instant::now();
-                let Mask(mask) = mask(&mut matcher).unwrap();
+                let Mask(mask) = mask(NAME, &mut matcher).unwrap();
                 times.push(start.elapsed());
                 let allowed: Vec<u32> = mask.iter().collect();
                 chosen = chosen

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 pub use constraint::Constraint;
-pub(crate) use constraint::{ConstrainedAnswer, Constraints, Mask, compact};
+pub(crate) use constraint::{ConstrainedAnswer, Constraints, Mask, check_schema, compact, escaped};
 pub(crate) use detokenizer::Detokenizer;
 pub use logprobs::{ChosenLogprob, TokenLogprob};
 pub(crate) use logprobs::{log_sum_exp, most_probable};
@@ -78,6 +78,8 @@ pub type OnToken<'a> = dyn FnMut(Step) -> ControlFlow<FinishReason> + 'a;
 pub(crate) enum Next {
     /// The token that the sampler chooses.
     Sample,
+    /// The token that the sampler chooses among those that don't end the answer.
+    Unended,
     /// One of those that a grammar allows, or `also`.
     Among {
         /// Tells which ones, once the logits are there.
@@ -195,6 +197,14 @@ pub(crate) fn generate_with<M: CandleModel + ?Sized>(
                 let mut mask = answer.mask()?;
                 also.iter().for_each(|id| mask.allow(*id));
                 sampler.next_among(&mut logits, &context, last, &mask)?
+            }
+            (None, Next::Unended) => {
+                for id in &limits.eos_ids {
+                    if let Some(logit) = logits.get_mut(*id as usize) {
+                        *logit = f32::NEG_INFINITY;
+                    }
+                }
+                sampler.next(&mut logits, &context, last)?
             }
             (None, _) => sampler.next(&mut logits, &context, last)?,
         };

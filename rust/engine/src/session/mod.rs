@@ -354,7 +354,7 @@ impl Session {
         };
         let format = ToolFormat::of(self.model.chat_template()?.source());
         let (tools, choice) = (&request.tools, &request.tool_choice);
-        let lark = tools::grammar(format, tools, choice, &special, answer);
+        let lark = tools::grammar(format, tools, choice, &special, answer)?;
         Ok(Some(("tools", Constraint::Lark(lark))))
     }
 
@@ -453,9 +453,14 @@ impl Session {
                 variables,
             } => return self.encode_chat(messages, variables, request),
         };
-        if request.offers_tools() {
-            let reason = "need messages and a chat template, which tells the model of them";
-            return Err(Error::argument("tools", reason));
+        // What only a chat template can tell the model.
+        let untold = [
+            ("tools", request.offers_tools()),
+            ("thinking", request.options.thinking.is_some()),
+        ];
+        if let Some((name, _)) = untold.into_iter().find(|(_, given)| *given) {
+            let reason = "needs messages and a chat template, which tells the model of it";
+            return Err(Error::argument(name, reason));
         }
         encoded.checked()
     }
@@ -477,6 +482,9 @@ impl Session {
             true => &request.tools[..],
             false => &[],
         };
+        if !request.tools.is_empty() {
+            format.fit(&mut messages, template);
+        }
         if !offered.is_empty() {
             format.tell(offered, &mut messages, &mut variables, template);
         }

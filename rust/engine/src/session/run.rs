@@ -282,7 +282,7 @@ impl<'a, 'b> Run<'a, 'b> {
         let is_reasoning = self.splitter.is_reasoning();
         match &mut self.grammar {
             None => Ok(Next::Sample),
-            Some(_) if is_reasoning => Ok(Next::Sample),
+            Some(_) if is_reasoning => Ok(Next::Unended),
             Some(grammar) if self.tokens.is_empty() => grammar.begin(true),
             Some(grammar) => Ok(grammar.again()),
         }
@@ -294,9 +294,15 @@ impl<'a, 'b> Run<'a, 'b> {
             self.ending -= 1;
             return match &mut self.grammar {
                 Some(grammar) if self.ending == 0 => grammar.begin(false),
-                _ => Ok(Next::Sample),
+                Some(_) => Ok(Next::Unended),
+                None => Ok(Next::Sample),
             };
         }
+        // A thought that ended the answer would leave it without its form.
+        let free = match &self.grammar {
+            Some(_) => Next::Unended,
+            None => Next::Sample,
+        };
         if self.splitter.is_reasoning() {
             return Ok(match &mut self.budget {
                 Some((left, end)) if *left <= 1 => {
@@ -307,9 +313,9 @@ impl<'a, 'b> Run<'a, 'b> {
                 }
                 Some((left, _)) => {
                     *left -= 1;
-                    Next::Sample
+                    free
                 }
-                None => Next::Sample,
+                None => free,
             });
         }
         match &mut self.grammar {

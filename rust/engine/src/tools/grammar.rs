@@ -2,14 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::{Tool, ToolChoice, ToolFormat};
-use crate::generate::compact;
+use super::{Tool, ToolChoice, ToolFormat, xml_grammar};
+use crate::error::{Error, Result};
+use crate::generate::{compact, escaped};
 
 /// Most calls in one answer.
 const MOST_CALLS: usize = 16;
 
 /// The grammar of an answer: one call or more where there must be one; else text, in which a call, once it
 /// begins, is one of the tools' calls.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] for a schema that calls in this form cannot follow.
 ///
 /// `special` tells the id of a special token by its text; `answer` is a JSON schema for answers that call none.
 pub(crate) fn grammar(
@@ -18,7 +22,7 @@ pub(crate) fn grammar(
     choice: &ToolChoice,
     special: &dyn Fn(&str) -> Option<u32>,
     answer: Option<&Value>,
-) -> String {
+) -> Result<String> {
     let offered: Vec<&Tool> = tools
         .iter()
         .filter(|tool| !matches!(choice, ToolChoice::Name(name) if *name != tool.name))
@@ -28,7 +32,7 @@ pub(crate) fn grammar(
         special,
         rules: String::new(),
     };
-    lark.calls(&offered);
+    lark.calls(&offered)?;
     let several = match choice {
         ToolChoice::Name(_) => 0,
         _ => MOST_CALLS - 1,
@@ -42,7 +46,7 @@ pub(crate) fn grammar(
         (ToolChoice::Auto, None) => lark.within_text(&offered, several),
         _ => lark.several(several),
     };
-    format!("start: {start}\n{}", lark.rules)
+    Ok(format!("start: {start}\n{}", lark.rules))
 }
 
 struct Lark<'a> {
@@ -61,13 +65,18 @@ impl Lark<'_> {
     }
 
     /// The rule `call` for one call from behind its opening, and those below it.
-    fn calls(&mut self, tools: &[&Tool]) {
+    fn calls(&mut self, tools: &[&Tool]) -> Result<()> {
         let names: Vec<String> = (0..tools.len()).map(|i| format!("call_{i}")).collect();
         self.rules
             .push_str(&format!("call: {}\n", names.join(" | ")));
         for (i, tool) in tools.iter().enumerate() {
             let call = match self.format {
-                ToolFormat::Xml => self.xml(i, tool),
+                ToolFormat::Xml => {
+                    let refused =
+                        |reason| Error::argument("tools", format!("{}: {reason}", tool.name));
+                    xml_grammar::call(tool, &format!("value_{i}"), &mut self.rules)
+                        .map_err(refused)?
+                }
                 ToolFormat::MistralNamed => {
                     let arguments = self.text("[ARGS]");
                     format!("{} {arguments} {}", quoted(&tool.name), schema(tool))
@@ -80,6 +89,7 @@ impl Lark<'_> {
             };
             self.rules.push_str(&format!("call_{i}: {call}\n"));
         }
+        Ok(())
     }
 
     /// An answer that is one call, and up to so many `more`.
@@ -119,7 +129,6 @@ impl Lark<'_> {
 
     /// Text, in which calls may begin.
     fn within_text(&mut self, tools: &[&Tool], more: usize) -> String {
-        self.rules.push_str("TEXT: /(.|\\n)*/\n");
         let behind = match self.format {
             ToolFormat::Hermes | ToolFormat::Xml => {
                 format!("\"\\n\" call \"\\n\" {}", self.closing())
@@ -132,56 +141,42 @@ impl Lark<'_> {
             ToolFormat::Hermes | ToolFormat::Xml => "<tool_call>",
             _ => "[TOOL_CALLS]",
         };
-        // A special token ends the text before it by itself.
+        // What the reader of calls takes for the beginning of one does not come in another way.
+        let mut others = Vec::new();
         match (self.special)(tag) {
-            Some(id) => self.rules.push_str(&format!("opening: TEXT <[{id}]>\n")),
+            Some(id) => {
+                others.push(tag);
+                self.rules.push_str(&format!("opening: TEXT <[{id}]>\n"));
+            }
             None => self
                 .rules
                 .push_str(&format!("opening[lazy]: TEXT {}\n", quoted(tag))),
         }
+        if self.format == ToolFormat::Xml {
+            others.push("<function=");
+        }
+        let excluded: String = others
+            .iter()
+            .map(|text| format!(" & ~/(?s:.*){}(?s:.*)/", escaped(text)))
+            .collect();
+        self.rules.push_str(&format!("TEXT: /(?s:.*)/{excluded}\n"));
         format!("(opening {behind})* TEXT")
     }
 
     /// Text that does not begin like a call, or calls.
     fn instead_of_text(&mut self, tools: &[&Tool], more: usize) -> String {
-        let names: Vec<String> = tools
-            .iter()
-            .map(|tool| tool.name.replace('.', "\\."))
-            .collect();
-        let names = names.join("|");
-        self.rules.push_str(&format!(
-            "OTHER: /(?s:.*)/ & ~/(?s:\\[?\\{{\"name\": \"({names})\".*)/\n"
-        ));
-        format!("OTHER | {}", self.several(more))
-    }
-
-    /// One call in XML. Values that may be texts stand there without quotes.
-    fn xml(&mut self, call: usize, tool: &Tool) -> String {
-        let schema = tool.schema();
-        let required: Vec<&str> = schema["required"]
-            .as_array()
-            .map(|list| list.iter().filter_map(Value::as_str).collect())
-            .unwrap_or_default();
-        let mut parts = vec![quoted(&format!("<function={}>\n", tool.name))];
-        let none = serde_json::Map::new();
-        let properties = schema["properties"].as_object().unwrap_or(&none);
-        for (i, (key, property)) in properties.iter().enumerate() {
-            let name = format!("value_{call}_{i}");
-            let end = quoted("\n</parameter>\n");
-            let rule = match value(property, &schema) {
-                Form::Json(schema) => format!("{name}: %json {schema} {end}\n"),
-                Form::OneOf(texts) => format!("{name}: ({}) {end}\n", texts.join(" | ")),
-                Form::Text(regex) => format!("{name}[lazy]: /{regex}/ {end}\n"),
-            };
-            self.rules.push_str(&rule);
-            let parameter = format!("{} {name}", quoted(&format!("<parameter={key}>\n")));
-            match required.contains(&key.as_str()) {
-                true => parts.push(parameter),
-                false => parts.push(format!("({parameter})?")),
-            }
+        let names: Vec<String> = tools.iter().map(|tool| escaped(&tool.name)).collect();
+        let call = format!(
+            "\\s*\\[?\\s*\\{{(?s:.*)\"name\"\\s*:\\s*\"({})\"(?s:.*)",
+            names.join("|")
+        );
+        let mut excluded = format!(" & ~/{call}/");
+        if self.format == ToolFormat::Llama {
+            excluded += &format!(" & ~/(?s:.*){}(?s:.*)/", escaped("<|python_tag|>"));
         }
-        parts.push(quoted("</function>"));
-        parts.join(" ")
+        self.rules
+            .push_str(&format!("OTHER: /(?s:.*)/{excluded}\n"));
+        format!("OTHER | {}", self.several(more))
     }
 }
 
@@ -196,91 +191,6 @@ fn repeated(one: &str, separator: &str, more: usize) -> String {
 /// A list in JSON of one call, and up to so many `more`.
 fn list(more: usize) -> String {
     format!("\"[\" {} \"]\"", repeated("call", ", ", more))
-}
-
-/// What a value in XML is.
-enum Form {
-    /// JSON that a schema describes.
-    Json(Value),
-    /// One of these texts, in quotes.
-    OneOf(Vec<String>),
-    /// A text that a regular expression describes.
-    Text(String),
-}
-
-/// What the value of a property is in XML. What may be a text stands there without quotes.
-fn value(property: &Value, root: &Value) -> Form {
-    let constants = property["enum"].as_array().cloned();
-    let constants = constants.or_else(|| property.get("const").map(|one| vec![one.clone()]));
-    if let Some(constants) = constants {
-        let text = |constant: &Value| match constant {
-            Value::String(text) => quoted(text),
-            other => quoted(&other.to_string()),
-        };
-        return Form::OneOf(constants.iter().map(text).collect());
-    }
-    if may_be_text(property, root, 0) {
-        return Form::Text(text_regex(property));
-    }
-    let mut schema = property.clone();
-    // What it refers to stands in the schema of all arguments.
-    for key in ["$defs", "definitions"] {
-        if let (Some(definitions), Some(schema)) = (root.get(key), schema.as_object_mut()) {
-            schema.insert(key.to_owned(), definitions.clone());
-        }
-    }
-    Form::Json(compact(&schema))
-}
-
-/// Whether a schema allows texts.
-fn may_be_text(schema: &Value, root: &Value, depth: usize) -> bool {
-    const DEPTH: usize = 32;
-    let target = schema["$ref"]
-        .as_str()
-        .and_then(|path| path.strip_prefix('#'));
-    if let Some(target) = target.and_then(|path| root.pointer(path)) {
-        return depth < DEPTH && may_be_text(target, root, depth + 1);
-    }
-    for key in ["anyOf", "oneOf", "allOf"] {
-        if let Some(cases) = schema[key].as_array() {
-            return depth < DEPTH && cases.iter().any(|case| may_be_text(case, root, depth + 1));
-        }
-    }
-    if let Some(constants) = schema["enum"].as_array() {
-        return constants.iter().any(Value::is_string);
-    }
-    match (schema.get("const"), &schema["type"]) {
-        (Some(constant), _) => constant.is_string(),
-        (None, Value::String(kind)) => kind == "string",
-        (None, Value::Array(kinds)) => kinds.iter().any(|kind| kind == "string"),
-        _ => true,
-    }
-}
-
-/// The texts that a schema allows, as far as its pattern and lengths go.
-fn text_regex(schema: &Value) -> String {
-    if schema["type"] != "string" {
-        return "(.|\\n)*".to_owned();
-    }
-    if let Some(pattern) = schema["pattern"].as_str() {
-        let begin = if pattern.starts_with('^') {
-            ""
-        } else {
-            "(.|\\n)*"
-        };
-        let end = if pattern.ends_with('$') {
-            ""
-        } else {
-            "(.|\\n)*"
-        };
-        let inner = pattern.trim_start_matches('^').trim_end_matches('$');
-        return format!("{begin}({}){end}", inner.replace('/', "\\/"));
-    }
-    let least = schema["minLength"].as_u64().unwrap_or(0);
-    match schema["maxLength"].as_u64() {
-        Some(most) => format!("(.|\\n){{{least},{most}}}"),
-        None => format!("(.|\\n){{{least},}}"),
-    }
 }
 
 /// The schema of a tool's arguments, of which nothing but its properties is allowed, unless it says more.
@@ -305,6 +215,6 @@ fn schema(tool: &Tool) -> String {
 }
 
 /// A text in Lark's notation.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     json!(text).to_string()
 }

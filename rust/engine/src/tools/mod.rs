@@ -5,6 +5,7 @@ mod grammar;
 mod parser;
 mod prompt;
 mod xml;
+mod xml_grammar;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -14,6 +15,7 @@ pub(crate) use grammar::grammar;
 pub(crate) use parser::{Calls, ToolParser};
 
 use crate::error::{Error, Result};
+use crate::generate::check_schema;
 
 /// A function that a model may call.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -106,8 +108,19 @@ pub(crate) fn check(tools: &[Tool], choice: &ToolChoice) -> Result<()> {
         if tools[..i].iter().any(|other| other.name == *name) {
             return wrong(format!("the name {name:?} is there twice"));
         }
-        if !matches!(tool.parameters, Value::Object(_) | Value::Null) {
-            return wrong("parameters: expected a JSON schema, which is an object".to_owned());
+        match &tool.parameters {
+            Value::Null => {}
+            Value::Object(schema)
+                if schema.get("type").is_none_or(|kind| kind == "object")
+                    && !schema.contains_key("enum")
+                    && !schema.contains_key("const") =>
+            {
+                check_schema(&tool.parameters)
+                    .or_else(|reason| wrong(format!("parameters: {reason}")))?;
+            }
+            _ => {
+                return wrong("parameters: expected the JSON schema of an object".to_owned());
+            }
         }
     }
     match choice {

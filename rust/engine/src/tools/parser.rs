@@ -41,7 +41,7 @@ pub(crate) struct ToolParser {
     /// Line breaks before the call that is held, which are text if it is none.
     breaks: String,
     /// How the list of calls began that is under way, until the first of it came.
-    list_opening: &'static str,
+    list_opening: String,
     /// Whether there was text before.
     has_text: bool,
 }
@@ -59,7 +59,7 @@ impl ToolParser {
             },
             held: String::new(),
             breaks: String::new(),
-            list_opening: "",
+            list_opening: String::new(),
             has_text: false,
         }
     }
@@ -95,13 +95,8 @@ impl ToolParser {
                 };
             }
         } else {
-            let held = std::mem::take(&mut self.held);
-            for part in [
-                &*std::mem::take(&mut self.breaks),
-                self.list_opening,
-                &*held,
-            ] {
-                calls.text.push_str(part);
+            for part in [&mut self.breaks, &mut self.list_opening, &mut self.held] {
+                calls.text.push_str(&std::mem::take(part));
             }
         }
         calls
@@ -141,8 +136,7 @@ impl ToolParser {
                     self.state = State::Call;
                 } else if self.format == ToolFormat::Json && begin.starts_with('[') {
                     let list = self.held.len() - begin.len() + 1;
-                    self.held.drain(..list);
-                    self.open_list("[");
+                    self.open_list(list);
                 } else {
                     self.state = State::Text;
                 }
@@ -151,16 +145,15 @@ impl ToolParser {
             State::Text => self.text(calls),
             State::Call => match self.call() {
                 Read::Unfinished => false,
-                Read::Done(call, length) => {
+                Read::Done(Some(call), length) => {
                     self.held.drain(..length);
                     self.breaks.clear();
-                    match call {
-                        Some(call) => {
-                            calls.calls.push(call);
-                            self.state = State::After;
-                        }
-                        None => self.open_list("[TOOL_CALLS]["),
-                    }
+                    calls.calls.push(call);
+                    self.state = State::After;
+                    true
+                }
+                Read::Done(None, length) => {
+                    self.open_list(length);
                     true
                 }
                 Read::Wrong => {
@@ -184,8 +177,11 @@ impl ToolParser {
         }
     }
 
-    fn open_list(&mut self, opening: &'static str) {
-        self.list_opening = opening;
+    /// Begins a list whose opening is so many bytes of what is held.
+    fn open_list(&mut self, length: usize) {
+        let breaks = std::mem::take(&mut self.breaks);
+        let opening: String = self.held.drain(..length).collect();
+        self.list_opening = breaks + &opening;
         self.state = State::List;
     }
 
@@ -294,18 +290,27 @@ impl ToolParser {
         let brace = inner.find('{');
         let head = &inner[..brace.unwrap_or(inner.len())];
         let name = head.split('[').next().unwrap_or(head).trim_end_matches(' ');
+        let tags = &head[name.len()..];
+        let is_other = name.contains('\n') || tags.contains(OPENING);
         let Some(brace) = brace else {
             let is_begun = self.tools.iter().any(|tool| tool.name.starts_with(name));
-            return match is_begun && !head.contains('\n') {
+            return match is_begun && !is_other {
                 true => Read::Unfinished,
                 false => Read::Wrong,
             };
         };
-        if head.contains('\n') || !self.tools.iter().any(|tool| tool.name == name) {
+        let id = tags.split_once("[CALL_ID]").map(|(_, id)| id);
+        let id = id.map(|id| id.split('[').next().unwrap_or(id));
+        let expected = match id {
+            Some(id) => format!("[CALL_ID]{id}"),
+            None => String::new(),
+        };
+        let rest = tags.trim_start().strip_prefix(&*expected);
+        let rest = rest.map(|rest| rest.strip_prefix("[ARGS]").unwrap_or(rest).trim());
+        let is_tool = self.tools.iter().any(|tool| tool.name == name);
+        if is_other || !is_tool || rest != Some("") {
             return Read::Wrong;
         }
-        let id = head.split_once("[CALL_ID]").map(|(_, id)| id);
-        let id = id.and_then(|id| id.split('[').next());
         match json_value(&inner[brace..]) {
             Read::Unfinished => Read::Unfinished,
             Read::Wrong => Read::Wrong,
@@ -338,13 +343,13 @@ impl ToolParser {
             Read::Done(call, length) => {
                 calls.calls.push(call);
                 self.held.drain(..skipped + length);
-                self.list_opening = "";
+                self.list_opening.clear();
                 true
             }
             Read::Wrong => {
                 // Whatever it is, it is told as it stands.
                 let opening = std::mem::take(&mut self.list_opening);
-                self.tell(calls, opening);
+                self.tell(calls, &opening);
                 self.state = State::Text;
                 true
             }
@@ -364,10 +369,12 @@ fn found(read: Read<ToolCall>, before: usize) -> Read<Option<ToolCall>> {
 #[derive(Deserialize)]
 struct JsonCall<'a> {
     name: String,
-    #[serde(borrow, default, alias = "parameters")]
+    #[serde(borrow, default)]
     arguments: Option<&'a RawValue>,
-    #[serde(default)]
-    id: Option<String>,
+    #[serde(borrow, default)]
+    parameters: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
 }
 
 /// Reads `{"name": …, "arguments": {…}}` from the beginning of a text.
@@ -387,14 +394,14 @@ fn json_call(text: &str, tools: &[Tool]) -> Read<ToolCall> {
     let Ok(call) = serde_json::from_str::<JsonCall>(raw.get()) else {
         return Read::Wrong;
     };
-    let Some(arguments) = arguments(call.arguments.map(RawValue::get)) else {
+    let Some(arguments) = arguments(call.arguments.or(call.parameters).map(RawValue::get)) else {
         return Read::Wrong;
     };
     if !tools.iter().any(|tool| tool.name == call.name) {
         return Read::Wrong;
     }
     let call = ToolCall {
-        id: id_or_new(call.id.as_deref()),
+        id: id_or_new(call.id.map(|id| id.get().trim_matches('"'))),
         name: call.name,
         arguments,
     };
@@ -410,6 +417,9 @@ fn arguments(raw: Option<&str>) -> Option<String> {
         return Some(raw.to_owned());
     }
     let text: String = serde_json::from_str(raw).ok()?;
+    if text.trim().is_empty() {
+        return Some("{}".to_owned());
+    }
     let inner: &RawValue = serde_json::from_str(text.trim()).ok()?;
     inner.get().starts_with('{').then(|| inner.get().to_owned())
 }
@@ -601,6 +611,11 @@ mod tests {
         is(one, "", &[("weather", arguments)]);
         let bare = "<function=add.up>\n</function>";
         is(
+            "<function=weather><parameter=city>a</parameter> b\n</parameter>\n</function>",
+            "",
+            &[("weather", "{\"city\":\"a</parameter> b\"}")],
+        );
+        is(
             &format!("Yes\n{one}\n{bare}"),
             "Yes",
             &[("weather", arguments), EMPTY],
@@ -686,6 +701,13 @@ mod tests {
                 is(wrong, wrong, &[]);
             }
             is(&format!("[TOOL_CALLS][{other}, {{]"), ", {]", &[EMPTY]);
+            is("Hm.\n\n[TOOL_CALLS] [1", "Hm.\n\n[TOOL_CALLS] [1", &[]);
+            is("[TOOL_CALLS]add.up[ARGS]\n{}", "", &[EMPTY]);
+            is(
+                "[TOOL_CALLS]weather[ARGS]oops [TOOL_CALLS]add.up[ARGS]{}",
+                "[TOOL_CALLS]weather[ARGS]oops ",
+                &[EMPTY],
+            );
         }
     }
 
@@ -701,7 +723,13 @@ mod tests {
             "",
             &[CALL, EMPTY],
         );
+        is(
+            "{\"name\": \"add.up\", \"arguments\": \"\", \"parameters\": 1, \"id\": 17}",
+            "",
+            &[EMPTY],
+        );
         for text in [
+            "\n [1,2]",
             "[1, 2]",
             "{\"a\": 1}",
             "words {\"name\": \"add.up\"}",

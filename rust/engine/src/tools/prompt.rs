@@ -6,8 +6,15 @@ use super::{Tool, ToolFormat};
 use crate::chat::{ChatTemplate, Message};
 
 impl ToolFormat {
+    /// Makes calls and results ordinary messages where a chat template has no place for them.
+    pub(crate) fn fit(self, messages: &mut Vec<Message>, template: &ChatTemplate) {
+        if self == Self::Json && !template.source().contains("tool") {
+            *messages = plain(messages);
+        }
+    }
+
     /// Adds tools to what a chat template gets: as its variable `tools`, or, where it knows none, as a system
-    /// message and with calls and results as ordinary messages.
+    /// message.
     pub(crate) fn tell(
         self,
         tools: &[Tool],
@@ -20,7 +27,6 @@ impl ToolFormat {
             variables.insert("tools".to_owned(), Value::Array(tools));
             return;
         }
-        *messages = plain(messages);
         let text = instructions(tools);
         match messages.first_mut() {
             Some(first) if first.role == "system" => {

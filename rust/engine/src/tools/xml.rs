@@ -19,16 +19,16 @@ pub(super) enum Read<T> {
 
 /// Reads a call from the beginning of a text.
 pub(super) fn read(text: &str, tools: &[Tool]) -> Read<ToolCall> {
-    let mut rest = text.trim_start();
-    let after = match tag(rest, "<function=", ">") {
+    let begin = text.trim_start();
+    let (name, length) = match tag(begin, "<function=", ">") {
         Read::Done(name, length) => (name, length),
         Read::Unfinished => return Read::Unfinished,
         Read::Wrong => return Read::Wrong,
     };
-    let Some(tool) = tools.iter().find(|tool| tool.name == after.0.trim()) else {
+    let Some(tool) = tools.iter().find(|tool| tool.name == name.trim()) else {
         return Read::Wrong;
     };
-    rest = rest[after.1..].trim_start();
+    let mut rest = begin[length..].trim_start();
     let mut arguments = Map::new();
     loop {
         if let Some(end) = rest.strip_prefix("</function>") {
@@ -47,14 +47,33 @@ pub(super) fn read(text: &str, tools: &[Tool]) -> Read<ToolCall> {
             Read::Unfinished => return Read::Unfinished,
             Read::Wrong => return Read::Wrong,
         };
-        let Some((value, after)) = rest[length..].split_once("</parameter>") else {
-            return Read::Unfinished;
+        let (value, after) = match value(&rest[length..]) {
+            Read::Done(value, length_of_value) => (value, &rest[length + length_of_value..]),
+            _ => return Read::Unfinished,
         };
         let value = value.strip_prefix('\n').unwrap_or(value);
         let value = value.strip_suffix('\n').unwrap_or(value);
         arguments.insert(key.trim().to_owned(), typed(value, tool, key.trim()));
         rest = after.trim_start();
     }
+}
+
+/// A value and its length with the closing tag, behind which another parameter or the end of the call comes;
+/// what else looks like that tag is part of the value.
+fn value(text: &str) -> Read<&str> {
+    const CLOSING: &str = "</parameter>";
+    for (at, _) in text.match_indices(CLOSING) {
+        let next = text[at + CLOSING.len()..].trim_start();
+        let follows = |tag: &str| next.starts_with(tag) || tag.starts_with(next);
+        if follows("<parameter=") || follows("</function>") {
+            let is_certain = next.starts_with("<parameter=") || next.starts_with("</function>");
+            return match is_certain {
+                true => Read::Done(&text[..at], at + CLOSING.len()),
+                false => Read::Unfinished,
+            };
+        }
+    }
+    Read::Unfinished
 }
 
 /// What stands between two texts, the first of which the text begins with, on one line.

@@ -173,3 +173,82 @@ fn a_limit_cuts_and_a_stop_ends() {
     let one = Constraint::OneOf(vec!["yes".to_owned()]);
     assert_eq!(answer(&mut session, &request(one, 1)).text, "yes");
 }
+
+#[test]
+fn what_is_spelled_like_a_special_token_is_text() {
+    let mut session = Session::new(model("llama-plain"));
+    for special in ["<|end|>", "<|stop|>"] {
+        let text = format!("a{special}b");
+        for constraint in [
+            Constraint::OneOf(vec![text.clone()]),
+            Constraint::Regex(text.replace('|', "\\|")),
+        ] {
+            assert_eq!(answer(&mut session, &request(constraint, 1)).text, text);
+        }
+        let document = answer(
+            &mut session,
+            &request(Constraint::JsonSchema(json!({"const": text})), 1),
+        );
+        assert_eq!(document.text, json!(text).to_string());
+    }
+}
+
+#[test]
+fn large_and_hopeless_grammars() {
+    let mut session = Session::new(model("llama-plain"));
+    let many: Vec<String> = (0..5000).map(|i| format!("text+{i}?")).collect();
+    let one = answer(&mut session, &request(Constraint::OneOf(many.clone()), 1));
+    assert!(many.contains(&one.text));
+    for hopeless in [
+        Constraint::JsonSchema(json!({"$ref": "#"})),
+        Constraint::Lark("start: start".to_owned()),
+        Constraint::Regex("[a&&b]".to_owned()),
+        Constraint::JsonSchema(json!({"type": "object", "minProperties": 2})),
+    ] {
+        let error = session
+            .generate(&request(hopeless.clone(), 1), &mut |_| {
+                ControlFlow::Continue(())
+            })
+            .unwrap_err();
+        assert!(
+            error.to_string().starts_with("constraint: "),
+            "{hopeless:?}: {error}"
+        );
+    }
+    assert_eq!(
+        answer(
+            &mut session,
+            &request(Constraint::JsonSchema(json!({"const": 1})), 1)
+        )
+        .text,
+        "1"
+    );
+}
+
+/// A thought that the model would end its answer in.
+#[test]
+fn a_thought_does_not_end_an_answer_that_has_a_form() {
+    let checkpoint = crate::checkpoint::Checkpoint::copy("llama-plain");
+    std::fs::write(
+        checkpoint.path().join("chat_template.jinja"),
+        "{% for m in messages %}{{ m.content }}{% endfor %}<think>\n{# </think> #}",
+    )
+    .unwrap();
+    let mut session = Session::new(Arc::new(checkpoint.load().unwrap()));
+    let eos = session.model().limits().eos_ids[0];
+    for seed in 0..20 {
+        let mut one = request(Constraint::JsonSchema(json!({"type": "boolean"})), seed);
+        one.prompt = Prompt::Text {
+            text: "Is it?".into(),
+            raw: false,
+        };
+        let end = session.model().tokenizer().id_of("</think>").unwrap();
+        one.options.logit_bias = [(eos, 9.0), (end, 6.0)].into_iter().collect();
+        let generation = answer(&mut session, &one);
+        assert_eq!(generation.finish_reason, FinishReason::Stop);
+        assert!(
+            ["true", "false"].contains(&&*generation.text),
+            "{generation:?}"
+        );
+    }
+}

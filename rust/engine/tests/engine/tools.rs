@@ -317,7 +317,7 @@ fn what_is_wrong_with_tools_is_named() {
                     raw: true,
                 }
             },
-            "tools: need messages",
+            "tools: needs messages",
         ),
         (
             &|r| r.constraint = Some(Constraint::Regex("a".into())),
@@ -327,5 +327,88 @@ fn what_is_wrong_with_tools_is_named() {
     for (change, expected) in cases {
         let error = refused(change);
         assert!(error.starts_with(expected), "{expected}: {error}");
+    }
+}
+
+fn typed(parameters: Value) -> GenerateRequest {
+    let mut request = request(ToolChoice::Required, 0);
+    request.tools = vec![Tool {
+        name: "t".into(),
+        description: String::new(),
+        parameters,
+    }];
+    request
+}
+
+#[test]
+fn arguments_in_xml_follow_their_schema_or_it_is_refused() {
+    let mut session = session("<tool_call> <function=", &[]);
+    let unit = json!({"enum": ["C", "K"]});
+    let schema = json!({
+        "type": "object", "required": ["a", "b", "c", "d", "e"],
+        "properties": {
+            "a": {"$ref": "#/$defs/unit"},
+            "b": {"anyOf": [{"$ref": "#/$defs/unit"}, {"type": "null"}]},
+            "c": {"type": "string", "pattern": "^[0-9]+$", "maxLength": 3},
+            "d": {"type": ["string", "null"], "maxLength": 4},
+            "e": {"type": "string", "format": "date"},
+        },
+        "$defs": {"unit": unit},
+    });
+    let mut request = typed(schema);
+    for seed in 0..20 {
+        request.options.seed = Some(seed);
+        let generation = answer(&mut session, &request);
+        assert!(!generation.tool_calls.is_empty(), "{}", generation.text);
+        for call in &generation.tool_calls {
+            let arguments: Value = serde_json::from_str(&call.arguments).unwrap();
+            let text = |key: &str| arguments[key].as_str().unwrap_or_default().to_owned();
+            assert!(["C", "K"].contains(&&*text("a")), "{call:?}");
+            assert!(["C", "K", ""].contains(&&*text("b")), "{call:?}");
+            assert!((1..=3).contains(&text("c").len()), "{call:?}");
+            assert!(text("c").chars().all(|c| c.is_ascii_digit()), "{call:?}");
+            assert!(text("d").chars().count() <= 4, "{call:?}");
+            assert_eq!(text("e").len(), 10, "{call:?}");
+        }
+    }
+    for (schema, reason) in [
+        (json!({"type": "array"}), "the JSON schema of an object"),
+        (
+            json!({"anyOf": [{"type": "object"}]}),
+            "anyOf is not supported",
+        ),
+        (
+            json!({"type": "object", "required": ["x"]}),
+            "\"x\" is not described",
+        ),
+        (
+            json!({"properties": {"a>b": {}}}),
+            "\"a>b\" is not supported",
+        ),
+        (
+            json!({"properties": {"x": {"type": "string", "not": {"const": ""}}}}),
+            "not is not",
+        ),
+        (
+            json!({"properties": {"x": {"allOf": [{}]}}}),
+            "allOf is not supported",
+        ),
+        (
+            json!({"properties": {"x": {"type": "string", "format": "colour"}}}),
+            "colour",
+        ),
+        (
+            json!({"properties": {"x": {"$ref": "https://example.org"}}}),
+            "example.org",
+        ),
+    ] {
+        let error = session
+            .generate(&typed(schema.clone()), &mut |_| ControlFlow::Continue(()))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("tools: ") && error.contains(reason),
+            "{schema}: {error}"
+        );
     }
 }

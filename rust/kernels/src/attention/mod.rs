@@ -14,5 +14,5 @@ mod tile;
 
 pub use attend::attend;
 pub use cache::{KV_PAGE, KvCache, KvMemory, KvPage};
-pub use queries::Queries;
+pub use queries::{DistanceBias, Queries};
 pub use strided::Strided;

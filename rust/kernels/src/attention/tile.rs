@@ -121,6 +121,11 @@ impl<E: Element> PartialAttention<'_, E> {
             for weight in weights.iter_mut() {
                 *weight *= self.queries.scale;
             }
+            if let Some(bias) = self.queries.bias {
+                let row = self.rows.start + (first + h) / group;
+                let head = self.kv_head * group + (first + h) % group;
+                bias.add(head, self.queries.first + row, seen[h].start, weights);
+            }
             let best = max(weights);
             for weight in weights.iter_mut() {
                 *weight = exp(*weight - best);

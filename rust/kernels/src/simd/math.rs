@@ -96,6 +96,44 @@ pub(crate) fn exp(x: f32) -> f32 {
     if x <= MOST { result } else { x * f32::INFINITY }
 }
 
+/// `1 / (1 + exp(−x))`.
+#[inline(always)]
+pub(crate) fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// The error function, within 4e-7: an odd polynomial over an even one, fitted to where the function is not ±1 in 32
+/// bits (the coefficients are those that Eigen and XLA use).
+#[inline(always)]
+pub(crate) fn erf(x: f32) -> f32 {
+    const ABOVE: [f32; 7] = [
+        -2.726_142_3e-10,
+        2.770_681_4e-8,
+        -2.101_024e-6,
+        -5.692_506_4e-5,
+        -7.349_906_3e-4,
+        -2.954_6e-3,
+        -1.609_603_3e-2,
+    ];
+    const BELOW: [f32; 5] = [
+        -1.456_607_2e-5,
+        -2.133_740_6e-4,
+        -1.682_827e-3,
+        -7.373_329e-3,
+        -1.426_473_9e-2,
+    ];
+    let x = x.clamp(-4.0, 4.0);
+    let square = x * x;
+    let (mut above, mut below) = (0.0, 0.0);
+    for number in ABOVE {
+        above = above * square + number;
+    }
+    for number in BELOW {
+        below = below * square + number;
+    }
+    x * above / below
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -116,6 +116,8 @@ impl Data {
             rows: strided(&self.queries[start * row..][..count * row], row),
             heads: self.case.heads,
             first: self.case.positions - self.case.rows + start,
+            causal: true,
+            bias: None,
             window: self.case.window,
             scale: self.case.scale(),
         }

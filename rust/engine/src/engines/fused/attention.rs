@@ -92,6 +92,8 @@ impl Attention {
                 rows: q.rows(&rows),
                 heads: self.heads,
                 first,
+                causal: true,
+                bias: None,
                 window: self.window,
                 scale: self.scale,
             });

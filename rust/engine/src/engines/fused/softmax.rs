@@ -115,6 +115,8 @@ mod tests {
                 rows: strided(&q, heads * width),
                 heads,
                 first: softmax.last_visible,
+                causal: true,
+                bias: None,
                 window,
                 scale: softmax.scale,
             };

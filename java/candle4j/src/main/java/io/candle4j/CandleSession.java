@@ -133,8 +133,9 @@ public final class CandleSession implements AutoCloseable {
    * <p>Types are records and classes that Jackson reads, and in them strings, numbers, booleans,
    * enums, lists, sets, arrays, maps by strings or enums, {@code Optional}, sealed interfaces (each
    * kind has a property {@code type} with its simple name), types that contain themselves, {@code
-   * java.time}, UUID and URI. Jackson's annotations count; {@link Description} tells the model what
-   * something means. Types of a named module must be open to {@code tools.jackson.databind}.
+   * java.time}, UUID and web addresses as URI. Jackson's annotations count; {@link Description}
+   * tells the model what something means. Types of a named module must be open to {@code
+   * tools.jackson.databind}.
    *
    * @param <T> the type
    * @param request the request, without a response format

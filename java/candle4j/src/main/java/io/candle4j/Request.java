@@ -419,10 +419,17 @@ public final class Request {
      *
      * @return the request
      * @throws IllegalStateException when there is no prompt
+     * @throws IllegalArgumentException when there are variables, but nothing that reads them
      */
     public Request build() {
       if (prompt == null) {
         throw new IllegalStateException("a request needs a text, token ids or messages");
+      }
+      boolean isRendered =
+          prompt instanceof Prompt.Chat || (prompt instanceof Prompt.Text text && !text.raw());
+      if (!variables.isEmpty() && !isRendered) {
+        throw new IllegalArgumentException(
+            "variables: raw texts and token ids meet no chat template that could read them");
       }
       return new Request(this, prompt);
     }

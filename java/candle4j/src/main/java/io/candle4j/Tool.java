@@ -71,7 +71,7 @@ public final class Tool {
    */
   public static <P> Tool of(
       String name, String description, Class<P> parameters, Handler<? super P> handler) {
-    TypedJson<P> json = TypedJson.of(parameters);
+    TypedJson<P> json = TypedJson.<P>of(parameters).ofObjects("parameters");
     Objects.requireNonNull(handler, "handler");
     return new Tool(
         name, description, json.schema(), arguments -> handler.call(json.read(arguments)));

@@ -143,6 +143,8 @@ class ResponseFormatTest {
             {"{\"type\": \"string\", \"format\": \"colour\"}", "colour"},
             {"{\"type\": \"strnig\"}", "strnig"},
             {"{\"type\": ", "not JSON"},
+            {"{\"const\": 12345678901234567890123}", "more digits"},
+            {"{\"type\": \"object\", \"minProperties\": 2}", "minProperties"},
           }) {
         Request request =
             Request.builder()

@@ -319,6 +319,9 @@ class ToolTest {
       assertTrue(String.valueOf(message).contains(wrong[1]), message);
     }
     assertThrows(IllegalArgumentException.class, () -> Tool.of("a", "", "[]"));
+    assertThrows(
+        IllegalArgumentException.class, () -> Tool.of("a", "", String.class, text -> text));
+    assertThrows(IllegalArgumentException.class, () -> Tool.of("a", "", List.class, l -> l));
   }
 
   @Test

@@ -331,6 +331,65 @@ class TypedAnswerTest {
 
   record Zoned(List<ZoneId> zones) {}
 
+  /** Its class is sealed. */
+  enum Direction {
+    UP,
+    DOWN {
+      @Override
+      public String toString() {
+        return "down";
+      }
+    }
+  }
+
+  record Moves(Direction first, Map<Direction, Boolean> all) {}
+
+  record Endless(int value, Endless next) {}
+
+  sealed interface Named {}
+
+  static final class One {
+    record Same(int a) implements Named {}
+  }
+
+  static final class Two {
+    record Same(int b) implements Named {}
+  }
+
+  record Numbers(float small, double large) {}
+
+  @Test
+  void oddTypesAreReadRightlyOrRefused() {
+    JsonNode moves = JsonMapper.shared().readTree(TypedJson.of(Moves.class).schema());
+    assertEquals("[\"UP\",\"DOWN\"]", moves.at("/properties/first/enum").toString());
+    Moves read =
+        TypedJson.<Moves>of(Moves.class).read("{\"first\": \"DOWN\", \"all\": {\"UP\": true}}");
+    assertEquals(new Moves(Direction.DOWN, Map.of(Direction.UP, true)), read);
+    TypedJson<Numbers> numbers = TypedJson.of(Numbers.class);
+    assertEquals(new Numbers(1, 1e30), numbers.read("{\"small\": 1, \"large\": 1e30}"));
+    for (String wrong :
+        List.of("{\"small\": 1e39, \"large\": 1}", "{\"small\": 1, \"large\": -1e999}")) {
+      assertThrows(IllegalArgumentException.class, () -> numbers.read(wrong));
+    }
+    for (Object[] refused :
+        new Object[][] {
+          {Endless.class, "contains itself without end"},
+          {Named.class, "has two kinds that are called Same"},
+          {Enum.class, "has no constants"},
+        }) {
+      String message =
+          assertThrows(
+                  IllegalArgumentException.class,
+                  () -> ResponseFormat.jsonSchema((Class<?>) refused[0]))
+              .getMessage();
+      assertTrue(String.valueOf(message).contains((String) refused[1]), message);
+    }
+    TypedJson<Car> car = TypedJson.of(Car.class);
+    JsonNode schema = JsonMapper.shared().readTree(car.schema());
+    String kind = schema.at("/properties/kind/const").stringValue();
+    assertEquals(new Car(3), car.read("{\"kind\": \"" + kind + "\", \"doors\": 3}"));
+  }
+
   record Formatted(@JsonFormat(pattern = "dd.MM.yyyy") LocalDate date) {}
 
   record ByNumber(Map<URI, String> map) {}

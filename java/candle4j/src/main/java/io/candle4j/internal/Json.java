@@ -2,6 +2,7 @@ package io.candle4j.internal;
 
 import com.fasterxml.jackson.annotation.JsonInclude;
 import io.candle4j.NativeFailureException;
+import java.math.BigDecimal;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Supplier;
@@ -17,6 +18,10 @@ import tools.jackson.databind.json.JsonMapper;
 
 /** The JSON documents that cross the border: keys in snake case, nothing unknown accepted. */
 final class Json {
+  /** Reads numbers as they are written. */
+  private static final JsonMapper EXACT =
+      JsonMapper.builder().enable(DeserializationFeature.USE_BIG_DECIMAL_FOR_FLOATS).build();
+
   private static final JsonMapper MAPPER =
       JsonMapper.builder()
           .enable(EnumFeature.WRITE_ENUMS_TO_LOWERCASE)
@@ -95,10 +100,35 @@ final class Json {
   static JsonNode parse(String name, String json) {
     StackGuard.check();
     try {
-      return MAPPER.readTree(json);
+      return EXACT.readTree(json);
     } catch (JacksonException e) {
       throw new IllegalArgumentException(name + ": not JSON: " + e.getOriginalMessage(), e);
     }
+  }
+
+  /**
+   * A schema of the caller's.
+   *
+   * @throws IllegalArgumentException when it is no JSON, or has a number that would lose digits
+   */
+  static JsonNode schema(String name, String json) {
+    JsonNode schema = parse(name, json);
+    checkNumbers(name, schema);
+    return schema;
+  }
+
+  private static void checkNumbers(String name, JsonNode node) {
+    if (node.isNumber()) {
+      boolean isExact =
+          node.isIntegralNumber()
+              ? node.canConvertToLong()
+              : node.decimalValue().compareTo(BigDecimal.valueOf(node.doubleValue())) == 0;
+      if (!isExact) {
+        throw new IllegalArgumentException(
+            name + ": the number " + node + " has more digits than are supported");
+      }
+    }
+    node.forEach(child -> checkNumbers(name, child));
   }
 
   /**

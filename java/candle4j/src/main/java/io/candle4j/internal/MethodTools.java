@@ -7,10 +7,13 @@ import java.lang.reflect.Method;
 import java.lang.reflect.Modifier;
 import java.lang.reflect.Parameter;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.JavaType;
@@ -53,10 +56,13 @@ public final class MethodTools {
    */
   public static List<MethodTools> of(Object target) {
     List<MethodTools> tools = new ArrayList<>();
+    // Of a method that is overridden, the last one counts.
+    Set<String> seen = new HashSet<>();
     for (Class<?> type = target.getClass(); type != null; type = type.getSuperclass()) {
       for (Method method : type.getDeclaredMethods()) {
         ToolMethod annotation = method.getAnnotation(ToolMethod.class);
-        if (annotation != null && !method.isBridge()) {
+        String signature = method.getName() + Arrays.toString(method.getParameterTypes());
+        if (annotation != null && !method.isBridge() && seen.add(signature)) {
           if (!Modifier.isPublic(method.getModifiers())
               || !Modifier.isPublic(type.getModifiers())) {
             method.setAccessible(true);
@@ -70,6 +76,12 @@ public final class MethodTools {
           "target: " + target.getClass().getName() + " has no method with @ToolMethod");
     }
     tools.sort(Comparator.comparing(MethodTools::name));
+    for (int i = 1; i < tools.size(); i++) {
+      if (tools.get(i).name().equals(tools.get(i - 1).name())) {
+        throw new IllegalArgumentException(
+            "target: two methods are called " + tools.get(i).name() + "; @ToolMethod takes a name");
+      }
+    }
     return tools;
   }
 
@@ -109,6 +121,9 @@ public final class MethodTools {
    */
   public @Nullable Object call(String arguments) throws Exception {
     JsonNode document = Json.parse("arguments", arguments);
+    if (!document.isObject()) {
+      throw new IllegalArgumentException("arguments: expected a JSON object");
+    }
     List<@Nullable Object> values = new ArrayList<>();
     for (Map.Entry<String, JavaType> parameter : parameters.entrySet()) {
       values.add(value(parameter.getKey(), parameter.getValue(), document));

@@ -73,6 +73,11 @@ final class Requests {
       long call, Request request, @Nullable Duration timeout, NativeSession.Mode mode) {
     Prompt prompt =
         switch (request.prompt()) {
+          case Request.Prompt.Text text when !request.variables().isEmpty() -> {
+            Utf8.checkNames("variables", request.variables());
+            List<ChatMessage> messages = List.of(ChatMessage.user(text.text()));
+            yield new Prompt(null, null, new Chat(messages(messages), request.variables()));
+          }
           case Request.Prompt.Text text ->
               new Prompt(new Text(Utf8.check("prompt", text.text()), text.raw()), null, null);
           case Request.Prompt.Tokens tokens -> new Prompt(null, tokens.ids().toIntArray(), null);
@@ -134,7 +139,7 @@ final class Requests {
   private static Map<String, Object> constraint(ResponseFormat format) {
     return switch (format) {
       case ResponseFormat.JsonSchema json ->
-          Map.of("json_schema", Json.parse("schema", json.schema()));
+          Map.of("json_schema", Json.schema("schema", json.schema()));
       case ResponseFormat.Regex regex -> Map.of("regex", Utf8.check("regex", regex.regex()));
       case ResponseFormat.Lark lark -> Map.of("lark", Utf8.check("grammar", lark.grammar()));
       case ResponseFormat.OneOf oneOf ->
@@ -146,7 +151,7 @@ final class Requests {
     return new ToolDocument(
         Utf8.check("tools", tool.name()),
         Utf8.check("tools", tool.description()),
-        Json.parse("tools", tool.parameters()));
+        Json.schema("tools", tool.parameters()));
   }
 
   private static Object toolChoice(ToolChoice choice) {

@@ -3,7 +3,6 @@ package io.candle4j.internal;
 import java.math.BigDecimal;
 import java.math.BigInteger;
 import java.net.URI;
-import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
 import java.time.LocalDate;
@@ -46,6 +45,10 @@ final class ScalarSchemas {
   private static final String PERIOD =
       "P([0-9]{1,4}Y([0-9]{1,2}M)?([0-9]{1,2}D)?|[0-9]{1,3}M([0-9]{1,2}D)?|[0-9]{1,4}D)";
 
+  private static final String URI_OF_HTTP =
+      "https?://[A-Za-z0-9]+([.-][A-Za-z0-9]+)*(:[0-9]{1,5})?(/[A-Za-z0-9._~-]*)*"
+          + "(\\?[A-Za-z0-9._~=&-]*)?";
+
   /** The greatest whole number that all readers of JSON agree about. */
   private static final long EXACT = (1L << 53) - 1;
 
@@ -65,8 +68,7 @@ final class ScalarSchemas {
           Map.entry(String.class, typed("string")),
           Map.entry(CharSequence.class, typed("string")),
           Map.entry(UUID.class, typed("string").put("format", "uuid")),
-          Map.entry(URI.class, typed("string").put("format", "uri")),
-          Map.entry(Path.class, pattern("[^\u0000]+")),
+          Map.entry(URI.class, pattern(URI_OF_HTTP)),
           Map.entry(byte[].class, pattern("([A-Za-z0-9+/]{4})*")),
           Map.entry(LocalDate.class, pattern(DATE)),
           Map.entry(LocalTime.class, pattern(TIME)),

@@ -1,10 +1,12 @@
 package io.candle4j.internal;
 
+import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonTypeInfo;
 import com.fasterxml.jackson.annotation.JsonTypeInfo.As;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -12,6 +14,8 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
+import java.util.Set;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.AnnotationIntrospector;
 import tools.jackson.databind.BeanDescription;
@@ -44,6 +48,12 @@ final class SchemaWriter {
 
   /** Types that are being written, and what they are called where they contain themselves. */
   private final Map<JavaType, Optional<String>> open = new LinkedHashMap<>();
+
+  /** For each of them, how many ways out there were before it. */
+  private final Map<JavaType, Integer> opened = new HashMap<>();
+
+  /** Lists, maps, options and kinds around the place, by which a value may end. */
+  private int ways;
 
   private final Map<String, JavaType> names = new HashMap<>();
   private final ObjectNode definitions = JsonNodeFactory.instance.objectNode();
@@ -115,16 +125,16 @@ final class SchemaWriter {
       return orNull(any(config.constructType(double.class)));
     }
     if (raw == Optional.class) {
-      return orNull(at("<>", type.getReferencedType()));
+      return orNull(part("<>", type.getReferencedType()));
     }
     if (type.isEnumType()) {
-      return constants(raw);
+      return constants(type);
     }
     if (type.isMapLikeType()) {
       return map(type);
     }
     if (type.isContainerType()) {
-      return ScalarSchemas.typed("array").set("items", at("[]", type.getContentType()));
+      return ScalarSchemas.typed("array").set("items", part("[]", type.getContentType()));
     }
     return object(type);
   }
@@ -136,17 +146,42 @@ final class SchemaWriter {
     return schema;
   }
 
+  /** A part that a value may do without. */
+  private ObjectNode part(String step, JavaType type) {
+    ways++;
+    ObjectNode schema = at(step, type);
+    ways--;
+    return schema;
+  }
+
+  /** Whether a schema describes objects only. */
+  static boolean isObject(JsonNode schema) {
+    if (schema.has("anyOf")) {
+      return schema.get("anyOf").valueStream().allMatch(SchemaWriter::isObject);
+    }
+    JsonNode type = schema.get("type");
+    return schema.has("$ref") || (type != null && type.asString().equals("object"));
+  }
+
   private static ObjectNode orNull(ObjectNode schema) {
     ObjectNode either = JsonNodeFactory.instance.objectNode();
     either.putArray("anyOf").add(schema).add(ScalarSchemas.typed("null"));
     return either;
   }
 
-  private ObjectNode constants(Class<?> type) {
+  private ObjectNode constants(JavaType type) {
+    Object[] constants = type.getRawClass().getEnumConstants();
+    if (constants == null || constants.length == 0) {
+      throw refused(type, "has no constants");
+    }
     ObjectNode schema = JsonNodeFactory.instance.objectNode();
     ArrayNode values = schema.putArray("enum");
-    for (Object constant : type.getEnumConstants()) {
+    Set<JsonNode> different = new HashSet<>();
+    for (Object constant : constants) {
       JsonNode value = TypedJson.MAPPER.valueToTree(constant);
+      if (!different.add(value)) {
+        throw refused(type, "has two constants that are written " + value);
+      }
       values.add(value);
     }
     return schema;
@@ -154,13 +189,15 @@ final class SchemaWriter {
 
   private ObjectNode map(JavaType type) {
     JavaType key = type.getKeyType();
-    ObjectNode values = at("{}", type.getContentType());
+    ObjectNode values = part("{}", type.getContentType());
     ObjectNode schema = ScalarSchemas.typed("object");
     if (key.isEnumType()) {
       ObjectNode properties = schema.putObject("properties");
-      for (Object constant : key.getRawClass().getEnumConstants()) {
-        JsonNode name = TypedJson.MAPPER.valueToTree(constant);
-        properties.set(name.asString(), values.deepCopy());
+      for (JsonNode name : constants(key).get("enum")) {
+        if (!name.isString()) {
+          throw refused(key, "cannot be the key of a map: a constant is written " + name);
+        }
+        properties.set(name.stringValue(), values.deepCopy());
       }
       return schema.put("additionalProperties", false);
     }
@@ -173,11 +210,15 @@ final class SchemaWriter {
   private ObjectNode object(JavaType type) {
     Optional<String> name = open.get(type);
     if (name != null) {
+      if (opened.getOrDefault(type, 0) == ways) {
+        throw refused(type, "contains itself without end; a list or an Optional would end it");
+      }
       String definition = name.orElseGet(() -> newName(type));
       open.put(type, Optional.of(definition));
       return reference(definition);
     }
     open.put(type, Optional.empty());
+    opened.put(type, ways);
     AnnotatedClass annotated = classes.introspectClassAnnotations(type);
     JsonTypeInfo.Value kinds = annotations.findPolymorphicTypeInfo(config, annotated);
     ObjectNode schema =
@@ -212,22 +253,51 @@ final class SchemaWriter {
         && kinds.getInclusionType() != As.EXISTING_PROPERTY) {
       throw refused(type, "has kinds that no property tells apart");
     }
+    if (kinds.getIdType() != JsonTypeInfo.Id.NAME
+        && kinds.getIdType() != JsonTypeInfo.Id.SIMPLE_NAME) {
+      throw refused(type, "has kinds that are not told by names");
+    }
     String key = kinds.getPropertyName();
     ObjectNode schema = JsonNodeFactory.instance.objectNode();
     ArrayNode cases = schema.putArray("anyOf");
-    for (NamedType kind :
-        config.getSubtypeResolver().collectAndResolveSubtypesByTypeId(config, annotated)) {
+    Set<String> names = new HashSet<>();
+    List<NamedType> all =
+        config.getSubtypeResolver().collectAndResolveSubtypesByClass(config, annotated).stream()
+            .filter(kind -> type.getRawClass().isAssignableFrom(kind.getType()))
+            .toList();
+    if (all.size() > 1) {
+      ways++;
+    }
+    for (NamedType kind : all) {
       JavaType exact = config.getTypeFactory().constructSpecializedType(type, kind.getType());
-      if (exact.isConcrete() && kind.getName() != null) {
-        place.addLast("(" + kind.getName() + ")");
-        cases.add(properties(exact, key, kind.getName()));
+      if (exact.isConcrete()) {
+        String name = nameOf(kind, exact);
+        if (!names.add(name)) {
+          throw refused(type, "has two kinds that are called " + name);
+        }
+        place.addLast("(" + name + ")");
+        if (exact.isEnumType()) {
+          throw refused(exact, "is an enum, which cannot be a kind");
+        }
+        cases.add(properties(exact, key, name));
         place.removeLast();
       }
+    }
+    if (all.size() > 1) {
+      ways--;
     }
     if (cases.isEmpty()) {
       throw refused(type, "has no kinds; expected a sealed type, or one with @JsonSubTypes");
     }
     return cases.size() == 1 ? (ObjectNode) cases.get(0) : schema;
+  }
+
+  private String nameOf(NamedType kind, JavaType exact) {
+    if (kind.getName() != null) {
+      return kind.getName();
+    }
+    String name = annotations.findTypeName(config, classes.introspectClassAnnotations(exact));
+    return name == null ? exact.getRawClass().getSimpleName() : name;
   }
 
   /**
@@ -239,7 +309,13 @@ final class SchemaWriter {
     AnnotatedClass annotated = classes.introspectClassAnnotations(type);
     refuseWhatIsReadOtherwise(type, annotated);
     BeanDescription description = classes.introspectForDeserialization(type, annotated);
+    if (description.getObjectIdInfo() != null) {
+      throw refused(type, "has references to other objects");
+    }
     JavaType single = single(description);
+    if (single == null && isDelegating(description)) {
+      throw refused(type, "is made from one value, but does not say as which it is written");
+    }
     if (single != null && key == null) {
       return at("", single);
     }
@@ -313,6 +389,13 @@ final class SchemaWriter {
   private static @Nullable JavaType single(BeanDescription description) {
     AnnotatedMember value = description.findJsonValueAccessor();
     return value == null ? null : value.getType();
+  }
+
+  private static boolean isDelegating(BeanDescription description) {
+    return Stream.concat(
+            description.getConstructorsWithMode().stream(),
+            description.getFactoryMethodsWithMode().stream())
+        .anyMatch(creator -> creator.metadata == JsonCreator.Mode.DELEGATING);
   }
 
   private void refuseWhatIsReadOtherwise(JavaType type, Annotated annotated) {

@@ -35,6 +35,7 @@ public final class TypedJson<T> {
           .enable(DeserializationFeature.FAIL_ON_NULL_FOR_PRIMITIVES)
           .disable(DateTimeFeature.ADJUST_DATES_TO_CONTEXT_TIME_ZONE)
           .enable(DeserializationFeature.USE_BIG_DECIMAL_FOR_FLOATS)
+          .addModule(FiniteNumbers.module())
           .build();
 
   private final JavaType type;
@@ -65,6 +66,21 @@ public final class TypedJson<T> {
    */
   public String schema() {
     return schema;
+  }
+
+  /**
+   * Checks that the values are JSON objects, as the arguments of tools are.
+   *
+   * @param name what the type is for
+   * @return this
+   * @throws IllegalArgumentException when they are something else
+   */
+  public TypedJson<T> ofObjects(String name) {
+    if (!SchemaWriter.isObject(SchemaWriter.write(type))) {
+      throw new IllegalArgumentException(
+          name + ": expected a record or a class with properties, got " + type.toCanonical());
+    }
+    return this;
   }
 
   /**
@@ -122,6 +138,8 @@ public final class TypedJson<T> {
       if (said != null
           || !(annotated instanceof AnnotatedClass)
           || !annotated.getRawType().isSealed()
+          // Enums whose constants have bodies are sealed.
+          || Enum.class.isAssignableFrom(annotated.getRawType())
           || annotated.getRawType().getName().startsWith("java.")) {
         return said;
       }

@@ -31,12 +31,14 @@ final class WarmUp implements Callable<@Nullable Void> {
     initialise(c4j_token_logprob.class);
     new Events.OfGeneration().onToken();
     initialise(Events.QueueWait.class);
-    Request.Builder builder = Request.builder().variables(Map.of("x", List.of(1)));
     for (Request request :
         List.of(
-            builder.text("x").build(),
-            builder.tokens(1).build(),
-            builder.messages(ChatMessage.user("x")).build())) {
+            Request.builder().text("x").build(),
+            Request.builder().tokens(1).build(),
+            Request.builder()
+                .messages(ChatMessage.user("x"))
+                .variables(Map.of("x", List.of(1)))
+                .build())) {
       Json.write(Requests.generate(0, request, null, NativeSession.Mode.ANSWER));
     }
     Json.write(new Requests.Score(0, new int[] {1}, 1));
