@@ -9,6 +9,7 @@
 //! | layer | contents |
 //! |---|---|
 //! | [`batch`], [`session`], `cached_sequence` | many prompts; sessions and what they have in their caches |
+//! | [`embedding`] | vectors and scores of texts |
 //! | [`model`], `request_slots` | a loaded model with its tokenizer and template |
 //! | [`tools`] | what a model may call, and how its calls are read |
 //! | [`generate`], [`chat`] | sampling loop, penalties, stop texts, constraints; templates, thoughts |
@@ -28,6 +29,7 @@ pub mod cancel;
 pub mod chat;
 pub mod description;
 pub mod device;
+pub mod embedding;
 pub mod engines;
 pub mod error;
 mod files;

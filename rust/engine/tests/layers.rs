@@ -11,7 +11,7 @@ fn modules_import_only_from_the_layers_below() {
             &["batch"],
             &["session"],
             &["cached_sequence"],
-            &["model"],
+            &["embedding", "model"],
             &["request_slots"],
             &["tools"],
             &["chat", "generate"],

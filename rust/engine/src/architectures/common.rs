@@ -103,14 +103,7 @@ impl Shared {
                 format!("more than {POSITION_LIMIT} positions are not believed"),
             ));
         }
-        let activation = match config.text("hidden_act")?.unwrap_or("silu") {
-            "silu" | "swish" => Activation::Silu,
-            "gelu" | "gelu_python" => Activation::Gelu,
-            "gelu_new" | "gelu_pytorch_tanh" | "gelu_python_tanh" | "gelu_fast"
-            | "gelu_accurate" => Activation::GeluTanh,
-            "relu" => Activation::Relu,
-            _ => return Err(config.unsupported("hidden_act", "this activation is not known")),
-        };
+        let activation = activation_of(config, "hidden_act", "silu")?;
         let norm = RmsNorm {
             eps: config.positive("rms_norm_eps")?.unwrap_or(1e-6),
         };
@@ -168,6 +161,19 @@ impl Shared {
             ..self.base
         }
     }
+}
+
+/// The activation of a key, by the names that transformers knows.
+pub fn activation_of(config: &ConfigFile, key: &str, default: &'static str) -> Result<Activation> {
+    Ok(match config.text(key)?.unwrap_or(default) {
+        "silu" | "swish" => Activation::Silu,
+        "gelu" | "gelu_python" => Activation::Gelu,
+        "gelu_new" | "gelu_pytorch_tanh" | "gelu_python_tanh" | "gelu_fast" | "gelu_accurate" => {
+            Activation::GeluTanh
+        }
+        "relu" => Activation::Relu,
+        _ => return Err(config.unsupported(key, "this activation is not known")),
+    })
 }
 
 /// The window of each layer, as Qwen2 and Qwen3 describe it: by `layer_types` where the key is

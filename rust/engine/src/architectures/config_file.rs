@@ -61,6 +61,11 @@ impl<'a> ConfigFile<'a> {
         self.keys.contains_key(key)
     }
 
+    /// Whether the key was read by now.
+    pub fn was_read(&self, key: &str) -> bool {
+        self.read.borrow().contains(key)
+    }
+
     /// A count that must be at least 1 and fit what a model can have.
     pub fn count(&self, key: &str) -> Result<Option<usize>> {
         match self.value(key) {

@@ -3,6 +3,7 @@
 
 mod common;
 pub mod config_file;
+pub mod encoders;
 pub mod gguf;
 pub(crate) mod read_keys;
 mod rope;

@@ -71,9 +71,13 @@ mod tests {
 
     use super::*;
     use crate::architectures::Architecture;
+    use crate::architectures::encoders::EncoderArchitecture;
 
     #[test]
     fn every_architecture_has_its_keys() {
+        for name in EncoderArchitecture::names() {
+            assert!(of_config(name).contains_key("vocab_size"), "{name}");
+        }
         for name in Architecture::names() {
             assert!(of_config(name).contains_key("hidden_size"), "{name}");
             assert!(of_config(name).contains_key("quantization_config"));

@@ -14,6 +14,15 @@ const DEFAULT_THETA: f64 = 10_000.0;
 /// Reads the keys of either form. Where both stand, transformers takes the scaling of
 /// `rope_scaling`, and a `rope_theta` inside the object before the one outside.
 pub(super) fn read_rope(config: &ConfigFile, head_dim: usize) -> Result<Rope> {
+    read_rope_or(config, head_dim, DEFAULT_THETA)
+}
+
+/// Like [`read_rope`], for a family with a base of its own where none is named.
+pub(super) fn read_rope_or(
+    config: &ConfigFile,
+    head_dim: usize,
+    default_theta: f64,
+) -> Result<Rope> {
     if let Some(factor) = config.positive("partial_rotary_factor")?
         && factor != 1.0
     {
@@ -30,14 +39,14 @@ pub(super) fn read_rope(config: &ConfigFile, head_dim: usize) -> Result<Rope> {
     let filled = |object: &ConfigFile| !object.is_empty();
     let Some(rope) = old_form.filter(filled).or(new_form.filter(filled)) else {
         return Ok(Rope {
-            theta: outer_theta.unwrap_or(DEFAULT_THETA),
+            theta: outer_theta.unwrap_or(default_theta),
             scaling: RopeScaling::None,
         });
     };
     let theta = rope
         .positive("rope_theta")?
         .or(outer_theta)
-        .unwrap_or(DEFAULT_THETA);
+        .unwrap_or(default_theta);
     let scaling = read_scaling(&rope, head_dim, positions, outer_original)?;
     // What another kind of scaling would read changes nothing in this one.
     rope.finish(&ReadKeys::new())?;

@@ -3,6 +3,7 @@
 //! Each architecture fills a [`ModelDescription`] from the keys of a checkpoint; everything else (which tensors
 //! must be there, what the engines compute, which configurations they refuse) is derived from it.
 
+pub mod encoder;
 pub mod rope;
 
 use rope::{Rope, RopeScaling};
@@ -88,6 +89,15 @@ pub struct RmsNorm {
     pub eps: f64,
 }
 
+/// Norm by mean and deviation (Ba et al. 2016).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LayerNorm {
+    /// Added to the variance.
+    pub eps: f64,
+    /// Whether there is a bias beside the weight.
+    pub bias: bool,
+}
+
 /// The block behind the mixer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FeedForward {
@@ -134,6 +144,11 @@ impl Attention {
     /// Width of all query heads together.
     pub fn query_size(&self) -> usize {
         self.num_heads * self.head_dim
+    }
+
+    /// Rows of the projections to queries, keys and values.
+    pub fn qkv_sizes(&self) -> [usize; 3] {
+        [self.query_size(), self.kv_size(), self.kv_size()]
     }
 
     /// Width of all key heads together, and of all value heads.

@@ -5,6 +5,7 @@
 //! - `candle`: Candle's own models, one file an architecture.
 
 pub(crate) mod candle;
+pub(crate) mod encoder;
 mod engine;
 pub(crate) mod fused;
 
@@ -141,6 +142,37 @@ pub trait CandleModel: Send {
     fn fork(&self) -> Result<Box<dyn CandleModel>> {
         Ok(self.new_sequence())
     }
+}
+
+/// The tokens of one text, and the type (segment) of each.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TextTokens<'a> {
+    /// At least one.
+    pub(crate) tokens: &'a [u32],
+    /// As many; all 0 in a text that stands for itself. Decoders have none and look at none.
+    pub(crate) types: &'a [u32],
+}
+
+/// Of which tokens states are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Of all of them.
+    Every,
+    /// Of each text's last one.
+    Last,
+}
+
+/// A model that turns the tokens of texts into states. Threads share it.
+pub(crate) trait TextModel: Send + Sync {
+    /// Numbers of a state.
+    fn width(&self) -> usize;
+
+    /// The states behind the last layer, `tokens × width`, the texts behind each other. A state depends on its own text
+    /// alone, to the last bit.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] when `stop` has a reason on the way, [`Error::Numeric`] for states that are not finite.
+    fn states(&self, texts: &[TextTokens], wanted: Wanted, stop: &Stop) -> Result<Vec<f32>>;
 }
 
 /// Refuses NaN and infinities, which would turn every choice into token 0 or a lottery.

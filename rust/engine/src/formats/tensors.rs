@@ -41,6 +41,28 @@ pub(crate) struct Storage {
 }
 
 impl Tensors {
+    /// The type of most numbers of a folder; `None` for a GGUF file.
+    pub(crate) fn stored_type(&self) -> Option<DType> {
+        match self {
+            Tensors::Gguf(_) => None,
+            Tensors::Folder(folder) => {
+                let largest = folder.iter().max_by_key(|(_, entry)| entry.byte_len());
+                largest.map(|(_, entry)| entry.dtype)
+            }
+        }
+    }
+
+    /// The name of the type that the weights have in memory for our own kernels, unless they are quantized.
+    pub(crate) fn precision(&self, device: &Device) -> &'static str {
+        match self {
+            Tensors::Gguf(gguf) => gguf.precision(device, Kernels::Packed),
+            Tensors::Folder(_) => {
+                let stored = self.stored_type().unwrap_or(DType::F32);
+                crate::device::precision_name(kept_type(stored, DType::F32, device))
+            }
+        }
+    }
+
     /// Bytes in memory.
     pub(crate) fn byte_len(
         &self,
@@ -77,6 +99,23 @@ impl Tensors {
         }
     }
 
+    /// The tensors of an encoder, by the names that they have in the file.
+    pub(crate) fn encoder_source<'a>(
+        &'a self,
+        quantize: Option<GgmlDType>,
+        device: &'a Device,
+    ) -> Box<dyn TensorSource + 'a> {
+        match self {
+            Tensors::Gguf(gguf) => Box::new(gguf.plain_source(device)),
+            Tensors::Folder(tensors) => Box::new(FolderSource {
+                tensors: tensors.clone(),
+                dtype: DType::F32,
+                quantize,
+                device: device.clone(),
+            }),
+        }
+    }
+
     /// The tensors as they will be in memory; each is read when it is asked for.
     pub(crate) fn source<'a>(
         &'a self,
@@ -101,6 +140,9 @@ impl Tensors {
 pub(crate) trait TensorSource {
     /// The matrix of a name, `rows × columns`.
     fn matrix(&self, name: &str, shape: (usize, usize)) -> Result<Matrix>;
+
+    /// The numbers of a small matrix that is looked up and not multiplied, in 32 bits, row by row.
+    fn table(&self, name: &str, shape: (usize, usize)) -> Result<Vec<f32>>;
 
     /// The vector of a name, in the type in which the decoder computes.
     fn vector(&self, name: &str, len: usize) -> Result<Tensor>;
@@ -127,6 +169,8 @@ pub(crate) fn quantized_type(
 ) -> Option<GgmlDType> {
     let wanted = match name {
         EMBEDDING | HEAD => wanted.map(|_| GgmlDType::Q8_0),
+        words if words.ends_with("word_embeddings.weight") => wanted.map(|_| GgmlDType::Q8_0),
+        words if words.ends_with("tok_embeddings.weight") => wanted.map(|_| GgmlDType::Q8_0),
         router if router.ends_with(".mlp.gate.weight") => None,
         _ => wanted,
     }?;

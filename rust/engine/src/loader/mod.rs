@@ -3,8 +3,10 @@
 //! There is one path for folders and GGUF files: what to load and how is a `Plan`, decided before any weight is
 //! read.
 
+mod texts;
 mod watched;
 
+pub(crate) use texts::{LoadedTexts, TextWeights, load_texts};
 use watched::WatchedSource;
 
 use std::ops::ControlFlow;
@@ -271,7 +273,8 @@ impl Loader {
             )?),
             _ => {
                 let source = self.tensors.source(description, plan.storage, device);
-                let watched = WatchedSource::new(&*source, description, needed, listener);
+                let watched =
+                    WatchedSource::new(&*source, numbers(description.tensors()), needed, listener);
                 fused::load(description, &watched, &self.limits)?
             }
         };
@@ -325,6 +328,13 @@ impl Loaded {
 /// Whether numbers that F16 cannot hold may be the cause.
 pub(crate) fn may_come_from_f16(error: &Error) -> bool {
     matches!(error, Error::Numeric { .. })
+}
+
+/// How many numbers tensors have together.
+fn numbers(tensors: impl Iterator<Item = (String, Vec<usize>)>) -> u64 {
+    tensors
+        .map(|(_, shape)| shape.iter().product::<usize>() as u64)
+        .sum()
 }
 
 fn context_length(max_context: usize, published: usize, options: &LoadOptions) -> Result<usize> {

@@ -7,7 +7,6 @@ use candle_core::{DType, Device, Tensor};
 
 use super::{LoadListener, LoadProgress};
 use crate::cancel::Interrupt;
-use crate::description::ModelDescription;
 use crate::error::{Error, Result};
 use crate::formats::{Matrix, TensorSource};
 
@@ -30,21 +29,17 @@ struct State<'a, 'b> {
 }
 
 impl<'a, 'b> WatchedSource<'a, 'b> {
-    /// Watches a source of tensors that take so many bytes together.
+    /// Watches a source of tensors of so many numbers and bytes together.
     pub(super) fn new(
         source: &'a dyn TensorSource,
-        description: &ModelDescription,
+        numbers: u64,
         bytes: u64,
         listener: &'a mut LoadListener<'b>,
     ) -> Self {
-        let numbers = |shape: &[usize]| shape.iter().product::<usize>() as u64;
         Self {
             source,
             bytes,
-            numbers: description
-                .tensors()
-                .map(|(_, shape)| numbers(&shape))
-                .sum(),
+            numbers,
             state: RefCell::new(State {
                 listener,
                 done: 0,
@@ -79,6 +74,12 @@ impl TensorSource for WatchedSource<'_, '_> {
         let matrix = self.source.matrix(name, shape)?;
         self.tell(shape.0 * shape.1)?;
         Ok(matrix)
+    }
+
+    fn table(&self, name: &str, shape: (usize, usize)) -> Result<Vec<f32>> {
+        let table = self.source.table(name, shape)?;
+        self.tell(shape.0 * shape.1)?;
+        Ok(table)
     }
 
     fn vector(&self, name: &str, len: usize) -> Result<Tensor> {

@@ -3,6 +3,7 @@
 mod budget;
 mod config;
 mod masked;
+mod passage;
 mod steps;
 mod token_bytes;
 
@@ -16,6 +17,7 @@ use tokenizers::{AddedToken, ModelWrapper, TokenizerImpl};
 
 pub(crate) use config::TokenizerConfig;
 pub(crate) use masked::Masks;
+pub(crate) use passage::{LengthSettings, Passage};
 pub(crate) use token_bytes::TokenBytes;
 
 use crate::error::{Error, Result};
@@ -161,11 +163,11 @@ impl Tokenizer {
         })
     }
 
-    fn encode_with(
+    fn encode_with<T: Send + 'static>(
         &self,
         text: &str,
-        work: impl FnOnce(&HfTokenizer, &str) -> tokenizers::Result<Vec<u32>> + Send + 'static,
-    ) -> Result<Vec<u32>> {
+        work: impl FnOnce(&HfTokenizer, &str) -> tokenizers::Result<T> + Send + 'static,
+    ) -> Result<T> {
         if text.len() > TEXT_LIMIT {
             return Err(Error::argument(
                 "text",
@@ -254,11 +256,11 @@ impl Tokenizer {
     }
 }
 
-fn encode_within_budget(
+fn encode_within_budget<T>(
     tokenizer: &HfTokenizer,
     text: &str,
-    work: impl FnOnce(&HfTokenizer, &str) -> tokenizers::Result<Vec<u32>>,
-) -> Result<Vec<u32>> {
+    work: impl FnOnce(&HfTokenizer, &str) -> tokenizers::Result<T>,
+) -> Result<T> {
     guarded(|| {
         budget::with(text.len(), || {
             work(tokenizer, text).map_err(|e| e.to_string())

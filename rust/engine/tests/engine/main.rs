@@ -3,6 +3,7 @@
 mod batch;
 mod checkpoint;
 mod constraints;
+mod embeddings;
 mod gguf;
 mod gguf_file;
 mod golden;

@@ -61,7 +61,7 @@ pub(crate) struct SequenceStep<'a> {
     pub(crate) final_len: usize,
     /// Behind which tokens logits are wanted.
     pub(crate) wanted: Logits,
-    /// Becomes the logits, one row a token.
+    /// Becomes the logits, or the states, one row a token.
     pub(crate) logits: &'a mut Vec<f32>,
 }
 
@@ -71,6 +71,15 @@ pub(crate) enum Logits {
     None,
     Last,
     Every,
+}
+
+/// What a pass gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// Logits behind tokens.
+    Logits,
+    /// The states of tokens behind the last norm.
+    States,
 }
 
 impl Decoder {
@@ -160,7 +169,12 @@ impl Decoder {
     /// # Errors
     /// [`Error::Compute`](crate::error::Error::Compute); the caches are to be rolled back then.
     pub(crate) fn forward(&self, steps: &mut [SequenceStep]) -> Result<()> {
-        self.run(steps, &mut |_, _| Ok(()))
+        self.forward_to(steps, Output::Logits)
+    }
+
+    /// Like [`Self::forward`], for an output of choice.
+    pub(crate) fn forward_to(&self, steps: &mut [SequenceStep], output: Output) -> Result<()> {
+        self.run(steps, output, &mut |_, _| Ok(()))
             .map_err(|e| candle_error(&e))
     }
 
@@ -176,7 +190,7 @@ impl Decoder {
                 wanted: Logits::Last,
                 logits: &mut Vec::new(),
             };
-            let ran = self.run(&mut [chunk], &mut |layer, x| {
+            let ran = self.run(&mut [chunk], Output::Logits, &mut |layer, x| {
                 let sum = x.to_dtype(DType::F32)?.abs()?.sum_all()?;
                 match sum.to_scalar::<f32>()?.is_finite() {
                     true => Ok(()),
@@ -193,6 +207,7 @@ impl Decoder {
     fn run(
         &self,
         steps: &mut [SequenceStep],
+        output: Output,
         after_layer: &mut dyn FnMut(usize, &Tensor) -> candle_core::Result<()>,
     ) -> candle_core::Result<()> {
         let mut tokens = Vec::new();
@@ -243,7 +258,11 @@ impl Decoder {
             after_layer(index, &x)?;
         }
         if !wanted.is_empty() {
-            self.head.forward_to(&self.norm.forward(&x)?, &mut logits)?;
+            let states = self.norm.forward(&x)?;
+            match output {
+                Output::Logits => self.head.forward_to(&states, &mut logits)?,
+                Output::States => copy_rows(&states, &mut logits)?,
+            }
         }
         // Last: what a pass that fails has written does not count.
         for ((cache, _), tokens) in caches.into_iter().zip(all_tokens) {
@@ -251,6 +270,17 @@ impl Decoder {
         }
         Ok(())
     }
+}
+
+/// Makes each vector so many of the rows, in order.
+fn copy_rows(rows: &Tensor, parts: &mut [(usize, &mut Vec<f32>)]) -> candle_core::Result<()> {
+    let rows = rows.to_dtype(DType::F32)?;
+    let mut start = 0;
+    for (count, out) in parts {
+        **out = rows.narrow(0, start, *count)?.flatten_all()?.to_vec1()?;
+        start += *count;
+    }
+    Ok(())
 }
 
 /// Puts layers together out of a source's tensors.
@@ -408,6 +438,10 @@ mod tests {
     }
 
     impl TensorSource for Numbers {
+        fn table(&self, name: &str, shape: (usize, usize)) -> Result<Vec<f32>> {
+            Ok(Self::of(name, shape.0 * shape.1))
+        }
+
         fn matrix(&self, name: &str, shape: (usize, usize)) -> Result<Matrix> {
             let numbers = Self::of(name, shape.0 * shape.1);
             let tensor = Tensor::from_vec(numbers, shape, &self.0);

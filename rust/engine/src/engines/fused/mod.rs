@@ -28,17 +28,19 @@ mod kv_state;
 mod linear;
 mod norm;
 mod pace;
-mod packed_weights;
+pub(crate) mod packed_weights;
 mod prefix;
-mod rotary;
-mod rows;
+pub(crate) mod rotary;
+pub(crate) mod rows;
 mod scheduler;
 mod sequence;
 mod softmax;
+mod texts;
 
 use decoder::Decoder;
 use scheduler::Scheduler;
 use sequence::FusedSequence;
+pub(crate) use texts::DecoderTexts;
 
 use std::sync::Arc;
 

@@ -53,6 +53,20 @@ impl PackedWeights {
         }
     }
 
+    /// The same for rows in 32 bits on the CPU, behind each other.
+    pub(crate) fn product_of(&self, x: &[f32]) -> Result<Vec<f32>> {
+        if let PackedWeights::Packed(matrix) = self {
+            return Ok(matrix.product(x));
+        }
+        let columns = match self {
+            PackedWeights::Packed(matrix) => matrix.columns(),
+            PackedWeights::Dense(tensor) => tensor.dim(1)?,
+            PackedWeights::Quantized { blocks, .. } => blocks.shape().dims2()?.1,
+        };
+        let x = Tensor::from_slice(x, (x.len() / columns, columns), &Device::Cpu)?;
+        self.product(&x)?.flatten_all()?.to_vec1()
+    }
+
     /// Makes each vector what so many rows of `x` give, the first vector what the first rows do, in memory
     /// that it has already; or answers that this cannot be done.
     pub(crate) fn product_to(

@@ -258,6 +258,19 @@ impl Angles {
             .to_dtype(dtype)
     }
 
+    /// Turns each head of one row, whose number tells its angles.
+    pub(crate) fn rotate_row(&self, index: usize, row: &mut [f32]) {
+        let half = self.half;
+        let cos = &self.cos[index * half..][..half];
+        let sin = &self.sin[index * half..][..half];
+        for head in row.chunks_exact_mut(2 * half) {
+            let (first, second) = head.split_at_mut(half);
+            for (((a, b), cos), sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
+                (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+            }
+        }
+    }
+
     fn tensors(&self, rows: usize) -> Result<&(Tensor, Tensor)> {
         let tensor = |numbers: &[f32]| Tensor::from_slice(numbers, (rows, self.half), &self.device);
         if self.tensors.get().is_none() {
@@ -287,8 +300,6 @@ impl CustomOp1 for Rotation<'_> {
         let mut out = vec![0f32; count * width];
         for_each_row(&mut out, width, |index, out| {
             let row = rows.row(index);
-            let cos = &self.angles.cos[index * half..][..half];
-            let sin = &self.angles.sin[index * half..][..half];
             for (head, out) in row
                 .chunks_exact(2 * half)
                 .zip(out.chunks_exact_mut(2 * half))
@@ -297,11 +308,8 @@ impl CustomOp1 for Rotation<'_> {
                     Some((weight, eps)) => rms_norm(head, weight, eps, out),
                     None => out.copy_from_slice(head),
                 }
-                let (first, second) = out.split_at_mut(half);
-                for (((a, b), cos), sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
-                    (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
-                }
             }
+            self.angles.rotate_row(index, out);
         });
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }

@@ -16,7 +16,7 @@ pub(super) fn usable(x: &Tensor) -> bool {
 }
 
 /// Calls `work` with each row of `out` and its number, on several threads if there is enough.
-pub(super) fn for_each_row(out: &mut [f32], row: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
+pub(crate) fn for_each_row(out: &mut [f32], row: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
     if out.len() < WORTH_THREADS || row == 0 {
         for (index, row) in out.chunks_mut(row.max(1)).enumerate() {
             work(index, row);

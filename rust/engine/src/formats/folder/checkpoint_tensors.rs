@@ -248,6 +248,14 @@ impl CheckpointTensors {
         Ok(())
     }
 
+    /// Gives every tensor another name.
+    pub(crate) fn rename(&mut self, rename: impl Fn(&str) -> String) {
+        self.tensors = std::mem::take(&mut self.tensors)
+            .into_iter()
+            .map(|(name, entry)| (rename(&name), entry))
+            .collect();
+    }
+
     /// Gives the parts of expert tensors names of their own.
     ///
     /// Transformers 5 can save all experts of a layer as one tensor, gate above up; published

@@ -1,7 +1,9 @@
 //! A folder as it is on the Hub: `config.json`, safetensors files, `tokenizer.json` and what lies beside them.
 
 mod checkpoint_tensors;
+pub(crate) mod encoder;
 mod generation_config;
+pub(crate) mod sentence;
 mod source;
 mod template;
 

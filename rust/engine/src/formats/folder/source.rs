@@ -76,6 +76,13 @@ impl TensorSource for FolderSource {
         }
     }
 
+    fn table(&self, name: &str, shape: (usize, usize)) -> Result<Vec<f32>> {
+        let entry = self.tensors.expect(name, &[shape.0, shape.1])?;
+        let tensor = self.tensors.tensor(entry, DType::F32, &Device::Cpu)?;
+        let numbers = tensor.flatten_all().and_then(|flat| flat.to_vec1());
+        numbers.map_err(|e| unreadable(name, &e))
+    }
+
     fn vector(&self, name: &str, len: usize) -> Result<Tensor> {
         let entry = self.tensors.expect(name, &[len])?;
         self.tensors.tensor(entry, self.dtype, &self.device)

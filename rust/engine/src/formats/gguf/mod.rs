@@ -83,6 +83,11 @@ impl GgufTensors {
         LoadedView::new(&self.file, device, kernels)
     }
 
+    /// The tensors by the names that they have in the file.
+    pub(super) fn plain_source<'a>(&'a self, device: &'a Device) -> GgufSource<'a> {
+        GgufSource::plain(&self.file, device)
+    }
+
     /// The tensors for the kernels of this library.
     pub(super) fn source<'a>(
         &'a self,

@@ -3,18 +3,18 @@
 use candle_core::quantized::GgmlDType;
 use candle_core::{DType, Device, Tensor};
 
-use super::file::{GgufFile, place};
+use super::file::{GgufFile, Place, place};
 use super::loaded_view::LoadedView;
 use crate::architectures::gguf::GgufArchitecture;
 use crate::description::ModelDescription;
 use crate::error::Result;
 use crate::formats::{Kernels, Matrix, TensorSource, kept_type, quantized_matrix, unreadable};
 
-/// The tensors by their names on the Hub, each in the type that it gets in memory.
+/// The tensors of a file, each in the type that it gets in memory.
 pub(crate) struct GgufSource<'a> {
     view: LoadedView<'a>,
-    description: &'a ModelDescription,
-    architecture: &'static GgufArchitecture,
+    /// The decoder whose tensors are asked for by their names on the Hub; by those of the file where there is none.
+    decoder: Option<(&'a ModelDescription, &'static GgufArchitecture)>,
     device: &'a Device,
 }
 
@@ -27,15 +27,34 @@ impl<'a> GgufSource<'a> {
     ) -> Self {
         Self {
             view: LoadedView::new(file, device, Kernels::Packed),
-            description,
-            architecture,
+            decoder: Some((description, architecture)),
             device,
+        }
+    }
+
+    /// The tensors by the names that they have in the file.
+    pub(super) fn plain(file: &'a GgufFile, device: &'a Device) -> Self {
+        Self {
+            view: LoadedView::new(file, device, Kernels::Packed),
+            decoder: None,
+            device,
+        }
+    }
+
+    /// Where a tensor lies.
+    fn place(&self, name: &str) -> Place {
+        match self.decoder {
+            Some(_) => place(name),
+            None => Place {
+                tensor: name.to_owned(),
+                expert: None,
+            },
         }
     }
 
     /// The rows of a tensor, in the order that the decoder wants.
     fn load(&self, name: &str) -> Result<Loaded> {
-        let place = place(name);
+        let place = self.place(name);
         let placed = self.view.placed(&place.tensor)?;
         let shape = placed.shape();
         let columns = shape.last().copied().unwrap_or(1);
@@ -48,8 +67,9 @@ impl<'a> GgufSource<'a> {
             }
         };
         let mut bytes = read.map_err(|e| unreadable(&place.tensor, &e))?;
-        if self.architecture.interleaved_rope
-            && let Some((heads, head_dim)) = self.rotated_heads(name)
+        if let Some((description, architecture)) = self.decoder
+            && architecture.interleaved_rope
+            && let Some((heads, head_dim)) = rotated_heads(description, name)
         {
             bytes = unpermute_rope(&bytes, heads, head_dim);
         }
@@ -59,19 +79,19 @@ impl<'a> GgufSource<'a> {
             shape: (rows, columns),
         })
     }
+}
 
-    /// Number and width of the heads of a projection to queries or keys.
-    fn rotated_heads(&self, name: &str) -> Option<(usize, usize)> {
-        let (index, part) = name.strip_prefix("model.layers.")?.split_once('.')?;
-        let layer = self.description.layers.get(index.parse::<usize>().ok()?)?;
-        let attention = layer.attention()?;
-        let heads = match part.strip_prefix("self_attn.")?.get(..6)? {
-            "q_proj" => attention.num_heads,
-            "k_proj" => attention.num_kv_heads,
-            _ => return None,
-        };
-        Some((heads, attention.head_dim))
-    }
+/// Number and width of the heads of a projection to queries or keys.
+fn rotated_heads(description: &ModelDescription, name: &str) -> Option<(usize, usize)> {
+    let (index, part) = name.strip_prefix("model.layers.")?.split_once('.')?;
+    let layer = description.layers.get(index.parse::<usize>().ok()?)?;
+    let attention = layer.attention()?;
+    let heads = match part.strip_prefix("self_attn.")?.get(..6)? {
+        "q_proj" => attention.num_heads,
+        "k_proj" => attention.num_kv_heads,
+        _ => return None,
+    };
+    Some((heads, attention.head_dim))
 }
 
 struct Loaded {
@@ -100,6 +120,18 @@ impl TensorSource for GgufSource<'_> {
         self.load(name)?
             .matrix(self.device)
             .map_err(|e| unreadable(name, &e))
+    }
+
+    fn table(&self, name: &str, _: (usize, usize)) -> Result<Vec<f32>> {
+        let loaded = self.load(name)?;
+        let numbers = loaded.matrix(&Device::Cpu).and_then(|matrix| {
+            matrix
+                .dense()?
+                .to_dtype(DType::F32)?
+                .flatten_all()?
+                .to_vec1()
+        });
+        numbers.map_err(|e| unreadable(name, &e))
     }
 
     fn vector(&self, name: &str, _: usize) -> Result<Tensor> {

@@ -1,0 +1,394 @@
+//! Scores of documents for a query.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::passes::{Item, Passes};
+use super::settings::{self, Source, TextCheckpoint, TextLimits};
+use super::{TextOptions, named, texts_of};
+use crate::architectures::config_file::ConfigFile;
+use crate::cancel::{Cancel, Stop};
+use crate::engines::Wanted;
+use crate::error::{Error, Result, candle_error};
+use crate::formats::folder::encoder;
+use crate::formats::folder::sentence::Module;
+use crate::loader::{LoadListener, LoadedTexts};
+use crate::runtime;
+use crate::tokenizer::{Passage, Tokenizer};
+
+/// What a reranker says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RerankerInfo {
+    /// The folder or the file that it came from.
+    pub path: PathBuf,
+    /// Such as `bert`.
+    pub architecture: &'static str,
+    /// The type of its weights.
+    pub precision: &'static str,
+    /// The most tokens of a pair, those around it included.
+    pub max_tokens: usize,
+    /// Number of layers.
+    pub layers: usize,
+    /// Number of weights.
+    pub parameters: u64,
+    /// What its scores stand for; one for a plain reranker.
+    pub labels: Vec<String>,
+    /// What scores go through: `sigmoid` or `identity`.
+    pub activation: &'static str,
+    /// How long loading took.
+    pub load_ms: f64,
+    /// Keys of the configuration that nothing reads, because they change nothing.
+    pub ignored_keys: Vec<String>,
+}
+
+/// Documents to score for a query.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RerankRequest {
+    /// What is looked for.
+    pub query: String,
+    /// Where it is looked for.
+    pub documents: Vec<String>,
+    /// What a decoder is told that makes a document relevant; its own default when left out.
+    #[serde(default)]
+    pub instruction: Option<String>,
+    /// Whether scores are given as they come, without the model's activation.
+    #[serde(default)]
+    pub raw: bool,
+    /// Whether the end of a pair that is too long is left out; it is an error of that document otherwise.
+    #[serde(default = "super::yes")]
+    pub truncate: bool,
+    /// A number by which [`Reranker::cancel`] can stop it.
+    #[serde(default)]
+    pub call: u64,
+}
+
+/// The scores of one document.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Scores {
+    /// One a label.
+    pub scores: Vec<f32>,
+    /// Tokens that were read.
+    pub tokens: usize,
+    /// Tokens that did not fit.
+    pub left_out: usize,
+}
+
+/// What a reranker's scores go through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Activation {
+    Identity,
+    Sigmoid,
+}
+
+/// How a model scores.
+enum Method {
+    /// By the head of a classifier.
+    Head,
+    /// By the logit of one token behind the prompt, less that of another.
+    Logits { yes: u32, no: Option<u32> },
+}
+
+/// A loaded reranker. Any number of threads may use it; their documents go through it together.
+pub struct Reranker {
+    path: PathBuf,
+    source: Source,
+    limits: TextLimits,
+    tokenizer: Tokenizer,
+    weights: LoadedTexts,
+    precision: &'static str,
+    method: Method,
+    labels: Vec<String>,
+    activation: Activation,
+    passes: Passes,
+    cancel: Cancel,
+    load_time: Duration,
+}
+
+impl Reranker {
+    /// Loads the model in `path`: the folder of a classifier over pairs of texts, or a Qwen3-Reranker.
+    ///
+    /// # Errors
+    /// As [`Embedder::load`](super::Embedder::load).
+    pub fn load(path: &Path, options: &TextOptions) -> Result<Self> {
+        Self::load_watched(path, options, &mut |_| ControlFlow::Continue(()))
+    }
+
+    /// Like [`Self::load`], and tells a listener how far it is.
+    ///
+    /// # Errors
+    /// Further [`Error::Cancelled`] and [`Error::CallbackFailed`], when the listener says so.
+    pub fn load_watched(
+        path: &Path,
+        options: &TextOptions,
+        listener: &mut LoadListener,
+    ) -> Result<Self> {
+        named(path, || {
+            let start = Instant::now();
+            runtime::start()?;
+            let (source, checkpoint) = settings::open(path)?;
+            let limits = source.limits(options.max_tokens, &checkpoint)?;
+            let config = match path.is_file() {
+                true => Map::new(),
+                false => encoder::config(&source.files.transformer)?,
+            };
+            let keys = ConfigFile::new("config.json", &config);
+            let method = method(&checkpoint, &keys, &source)?;
+            let labels = match method {
+                Method::Head => labels(&keys)?,
+                Method::Logits { .. } => vec!["yes".into()],
+            };
+            let activation = activation(&keys, &source, &method, labels.len())?;
+            let (weights, precision) =
+                checkpoint.load(options.quantize, Some(labels.len()), listener)?;
+            Ok(Self {
+                path: path.to_path_buf(),
+                source,
+                limits,
+                tokenizer: checkpoint.into_tokenizer(),
+                weights,
+                precision,
+                method,
+                labels,
+                activation,
+                passes: Passes::default(),
+                cancel: Cancel::default(),
+                load_time: start.elapsed(),
+            })
+        })
+    }
+
+    /// What there is to know about it.
+    pub fn info(&self) -> RerankerInfo {
+        RerankerInfo {
+            path: self.path.clone(),
+            architecture: self.source.architecture,
+            precision: self.precision,
+            max_tokens: self.limits.max_tokens,
+            layers: self.source.layers,
+            parameters: self.source.parameters,
+            labels: self.labels.clone(),
+            activation: match self.activation {
+                Activation::Identity => "identity",
+                Activation::Sigmoid => "sigmoid",
+            },
+            load_ms: self.load_time.as_secs_f64() * 1e3,
+            ignored_keys: self.source.ignored_keys.clone(),
+        }
+    }
+
+    /// Stops calls by their numbers.
+    pub fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+
+    /// The scores of each document, in order. What is wrong with one document is told in its place.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a request that is none, [`Error::Cancelled`].
+    pub fn score(&self, request: &RerankRequest) -> Result<Vec<Result<Scores>>> {
+        if request.instruction.is_some() && matches!(self.method, Method::Head) {
+            return Err(Error::argument(
+                "instruction",
+                "a classifier takes none; expected null",
+            ));
+        }
+        let stop = Stop::new(&self.cancel, request.call, None);
+        let read = settings::in_parallel(&request.documents, &stop, |document| {
+            self.read(request, document)
+        })?;
+        let mut results = Vec::with_capacity(read.len());
+        let mut items = Vec::with_capacity(read.len());
+        for passage in read {
+            results.push(passage.map(|passage| {
+                let counts = (passage.tokens.len(), passage.left_out);
+                items.push(Item { passage, prompt: 0 });
+                counts
+            }));
+        }
+        let mut vectors = self
+            .passes
+            .run(items, &|items, stop| self.vectors(items, stop), &stop)?
+            .into_iter();
+        Ok(results
+            .into_iter()
+            .map(|result| {
+                let (tokens, left_out) = result?;
+                let lost = || Err(Error::Compute("a document was lost".into()));
+                let mut scores = vectors.next().unwrap_or_else(lost)?;
+                if self.activation == Activation::Sigmoid && !request.raw {
+                    scores
+                        .iter_mut()
+                        .for_each(|x| *x = 1.0 / (1.0 + (-*x).exp()));
+                }
+                Ok(Scores {
+                    scores,
+                    tokens,
+                    left_out,
+                })
+            })
+            .collect())
+    }
+
+    fn read(&self, request: &RerankRequest, document: &str) -> Result<Passage> {
+        let (query, truncate) = (&request.query, request.truncate);
+        match self.method {
+            Method::Head => self
+                .limits
+                .passage(&self.tokenizer, query, Some(document), truncate),
+            Method::Logits { .. } => {
+                let instruction = request.instruction.as_deref().unwrap_or(INSTRUCTION);
+                let text =
+                    format!("<Instruct>: {instruction}\n<Query>: {query}\n<Document>: {document}");
+                self.limits
+                    .between(&self.tokenizer, [BEFORE, &text, BEHIND], truncate)
+            }
+        }
+    }
+
+    fn vectors(&self, items: &[&Item], stop: &Stop) -> Result<Vec<Vec<f32>>> {
+        let texts = texts_of(items);
+        match (&self.weights, &self.method) {
+            (LoadedTexts::Decoder(decoder), Method::Logits { yes, no }) => {
+                let logits = decoder.logits(&texts, stop)?;
+                let rows = logits.chunks_exact(self.source.vocab_size);
+                Ok(rows
+                    .map(|row| vec![row[*yes as usize] - no.map_or(0.0, |no| row[no as usize])])
+                    .collect())
+            }
+            (LoadedTexts::Encoder(_, Some(head)), Method::Head) => {
+                let model = self.weights.model();
+                let width = model.width();
+                let states = model.states(&texts, Wanted::Every, stop)?;
+                let mut rest = &states[..];
+                let mut pooled = Vec::with_capacity(items.len() * width);
+                for text in &texts {
+                    let (own, behind) = rest.split_at(text.tokens.len() * width);
+                    rest = behind;
+                    head.pool(own, width, &mut pooled);
+                }
+                let scores = head.scores(&pooled).map_err(|e| candle_error(&e))?;
+                Ok(scores
+                    .chunks_exact(self.labels.len())
+                    .map(<[f32]>::to_vec)
+                    .collect())
+            }
+            _ => Err(Error::NotSupported("scores of this model".into())),
+        }
+    }
+}
+
+/// What a Qwen3-Reranker reads before a pair, behind it, and where no instruction is given (its model card).
+const BEFORE: &str = "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the \
+                      Instruct provided. Note that the answer can only be \"yes\" or \"no\".<|im_end|>\n<|im_start|>user\n";
+const BEHIND: &str = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n";
+const INSTRUCTION: &str =
+    "Given a web search query, retrieve relevant passages that answer the query";
+
+/// How a model scores: as its files say.
+fn method(checkpoint: &TextCheckpoint, keys: &ConfigFile, source: &Source) -> Result<Method> {
+    let classes = keys.texts("architectures")?.unwrap_or_default();
+    let modules = source.files.modules.as_deref().unwrap_or_default();
+    let check = |yes: u32, no: Option<u32>| {
+        let known = |id: u32| (id as usize) < source.vocab_size;
+        match known(yes) && no.is_none_or(known) {
+            true => Ok(Method::Logits { yes, no }),
+            false => Err(keys.invalid("vocab_size", "the tokens of the answers are not in it")),
+        }
+    };
+    match checkpoint {
+        TextCheckpoint::Encoder(_) => {
+            let is_classifier = |class: &&str| class.ends_with("ForSequenceClassification");
+            match classes.is_empty() || classes.iter().any(is_classifier) {
+                true => Ok(Method::Head),
+                false => Err(keys.unsupported(
+                    "architectures",
+                    "a reranker is a model for sequence classification",
+                )),
+            }
+        }
+        TextCheckpoint::Decoder(checkpoint) => {
+            if classes
+                .iter()
+                .any(|class| class.ends_with("ForSequenceClassification"))
+            {
+                return Err(keys.unsupported(
+                    "architectures",
+                    "of decoders, those that answer yes or no are computed as rerankers",
+                ));
+            }
+            match modules.first() {
+                Some(Module::LogitScore { yes, no }) => return check(*yes, *no),
+                Some(_) => {
+                    return Err(
+                        keys.unsupported("architectures", "its files say that it gives embeddings")
+                    );
+                }
+                None => {}
+            }
+            let id = |token: &str| checkpoint.tokenizer.id_of(token);
+            match (id("yes"), id("no"), id("<|im_start|>")) {
+                (Some(yes), Some(no), Some(_)) => check(yes, Some(no)),
+                _ => Err(keys.unsupported(
+                    "architectures",
+                    "of decoders, Qwen3-Reranker is computed, which answers yes or no",
+                )),
+            }
+        }
+    }
+}
+
+/// The names of a classifier's scores: by `id2label`, else as many as `num_labels`, of which transformers assumes 2.
+fn labels(keys: &ConfigFile) -> Result<Vec<String>> {
+    let names = match keys.value("id2label") {
+        Some(Value::Object(names)) => names,
+        Some(_) => return Err(keys.invalid("id2label", "expected an object of texts")),
+        None => {
+            let count = keys.count("num_labels")?.unwrap_or(2);
+            return Ok((0..count).map(|index| format!("LABEL_{index}")).collect());
+        }
+    };
+    (0..names.len())
+        .map(|index| match names.get(&index.to_string()) {
+            Some(Value::String(name)) => Ok(name.clone()),
+            _ => Err(keys.invalid("id2label", "expected a text for each number from 0 on")),
+        })
+        .collect()
+}
+
+/// What scores go through: what the files say, else a sigmoid for a single score.
+fn activation(
+    keys: &ConfigFile,
+    source: &Source,
+    method: &Method,
+    labels: usize,
+) -> Result<Activation> {
+    let inner = match keys.object("sentence_transformers")? {
+        Some(own) => own.text("activation_fn")?.map(str::to_owned),
+        None => None,
+    };
+    let old = keys.text("sbert_ce_default_activation_function")?;
+    let said = inner
+        .or(old.map(str::to_owned))
+        .or(source.files.activation.clone());
+    match said.as_deref().and_then(|class| class.rsplit('.').next()) {
+        Some("Identity") => Ok(Activation::Identity),
+        Some("Sigmoid") => Ok(Activation::Sigmoid),
+        Some(other) => Err(Error::UnsupportedModel {
+            file: "config.json".into(),
+            key: "activation_fn".into(),
+            value: other.into(),
+            reason: "of activations, Identity and Sigmoid are computed".into(),
+        }),
+        // The probability of yes against no.
+        None if matches!(method, Method::Logits { .. }) => Ok(Activation::Sigmoid),
+        None => Ok(match labels {
+            1 => Activation::Sigmoid,
+            _ => Activation::Identity,
+        }),
+    }
+}

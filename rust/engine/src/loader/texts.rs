@@ -1,0 +1,102 @@
+//! Loading of models that read texts: encoders, and decoders for embeddings and rerankers.
+
+use candle_core::{DType, Device};
+
+use super::watched::WatchedSource;
+use super::{LoadListener, Plan, numbers};
+use crate::description::ModelDescription;
+use crate::engines::encoder::{Encoder, Head};
+use crate::engines::fused::DecoderTexts;
+use crate::engines::{Engine, TextModel};
+use crate::error::Result;
+use crate::formats::folder::encoder::EncoderCheckpoint;
+use crate::formats::{Quantization, TensorSource, Tensors, quantized_bytes};
+use crate::memory;
+
+/// What is loaded.
+#[derive(Clone, Copy)]
+pub(crate) enum TextWeights<'a> {
+    /// An encoder, and the head of a classifier with so many scores if that is wanted.
+    Encoder(&'a EncoderCheckpoint, Option<usize>),
+    /// A decoder, with its head if that is wanted.
+    Decoder(&'a ModelDescription, &'a Tensors, bool),
+}
+
+/// Weights in memory.
+pub(crate) enum LoadedTexts {
+    /// An encoder, and the head of a classifier.
+    Encoder(Box<Encoder>, Option<Head>),
+    /// A decoder.
+    Decoder(DecoderTexts),
+}
+
+impl LoadedTexts {
+    /// What turns tokens into states.
+    pub(crate) fn model(&self) -> &dyn TextModel {
+        match self {
+            LoadedTexts::Encoder(encoder, _) => &**encoder,
+            LoadedTexts::Decoder(decoder) => decoder,
+        }
+    }
+}
+
+/// Loads weights, in the types of their files unless they are to be quantized; answers with the name of the type, too.
+///
+/// # Errors
+/// [`Error::InvalidTensor`](crate::error::Error::InvalidTensor) for weights that are missing or of other shapes,
+/// [`Error::OutOfMemory`](crate::error::Error::OutOfMemory), and what the listener says.
+pub(crate) fn load_texts(
+    weights: TextWeights,
+    quantize: Option<Quantization>,
+    listener: &mut LoadListener,
+) -> Result<(LoadedTexts, &'static str)> {
+    let device = Device::Cpu;
+    let wanted = quantize.map(Quantization::dtype);
+    let (tensors, count) = match weights {
+        TextWeights::Encoder(checkpoint, _) => {
+            let description = &checkpoint.description;
+            let count = numbers(description.tensors(checkpoint.names));
+            (&checkpoint.tensors, count)
+        }
+        TextWeights::Decoder(description, tensors, _) => (tensors, numbers(description.tensors())),
+    };
+    let stored = tensors.stored_type();
+    let needed = match wanted {
+        Some(dtype) => quantized_bytes(dtype, count, &device),
+        None => count * stored.map_or(4, |dtype| dtype.size_in_bytes()) as u64,
+    };
+    memory::ensure("the model", needed)?;
+    let precision = match quantize {
+        Some(quantization) => quantization.name(),
+        None => tensors.precision(&device),
+    };
+    let mut watched =
+        |source: &dyn TensorSource, load: &dyn Fn(&dyn TensorSource) -> Result<LoadedTexts>| {
+            load(&WatchedSource::new(source, count, needed, listener))
+        };
+    let loaded = match weights {
+        TextWeights::Encoder(checkpoint, scores) => {
+            let source = tensors.encoder_source(wanted, &device);
+            watched(&*source, &|source| {
+                let (description, names) = (&checkpoint.description, checkpoint.names);
+                let encoder = Encoder::load(description, names, source)?;
+                let head = match scores {
+                    Some(scores) => {
+                        Some(Head::load(&checkpoint.head, description, scores, source)?)
+                    }
+                    None => None,
+                };
+                Ok(LoadedTexts::Encoder(Box::new(encoder), head))
+            })?
+        }
+        TextWeights::Decoder(description, tensors, with_head) => {
+            let mut storage = Plan::in_type(Engine::Fused, DType::F32).storage;
+            storage.quantize = wanted;
+            let source = tensors.source(description, storage, &device);
+            watched(&*source, &|source| {
+                DecoderTexts::load(description, source, with_head).map(LoadedTexts::Decoder)
+            })?
+        }
+    };
+    Ok((loaded, precision))
+}

@@ -1,0 +1,265 @@
+//! Encoders, embedders and rerankers against sentence-transformers; `scripts/fixtures/encoders.py` makes both.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use candle4j_engine::embedding::{
+    EmbedRequest, Embedder, Prompt, RerankRequest, Reranker, TextOptions,
+};
+use candle4j_engine::error::Error;
+use candle4j_engine::formats::Quantization;
+use serde::Deserialize;
+
+/// The greatest difference of a number.
+const CLOSE: f32 = 1e-4;
+
+#[derive(Deserialize)]
+struct Expected {
+    #[serde(default)]
+    tokens: Vec<Vec<u32>>,
+    #[serde(default)]
+    token_vectors: Vec<Vec<f32>>,
+    #[serde(default)]
+    texts: Vec<String>,
+    #[serde(default)]
+    vectors: Vec<Vec<f32>>,
+    #[serde(default)]
+    prompt_tokens: Vec<usize>,
+    #[serde(default)]
+    prompts: BTreeMap<String, Vec<Vec<f32>>>,
+    #[serde(default)]
+    query: String,
+    #[serde(default)]
+    documents: Vec<String>,
+    #[serde(default)]
+    scores: Vec<Vec<f32>>,
+}
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/encoders")
+        .join(name)
+}
+
+fn cases() -> BTreeMap<String, Expected> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/encoders.json");
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+fn load(name: &str) -> Embedder {
+    Embedder::load(&folder(name), &TextOptions::default()).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+fn request() -> EmbedRequest {
+    EmbedRequest {
+        texts: Vec::new(),
+        tokens: Vec::new(),
+        prompt: Prompt::Default,
+        normalize: false,
+        truncate: true,
+        dimensions: None,
+        call: 0,
+    }
+}
+
+fn vectors(embedder: &Embedder, request: &EmbedRequest) -> Vec<Vec<f32>> {
+    let results = embedder.embed(request).unwrap();
+    results
+        .into_iter()
+        .map(|result| result.unwrap().vector)
+        .collect()
+}
+
+fn assert_close(name: &str, got: &[Vec<f32>], expected: &[Vec<f32>]) {
+    assert_eq!(got.len(), expected.len(), "{name}");
+    for (index, (got, expected)) in got.iter().zip(expected).enumerate() {
+        assert_eq!(got.len(), expected.len(), "{name} {index}");
+        for (got, expected) in got.iter().zip(expected) {
+            assert!(
+                (got - expected).abs() <= CLOSE,
+                "{name} {index}: {got} instead of {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+fn vectors_are_those_of_sentence_transformers() {
+    for (name, case) in cases() {
+        if case.vectors.is_empty() {
+            continue;
+        }
+        let embedder = load(&name);
+        let of_texts = EmbedRequest {
+            texts: case.texts.clone(),
+            ..request()
+        };
+        let together = vectors(&embedder, &of_texts);
+        assert_close(&name, &together, &case.vectors);
+        let counts: Vec<usize> = embedder
+            .embed(&of_texts)
+            .unwrap()
+            .into_iter()
+            .map(|result| result.unwrap().tokens)
+            .collect();
+        assert_eq!(counts, case.prompt_tokens, "{name}");
+        let given = vectors(
+            &embedder,
+            &EmbedRequest {
+                tokens: case.tokens.clone(),
+                ..request()
+            },
+        );
+        assert_close(&name, &given, &case.token_vectors);
+        for (prompt, expected) in &case.prompts {
+            let prompted = EmbedRequest {
+                texts: case.texts.clone(),
+                prompt: Prompt::Named(prompt.clone()),
+                ..request()
+            };
+            assert_close(
+                &format!("{name} {prompt}"),
+                &vectors(&embedder, &prompted),
+                expected,
+            );
+        }
+        // Alone they are what they are in company, to the last bit.
+        for (text, expected) in case.texts.iter().zip(&together) {
+            let alone = EmbedRequest {
+                texts: vec![text.clone()],
+                ..request()
+            };
+            assert_eq!(&vectors(&embedder, &alone)[0], expected, "{name}: {text:?}");
+        }
+    }
+}
+
+#[test]
+fn scores_are_those_of_sentence_transformers() {
+    for (name, case) in cases() {
+        if case.scores.is_empty() {
+            continue;
+        }
+        let reranker = Reranker::load(&folder(&name), &TextOptions::default())
+            .unwrap_or_else(|e| panic!("{name}: {e}"));
+        let request = RerankRequest {
+            query: case.query.clone(),
+            documents: case.documents.clone(),
+            instruction: None,
+            raw: false,
+            truncate: true,
+            call: 0,
+        };
+        let scores: Vec<Vec<f32>> = reranker
+            .score(&request)
+            .unwrap()
+            .into_iter()
+            .map(|result| result.unwrap().scores)
+            .collect();
+        assert_close(&name, &scores, &case.scores);
+    }
+}
+
+#[test]
+fn several_threads_share_passes() {
+    let embedder = load("bert-mean");
+    let texts: Vec<String> = (0..40)
+        .map(|i| format!("text number {i} of many"))
+        .collect();
+    let all = EmbedRequest {
+        texts: texts.clone(),
+        ..request()
+    };
+    let expected = vectors(&embedder, &all);
+    std::thread::scope(|scope| {
+        for chunk in 0..8 {
+            let (embedder, texts, expected) = (&embedder, &texts, &expected);
+            scope.spawn(move || {
+                for index in (chunk * 5)..(chunk * 5 + 5) {
+                    let alone = EmbedRequest {
+                        texts: vec![texts[index].clone()],
+                        ..request()
+                    };
+                    assert_eq!(vectors(embedder, &alone)[0], expected[index]);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn one_text_fails_no_other() {
+    let embedder = load("bert-short");
+    let results = embedder
+        .embed(&EmbedRequest {
+            texts: vec!["short".into(), "long ".repeat(40), String::new()],
+            truncate: false,
+            ..request()
+        })
+        .unwrap();
+    assert!(results[0].is_ok() && results[2].is_ok());
+    assert!(
+        matches!(results[1], Err(Error::ContextFull { limit: 16, needed }) if needed > 40),
+        "{:?}",
+        results[1]
+    );
+    let cut = embedder
+        .embed(&EmbedRequest {
+            texts: vec!["long ".repeat(40)],
+            ..request()
+        })
+        .unwrap();
+    let cut = cut[0].as_ref().unwrap();
+    assert_eq!(cut.tokens, 16);
+    assert!(cut.left_out > 20);
+    let tokens = embedder
+        .embed(&EmbedRequest {
+            tokens: vec![vec![3, 4], vec![100_000], Vec::new()],
+            ..request()
+        })
+        .unwrap();
+    assert!(tokens[0].is_ok() && tokens[1].is_err() && tokens[2].is_err());
+}
+
+#[test]
+fn cancelled_calls_end() {
+    let embedder = load("bert-mean");
+    embedder.cancel().cancel(7);
+    let cancelled = embedder.embed(&EmbedRequest {
+        texts: vec!["text".into()],
+        call: 7,
+        ..request()
+    });
+    assert!(matches!(cancelled, Err(Error::Cancelled)));
+    assert_eq!(
+        vectors(
+            &embedder,
+            &EmbedRequest {
+                texts: vec!["text".into()],
+                call: 8,
+                ..request()
+            }
+        )
+        .len(),
+        1
+    );
+}
+
+#[test]
+fn quantized_weights_are_near() {
+    let exact = load("nomic-bert");
+    let options = TextOptions {
+        quantize: Some(Quantization::Q8_0),
+        ..TextOptions::default()
+    };
+    let rounded = Embedder::load(&folder("nomic-bert"), &options).unwrap();
+    assert_eq!(rounded.info().precision, "q8_0");
+    let of = EmbedRequest {
+        texts: vec!["The quick brown fox".into()],
+        normalize: true,
+        ..request()
+    };
+    let (a, b) = (vectors(&exact, &of), vectors(&rounded, &of));
+    let cosine: f32 = a[0].iter().zip(&b[0]).map(|(a, b)| a * b).sum();
+    assert!((0.99..0.999_999_9).contains(&cosine), "{cosine}");
+}
