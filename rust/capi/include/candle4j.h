@@ -17,7 +17,7 @@
  * - Callbacks run on the thread that called the function, during the call, and must not unwind.
  *   No other thread ever runs them.
  * - Nothing unwinds out of any function: a panic inside becomes C4J_PANIC, and a session that it
- *   happened in answers C4J_POISONED from then on. Models, hubs and tokenizers have nothing that a
+ *   happened in answers C4J_POISONED from then on. Models, embedders, rerankers, hubs and tokenizers have nothing that a
  *   panic could damage, and go on.
  * - Only fixed-width types and pointers cross, so one set of bindings serves every platform.
  */
@@ -132,13 +132,19 @@
 #define C4J_HUB_UNAVAILABLE 48
 
 // The ABI that this header describes.
-#define C4J_ABI_VERSION 2
+#define C4J_ABI_VERSION 3
+
+// A loaded model for embeddings. Any thread may use it, several at once: their texts go through it together.
+typedef struct c4j_embedder c4j_embedder;
 
 // A Hub and its cache. Any thread may use it, several at once, and so may several processes.
 typedef struct c4j_hub c4j_hub;
 
 // A loaded model: weights, tokenizer and chat template. Any thread may use it, several at once.
 typedef struct c4j_model c4j_model;
+
+// A loaded reranker. Any thread may use it, several at once: their documents go through it together.
+typedef struct c4j_reranker c4j_reranker;
 
 // A session. One call at a time runs on it; a second one gets `C4J_BUSY`, also when it is made
 // from a callback. `c4j_session_cancel` is the exception.
@@ -148,7 +154,7 @@ typedef struct c4j_session c4j_session;
 typedef struct c4j_tokenizer c4j_tokenizer;
 
 // Bytes that a function returned: UTF-8 text (not terminated), or token ids as 32-bit unsigned
-// integers in the machine's byte order.
+// integers or floating point numbers of 32 bits in the machine's byte order.
 //
 // The caller provides the struct, a function fills it on success, and the caller gives it to
 // `c4j_buffer_free` once. Its fields are not to be changed in between.
@@ -161,6 +167,15 @@ typedef struct {
     uint64_t capacity;
 } c4j_buffer;
 
+// The outcome of a call: `C4J_OK`, or one of the other `C4J_` codes. The numbers never change
+// their meaning.
+typedef int32_t c4j_status;
+
+// Told how far a long call is, by a JSON object of `len` bytes that is valid during the call only.
+// It also runs, several times a second, while nothing moves. Answers as `c4j_token_fn` does, and
+// runs on the thread that called the function.
+typedef int32_t (*c4j_progress_fn)(void *user_data, const uint8_t *json, uint64_t len);
+
 // What went wrong in a call. The caller owns it and gives it to `c4j_error_free` once.
 typedef struct {
     // The status that the call returned.
@@ -170,15 +185,6 @@ typedef struct {
     // The things that the message names, as a JSON object.
     c4j_buffer detail;
 } c4j_error;
-
-// The outcome of a call: `C4J_OK`, or one of the other `C4J_` codes. The numbers never change
-// their meaning.
-typedef int32_t c4j_status;
-
-// Told how far a long call is, by a JSON object of `len` bytes that is valid during the call only.
-// It also runs, several times a second, while nothing moves. Answers as `c4j_token_fn` does, and
-// runs on the thread that called the function.
-typedef int32_t (*c4j_progress_fn)(void *user_data, const uint8_t *json, uint64_t len);
 
 // A token and the natural logarithm of its probability.
 typedef struct {
@@ -231,6 +237,64 @@ extern "C" {
 // `buffer` is null, or points to a buffer that a function of this library filled or that is
 // zeroed.
 void c4j_buffer_free(c4j_buffer *buffer);
+
+// Loads a model for embeddings: a folder as sentence-transformers and transformers have it, or a GGUF file.
+//
+// `path` is its path in UTF-8. `options` is a JSON object with, both optional, `quantize` (`q8_0`, `q6_k`, `q5_k`, `q4_k`,
+// `q4_0`, for folders) and `max_tokens` (of a text; what the files say when left out). `on_progress` is as for
+// `c4j_model_load`. On success `*out` is an embedder that the caller ends with `c4j_embedder_free`.
+//
+// # Safety
+// Pointers are null or valid as the header's introduction says.
+c4j_status c4j_embedder_load(const uint8_t *path,
+                             uint64_t path_len,
+                             const uint8_t *options,
+                             uint64_t options_len,
+                             c4j_progress_fn on_progress,
+                             void *user_data,
+                             c4j_embedder **out,
+                             c4j_error **error);
+
+// Describes an embedder, as JSON: architecture, precision, dimensions, pooling, similarity, prompts and so on.
+//
+// # Safety
+// Pointers are null or valid as the header's introduction says.
+c4j_status c4j_embedder_describe(const c4j_embedder *embedder,
+                                 c4j_buffer *out,
+                                 c4j_error **error);
+
+// Makes vectors of texts.
+//
+// `request` is a JSON object: `texts`, or `tokens` (lists of token ids, to which nothing is added); `prompt`, which is put
+// before each text: `"default"`, `"query"`, `"document"`, `{"named": "…"}` or `{"text": "…"}`; `normalize` (whether vectors
+// get the length 1; true), `truncate` (whether the end of a text that is too long is left out, and it is no error; true),
+// `dimensions` (how many numbers are kept of each vector) and `call`, a number by which `c4j_embedder_cancel` can stop it.
+//
+// `*vectors` becomes the vectors as 32-bit floating point numbers in the machine's byte order, in the order of the texts, and
+// `*out` a JSON object of `dimensions` and `results`, one a text: `{"tokens", "left_out"}`, the tokens that were read and
+// those that did not fit, or `{"error": {"code", "message", "detail"}}`, for a text that has no vector. One text's failure
+// touches no other.
+//
+// # Safety
+// Pointers are null or valid as the header's introduction says.
+c4j_status c4j_embedder_embed(const c4j_embedder *embedder,
+                              const uint8_t *request,
+                              uint64_t request_len,
+                              c4j_buffer *vectors,
+                              c4j_buffer *out,
+                              c4j_error **error);
+
+// Cancels the call whose request carries the number `call`, as `c4j_session_cancel` does.
+//
+// # Safety
+// Pointers are null or valid as the header's introduction says.
+c4j_status c4j_embedder_cancel(const c4j_embedder *embedder, uint64_t call, c4j_error **error);
+
+// Ends an embedder. Does nothing for null.
+//
+// # Safety
+// `embedder` is null, or came from `c4j_embedder_load`, was not freed yet, and no call uses it.
+void c4j_embedder_free(c4j_embedder *embedder);
 
 // Frees an error. Does nothing for null. Any thread may call it.
 //
@@ -389,6 +453,59 @@ c4j_status c4j_model_generate_all(const c4j_model *model,
 // # Safety
 // `model` is null, or came from `c4j_model_load`, was not freed yet, and no call uses it.
 void c4j_model_free(c4j_model *model);
+
+// Loads a reranker: the folder of a classifier over pairs of texts, or of a Qwen3-Reranker.
+//
+// `path` is its path in UTF-8. `options` is a JSON object with, both optional, `quantize` (`q8_0`, `q6_k`, `q5_k`, `q4_k`,
+// `q4_0`, for folders) and `max_tokens` (of a pair; what the files say when left out). `on_progress` is as for
+// `c4j_model_load`. On success `*out` is a reranker that the caller ends with `c4j_reranker_free`.
+//
+// # Safety
+// Pointers are null or valid as the header's introduction says.
+c4j_status c4j_reranker_load(const uint8_t *path,
+                             uint64_t path_len,
+                             const uint8_t *options,
+                             uint64_t options_len,
+                             c4j_progress_fn on_progress,
+                             void *user_data,
+                             c4j_reranker **out,
+                             c4j_error **error);
+
+// Describes a reranker, as JSON: architecture, precision, labels, activation and so on.
+//
+// # Safety
+// Pointers are null or valid as the header's introduction says.
+c4j_status c4j_reranker_describe(const c4j_reranker *reranker, c4j_buffer *out, c4j_error **error);
+
+// Scores documents for a query.
+//
+// `request` is a JSON object: `query`, `documents`; `instruction`, for decoders that take one; `raw` (whether scores are given
+// without the model's activation; false), `truncate` (whether the end of a pair that is too long is left out, and it is no
+// error; true) and `call`, a number by which `c4j_reranker_cancel` can stop it.
+//
+// `*out` becomes a JSON array in the order of the documents: `{"scores", "tokens", "left_out"}`, a score a label, the tokens
+// that were read and those that did not fit, or `{"error": {"code", "message", "detail"}}`. One document's failure touches no
+// other.
+//
+// # Safety
+// Pointers are null or valid as the header's introduction says.
+c4j_status c4j_reranker_score(const c4j_reranker *reranker,
+                              const uint8_t *request,
+                              uint64_t request_len,
+                              c4j_buffer *out,
+                              c4j_error **error);
+
+// Cancels the call whose request carries the number `call`, as `c4j_session_cancel` does.
+//
+// # Safety
+// Pointers are null or valid as the header's introduction says.
+c4j_status c4j_reranker_cancel(const c4j_reranker *reranker, uint64_t call, c4j_error **error);
+
+// Ends a reranker. Does nothing for null.
+//
+// # Safety
+// `reranker` is null, or came from `c4j_reranker_load`, was not freed yet, and no call uses it.
+void c4j_reranker_free(c4j_reranker *reranker);
 
 // The ABI of the loaded library. It must equal the header's `C4J_ABI_VERSION`; check it before
 // any other call.

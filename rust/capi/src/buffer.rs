@@ -1,7 +1,7 @@
 //! Bytes that Rust made and C frees.
 
 /// Bytes that a function returned: UTF-8 text (not terminated), or token ids as 32-bit unsigned
-/// integers in the machine's byte order.
+/// integers or floating point numbers of 32 bits in the machine's byte order.
 ///
 /// The caller provides the struct, a function fills it on success, and the caller gives it to
 /// `c4j_buffer_free` once. Its fields are not to be changed in between.

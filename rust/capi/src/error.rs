@@ -220,3 +220,11 @@ const _: () = {
         index += 1;
     }
 };
+/// A failure that is one of several results, as JSON.
+pub(crate) fn failure(error: &engine::Error) -> serde_json::Value {
+    serde_json::json!({ "error": {
+        "code": error.code() as i32,
+        "message": error.to_string(),
+        "detail": error.detail(),
+    }})
+}

@@ -8,10 +8,12 @@
 mod boundary;
 mod buffer;
 mod callback;
+mod embedder;
 mod error;
 mod handle;
 mod hub;
 mod model;
+mod reranker;
 mod runtime;
 mod session;
 mod text;
@@ -19,9 +21,11 @@ mod tokenizer;
 
 pub use buffer::*;
 pub use callback::*;
+pub use embedder::*;
 pub use error::*;
 pub use hub::*;
 pub use model::*;
+pub use reranker::*;
 pub use runtime::*;
 pub use session::*;
 pub use tokenizer::*;

@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 use crate::boundary::{Out, guard};
 use crate::buffer::c4j_buffer;
 use crate::callback::{ProgressCallback, c4j_progress_fn};
-use crate::error::{c4j_error, c4j_status};
+use crate::error::{c4j_error, c4j_status, failure};
 use crate::handle::{self, Handle, borrow, give};
 use crate::text::{json, json_buffer, text};
 
@@ -237,11 +237,7 @@ pub unsafe extern "C" fn c4j_model_generate_all(
 fn outcome(result: &engine::Result<Generation>) -> Value {
     match result {
         Ok(generation) => json!({ "result": generation }),
-        Err(error) => json!({ "error": {
-            "code": error.code() as i32,
-            "message": error.to_string(),
-            "detail": error.detail(),
-        }}),
+        Err(error) => failure(error),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::error::{Error, c4j_error, c4j_status};
 use crate::text::json_buffer;
 
 /// The ABI that this header describes.
-pub const C4J_ABI_VERSION: u32 = 2;
+pub const C4J_ABI_VERSION: u32 = 3;
 
 /// The ABI of the loaded library. It must equal the header's `C4J_ABI_VERSION`; check it before
 /// any other call.

@@ -44,7 +44,7 @@ mod x86 {
     use super::Vectorized;
     use crate::x86::avx2::Avx2x2;
 
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
     pub(super) fn run_512(work: impl Vectorized) {
         // SAFETY: this function has the instructions.
         unsafe { work.run::<__m512>() }

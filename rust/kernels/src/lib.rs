@@ -6,6 +6,7 @@
 //! - [`PackedMatrix`]: quantized weights, packed in the order in which the micro-kernels read them.
 //!   Activations are rounded to 16 bits before the product.
 //! - [`FloatMatrix`]: weights in F32, F16 or BF16; products are computed in F32 without rounding.
+//! - [`RoundedMatrix`]: weights and activations as integers of 16 bits, a scale a row.
 //! - [`KvCache`] holds keys and values of one layer in pages; [`attend`] computes attention over it.
 //! - [`rms_norm`], [`swiglu`], [`argmax`] and others work on single rows.
 //!
@@ -44,5 +45,5 @@ pub use attention::{DistanceBias, KV_PAGE, KvCache, KvMemory, KvPage, Queries, S
 pub use elementwise::{Activation, activate, are_finite, argmax, layer_norm, rms_norm, swiglu};
 pub use instructions::Instructions;
 pub use packing::PackedMatrix;
-pub use products::{FloatMatrix, WeightMatrix};
+pub use products::{FloatMatrix, RoundedMatrix, WeightMatrix};
 pub use team::{MAX_THREADS, for_each_part, set_threads, threads};

@@ -1,5 +1,6 @@
 //! Vectors of texts, and scores of pairs of texts, by encoders and decoders.
 
+mod calls;
 mod passes;
 mod pooling;
 mod reranker;
@@ -11,18 +12,19 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use calls::Calls;
 use passes::{Item, Passes};
 use pooling::Pooling;
 pub use reranker::{RerankRequest, Reranker, RerankerInfo};
 use settings::{Source, TextLimits};
 
-use crate::cancel::{Cancel, Stop};
+use crate::cancel::Stop;
 use crate::engines::{TextTokens, Wanted};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::formats::Quantization;
 pub use crate::formats::folder::sentence::{PoolingMode, Similarity};
 use crate::loader::{LoadListener, LoadedTexts};
+pub use crate::loader::{Rounded, TextQuantization};
 use crate::runtime;
 use crate::tokenizer::Tokenizer;
 
@@ -31,7 +33,7 @@ use crate::tokenizer::Tokenizer;
 #[serde(deny_unknown_fields, default)]
 pub struct TextOptions {
     /// What the matrices of a folder become, instead of numbers in the type that they have there.
-    pub quantize: Option<Quantization>,
+    pub quantize: Option<TextQuantization>,
     /// The most tokens of a text, those around it included; what the files say when left out.
     pub max_tokens: Option<usize>,
 }
@@ -139,7 +141,7 @@ pub struct Embedder {
     precision: &'static str,
     pooling: Pooling,
     passes: Passes,
-    cancel: Cancel,
+    calls: Calls,
     load_time: Duration,
 }
 
@@ -179,7 +181,7 @@ impl Embedder {
                 precision,
                 pooling,
                 passes: Passes::default(),
-                cancel: Cancel::default(),
+                calls: Calls::default(),
                 load_time: start.elapsed(),
             })
         })
@@ -211,9 +213,9 @@ impl Embedder {
         }
     }
 
-    /// Stops calls by their numbers.
-    pub fn cancel(&self) -> &Cancel {
-        &self.cancel
+    /// Cancels the call of this number, and no other. Any thread may call it.
+    pub fn cancel(&self, call: u64) {
+        self.calls.cancel(call);
     }
 
     /// The numbers of vectors of a request.
@@ -249,9 +251,10 @@ impl Embedder {
             true => 0,
             false => self.prompt_tokens(prompt)?,
         };
-        let stop = Stop::new(&self.cancel, request.call, None);
+        let call = self.calls.begin(request.call);
+        let stop = call.stop();
         let read: Vec<Result<Item>> = match request.tokens.is_empty() {
-            true => settings::in_parallel(&request.texts, &stop, |text| {
+            true => settings::in_parallel(&request.texts, stop, |text| {
                 let item = self.read(prompt, text, request.truncate)?;
                 Ok(Item {
                     passage: item,
@@ -273,7 +276,7 @@ impl Embedder {
         let items = good.into_iter().flatten().collect();
         let mut vectors = self
             .passes
-            .run(items, &|items, stop| self.vectors(items, stop), &stop)?
+            .run(items, &|items, stop| self.vectors(items, stop), stop)?
             .into_iter();
         let mut errors = bad.into_iter().filter_map(Result::err);
         let dimensions = self.dimensions(request.dimensions);

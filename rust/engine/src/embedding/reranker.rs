@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::calls::Calls;
 use super::passes::{Item, Passes};
 use super::settings::{self, Source, TextCheckpoint, TextLimits};
 use super::{TextOptions, named, texts_of};
 use crate::architectures::config_file::ConfigFile;
-use crate::cancel::{Cancel, Stop};
+use crate::cancel::Stop;
 use crate::engines::Wanted;
 use crate::error::{Error, Result, candle_error};
 use crate::formats::folder::encoder;
@@ -105,7 +106,7 @@ pub struct Reranker {
     labels: Vec<String>,
     activation: Activation,
     passes: Passes,
-    cancel: Cancel,
+    calls: Calls,
     load_time: Duration,
 }
 
@@ -156,7 +157,7 @@ impl Reranker {
                 labels,
                 activation,
                 passes: Passes::default(),
-                cancel: Cancel::default(),
+                calls: Calls::default(),
                 load_time: start.elapsed(),
             })
         })
@@ -181,9 +182,9 @@ impl Reranker {
         }
     }
 
-    /// Stops calls by their numbers.
-    pub fn cancel(&self) -> &Cancel {
-        &self.cancel
+    /// Cancels the call of this number, and no other. Any thread may call it.
+    pub fn cancel(&self, call: u64) {
+        self.calls.cancel(call);
     }
 
     /// The scores of each document, in order. What is wrong with one document is told in its place.
@@ -197,8 +198,9 @@ impl Reranker {
                 "a classifier takes none; expected null",
             ));
         }
-        let stop = Stop::new(&self.cancel, request.call, None);
-        let read = settings::in_parallel(&request.documents, &stop, |document| {
+        let call = self.calls.begin(request.call);
+        let stop = call.stop();
+        let read = settings::in_parallel(&request.documents, stop, |document| {
             self.read(request, document)
         })?;
         let mut results = Vec::with_capacity(read.len());
@@ -212,7 +214,7 @@ impl Reranker {
         }
         let mut vectors = self
             .passes
-            .run(items, &|items, stop| self.vectors(items, stop), &stop)?
+            .run(items, &|items, stop| self.vectors(items, stop), stop)?
             .into_iter();
         Ok(results
             .into_iter()

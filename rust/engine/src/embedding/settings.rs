@@ -9,10 +9,10 @@ use super::Prompt;
 use crate::architectures::encoders::EncoderArchitecture;
 use crate::cancel::Stop;
 use crate::error::{Error, Result};
+use crate::formats::Checkpoint;
 use crate::formats::folder::encoder::{self, EncoderCheckpoint};
 use crate::formats::folder::sentence::{self, Module, PoolingMode, SentenceFiles};
-use crate::formats::{Checkpoint, Quantization};
-use crate::loader::{LoadListener, LoadedTexts, TextWeights, load_texts};
+use crate::loader::{LoadListener, LoadedTexts, TextQuantization, TextWeights, load_texts};
 use crate::tokenizer::{LengthSettings, Passage, Tokenizer, TokenizerConfig};
 
 /// A transformer whose weights are still on disk.
@@ -108,7 +108,7 @@ impl TextCheckpoint {
     /// Loads the weights; with the head of a classifier of so many scores, or the decoder's own, if that is wanted.
     pub(super) fn load(
         &self,
-        quantize: Option<Quantization>,
+        quantize: Option<TextQuantization>,
         scores: Option<usize>,
         listener: &mut LoadListener,
     ) -> Result<(LoadedTexts, &'static str)> {

@@ -7,6 +7,7 @@ mod texts;
 mod watched;
 
 pub(crate) use texts::{LoadedTexts, TextWeights, load_texts};
+pub use texts::{Rounded, TextQuantization};
 use watched::WatchedSource;
 
 use std::ops::ControlFlow;

@@ -1,6 +1,8 @@
 //! Loading of models that read texts: encoders, and decoders for embeddings and rerankers.
 
+use candle_core::quantized::GgmlDType;
 use candle_core::{DType, Device};
+use serde::Deserialize;
 
 use super::watched::WatchedSource;
 use super::{LoadListener, Plan, numbers};
@@ -8,10 +10,37 @@ use crate::description::ModelDescription;
 use crate::engines::encoder::{Encoder, Head};
 use crate::engines::fused::DecoderTexts;
 use crate::engines::{Engine, TextModel};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::formats::folder::encoder::EncoderCheckpoint;
 use crate::formats::{Quantization, TensorSource, Tensors, quantized_bytes};
 use crate::memory;
+
+/// What the matrices of a model for texts become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum TextQuantization {
+    /// Integers of 16 bits, a scale a row, which activations become, too.
+    Rounded(Rounded),
+    /// Blocks of few bits.
+    Blocks(Quantization),
+}
+
+/// See [`TextQuantization::Rounded`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rounded {
+    /// 16 bits.
+    I16,
+}
+
+impl TextQuantization {
+    fn dtype(self) -> Option<GgmlDType> {
+        match self {
+            TextQuantization::Rounded(_) => None,
+            TextQuantization::Blocks(quantization) => Some(quantization.dtype()),
+        }
+    }
+}
 
 /// What is loaded.
 #[derive(Clone, Copy)]
@@ -47,11 +76,18 @@ impl LoadedTexts {
 /// [`Error::OutOfMemory`](crate::error::Error::OutOfMemory), and what the listener says.
 pub(crate) fn load_texts(
     weights: TextWeights,
-    quantize: Option<Quantization>,
+    quantize: Option<TextQuantization>,
     listener: &mut LoadListener,
 ) -> Result<(LoadedTexts, &'static str)> {
     let device = Device::Cpu;
-    let wanted = quantize.map(Quantization::dtype);
+    let rounded = quantize == Some(TextQuantization::Rounded(Rounded::I16));
+    let wanted = quantize.and_then(TextQuantization::dtype);
+    if rounded && matches!(weights, TextWeights::Decoder(..)) {
+        return Err(Error::argument(
+            "quantize",
+            "i16 is for encoders; a decoder takes another format",
+        ));
+    }
     let (tensors, count) = match weights {
         TextWeights::Encoder(checkpoint, _) => {
             let description = &checkpoint.description;
@@ -67,7 +103,8 @@ pub(crate) fn load_texts(
     };
     memory::ensure("the model", needed)?;
     let precision = match quantize {
-        Some(quantization) => quantization.name(),
+        Some(TextQuantization::Blocks(quantization)) => quantization.name(),
+        Some(TextQuantization::Rounded(_)) => "i16",
         None => tensors.precision(&device),
     };
     let mut watched =
@@ -79,7 +116,7 @@ pub(crate) fn load_texts(
             let source = tensors.encoder_source(wanted, &device);
             watched(&*source, &|source| {
                 let (description, names) = (&checkpoint.description, checkpoint.names);
-                let encoder = Encoder::load(description, names, source)?;
+                let encoder = Encoder::load(description, names, source, rounded)?;
                 let head = match scores {
                     Some(scores) => {
                         Some(Head::load(&checkpoint.head, description, scores, source)?)

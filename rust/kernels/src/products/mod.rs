@@ -2,11 +2,13 @@
 
 mod float;
 mod packed;
+mod rounded;
 
 use std::fmt::Debug;
 use std::ops::Range;
 
 pub use float::FloatMatrix;
+pub use rounded::RoundedMatrix;
 
 use crate::output::Output;
 use crate::team::parallel_ranges;

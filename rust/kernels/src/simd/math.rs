@@ -22,6 +22,12 @@ pub(crate) fn all_finite(numbers: &[f32]) -> bool {
     reduce_slice(numbers, 0.0, |a, b| a + b * 0.0, |a, b| a + b) == 0.0
 }
 
+/// The greatest magnitude; NaN is ignored.
+#[inline(always)]
+pub(crate) fn max_magnitude(numbers: &[f32]) -> f32 {
+    reduce_slice(numbers, 0.0, |a, b| a.max(b.abs()), f32::max)
+}
+
 /// The maximum; NaN is ignored.
 #[inline(always)]
 pub(crate) fn max(numbers: &[f32]) -> f32 {

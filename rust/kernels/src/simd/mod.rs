@@ -5,4 +5,4 @@ pub(crate) mod math;
 mod vector;
 
 pub(crate) use element::Element;
-pub(crate) use vector::{F32x16, LANES, Portable};
+pub(crate) use vector::{F32x16, LANES, Portable, joined};

@@ -23,6 +23,39 @@ pub(crate) trait F32x16: Copy {
     /// Groups of 16 weight rows per tile of a product, at most 3.
     const GROUPS: usize;
 
+    /// 16 sums of 32-bit integers, or 16 pairs of 16-bit ones.
+    type Pairs: Copy;
+
+    /// Sums of nothing.
+    ///
+    /// # Safety
+    /// See [`Self::splat`].
+    unsafe fn no_sums() -> Self::Pairs;
+
+    /// Reads pairs.
+    ///
+    /// # Safety
+    /// See [`Self::splat`].
+    unsafe fn load_pairs(pairs: &[i16; 2 * LANES]) -> Self::Pairs;
+
+    /// The same pair 16 times.
+    ///
+    /// # Safety
+    /// See [`Self::splat`].
+    unsafe fn splat_pair(pair: [i16; 2]) -> Self::Pairs;
+
+    /// Adds both products of each pair to its sum.
+    ///
+    /// # Safety
+    /// See [`Self::splat`].
+    unsafe fn add_products(sums: Self::Pairs, a: Self::Pairs, b: Self::Pairs) -> Self::Pairs;
+
+    /// Writes sums.
+    ///
+    /// # Safety
+    /// See [`Self::splat`].
+    unsafe fn store_sums(sums: Self::Pairs, out: &mut [i32; LANES]);
+
     /// The same number 16 times.
     ///
     /// # Safety
@@ -82,6 +115,41 @@ impl F32x16 for Portable {
     const ROWS: usize = 4;
     const GROUPS: usize = 1;
 
+    type Pairs = [i32; LANES];
+
+    #[inline(always)]
+    unsafe fn no_sums() -> Self::Pairs {
+        [0; LANES]
+    }
+
+    #[inline(always)]
+    unsafe fn load_pairs(pairs: &[i16; 2 * LANES]) -> Self::Pairs {
+        let mut all = [0; LANES];
+        for (all, pair) in all.iter_mut().zip(pairs.as_chunks::<2>().0) {
+            *all = joined(*pair);
+        }
+        all
+    }
+
+    #[inline(always)]
+    unsafe fn splat_pair(pair: [i16; 2]) -> Self::Pairs {
+        [joined(pair); LANES]
+    }
+
+    #[inline(always)]
+    unsafe fn add_products(mut sums: Self::Pairs, a: Self::Pairs, b: Self::Pairs) -> Self::Pairs {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            // The lower half of a pair, and the upper one.
+            *sum += (a << 16 >> 16) * (b << 16 >> 16) + (a >> 16) * (b >> 16);
+        }
+        sums
+    }
+
+    #[inline(always)]
+    unsafe fn store_sums(sums: Self::Pairs, out: &mut [i32; LANES]) {
+        *out = sums;
+    }
+
     #[inline(always)]
     unsafe fn splat(number: f32) -> Self {
         Self([number; LANES])
@@ -137,6 +205,12 @@ impl F32x16 for Portable {
         }
         self
     }
+}
+
+/// A pair in one integer, the first number in the lower half.
+#[inline(always)]
+pub(crate) fn joined([first, second]: [i16; 2]) -> i32 {
+    i32::from(second) << 16 | i32::from(first) & 0xffff
 }
 
 /// A number of 16 bits, without branches and calls, which a compiler could not turn into vector

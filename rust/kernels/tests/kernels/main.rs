@@ -3,4 +3,5 @@
 mod attention;
 mod floats;
 mod products;
+mod rounded;
 mod support;

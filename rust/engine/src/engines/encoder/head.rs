@@ -33,7 +33,7 @@ impl Head {
     ) -> EngineResult<Self> {
         let hidden = description.hidden_size;
         let linear = |name: &str, rows: usize, bias: bool| {
-            Linear::load(source, &[(name.to_owned(), rows)], hidden, bias)
+            Linear::load(source, &[(name.to_owned(), rows)], hidden, bias, false)
         };
         Ok(Self {
             mean: head.mean,

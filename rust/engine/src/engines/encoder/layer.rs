@@ -120,6 +120,8 @@ pub(super) struct Reader<'a> {
     pub(super) description: &'a EncoderDescription,
     pub(super) names: &'a EncoderNames,
     pub(super) source: &'a dyn TensorSource,
+    /// Whether matrices are rounded to 16 bits.
+    pub(super) rounded: bool,
 }
 
 impl Reader<'_> {
@@ -146,7 +148,7 @@ impl Reader<'_> {
             each => each.iter().map(|part| (at(part), inside)).collect(),
         };
         let linear = |part: &str, columns: usize, bias: bool| {
-            Linear::load(source, &[(at(part), hidden)], columns, bias)
+            Linear::load(source, &[(at(part), hidden)], columns, bias, self.rounded)
         };
         let rotary = attention.rope.as_ref().map(|rope| {
             let wanted = Rotary::new(Some(rope), attention.head_dim, description.max_tokens);
@@ -158,7 +160,7 @@ impl Reader<'_> {
         });
         Ok(Layer {
             attention: Attention {
-                qkv: Linear::load(source, &qkv, hidden, attention.qkv_bias)?,
+                qkv: Linear::load(source, &qkv, hidden, attention.qkv_bias, self.rounded)?,
                 output: linear(names.output, attention.query_size(), attention.output_bias)?,
                 shape: attention.clone(),
                 rotary,
@@ -168,7 +170,7 @@ impl Reader<'_> {
                 None => None,
                 Some(norm) => Some(Norm::load(source, &at(names.attention_norm), hidden, norm)?),
             },
-            up: Linear::load(source, &up, hidden, mlp.bias)?,
+            up: Linear::load(source, &up, hidden, mlp.bias, self.rounded)?,
             down: linear(names.down, inside, mlp.bias)?,
             activation: mlp.activation,
             gated: mlp.gated,

@@ -25,6 +25,7 @@ impl Linear {
         parts: &[(String, usize)],
         columns: usize,
         biased: bool,
+        rounded: bool,
     ) -> EngineResult<Self> {
         let mut matrices = Vec::with_capacity(parts.len());
         let mut bias = Vec::new();
@@ -35,7 +36,10 @@ impl Linear {
             }
         }
         let width = parts.iter().map(|(_, rows)| rows).sum();
-        let pack = |matrix: Matrix| PackedWeights::new(matrix);
+        let pack = |matrix: Matrix| match rounded {
+            true => PackedWeights::rounded(matrix),
+            false => PackedWeights::new(matrix),
+        };
         let packed = || -> Result<Vec<(PackedWeights, usize)>> {
             if let Some(all) = Matrix::stack(&matrices)? {
                 return Ok(vec![(pack(all)?, width)]);

@@ -40,7 +40,7 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
-    /// Reads the weights of a description.
+    /// Reads the weights of a description; with `rounded`, the matrices of its layers become integers of 16 bits.
     ///
     /// # Errors
     /// [`Error::InvalidTensor`] for weights that are missing or of other shapes.
@@ -48,6 +48,7 @@ impl Encoder {
         description: &EncoderDescription,
         names: &EncoderNames,
         source: &dyn TensorSource,
+        rounded: bool,
     ) -> Result<Self> {
         let mut rotaries = Vec::new();
         let embedding = Embedding::load(description, names, source)?;
@@ -56,6 +57,7 @@ impl Encoder {
             description,
             names,
             source,
+            rounded,
         };
         let bias = reader.distance_bias()?;
         for index in 0..description.layers.len() {

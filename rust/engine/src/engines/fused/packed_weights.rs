@@ -6,7 +6,7 @@ use candle_core::quantized::{QMatMul, QTensor};
 use candle_core::{
     CpuStorage, CustomOp1, DType, Device, Layout, Module, Result, Shape, Storage, Tensor, bail,
 };
-use candle4j_kernels::{FloatMatrix, PackedMatrix, WeightMatrix};
+use candle4j_kernels::{FloatMatrix, PackedMatrix, RoundedMatrix, WeightMatrix};
 
 use crate::formats::Matrix;
 
@@ -40,6 +40,16 @@ impl PackedWeights {
                 },
             },
         })
+    }
+
+    /// Rounds a matrix to integers of 16 bits, a scale a row, for kernels on the CPU.
+    pub(crate) fn rounded(matrix: Matrix) -> Result<Self> {
+        let (rows, columns) = matrix.dims()?;
+        let numbers = matrix.dense()?.to_dtype(DType::F32)?.flatten_all()?;
+        match RoundedMatrix::pack(&numbers.to_vec1::<f32>()?, rows, columns) {
+            Some(matrix) => Ok(PackedWeights::Packed(Arc::new(matrix))),
+            None => bail!("a number is not finite"),
+        }
     }
 
     /// The products of `x`, of shape `n × columns` and contiguous, with all rows: `n × rows`.

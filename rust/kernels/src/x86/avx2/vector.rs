@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use half::{bf16, f16};
 
-use crate::simd::{F32x16, LANES};
+use crate::simd::{F32x16, LANES, joined};
 
 /// Two registers of 256 bits.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +23,51 @@ impl F32x16 for Avx2x2 {
     const COLUMNS: usize = 2;
     const ROWS: usize = 4;
     const GROUPS: usize = 1;
+
+    type Pairs = [__m256i; 2];
+
+    #[inline(always)]
+    unsafe fn no_sums() -> Self::Pairs {
+        // SAFETY: see `splat`.
+        unsafe { [_mm256_setzero_si256(); 2] }
+    }
+
+    #[inline(always)]
+    unsafe fn load_pairs(pairs: &[i16; 2 * LANES]) -> Self::Pairs {
+        // SAFETY: see `splat`.
+        unsafe {
+            [
+                _mm256_loadu_si256(pairs.as_ptr().cast()),
+                _mm256_loadu_si256(pairs[LANES..].as_ptr().cast()),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn splat_pair(pair: [i16; 2]) -> Self::Pairs {
+        // SAFETY: see `splat`.
+        unsafe { [_mm256_set1_epi32(joined(pair)); 2] }
+    }
+
+    #[inline(always)]
+    unsafe fn add_products(sums: Self::Pairs, a: Self::Pairs, b: Self::Pairs) -> Self::Pairs {
+        // SAFETY: see `splat`.
+        unsafe {
+            [
+                _mm256_add_epi32(sums[0], _mm256_madd_epi16(a[0], b[0])),
+                _mm256_add_epi32(sums[1], _mm256_madd_epi16(a[1], b[1])),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_sums(sums: Self::Pairs, out: &mut [i32; LANES]) {
+        // SAFETY: see `splat`.
+        unsafe {
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), sums[0]);
+            _mm256_storeu_si256(out[LANES / 2..].as_mut_ptr().cast(), sums[1]);
+        }
+    }
 
     #[inline(always)]
     unsafe fn splat(number: f32) -> Self {

@@ -349,7 +349,7 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize, const G: 
 /// throughput counts, not latency.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-fn add_products(mut sums: __m512i, weights: __m512i, two: __m512i) -> __m512i {
+pub(super) fn add_products(mut sums: __m512i, weights: __m512i, two: __m512i) -> __m512i {
     // SAFETY: the instruction is there, and works on nothing but these registers.
     unsafe {
         asm!(

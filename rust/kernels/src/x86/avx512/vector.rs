@@ -4,13 +4,45 @@ use std::arch::x86_64::*;
 
 use half::{bf16, f16};
 
-use crate::simd::{F32x16, LANES};
+use crate::simd::{F32x16, LANES, joined};
 
 impl F32x16 for __m512 {
     const HEADS: usize = 4;
     const COLUMNS: usize = 4;
     const ROWS: usize = 8;
     const GROUPS: usize = 3;
+
+    type Pairs = __m512i;
+
+    #[inline(always)]
+    unsafe fn no_sums() -> __m512i {
+        // SAFETY: see `splat`.
+        unsafe { _mm512_setzero_si512() }
+    }
+
+    #[inline(always)]
+    unsafe fn load_pairs(pairs: &[i16; 2 * LANES]) -> __m512i {
+        // SAFETY: see `splat`.
+        unsafe { _mm512_loadu_si512(pairs.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat_pair(pair: [i16; 2]) -> __m512i {
+        // SAFETY: see `splat`.
+        unsafe { _mm512_set1_epi32(joined(pair)) }
+    }
+
+    #[inline(always)]
+    unsafe fn add_products(sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: see `splat`.
+        unsafe { super::add_products(sums, a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_sums(sums: __m512i, out: &mut [i32; LANES]) {
+        // SAFETY: see `splat`.
+        unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), sums) }
+    }
 
     #[inline(always)]
     unsafe fn splat(number: f32) -> Self {

@@ -31,7 +31,7 @@ public class c4j_buffer {
         candle4j_h.C_POINTER.withName("data"),
         candle4j_h.C_LONG.withName("len"),
         candle4j_h.C_LONG.withName("capacity")
-    ).withName("$anon$155:9");
+    ).withName("$anon$161:9");
 
     /**
      * The layout of this struct

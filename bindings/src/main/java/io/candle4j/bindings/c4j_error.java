@@ -32,7 +32,7 @@ public class c4j_error {
         MemoryLayout.paddingLayout(4),
         c4j_buffer.layout().withName("message"),
         c4j_buffer.layout().withName("detail")
-    ).withName("$anon$165:9");
+    ).withName("$anon$180:9");
 
     /**
      * The layout of this struct

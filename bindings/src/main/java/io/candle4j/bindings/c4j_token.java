@@ -48,7 +48,7 @@ public class c4j_token {
         candle4j_h.C_FLOAT.withName("logprob"),
         candle4j_h.C_INT.withName("kind"),
         MemoryLayout.paddingLayout(4)
-    ).withName("$anon$192:9");
+    ).withName("$anon$198:9");
 
     /**
      * The layout of this struct

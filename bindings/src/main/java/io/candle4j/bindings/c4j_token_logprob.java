@@ -29,7 +29,7 @@ public class c4j_token_logprob {
     private static final GroupLayout $LAYOUT = MemoryLayout.structLayout(
         candle4j_h.C_INT.withName("id"),
         candle4j_h.C_FLOAT.withName("logprob")
-    ).withName("$anon$184:9");
+    ).withName("$anon$190:9");
 
     /**
      * The layout of this struct

@@ -373,10 +373,10 @@ public class candle4j_h {
     public static int C4J_HUB_UNAVAILABLE() {
         return C4J_HUB_UNAVAILABLE;
     }
-    private static final int C4J_ABI_VERSION = (int)2L;
+    private static final int C4J_ABI_VERSION = (int)3L;
     /**
      * {@snippet lang=c :
-     * #define C4J_ABI_VERSION 2
+     * #define C4J_ABI_VERSION 3
      * }
      */
     public static int C4J_ABI_VERSION() {
@@ -441,6 +441,321 @@ public class candle4j_h {
                 traceDowncall("c4j_buffer_free", buffer);
             }
             mh$.invokeExact(buffer);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class c4j_embedder_load {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            candle4j_h.C_INT,
+            candle4j_h.C_POINTER,
+            candle4j_h.C_LONG,
+            candle4j_h.C_POINTER,
+            candle4j_h.C_LONG,
+            candle4j_h.C_POINTER,
+            candle4j_h.C_POINTER,
+            candle4j_h.C_POINTER,
+            candle4j_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_embedder_load");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * c4j_status c4j_embedder_load(const uint8_t *path, uint64_t path_len, const uint8_t *options, uint64_t options_len, c4j_progress_fn on_progress, void *user_data, c4j_embedder **out, c4j_error **error)
+     * }
+     */
+    public static FunctionDescriptor c4j_embedder_load$descriptor() {
+        return c4j_embedder_load.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * c4j_status c4j_embedder_load(const uint8_t *path, uint64_t path_len, const uint8_t *options, uint64_t options_len, c4j_progress_fn on_progress, void *user_data, c4j_embedder **out, c4j_error **error)
+     * }
+     */
+    public static MethodHandle c4j_embedder_load$handle() {
+        return c4j_embedder_load.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_embedder_load(const uint8_t *path, uint64_t path_len, const uint8_t *options, uint64_t options_len, c4j_progress_fn on_progress, void *user_data, c4j_embedder **out, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_embedder_load$address() {
+        return c4j_embedder_load.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * c4j_status c4j_embedder_load(const uint8_t *path, uint64_t path_len, const uint8_t *options, uint64_t options_len, c4j_progress_fn on_progress, void *user_data, c4j_embedder **out, c4j_error **error)
+     * }
+     */
+    public static int c4j_embedder_load(MemorySegment path, long path_len, MemorySegment options, long options_len, MemorySegment on_progress, MemorySegment user_data, MemorySegment out, MemorySegment error) {
+        var mh$ = c4j_embedder_load.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("c4j_embedder_load", path, path_len, options, options_len, on_progress, user_data, out, error);
+            }
+            return (int)mh$.invokeExact(path, path_len, options, options_len, on_progress, user_data, out, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class c4j_embedder_describe {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            candle4j_h.C_INT,
+            candle4j_h.C_POINTER,
+            candle4j_h.C_POINTER,
+            candle4j_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_embedder_describe");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * c4j_status c4j_embedder_describe(const c4j_embedder *embedder, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static FunctionDescriptor c4j_embedder_describe$descriptor() {
+        return c4j_embedder_describe.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * c4j_status c4j_embedder_describe(const c4j_embedder *embedder, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static MethodHandle c4j_embedder_describe$handle() {
+        return c4j_embedder_describe.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_embedder_describe(const c4j_embedder *embedder, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_embedder_describe$address() {
+        return c4j_embedder_describe.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * c4j_status c4j_embedder_describe(const c4j_embedder *embedder, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static int c4j_embedder_describe(MemorySegment embedder, MemorySegment out, MemorySegment error) {
+        var mh$ = c4j_embedder_describe.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("c4j_embedder_describe", embedder, out, error);
+            }
+            return (int)mh$.invokeExact(embedder, out, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class c4j_embedder_embed {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            candle4j_h.C_INT,
+            candle4j_h.C_POINTER,
+            candle4j_h.C_POINTER,
+            candle4j_h.C_LONG,
+            candle4j_h.C_POINTER,
+            candle4j_h.C_POINTER,
+            candle4j_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_embedder_embed");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * c4j_status c4j_embedder_embed(const c4j_embedder *embedder, const uint8_t *request, uint64_t request_len, c4j_buffer *vectors, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static FunctionDescriptor c4j_embedder_embed$descriptor() {
+        return c4j_embedder_embed.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * c4j_status c4j_embedder_embed(const c4j_embedder *embedder, const uint8_t *request, uint64_t request_len, c4j_buffer *vectors, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static MethodHandle c4j_embedder_embed$handle() {
+        return c4j_embedder_embed.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_embedder_embed(const c4j_embedder *embedder, const uint8_t *request, uint64_t request_len, c4j_buffer *vectors, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_embedder_embed$address() {
+        return c4j_embedder_embed.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * c4j_status c4j_embedder_embed(const c4j_embedder *embedder, const uint8_t *request, uint64_t request_len, c4j_buffer *vectors, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static int c4j_embedder_embed(MemorySegment embedder, MemorySegment request, long request_len, MemorySegment vectors, MemorySegment out, MemorySegment error) {
+        var mh$ = c4j_embedder_embed.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("c4j_embedder_embed", embedder, request, request_len, vectors, out, error);
+            }
+            return (int)mh$.invokeExact(embedder, request, request_len, vectors, out, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class c4j_embedder_cancel {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            candle4j_h.C_INT,
+            candle4j_h.C_POINTER,
+            candle4j_h.C_LONG,
+            candle4j_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_embedder_cancel");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * c4j_status c4j_embedder_cancel(const c4j_embedder *embedder, uint64_t call, c4j_error **error)
+     * }
+     */
+    public static FunctionDescriptor c4j_embedder_cancel$descriptor() {
+        return c4j_embedder_cancel.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * c4j_status c4j_embedder_cancel(const c4j_embedder *embedder, uint64_t call, c4j_error **error)
+     * }
+     */
+    public static MethodHandle c4j_embedder_cancel$handle() {
+        return c4j_embedder_cancel.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_embedder_cancel(const c4j_embedder *embedder, uint64_t call, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_embedder_cancel$address() {
+        return c4j_embedder_cancel.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * c4j_status c4j_embedder_cancel(const c4j_embedder *embedder, uint64_t call, c4j_error **error)
+     * }
+     */
+    public static int c4j_embedder_cancel(MemorySegment embedder, long call, MemorySegment error) {
+        var mh$ = c4j_embedder_cancel.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("c4j_embedder_cancel", embedder, call, error);
+            }
+            return (int)mh$.invokeExact(embedder, call, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class c4j_embedder_free {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.ofVoid(
+            candle4j_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_embedder_free");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * void c4j_embedder_free(c4j_embedder *embedder)
+     * }
+     */
+    public static FunctionDescriptor c4j_embedder_free$descriptor() {
+        return c4j_embedder_free.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * void c4j_embedder_free(c4j_embedder *embedder)
+     * }
+     */
+    public static MethodHandle c4j_embedder_free$handle() {
+        return c4j_embedder_free.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * void c4j_embedder_free(c4j_embedder *embedder)
+     * }
+     */
+    public static MemorySegment c4j_embedder_free$address() {
+        return c4j_embedder_free.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * void c4j_embedder_free(c4j_embedder *embedder)
+     * }
+     */
+    public static void c4j_embedder_free(MemorySegment embedder) {
+        var mh$ = c4j_embedder_free.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("c4j_embedder_free", embedder);
+            }
+            mh$.invokeExact(embedder);
         } catch (Error | RuntimeException ex$) {
             throw ex$;
         } catch (Throwable ex$) {
@@ -1260,6 +1575,320 @@ public class candle4j_h {
                 traceDowncall("c4j_model_free", model);
             }
             mh$.invokeExact(model);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class c4j_reranker_load {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            candle4j_h.C_INT,
+            candle4j_h.C_POINTER,
+            candle4j_h.C_LONG,
+            candle4j_h.C_POINTER,
+            candle4j_h.C_LONG,
+            candle4j_h.C_POINTER,
+            candle4j_h.C_POINTER,
+            candle4j_h.C_POINTER,
+            candle4j_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_reranker_load");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * c4j_status c4j_reranker_load(const uint8_t *path, uint64_t path_len, const uint8_t *options, uint64_t options_len, c4j_progress_fn on_progress, void *user_data, c4j_reranker **out, c4j_error **error)
+     * }
+     */
+    public static FunctionDescriptor c4j_reranker_load$descriptor() {
+        return c4j_reranker_load.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * c4j_status c4j_reranker_load(const uint8_t *path, uint64_t path_len, const uint8_t *options, uint64_t options_len, c4j_progress_fn on_progress, void *user_data, c4j_reranker **out, c4j_error **error)
+     * }
+     */
+    public static MethodHandle c4j_reranker_load$handle() {
+        return c4j_reranker_load.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_reranker_load(const uint8_t *path, uint64_t path_len, const uint8_t *options, uint64_t options_len, c4j_progress_fn on_progress, void *user_data, c4j_reranker **out, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_reranker_load$address() {
+        return c4j_reranker_load.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * c4j_status c4j_reranker_load(const uint8_t *path, uint64_t path_len, const uint8_t *options, uint64_t options_len, c4j_progress_fn on_progress, void *user_data, c4j_reranker **out, c4j_error **error)
+     * }
+     */
+    public static int c4j_reranker_load(MemorySegment path, long path_len, MemorySegment options, long options_len, MemorySegment on_progress, MemorySegment user_data, MemorySegment out, MemorySegment error) {
+        var mh$ = c4j_reranker_load.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("c4j_reranker_load", path, path_len, options, options_len, on_progress, user_data, out, error);
+            }
+            return (int)mh$.invokeExact(path, path_len, options, options_len, on_progress, user_data, out, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class c4j_reranker_describe {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            candle4j_h.C_INT,
+            candle4j_h.C_POINTER,
+            candle4j_h.C_POINTER,
+            candle4j_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_reranker_describe");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * c4j_status c4j_reranker_describe(const c4j_reranker *reranker, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static FunctionDescriptor c4j_reranker_describe$descriptor() {
+        return c4j_reranker_describe.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * c4j_status c4j_reranker_describe(const c4j_reranker *reranker, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static MethodHandle c4j_reranker_describe$handle() {
+        return c4j_reranker_describe.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_reranker_describe(const c4j_reranker *reranker, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_reranker_describe$address() {
+        return c4j_reranker_describe.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * c4j_status c4j_reranker_describe(const c4j_reranker *reranker, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static int c4j_reranker_describe(MemorySegment reranker, MemorySegment out, MemorySegment error) {
+        var mh$ = c4j_reranker_describe.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("c4j_reranker_describe", reranker, out, error);
+            }
+            return (int)mh$.invokeExact(reranker, out, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class c4j_reranker_score {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            candle4j_h.C_INT,
+            candle4j_h.C_POINTER,
+            candle4j_h.C_POINTER,
+            candle4j_h.C_LONG,
+            candle4j_h.C_POINTER,
+            candle4j_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_reranker_score");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * c4j_status c4j_reranker_score(const c4j_reranker *reranker, const uint8_t *request, uint64_t request_len, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static FunctionDescriptor c4j_reranker_score$descriptor() {
+        return c4j_reranker_score.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * c4j_status c4j_reranker_score(const c4j_reranker *reranker, const uint8_t *request, uint64_t request_len, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static MethodHandle c4j_reranker_score$handle() {
+        return c4j_reranker_score.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_reranker_score(const c4j_reranker *reranker, const uint8_t *request, uint64_t request_len, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_reranker_score$address() {
+        return c4j_reranker_score.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * c4j_status c4j_reranker_score(const c4j_reranker *reranker, const uint8_t *request, uint64_t request_len, c4j_buffer *out, c4j_error **error)
+     * }
+     */
+    public static int c4j_reranker_score(MemorySegment reranker, MemorySegment request, long request_len, MemorySegment out, MemorySegment error) {
+        var mh$ = c4j_reranker_score.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("c4j_reranker_score", reranker, request, request_len, out, error);
+            }
+            return (int)mh$.invokeExact(reranker, request, request_len, out, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class c4j_reranker_cancel {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            candle4j_h.C_INT,
+            candle4j_h.C_POINTER,
+            candle4j_h.C_LONG,
+            candle4j_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_reranker_cancel");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * c4j_status c4j_reranker_cancel(const c4j_reranker *reranker, uint64_t call, c4j_error **error)
+     * }
+     */
+    public static FunctionDescriptor c4j_reranker_cancel$descriptor() {
+        return c4j_reranker_cancel.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * c4j_status c4j_reranker_cancel(const c4j_reranker *reranker, uint64_t call, c4j_error **error)
+     * }
+     */
+    public static MethodHandle c4j_reranker_cancel$handle() {
+        return c4j_reranker_cancel.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * c4j_status c4j_reranker_cancel(const c4j_reranker *reranker, uint64_t call, c4j_error **error)
+     * }
+     */
+    public static MemorySegment c4j_reranker_cancel$address() {
+        return c4j_reranker_cancel.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * c4j_status c4j_reranker_cancel(const c4j_reranker *reranker, uint64_t call, c4j_error **error)
+     * }
+     */
+    public static int c4j_reranker_cancel(MemorySegment reranker, long call, MemorySegment error) {
+        var mh$ = c4j_reranker_cancel.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("c4j_reranker_cancel", reranker, call, error);
+            }
+            return (int)mh$.invokeExact(reranker, call, error);
+        } catch (Error | RuntimeException ex$) {
+            throw ex$;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class c4j_reranker_free {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.ofVoid(
+            candle4j_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = candle4j_h.findOrThrow("c4j_reranker_free");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * void c4j_reranker_free(c4j_reranker *reranker)
+     * }
+     */
+    public static FunctionDescriptor c4j_reranker_free$descriptor() {
+        return c4j_reranker_free.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * void c4j_reranker_free(c4j_reranker *reranker)
+     * }
+     */
+    public static MethodHandle c4j_reranker_free$handle() {
+        return c4j_reranker_free.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * void c4j_reranker_free(c4j_reranker *reranker)
+     * }
+     */
+    public static MemorySegment c4j_reranker_free$address() {
+        return c4j_reranker_free.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * void c4j_reranker_free(c4j_reranker *reranker)
+     * }
+     */
+    public static void c4j_reranker_free(MemorySegment reranker) {
+        var mh$ = c4j_reranker_free.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("c4j_reranker_free", reranker);
+            }
+            mh$.invokeExact(reranker);
         } catch (Error | RuntimeException ex$) {
             throw ex$;
         } catch (Throwable ex$) {

@@ -43,6 +43,9 @@ final class CandleCommand implements Runnable {
     COMMANDS.put("generate", GenerateCommand::new);
     COMMANDS.put("chat", ChatCommand::new);
     COMMANDS.put("batch", BatchCommand::new);
+    COMMANDS.put("embed", EmbedCommand::new);
+    COMMANDS.put("similar", SimilarCommand::new);
+    COMMANDS.put("rerank", RerankCommand::new);
     COMMANDS.put("pull", PullCommand::new);
     COMMANDS.put("ls", ListCommand::new);
     COMMANDS.put("rm", RemoveCommand::new);

@@ -100,6 +100,13 @@ final class Call implements AutoCloseable {
         .toArray(ValueLayout.JAVA_INT_UNALIGNED);
   }
 
+  /** The floating point numbers that the function returned. */
+  float[] floats() {
+    MemorySegment filled = filled();
+    return Memory.at(c4j_buffer.data(filled), c4j_buffer.len(filled))
+        .toArray(ValueLayout.JAVA_FLOAT_UNALIGNED);
+  }
+
   private MemorySegment filled() {
     return Objects.requireNonNull(buffer, "a buffer was given to the function");
   }

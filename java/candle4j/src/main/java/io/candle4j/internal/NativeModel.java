@@ -20,9 +20,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CancellationException;
-import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.BooleanSupplier;
-import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /** A loaded model behind the border. */
@@ -66,55 +64,21 @@ public final class NativeModel implements AutoCloseable {
    * @return the model
    */
   public static NativeModel load(Path source, Options how, @Nullable ProgressListener listener) {
-    NativeRuntime.library();
-    StackGuard.check();
     Path absolute = source.toAbsolutePath();
-    byte[] path = Utf8.encode("path", absolute.toString());
-    byte[] options = Json.write(how);
     Events.ModelLoad event = new Events.ModelLoad();
     event.begin();
-    AtomicBoolean abandoned = new AtomicBoolean();
-    Consumer<String> reports =
-        json -> {
-          if (abandoned.get()) {
-            throw BlockingCalls.interrupted();
-          }
-          if (listener != null) {
-            listener.onProgress(Json.read(json, Results.LoadProgress.class).toProgress());
-          }
-        };
     String name = String.valueOf(absolute.getFileName());
-    NativeModel model;
-    try {
-      model = BlockingCalls.runOrAbandon(() -> load(path, options, name, reports));
-    } catch (CancellationException e) {
-      abandoned.set(true);
-      throw e;
-    }
+    NativeModel model =
+        WatchedLoad.run(
+            absolute,
+            how,
+            listener,
+            candle4j_h::c4j_model_load,
+            candle4j_h::c4j_model_free,
+            pointer -> new NativeModel(pointer, name));
     event.end(source, model.describe());
     ModelEvents.add(model);
     return model;
-  }
-
-  private static NativeModel load(
-      byte[] path, byte[] options, String name, Consumer<String> reports) {
-    try (Call call = new Call();
-        ProgressUpcall upcall = new ProgressUpcall(reports)) {
-      MemorySegment place = call.handlePlace();
-      int status =
-          c4j_model_load(
-              call.bytes(path),
-              path.length,
-              call.bytes(options),
-              options.length,
-              upcall.stub(),
-              MemorySegment.NULL,
-              place,
-              call.error());
-      upcall.rethrow();
-      call.check(status);
-      return Call.own(place, pointer -> new NativeModel(pointer, name), candle4j_h::c4j_model_free);
-    }
   }
 
   /** The name of its folder or file. */

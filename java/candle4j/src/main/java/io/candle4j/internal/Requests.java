@@ -2,7 +2,9 @@ package io.candle4j.internal;
 
 import com.fasterxml.jackson.annotation.JsonProperty;
 import io.candle4j.ChatMessage;
+import io.candle4j.EmbedPrompt;
 import io.candle4j.GenerateOptions;
+import io.candle4j.Quantization;
 import io.candle4j.Request;
 import io.candle4j.ResponseFormat;
 import io.candle4j.Thinking;
@@ -199,4 +201,28 @@ final class Requests {
   private static @Nullable Double boxed(java.util.OptionalDouble value) {
     return value.isPresent() ? value.getAsDouble() : null;
   }
+
+  record TextOptions(@Nullable Quantization quantize, @Nullable Integer maxTokens) {}
+
+  record Embed(
+      List<String> texts,
+      List<int[]> tokens,
+      Object prompt,
+      boolean normalize,
+      boolean truncate,
+      @Nullable Integer dimensions,
+      long call) {}
+
+  /** What is put before texts. */
+  static Object prompt(EmbedPrompt prompt) {
+    return switch (prompt) {
+      case EmbedPrompt.Default() -> "default";
+      case EmbedPrompt.Query() -> "query";
+      case EmbedPrompt.Document() -> "document";
+      case EmbedPrompt.Named(String name) -> Map.of("named", Utf8.check("prompt", name));
+      case EmbedPrompt.Text(String text) -> Map.of("text", Utf8.check("prompt", text));
+    };
+  }
+
+  record Rerank(String query, List<String> documents, @Nullable String instruction, long call) {}
 }

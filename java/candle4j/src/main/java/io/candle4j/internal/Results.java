@@ -2,13 +2,19 @@ package io.candle4j.internal;
 
 import io.candle4j.BatchResult;
 import io.candle4j.Device;
+import io.candle4j.DocumentScores;
+import io.candle4j.EmbedResult;
+import io.candle4j.EmbedderInfo;
+import io.candle4j.Embedding;
 import io.candle4j.Engine;
 import io.candle4j.FinishReason;
 import io.candle4j.Generation;
 import io.candle4j.ModelInfo;
 import io.candle4j.ModelMetrics;
 import io.candle4j.Progress;
+import io.candle4j.RerankerInfo;
 import io.candle4j.Score;
+import io.candle4j.Similarity;
 import io.candle4j.TokenIds;
 import io.candle4j.TokenLogprob;
 import io.candle4j.ToolCall;
@@ -16,6 +22,7 @@ import java.math.BigInteger;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
@@ -142,7 +149,11 @@ final class Results {
     }
   }
 
-  record Failure(int code, String message, JsonNode detail) {}
+  record Failure(int code, String message, JsonNode detail) {
+    RuntimeException toException() {
+      return Errors.of(code, message, detail.toString());
+    }
+  }
 
   record Outcome(@Nullable Generated result, @Nullable Failure error) {
     BatchResult toBatchResult() {
@@ -150,8 +161,7 @@ final class Results {
         return new BatchResult.Completed(result.toGeneration());
       }
       Failure failure = Objects.requireNonNull(error, "either a result or an error");
-      return new BatchResult.Failed(
-          Errors.of(failure.code, failure.message, failure.detail.toString()));
+      return new BatchResult.Failed(failure.toException());
     }
   }
 
@@ -226,5 +236,94 @@ final class Results {
 
   private static double rate(int tokens, double milliseconds) {
     return tokens <= 0 || milliseconds <= 0 ? 0 : tokens / milliseconds * 1e3;
+  }
+
+  record Embedded(int dimensions, List<EmbeddedText> results) {
+    /** What became of each text, whose vectors stand behind each other. */
+    List<EmbedResult> toResults(float[] vectors) {
+      List<EmbedResult> all = new ArrayList<>(results.size());
+      int start = 0;
+      for (EmbeddedText text : results) {
+        if (text.error != null) {
+          all.add(new EmbedResult.Failed(text.error.toException()));
+          continue;
+        }
+        float[] vector = Arrays.copyOfRange(vectors, start, start + dimensions);
+        start += dimensions;
+        all.add(new EmbedResult.Completed(new Embedding(vector, text.tokens, text.leftOut)));
+      }
+      return all;
+    }
+  }
+
+  record EmbeddedText(int tokens, int leftOut, @Nullable Failure error) {}
+
+  record Reranked(List<Float> scores, int tokens, int leftOut, @Nullable Failure error) {
+    DocumentScores toScores() {
+      if (error != null) {
+        throw error.toException();
+      }
+      return new DocumentScores(scores, tokens, leftOut);
+    }
+  }
+
+  record EmbedderDescription(
+      Path path,
+      String architecture,
+      String precision,
+      int dimensions,
+      int maxTokens,
+      int vocabSize,
+      int layers,
+      long parameters,
+      List<String> pooling,
+      String similarity,
+      List<String> prompts,
+      @Nullable String defaultPrompt,
+      double loadMs,
+      List<String> ignoredKeys) {
+    EmbedderInfo toInfo() {
+      return new EmbedderInfo(
+          path,
+          architecture,
+          precision,
+          dimensions,
+          maxTokens,
+          vocabSize,
+          layers,
+          parameters,
+          pooling,
+          Similarity.valueOf(similarity.toUpperCase(Locale.ROOT)),
+          prompts,
+          Optional.ofNullable(defaultPrompt),
+          duration(loadMs),
+          ignoredKeys);
+    }
+  }
+
+  record RerankerDescription(
+      Path path,
+      String architecture,
+      String precision,
+      int maxTokens,
+      int layers,
+      long parameters,
+      List<String> labels,
+      String activation,
+      double loadMs,
+      List<String> ignoredKeys) {
+    RerankerInfo toInfo() {
+      return new RerankerInfo(
+          path,
+          architecture,
+          precision,
+          maxTokens,
+          layers,
+          parameters,
+          labels,
+          activation,
+          duration(loadMs),
+          ignoredKeys);
+    }
   }
 }
