@@ -62,7 +62,7 @@ impl RoundedMatrix {
         if columns == 0
             || Some(numbers.len()) != rows.checked_mul(columns)
             || !Instructions::usable(instructions)
-            || !crate::are_finite(numbers)
+            || !numbers.iter().all(|number| number.is_finite())
         {
             return None;
         }
@@ -309,16 +309,14 @@ impl Product<'_> {
                 }
             }
             for (r, sums) in sums.iter().enumerate() {
-                let own = self.x.scales[row + r];
+                let own = V::splat(self.x.scales[row + r]);
                 for (g, sum) in sums.iter().enumerate() {
-                    let mut results = [0i32; LANES];
-                    V::store_sums(*sum, &mut results);
-                    let scales = &self.matrix.scales[(group + g) * LANES..][..LANES];
+                    let place = (group + g) * LANES;
+                    let (scales, _) = self.matrix.scales[place..].as_chunks::<LANES>();
+                    let scales = V::load(&scales[0]).mul(own);
                     let mut numbers = [0f32; LANES];
-                    for ((number, result), scale) in numbers.iter_mut().zip(results).zip(scales) {
-                        *number = result as f32 * (scale * own);
-                    }
-                    self.out.put(row + r, (group + g) * LANES, &numbers);
+                    V::of_sums(*sum).mul(scales).store(&mut numbers);
+                    self.out.put(row + r, place, &numbers);
                 }
             }
         }

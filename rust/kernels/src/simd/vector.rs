@@ -50,11 +50,11 @@ pub(crate) trait F32x16: Copy {
     /// See [`Self::splat`].
     unsafe fn add_products(sums: Self::Pairs, a: Self::Pairs, b: Self::Pairs) -> Self::Pairs;
 
-    /// Writes sums.
+    /// Sums as numbers in F32.
     ///
     /// # Safety
     /// See [`Self::splat`].
-    unsafe fn store_sums(sums: Self::Pairs, out: &mut [i32; LANES]);
+    unsafe fn of_sums(sums: Self::Pairs) -> Self;
 
     /// The same number 16 times.
     ///
@@ -146,8 +146,8 @@ impl F32x16 for Portable {
     }
 
     #[inline(always)]
-    unsafe fn store_sums(sums: Self::Pairs, out: &mut [i32; LANES]) {
-        *out = sums;
+    unsafe fn of_sums(sums: Self::Pairs) -> Self {
+        Self(sums.map(|sum| sum as f32))
     }
 
     #[inline(always)]

@@ -61,12 +61,9 @@ impl F32x16 for Avx2x2 {
     }
 
     #[inline(always)]
-    unsafe fn store_sums(sums: Self::Pairs, out: &mut [i32; LANES]) {
+    unsafe fn of_sums(sums: Self::Pairs) -> Self {
         // SAFETY: see `splat`.
-        unsafe {
-            _mm256_storeu_si256(out.as_mut_ptr().cast(), sums[0]);
-            _mm256_storeu_si256(out[LANES / 2..].as_mut_ptr().cast(), sums[1]);
-        }
+        unsafe { Self([_mm256_cvtepi32_ps(sums[0]), _mm256_cvtepi32_ps(sums[1])]) }
     }
 
     #[inline(always)]

@@ -39,9 +39,9 @@ impl F32x16 for __m512 {
     }
 
     #[inline(always)]
-    unsafe fn store_sums(sums: __m512i, out: &mut [i32; LANES]) {
+    unsafe fn of_sums(sums: __m512i) -> Self {
         // SAFETY: see `splat`.
-        unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), sums) }
+        unsafe { _mm512_cvtepi32_ps(sums) }
     }
 
     #[inline(always)]

@@ -30,7 +30,8 @@ import org.jspecify.annotations.Nullable;
 public final class CandleEmbedder implements AutoCloseable {
   /**
    * The alias of the small model that comes as the Maven artifact {@code candle4j-model-minilm}:
-   * all-MiniLM-L6-v2, 384 dimensions, for English.
+   * all-MiniLM-L6-v2, 384 dimensions, for English. Unless something else is asked for, it is
+   * computed in {@link Quantization#I16}.
    */
   public static final String BUILT_IN = "minilm";
 
@@ -326,7 +327,10 @@ public final class CandleEmbedder implements AutoCloseable {
       NativeRuntime.library();
       StackGuard.check();
       Path path = ModelSource.resolve(source, revision, progress);
-      return new CandleEmbedder(NativeEmbedder.load(path, quantization, maxTokens, progress));
+      // Its weights have 16 bits, so next to nothing is lost.
+      Quantization format =
+          quantization == null && source.equals(BUILT_IN) ? Quantization.I16 : quantization;
+      return new CandleEmbedder(NativeEmbedder.load(path, format, maxTokens, progress));
     }
   }
 }

@@ -329,6 +329,10 @@ public final class CandleModel implements AutoCloseable {
      * @return this
      */
     public Builder quantize(Quantization quantization) {
+      if (quantization == Quantization.I16) {
+        throw new IllegalArgumentException(
+            "quantization: I16 is for embeddings and reranking; expected another format");
+      }
       this.quantization = Objects.requireNonNull(quantization, "quantization");
       return this;
     }

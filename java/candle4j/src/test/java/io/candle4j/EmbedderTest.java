@@ -60,6 +60,29 @@ class EmbedderTest {
   }
 
   @Test
+  void theBuiltInModelKnowsWhatIsAlike() {
+    try (CandleEmbedder embedder = CandleEmbedder.load(CandleEmbedder.BUILT_IN);
+        CandleEmbedder exact = CandleEmbedder.builder().path(embedder.info().path()).load()) {
+      assertEquals(384, embedder.dimensions());
+      assertEquals(256, embedder.info().maxTokens());
+      assertEquals("i16", embedder.info().precision());
+      assertEquals("f16", exact.info().precision());
+      Embedding cat = embedder.embed("A cat sleeps on the sofa.");
+      Embedding kitten = embedder.embed("The kitten naps on the couch.");
+      Embedding tax = embedder.embed("Income tax is due in April.");
+      assertTrue(cat.cosine(kitten) > 0.6, () -> "" + cat.cosine(kitten));
+      assertTrue(cat.cosine(tax) < 0.2, () -> "" + cat.cosine(tax));
+      // What sentence-transformers has for the weights in 32 bits.
+      assertEquals(0.757_579, cat.cosine(kitten), 1e-4);
+      for (String text : List.of("A cat sleeps on the sofa.", "", "Größe — 東京", "x".repeat(900))) {
+        assertTrue(embedder.embed(text).cosine(exact.embed(text)) > 0.99999);
+      }
+      assertThrows(
+          IllegalArgumentException.class, () -> CandleModel.builder().quantize(Quantization.I16));
+    }
+  }
+
+  @Test
   void itTellsWhatItIs() {
     try (CandleEmbedder embedder = load("bert-prompts")) {
       EmbedderInfo info = embedder.info();

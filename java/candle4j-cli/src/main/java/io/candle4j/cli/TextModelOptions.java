@@ -32,7 +32,8 @@ final class TextModelOptions {
   @Option(
       names = "--quantize",
       paramLabel = "Q",
-      description = "Quantize a folder's weights while loading: q8_0, q6_k, q5_k, q4_k or q4_0.")
+      description =
+          "Quantize a folder's weights while loading: i16, q8_0, q6_k, q5_k, q4_k or q4_0.")
   private @Nullable Quantization quantization;
 
   @Option(

@@ -50,6 +50,7 @@ class ReadmeCommandsTest {
           case "path/to/folder" -> Golden.LLAMA;
           case "model.gguf" -> gguf;
           case "person.json" -> schema.toString();
+          case "README.md" -> System.getProperty("candle4j.test.readme");
           default -> arg;
         });
     if (args.get(0).equals("generate")) {
