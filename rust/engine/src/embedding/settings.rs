@@ -9,9 +9,9 @@ use super::Prompt;
 use crate::architectures::encoders::EncoderArchitecture;
 use crate::cancel::Stop;
 use crate::error::{Error, Result};
-use crate::formats::Checkpoint;
 use crate::formats::folder::encoder::{self, EncoderCheckpoint};
 use crate::formats::folder::sentence::{self, Module, PoolingMode, SentenceFiles};
+use crate::formats::{Checkpoint, gguf};
 use crate::loader::{LoadListener, LoadedTexts, TextQuantization, TextWeights, load_texts};
 use crate::tokenizer::{LengthSettings, Passage, Tokenizer, TokenizerConfig};
 
@@ -44,6 +44,18 @@ pub(super) struct TextLimits {
 
 /// Reads everything but the weights.
 pub(super) fn open(path: &Path) -> Result<(Source, TextCheckpoint)> {
+    if path.is_file()
+        && let Some((checkpoint, pooling)) = gguf::encoder::open(path)?
+    {
+        let mut files = sentence::none(path);
+        files.modules = pooling.map(|mode| {
+            vec![Module::Pooling {
+                modes: vec![mode],
+                include_prompt: true,
+            }]
+        });
+        return Ok(of_encoder(checkpoint, files));
+    }
     let files = match path.is_file() {
         true => sentence::none(path),
         false => sentence::read(path)?,
@@ -53,23 +65,7 @@ pub(super) fn open(path: &Path) -> Result<(Source, TextCheckpoint)> {
         let config = encoder::config(folder)?;
         if let Some(architecture) = EncoderArchitecture::of("config.json", &config)? {
             let checkpoint = encoder::open(folder, &config, architecture)?;
-            return Ok((
-                Source {
-                    architecture: architecture.name,
-                    vocab_size: checkpoint.description.vocab_size,
-                    layers: checkpoint.description.layers.len(),
-                    parameters: checkpoint
-                        .description
-                        .tensors(checkpoint.names)
-                        .map(|(_, shape)| shape.iter().product::<usize>() as u64)
-                        .sum(),
-                    ignored_keys: checkpoint.ignored_keys.clone(),
-                    is_decoder: false,
-                    lengths: checkpoint.lengths,
-                    files,
-                },
-                TextCheckpoint::Encoder(Box::new(checkpoint)),
-            ));
+            return Ok(of_encoder(checkpoint, files));
         }
     }
     let checkpoint = Checkpoint::open(folder)?;
@@ -94,6 +90,24 @@ pub(super) fn open(path: &Path) -> Result<(Source, TextCheckpoint)> {
         },
         TextCheckpoint::Decoder(Box::new(checkpoint)),
     ))
+}
+
+fn of_encoder(checkpoint: EncoderCheckpoint, files: SentenceFiles) -> (Source, TextCheckpoint) {
+    let description = &checkpoint.description;
+    let source = Source {
+        architecture: description.architecture,
+        vocab_size: description.vocab_size,
+        layers: description.layers.len(),
+        parameters: description
+            .tensors(checkpoint.names)
+            .map(|(_, shape)| shape.iter().product::<usize>() as u64)
+            .sum(),
+        ignored_keys: checkpoint.ignored_keys.clone(),
+        is_decoder: false,
+        lengths: checkpoint.lengths,
+        files,
+    };
+    (source, TextCheckpoint::Encoder(Box::new(checkpoint)))
 }
 
 impl TextCheckpoint {

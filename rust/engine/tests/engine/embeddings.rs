@@ -161,6 +161,28 @@ fn scores_are_those_of_sentence_transformers() {
 }
 
 #[test]
+fn gguf_files_give_what_their_folders_do() {
+    let cases = cases();
+    for (name, architecture) in [("bert-cls", "bert"), ("nomic-bert", "nomic_bert")] {
+        let path = folder(name).join("model.gguf");
+        let embedder = Embedder::load(&path, &TextOptions::default())
+            .unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(embedder.info().architecture, architecture);
+        let case = &cases[name];
+        let of_texts = EmbedRequest {
+            texts: case.texts.clone(),
+            ..request()
+        };
+        assert_close(name, &vectors(&embedder, &of_texts), &case.vectors);
+        let given = EmbedRequest {
+            tokens: case.tokens.clone(),
+            ..request()
+        };
+        assert_close(name, &vectors(&embedder, &given), &case.token_vectors);
+    }
+}
+
+#[test]
 fn several_threads_share_passes() {
     let embedder = load("bert-mean");
     let texts: Vec<String> = (0..40)

@@ -335,7 +335,7 @@ fn what_is_not_understood_is_refused_by_name() {
         ("llama.nextn_predict_layers", Value::U32(1)),
         ("llama.rope.dimension_count", Value::U32(4)),
         ("llama.attention.value_length", Value::U32(64)),
-        ("tokenizer.ggml.model", text("bert")),
+        ("tokenizer.ggml.model", text("rwkv")),
         ("tokenizer.ggml.pre", text("unheard-of")),
     ] {
         let error = error_of(|file| file.set(key, value));

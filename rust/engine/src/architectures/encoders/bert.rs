@@ -15,16 +15,17 @@ pub const ARCHITECTURE: EncoderArchitecture = EncoderArchitecture {
     name: "bert",
     class: "Bert",
     describe,
-    head: |_| {
-        Ok(ClassifierHead {
-            mean: false,
-            dense_bias: true,
-            dense: "pooler.dense",
-            activation: HeadActivation::Tanh,
-            norm: None,
-            scores: "classifier",
-        })
-    },
+    head: |_| Ok(HEAD),
+};
+
+/// The head of its classifiers.
+pub(super) const HEAD: ClassifierHead = ClassifierHead {
+    mean: false,
+    dense: "pooler.dense",
+    dense_bias: true,
+    activation: HeadActivation::Tanh,
+    norm: None,
+    scores: "classifier",
 };
 
 /// The names of BERT's tensors, which others share.

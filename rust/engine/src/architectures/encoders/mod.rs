@@ -3,6 +3,7 @@
 
 mod bert;
 mod distilbert;
+pub mod gguf;
 mod modernbert;
 mod mpnet;
 mod nomic_bert;

@@ -5,6 +5,7 @@
 //! that nobody would heed is refused by name, and the tensors are read for either engine.
 
 mod codebook;
+pub(crate) mod encoder;
 mod file;
 mod grids;
 mod loaded_view;
@@ -15,6 +16,7 @@ mod skim;
 mod source;
 mod tokenizer;
 mod tokenizer_parts;
+mod word_pieces;
 
 use std::path::Path;
 
@@ -33,7 +35,8 @@ use crate::error::Result;
 /// The tensors of a GGUF file, which are read when they are asked for.
 pub(crate) struct GgufTensors {
     file: GgufFile,
-    architecture: &'static GgufArchitecture,
+    /// Of a decoder, whose tensors are asked for by their names on the Hub.
+    architecture: Option<&'static GgufArchitecture>,
 }
 
 /// Reads and checks everything but the weights themselves.
@@ -63,7 +66,10 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint> {
         warnings,
         tokenizer,
         template,
-        tensors: Tensors::Gguf(GgufTensors { file, architecture }),
+        tensors: Tensors::Gguf(GgufTensors {
+            file,
+            architecture: Some(architecture),
+        }),
     })
 }
 

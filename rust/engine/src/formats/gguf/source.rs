@@ -21,13 +21,13 @@ pub(crate) struct GgufSource<'a> {
 impl<'a> GgufSource<'a> {
     pub(super) fn new(
         file: &'a GgufFile,
-        architecture: &'static GgufArchitecture,
+        architecture: Option<&'static GgufArchitecture>,
         description: &'a ModelDescription,
         device: &'a Device,
     ) -> Self {
         Self {
             view: LoadedView::new(file, device, Kernels::Packed),
-            decoder: Some((description, architecture)),
+            decoder: architecture.map(|architecture| (description, architecture)),
             device,
         }
     }

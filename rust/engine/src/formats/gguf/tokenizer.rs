@@ -10,6 +10,7 @@ use super::file::GgufFile;
 use super::pre_tokenizer::{self, Alphabet, byte_level};
 use super::sentencepiece;
 use super::tokenizer_parts::{SpecialTokens, TokenizerParts};
+use super::word_pieces;
 use crate::error::{Error, Result};
 use crate::formats::TemplateSource;
 use crate::tokenizer::Tokenizer;
@@ -34,6 +35,18 @@ pub(super) fn tokenizer(file: &GgufFile) -> Result<(Tokenizer, Vec<String>)> {
         .map(|id| format!("[EMPTY_{id}]"))
         .collect();
     let mut names = empty.iter();
+    let model = file.required_text(MODEL)?;
+    let pieces: Vec<String> = match model {
+        "bert" => texts
+            .iter()
+            .map(|text| word_pieces::spelled(text))
+            .collect(),
+        _ => Vec::new(),
+    };
+    let texts = match model {
+        "bert" => pieces.iter().map(String::as_str).collect(),
+        _ => texts,
+    };
     let tokens: Vec<&str> = texts
         .iter()
         .map(|text| match *text {
@@ -49,7 +62,7 @@ pub(super) fn tokenizer(file: &GgufFile) -> Result<(Tokenizer, Vec<String>)> {
     }
     let vocab = Value::Object(vocab);
     let mut warnings = Vec::new();
-    let parts = match file.required_text(MODEL)? {
+    let parts = match model {
         "gpt2" | "whitespace" => {
             let name = file.text(PRE)?;
             if name.is_none() {
@@ -69,12 +82,13 @@ pub(super) fn tokenizer(file: &GgufFile) -> Result<(Tokenizer, Vec<String>)> {
         "gemma4" => pair_parts(file, vocab, "gemma4", &mut warnings)?,
         "llama" => sentencepiece::pair_parts(file, &tokens, vocab)?,
         "t5" => sentencepiece::unigram_parts(file, &tokens)?,
+        "bert" => word_pieces::parts(file, &tokens, vocab)?,
         other => {
             return Err(unsupported(
                 MODEL,
                 other,
-                "the tokenizers gpt2 (byte-pair encoding), llama (SentencePiece) and t5 (SentencePiece \
-                 with unigrams) are known",
+                "the tokenizers gpt2 (byte-pair encoding), llama (SentencePiece), t5 (SentencePiece with \
+                 unigrams) and bert (word pieces) are known",
             ));
         }
     };
