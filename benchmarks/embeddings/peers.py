@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import onnxruntime
+import torch
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
 
@@ -18,7 +19,8 @@ with open(texts_file, encoding="utf-8") as file:
     TEXTS = file.read().splitlines()
 BATCH = 32
 
-torch_model = SentenceTransformer(folder, device="cpu")
+# The file has 16 bits; torch is faster in 32.
+torch_model = SentenceTransformer(folder, device="cpu", model_kwargs={"dtype": torch.float32})
 session = onnxruntime.InferenceSession(onnx_file, providers=["CPUExecutionProvider"])
 tokenizer = Tokenizer.from_file(folder + "/tokenizer.json")
 tokenizer.enable_truncation(256)

@@ -12,6 +12,7 @@ mod embedder;
 mod error;
 mod handle;
 mod hub;
+mod loading;
 mod model;
 mod reranker;
 mod runtime;

@@ -1,12 +1,9 @@
 //! `c4j_model`: loaded weights, shared by sessions.
 
 use std::ffi::c_void;
-use std::ops::ControlFlow;
-use std::path::Path;
 use std::sync::Arc;
 
 use candle4j_engine::batch::{self, BatchProgress};
-use candle4j_engine::cancel::Interrupt;
 use candle4j_engine::chat::Message;
 use candle4j_engine::error as engine;
 use candle4j_engine::loader::LoadOptions;
@@ -20,8 +17,9 @@ use crate::boundary::{Out, guard};
 use crate::buffer::c4j_buffer;
 use crate::callback::{ProgressCallback, c4j_progress_fn};
 use crate::error::{c4j_error, c4j_status, failure};
-use crate::handle::{self, Handle, borrow, give};
-use crate::text::{json, json_buffer, text};
+use crate::handle::{self, Handle, borrow};
+use crate::loading::{Arguments, describe, load};
+use crate::text::{json, json_buffer};
 
 /// A loaded model: weights, tokenizer and chat template. Any thread may use it, several at once.
 #[allow(non_camel_case_types)]
@@ -58,25 +56,27 @@ pub unsafe extern "C" fn c4j_model_load(
     out: *mut *mut c4j_model,
     error: *mut *mut c4j_error,
 ) -> c4j_status {
+    let arguments = Arguments {
+        path,
+        path_len,
+        options,
+        options_len,
+        on_progress,
+        user_data,
+    };
     // SAFETY: as the caller promises.
     unsafe {
-        guard(error, || {
-            let out = Out::new("out", out)?;
-            let path = text("path", path, path_len)?;
-            let options: LoadOptions = json("options", options, options_len)?;
-            let callback = ProgressCallback {
-                function: on_progress,
-                user_data,
-            };
-            let model = Model::load_watched(Path::new(path), &options, &mut |progress| {
-                callback
-                    .call(&progress)
-                    .unwrap_or(ControlFlow::Break(Interrupt::Failed))
-            })?;
-            let model = Arc::new(model);
-            out.write(give(c4j_model { model }));
-            Ok(())
-        })
+        load(
+            arguments,
+            out,
+            error,
+            |path, options: &LoadOptions, listener| {
+                let model = Model::load_watched(path, options, listener)?;
+                Ok(c4j_model {
+                    model: Arc::new(model),
+                })
+            },
+        )
     }
 }
 
@@ -91,13 +91,7 @@ pub unsafe extern "C" fn c4j_model_describe(
     error: *mut *mut c4j_error,
 ) -> c4j_status {
     // SAFETY: as the caller promises.
-    unsafe {
-        guard(error, || {
-            let out = Out::new("out", out)?;
-            out.write(json_buffer(&borrow(model)?.model.info())?);
-            Ok(())
-        })
-    }
+    unsafe { describe(model, out, error, |model| model.model.info()) }
 }
 
 /// What a model has done since it was loaded, as JSON: counts that only grow (`requests`, `failed`, `rejected`,
@@ -114,13 +108,7 @@ pub unsafe extern "C" fn c4j_model_metrics(
     error: *mut *mut c4j_error,
 ) -> c4j_status {
     // SAFETY: as the caller promises.
-    unsafe {
-        guard(error, || {
-            let out = Out::new("out", out)?;
-            out.write(json_buffer(&borrow(model)?.model.metrics())?);
-            Ok(())
-        })
-    }
+    unsafe { describe(model, out, error, |model| model.model.metrics()) }
 }
 
 #[derive(Deserialize)]

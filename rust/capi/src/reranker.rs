@@ -1,19 +1,17 @@
 //! `c4j_reranker`: a model that scores documents for a query.
 
 use std::ffi::c_void;
-use std::ops::ControlFlow;
-use std::path::Path;
 
-use candle4j_engine::cancel::Interrupt;
 use candle4j_engine::embedding::{RerankRequest, Reranker, TextOptions};
 use serde_json::{Value, json};
 
 use crate::boundary::{Out, guard};
 use crate::buffer::c4j_buffer;
-use crate::callback::{ProgressCallback, c4j_progress_fn};
+use crate::callback::c4j_progress_fn;
 use crate::error::{c4j_error, c4j_status, failure};
-use crate::handle::{self, Handle, borrow, give};
-use crate::text::{json, json_buffer, text};
+use crate::handle::{self, Handle, borrow};
+use crate::loading::{Arguments, describe, load};
+use crate::text::{json, json_buffer};
 
 /// A loaded reranker. Any thread may use it, several at once: their documents go through it together.
 #[allow(non_camel_case_types)]
@@ -44,24 +42,25 @@ pub unsafe extern "C" fn c4j_reranker_load(
     out: *mut *mut c4j_reranker,
     error: *mut *mut c4j_error,
 ) -> c4j_status {
+    let arguments = Arguments {
+        path,
+        path_len,
+        options,
+        options_len,
+        on_progress,
+        user_data,
+    };
     // SAFETY: as the caller promises.
     unsafe {
-        guard(error, || {
-            let out = Out::new("out", out)?;
-            let path = text("path", path, path_len)?;
-            let options: TextOptions = json("options", options, options_len)?;
-            let callback = ProgressCallback {
-                function: on_progress,
-                user_data,
-            };
-            let reranker = Reranker::load_watched(Path::new(path), &options, &mut |progress| {
-                callback
-                    .call(&progress)
-                    .unwrap_or(ControlFlow::Break(Interrupt::Failed))
-            })?;
-            out.write(give(c4j_reranker { reranker }));
-            Ok(())
-        })
+        load(
+            arguments,
+            out,
+            error,
+            |path, options: &TextOptions, listener| {
+                Reranker::load_watched(path, options, listener)
+                    .map(|reranker| c4j_reranker { reranker })
+            },
+        )
     }
 }
 
@@ -76,13 +75,7 @@ pub unsafe extern "C" fn c4j_reranker_describe(
     error: *mut *mut c4j_error,
 ) -> c4j_status {
     // SAFETY: as the caller promises.
-    unsafe {
-        guard(error, || {
-            let out = Out::new("out", out)?;
-            out.write(json_buffer(&borrow(reranker)?.reranker.info())?);
-            Ok(())
-        })
-    }
+    unsafe { describe(reranker, out, error, |reranker| reranker.reranker.info()) }
 }
 
 /// Scores documents for a query.

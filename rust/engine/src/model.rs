@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::formats::{Checkpoint, GenerationDefaults};
 use crate::generate::Constraints;
-use crate::loader::{LoadListener, LoadOptions, Loaded, Loader, may_come_from_f16};
+use crate::loader::{LoadListener, LoadOptions, Loaded, Loader, may_come_from_f16, numbers};
 use crate::metrics::{ModelMetrics, RequestCounts};
 use crate::request_slots::RequestSlots;
 use crate::runtime;
@@ -244,11 +244,7 @@ impl Model {
             vocab_size: self.limits().vocab_size,
             layers: self.description().layers.len(),
             hidden_size: self.description().hidden_size,
-            parameters: self
-                .description()
-                .tensors()
-                .map(|(_, shape)| shape.iter().product::<usize>() as u64)
-                .sum(),
+            parameters: numbers(self.description().tensors()),
             eos_token_ids: self.limits().eos_ids.clone(),
             has_chat_template: self.can_chat(),
             load_ms: self.load_time.as_secs_f64() * 1e3,

@@ -23,10 +23,10 @@ use crate::engines::{TextTokens, Wanted};
 use crate::error::{Error, Result};
 use crate::files;
 pub use crate::formats::folder::sentence::{PoolingMode, Similarity};
+pub use crate::loader::TextQuantization;
 use crate::loader::{LoadListener, LoadedTexts};
-pub use crate::loader::{Rounded, TextQuantization};
 use crate::runtime;
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Passage, Tokenizer};
 
 /// How a model for embeddings, or a reranker, is to be loaded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -255,9 +255,8 @@ impl Embedder {
         let stop = call.stop();
         let read: Vec<Result<Item>> = match request.tokens.is_empty() {
             true => settings::in_parallel(&request.texts, stop, |text| {
-                let item = self.read(prompt, text, request.truncate)?;
                 Ok(Item {
-                    passage: item,
+                    passage: self.read(prompt, text, request.truncate)?,
                     prompt: prompt_tokens,
                 })
             })?,
@@ -267,42 +266,29 @@ impl Embedder {
                 .map(|tokens| self.given(tokens, request.truncate))
                 .collect(),
         };
-        let counts: Vec<Option<(usize, usize)>> = read
-            .iter()
-            .map(|item| item.as_ref().ok())
-            .map(|item| item.map(|item| (item.passage.tokens.len(), item.passage.left_out)))
-            .collect();
-        let (good, bad): (Vec<_>, Vec<_>) = read.into_iter().partition(Result::is_ok);
-        let items = good.into_iter().flatten().collect();
-        let mut vectors = self
+        let made = self
             .passes
-            .run(items, &|items, stop| self.vectors(items, stop), stop)?
-            .into_iter();
-        let mut errors = bad.into_iter().filter_map(Result::err);
+            .run(read, &|items, stop| self.vectors(items, stop), stop)?;
         let dimensions = self.dimensions(request.dimensions);
-        let lost = || Error::Compute("a text was lost".into());
-        Ok(counts
+        Ok(made
             .into_iter()
-            .map(|count| {
-                let Some((tokens, left_out)) = count else {
-                    return Err(errors.next().unwrap_or_else(lost));
-                };
-                let mut vector = vectors.next().unwrap_or_else(|| Err(lost()))?;
-                vector.truncate(dimensions);
+            .map(|made| {
+                let mut made = made?;
+                made.vector.truncate(dimensions);
                 if request.normalize {
-                    pooling::normalize(&mut vector);
+                    pooling::normalize(&mut made.vector);
                 }
                 Ok(Embedding {
-                    vector,
-                    tokens,
-                    left_out,
+                    vector: made.vector,
+                    tokens: made.tokens,
+                    left_out: made.left_out,
                 })
             })
             .collect())
     }
 
     /// The tokens of a text behind a prompt.
-    fn read(&self, prompt: &str, text: &str, truncate: bool) -> Result<crate::tokenizer::Passage> {
+    fn read(&self, prompt: &str, text: &str, truncate: bool) -> Result<Passage> {
         let whole;
         let text = match prompt.is_empty() {
             true => text,
@@ -338,20 +324,31 @@ impl Embedder {
             false => Wanted::Every,
         };
         let states = model.states(&texts, wanted, stop)?;
-        let mut rest = &states[..];
         items
             .iter()
-            .map(|item| {
-                let rows = match wanted {
-                    Wanted::Last => 1,
-                    Wanted::Every => item.passage.tokens.len(),
-                };
-                let (own, behind) = rest.split_at(rows * width);
-                rest = behind;
-                self.pooling.vector(own, width, item.prompt)
-            })
+            .zip(states_of(&states, &texts, wanted, width))
+            .map(|(item, own)| self.pooling.vector(own, width, item.prompt))
             .collect()
     }
+}
+
+/// The states of each text, which stand behind each other.
+fn states_of<'a>(
+    states: &'a [f32],
+    texts: &'a [TextTokens],
+    wanted: Wanted,
+    width: usize,
+) -> impl Iterator<Item = &'a [f32]> {
+    let mut rest = states;
+    texts.iter().map(move |text| {
+        let rows = match wanted {
+            Wanted::Last => 1,
+            Wanted::Every => text.tokens.len(),
+        };
+        let (own, behind) = rest.split_at(rows * width);
+        rest = behind;
+        own
+    })
 }
 
 /// Texts as models take them.

@@ -43,6 +43,16 @@ pub(super) struct Item {
     pub(super) prompt: usize,
 }
 
+/// What was made of a text.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub(super) vector: Vec<f32>,
+    /// Tokens that were read.
+    pub(super) tokens: usize,
+    /// Tokens that did not fit.
+    pub(super) left_out: usize,
+}
+
 /// What is made of texts: a vector each, which depends on its own text alone.
 pub(super) type Work<'a> = dyn Fn(&[&Item], &Stop) -> Result<Vec<Vec<f32>>> + 'a;
 
@@ -59,21 +69,47 @@ struct Job {
 /// A job that nobody does any more, as when a pass panics, is told to who waits for it.
 impl Drop for Job {
     fn drop(&mut self) {
-        lock(&self.place).get_or_insert_with(|| Err(Error::Cancelled));
+        lock(&self.place).get_or_insert_with(|| Err(lost()));
     }
 }
 
 impl Passes {
-    /// The vector of each item, in order. All callers have the same `work`, which one of them does for several.
+    /// What is made of each text that could be read, in order. All callers have the same `work`, which one of them does for
+    /// several.
     ///
     /// # Errors
     /// [`Error::Cancelled`] soon after `stop` has a reason; what befalls one text is told in its place.
     pub(super) fn run(
         &self,
-        items: Vec<Item>,
+        read: Vec<Result<Item>>,
         work: &Work,
         stop: &Stop,
-    ) -> Result<Vec<Result<Vec<f32>>>> {
+    ) -> Result<Vec<Result<Made>>> {
+        let mut items = Vec::with_capacity(read.len());
+        let counts: Vec<Result<(usize, usize)>> = read
+            .into_iter()
+            .map(|item| {
+                let item = item?;
+                let counts = (item.passage.tokens.len(), item.passage.left_out);
+                items.push(item);
+                Ok(counts)
+            })
+            .collect();
+        let mut vectors = self.vectors(items, work, stop)?.into_iter();
+        Ok(counts
+            .into_iter()
+            .map(|counts| {
+                let (tokens, left_out) = counts?;
+                Ok(Made {
+                    vector: vectors.next().unwrap_or_else(|| Err(lost()))?,
+                    tokens,
+                    left_out,
+                })
+            })
+            .collect())
+    }
+
+    fn vectors(&self, items: Vec<Item>, work: &Work, stop: &Stop) -> Result<Vec<Result<Vec<f32>>>> {
         let places: Vec<Place> = items.iter().map(|_| Arc::default()).collect();
         // The address of what lives as long as the call tells calls apart.
         let call = places.as_ptr().addr();
@@ -120,7 +156,7 @@ impl Passes {
         }
         Ok(places
             .iter()
-            .map(|place| lock(place).take().unwrap_or(Err(Error::Cancelled)))
+            .map(|place| lock(place).take().unwrap_or_else(|| Err(lost())))
             .collect())
     }
 }
@@ -185,6 +221,11 @@ fn pass(jobs: &[Job], work: &Work, stop: &Stop) -> Option<usize> {
     let pace = tokens as f64 / start.elapsed().as_secs_f64().max(1e-6);
     let next = (pace * PASS.as_secs_f64()) as usize;
     (tokens >= TOKENS[2]).then(|| next.clamp(TOKENS[2], TOKENS[1]))
+}
+
+/// The error of a text that no pass has taken to its end.
+fn lost() -> Error {
+    Error::Compute("the pass that the text was in did not end".into())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

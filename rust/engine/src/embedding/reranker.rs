@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::calls::Calls;
 use super::passes::{Item, Passes};
 use super::settings::{self, Source, TextCheckpoint, TextLimits};
-use super::{TextOptions, named, texts_of};
+use super::{TextOptions, named, states_of, texts_of};
 use crate::architectures::config_file::ConfigFile;
 use crate::cancel::Stop;
 use crate::engines::Wanted;
@@ -201,36 +201,27 @@ impl Reranker {
         let call = self.calls.begin(request.call);
         let stop = call.stop();
         let read = settings::in_parallel(&request.documents, stop, |document| {
-            self.read(request, document)
+            Ok(Item {
+                passage: self.read(request, document)?,
+                prompt: 0,
+            })
         })?;
-        let mut results = Vec::with_capacity(read.len());
-        let mut items = Vec::with_capacity(read.len());
-        for passage in read {
-            results.push(passage.map(|passage| {
-                let counts = (passage.tokens.len(), passage.left_out);
-                items.push(Item { passage, prompt: 0 });
-                counts
-            }));
-        }
-        let mut vectors = self
+        let made = self
             .passes
-            .run(items, &|items, stop| self.vectors(items, stop), stop)?
-            .into_iter();
-        Ok(results
+            .run(read, &|items, stop| self.vectors(items, stop), stop)?;
+        Ok(made
             .into_iter()
-            .map(|result| {
-                let (tokens, left_out) = result?;
-                let lost = || Err(Error::Compute("a document was lost".into()));
-                let mut scores = vectors.next().unwrap_or_else(lost)?;
+            .map(|made| {
+                let mut made = made?;
                 if self.activation == Activation::Sigmoid && !request.raw {
-                    scores
-                        .iter_mut()
-                        .for_each(|x| *x = 1.0 / (1.0 + (-*x).exp()));
+                    for score in &mut made.vector {
+                        *score = 1.0 / (1.0 + (-*score).exp());
+                    }
                 }
                 Ok(Scores {
-                    scores,
-                    tokens,
-                    left_out,
+                    scores: made.vector,
+                    tokens: made.tokens,
+                    left_out: made.left_out,
                 })
             })
             .collect())
@@ -266,11 +257,8 @@ impl Reranker {
                 let model = self.weights.model();
                 let width = model.width();
                 let states = model.states(&texts, Wanted::Every, stop)?;
-                let mut rest = &states[..];
                 let mut pooled = Vec::with_capacity(items.len() * width);
-                for text in &texts {
-                    let (own, behind) = rest.split_at(text.tokens.len() * width);
-                    rest = behind;
+                for own in states_of(&states, &texts, Wanted::Every, width) {
                     head.pool(own, width, &mut pooled);
                 }
                 let scores = head.scores(&pooled).map_err(|e| candle_error(&e))?;
@@ -344,6 +332,9 @@ fn method(checkpoint: &TextCheckpoint, keys: &ConfigFile, source: &Source) -> Re
     }
 }
 
+/// More labels than any classifier has.
+const LABEL_LIMIT: usize = 1 << 16;
+
 /// The names of a classifier's scores: by `id2label`, else as many as `num_labels`, of which transformers assumes 2.
 fn labels(keys: &ConfigFile) -> Result<Vec<String>> {
     let names = match keys.value("id2label") {
@@ -351,6 +342,12 @@ fn labels(keys: &ConfigFile) -> Result<Vec<String>> {
         Some(_) => return Err(keys.invalid("id2label", "expected an object of texts")),
         None => {
             let count = keys.count("num_labels")?.unwrap_or(2);
+            if count > LABEL_LIMIT {
+                return Err(keys.invalid(
+                    "num_labels",
+                    format!("more than {LABEL_LIMIT} labels are not believed"),
+                ));
+            }
             return Ok((0..count).map(|index| format!("LABEL_{index}")).collect());
         }
     };

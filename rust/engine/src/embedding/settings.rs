@@ -12,7 +12,9 @@ use crate::error::{Error, Result};
 use crate::formats::folder::encoder::{self, EncoderCheckpoint};
 use crate::formats::folder::sentence::{self, Module, PoolingMode, SentenceFiles};
 use crate::formats::{Checkpoint, gguf};
-use crate::loader::{LoadListener, LoadedTexts, TextQuantization, TextWeights, load_texts};
+use crate::loader::{
+    LoadListener, LoadedTexts, TextQuantization, TextWeights, load_texts, numbers,
+};
 use crate::tokenizer::{LengthSettings, Passage, Tokenizer, TokenizerConfig};
 
 /// A transformer whose weights are still on disk.
@@ -56,40 +58,21 @@ pub(super) fn open(path: &Path) -> Result<(Source, TextCheckpoint)> {
         });
         return Ok(of_encoder(checkpoint, files));
     }
-    let files = match path.is_file() {
-        true => sentence::none(path),
-        false => sentence::read(path)?,
-    };
+    if path.is_file() {
+        let checkpoint = Checkpoint::open(path)?;
+        let files = sentence::none(path);
+        return Ok(of_decoder(checkpoint, files, LengthSettings::default()));
+    }
+    let files = sentence::read(path)?;
     let folder = &files.transformer;
-    if !path.is_file() {
-        let config = encoder::config(folder)?;
-        if let Some(architecture) = EncoderArchitecture::of("config.json", &config)? {
-            let checkpoint = encoder::open(folder, &config, architecture)?;
-            return Ok(of_encoder(checkpoint, files));
-        }
+    let config = encoder::config(folder)?;
+    if let Some(architecture) = EncoderArchitecture::of("config.json", &config)? {
+        let checkpoint = encoder::open(folder, &config, architecture)?;
+        return Ok(of_encoder(checkpoint, files));
     }
     let checkpoint = Checkpoint::open(folder)?;
-    let description = &checkpoint.description;
-    let lengths = match path.is_file() {
-        true => LengthSettings::default(),
-        false => LengthSettings::of(&TokenizerConfig::open(folder)?),
-    };
-    Ok((
-        Source {
-            architecture: description.architecture,
-            vocab_size: description.vocab_size,
-            layers: description.layers.len(),
-            parameters: description
-                .tensors()
-                .map(|(_, shape)| shape.iter().product::<usize>() as u64)
-                .sum(),
-            ignored_keys: checkpoint.ignored_keys.clone(),
-            is_decoder: true,
-            lengths,
-            files,
-        },
-        TextCheckpoint::Decoder(Box::new(checkpoint)),
-    ))
+    let lengths = LengthSettings::of(&TokenizerConfig::open(folder)?);
+    Ok(of_decoder(checkpoint, files, lengths))
 }
 
 fn of_encoder(checkpoint: EncoderCheckpoint, files: SentenceFiles) -> (Source, TextCheckpoint) {
@@ -98,16 +81,32 @@ fn of_encoder(checkpoint: EncoderCheckpoint, files: SentenceFiles) -> (Source, T
         architecture: description.architecture,
         vocab_size: description.vocab_size,
         layers: description.layers.len(),
-        parameters: description
-            .tensors(checkpoint.names)
-            .map(|(_, shape)| shape.iter().product::<usize>() as u64)
-            .sum(),
+        parameters: numbers(description.tensors(checkpoint.names)),
         ignored_keys: checkpoint.ignored_keys.clone(),
         is_decoder: false,
         lengths: checkpoint.lengths,
         files,
     };
     (source, TextCheckpoint::Encoder(Box::new(checkpoint)))
+}
+
+fn of_decoder(
+    checkpoint: Checkpoint,
+    files: SentenceFiles,
+    lengths: LengthSettings,
+) -> (Source, TextCheckpoint) {
+    let description = &checkpoint.description;
+    let source = Source {
+        architecture: description.architecture,
+        vocab_size: description.vocab_size,
+        layers: description.layers.len(),
+        parameters: numbers(description.tensors()),
+        ignored_keys: checkpoint.ignored_keys.clone(),
+        is_decoder: true,
+        lengths,
+        files,
+    };
+    (source, TextCheckpoint::Decoder(Box::new(checkpoint)))
 }
 
 impl TextCheckpoint {

@@ -6,8 +6,8 @@
 mod texts;
 mod watched;
 
+pub use texts::TextQuantization;
 pub(crate) use texts::{LoadedTexts, TextWeights, load_texts};
-pub use texts::{Rounded, TextQuantization};
 use watched::WatchedSource;
 
 use std::ops::ControlFlow;
@@ -332,7 +332,7 @@ pub(crate) fn may_come_from_f16(error: &Error) -> bool {
 }
 
 /// How many numbers tensors have together.
-fn numbers(tensors: impl Iterator<Item = (String, Vec<usize>)>) -> u64 {
+pub(crate) fn numbers(tensors: impl Iterator<Item = (String, Vec<usize>)>) -> u64 {
     tensors
         .map(|(_, shape)| shape.iter().product::<usize>() as u64)
         .sum()

@@ -2,7 +2,8 @@
 
 use candle_core::quantized::GgmlDType;
 use candle_core::{DType, Device};
-use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::{Deserialize, Deserializer};
 
 use super::watched::WatchedSource;
 use super::{LoadListener, Plan, numbers};
@@ -16,28 +17,37 @@ use crate::formats::{Quantization, TensorSource, Tensors, quantized_bytes};
 use crate::memory;
 
 /// What the matrices of a model for texts become.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TextQuantization {
     /// Integers of 16 bits, a scale a row, which activations become, too.
-    Rounded(Rounded),
+    I16,
     /// Blocks of few bits.
     Blocks(Quantization),
 }
 
-/// See [`TextQuantization::Rounded`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Rounded {
-    /// 16 bits.
-    I16,
+/// By its name; an error names those of the blocks.
+impl<'de> Deserialize<'de> for TextQuantization {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        match name.as_str() {
+            "i16" => Ok(TextQuantization::I16),
+            _ => Quantization::deserialize(name.into_deserializer()).map(TextQuantization::Blocks),
+        }
+    }
 }
 
 impl TextQuantization {
     fn dtype(self) -> Option<GgmlDType> {
         match self {
-            TextQuantization::Rounded(_) => None,
+            TextQuantization::I16 => None,
             TextQuantization::Blocks(quantization) => Some(quantization.dtype()),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            TextQuantization::I16 => "i16",
+            TextQuantization::Blocks(quantization) => quantization.name(),
         }
     }
 }
@@ -80,7 +90,7 @@ pub(crate) fn load_texts(
     listener: &mut LoadListener,
 ) -> Result<(LoadedTexts, &'static str)> {
     let device = Device::Cpu;
-    let rounded = quantize == Some(TextQuantization::Rounded(Rounded::I16));
+    let rounded = quantize == Some(TextQuantization::I16);
     let wanted = quantize.and_then(TextQuantization::dtype);
     if rounded && matches!(weights, TextWeights::Decoder(..)) {
         return Err(Error::argument(
@@ -103,8 +113,7 @@ pub(crate) fn load_texts(
     };
     memory::ensure("the model", needed)?;
     let precision = match quantize {
-        Some(TextQuantization::Blocks(quantization)) => quantization.name(),
-        Some(TextQuantization::Rounded(_)) => "i16",
+        Some(quantization) => quantization.name(),
         None => tensors.precision(&device),
     };
     let mut watched =

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle4j_engine::embedding::{
-    EmbedRequest, Embedder, Prompt, RerankRequest, Reranker, Rounded, TextOptions, TextQuantization,
+    EmbedRequest, Embedder, Prompt, RerankRequest, Reranker, TextOptions, TextQuantization,
 };
 use candle4j_engine::error::Error;
 use candle4j_engine::formats::Quantization;
@@ -270,9 +270,14 @@ fn cancelled_calls_end() {
 #[test]
 fn quantized_weights_are_near() {
     let exact = load("nomic-bert");
+    let unknown = serde_json::from_str::<TextOptions>(r#"{"quantize": "q9"}"#).unwrap_err();
+    assert!(unknown.to_string().contains("q9"), "{unknown}");
+    assert!(unknown.to_string().contains("q8_0"), "{unknown}");
+    let named: TextOptions = serde_json::from_str(r#"{"quantize": "i16"}"#).unwrap();
+    assert_eq!(named.quantize, Some(TextQuantization::I16));
     for (quantize, name, least) in [
         (TextQuantization::Blocks(Quantization::Q8_0), "q8_0", 0.99),
-        (TextQuantization::Rounded(Rounded::I16), "i16", 0.999_99),
+        (TextQuantization::I16, "i16", 0.999_99),
     ] {
         let options = TextOptions {
             quantize: Some(quantize),

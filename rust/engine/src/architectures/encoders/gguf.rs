@@ -128,10 +128,9 @@ impl GgufEncoder {
                 "encoders with experts are not computed",
             ));
         }
-        for key in ["attention.head_count_kv"] {
-            if keys.count(key)?.is_some_and(|count| count != num_heads) {
-                return Err(keys.unsupported(key, "expected as many as attention.head_count"));
-            }
+        let kv = "attention.head_count_kv";
+        if keys.count(kv)?.is_some_and(|count| count != num_heads) {
+            return Err(keys.unsupported(kv, "expected as many as attention.head_count"));
         }
         let head_dim = hidden_size / num_heads;
         let context = keys.required_count("context_length")?;

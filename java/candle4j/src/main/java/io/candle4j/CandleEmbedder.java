@@ -2,15 +2,12 @@ package io.candle4j;
 
 import io.candle4j.hub.HubException;
 import io.candle4j.internal.NativeEmbedder;
-import io.candle4j.internal.NativeRuntime;
 import io.candle4j.internal.StackGuard;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
-import org.jspecify.annotations.Nullable;
 
 /**
  * A loaded model that turns texts into vectors, so that texts about the same things are near each
@@ -236,79 +233,13 @@ public final class CandleEmbedder implements AutoCloseable {
   }
 
   /** How a model is to be loaded. Not for several threads. */
-  public static final class Builder {
-    private String source = BUILT_IN;
-    private @Nullable String revision;
-    private @Nullable Quantization quantization;
-    private @Nullable Integer maxTokens;
-    private @Nullable ProgressListener progress;
-
-    private Builder() {}
-
-    /**
-     * Which model, as {@link CandleModel.Builder#source} has it.
-     *
-     * @param source alias, id or path
-     * @return this
-     */
-    public Builder source(String source) {
-      this.source = Objects.requireNonNull(source, "source");
-      return this;
+  public static final class Builder extends TextModelBuilder<Builder> {
+    private Builder() {
+      super(BUILT_IN);
     }
 
-    /**
-     * Which model: a folder of files as they are on the Hub, or a GGUF file.
-     *
-     * @param path the folder or the file
-     * @return this
-     */
-    public Builder path(Path path) {
-      this.source = path.toAbsolutePath().toString();
-      return this;
-    }
-
-    /**
-     * Which branch, tag or commit of a Hub model; {@code main} when left out.
-     *
-     * @param revision the revision
-     * @return this
-     */
-    public Builder revision(String revision) {
-      this.revision = Objects.requireNonNull(revision, "revision");
-      return this;
-    }
-
-    /**
-     * Turns the weights of a folder into fewer bits while they are read.
-     *
-     * @param quantization the format
-     * @return this
-     */
-    public Builder quantize(Quantization quantization) {
-      this.quantization = Objects.requireNonNull(quantization, "quantization");
-      return this;
-    }
-
-    /**
-     * The most tokens of a text, those around it included; what the model's files say when left
-     * out.
-     *
-     * @param maxTokens at most what the model can read
-     * @return this
-     */
-    public Builder maxTokens(int maxTokens) {
-      this.maxTokens = maxTokens;
-      return this;
-    }
-
-    /**
-     * Who is told how far a download is, and then how far the weights are in memory.
-     *
-     * @param progress the listener
-     * @return this
-     */
-    public Builder progress(ProgressListener progress) {
-      this.progress = Objects.requireNonNull(progress, "progress");
+    @Override
+    Builder self() {
       return this;
     }
 
@@ -324,13 +255,7 @@ public final class CandleEmbedder implements AutoCloseable {
      * @throws NativeLibraryException when there is no native library
      */
     public CandleEmbedder load() {
-      NativeRuntime.library();
-      StackGuard.check();
-      Path path = ModelSource.resolve(source, revision, progress);
-      // Its weights have 16 bits, so next to nothing is lost.
-      Quantization format =
-          quantization == null && source.equals(BUILT_IN) ? Quantization.I16 : quantization;
-      return new CandleEmbedder(NativeEmbedder.load(path, format, maxTokens, progress));
+      return new CandleEmbedder(load(BUILT_IN, NativeEmbedder::load));
     }
   }
 }

@@ -2,15 +2,12 @@ package io.candle4j;
 
 import io.candle4j.hub.HubException;
 import io.candle4j.internal.NativeReranker;
-import io.candle4j.internal.NativeRuntime;
 import io.candle4j.internal.StackGuard;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
-import org.jspecify.annotations.Nullable;
 
 /**
  * A loaded model that reads a query and a document together and says how well they fit: slower than
@@ -152,79 +149,13 @@ public final class CandleReranker implements AutoCloseable {
   }
 
   /** How a model is to be loaded. Not for several threads. */
-  public static final class Builder {
-    private @Nullable String source;
-    private @Nullable String revision;
-    private @Nullable Quantization quantization;
-    private @Nullable Integer maxTokens;
-    private @Nullable ProgressListener progress;
-
-    private Builder() {}
-
-    /**
-     * Which model, as {@link CandleModel.Builder#source} has it.
-     *
-     * @param source alias, id or path
-     * @return this
-     */
-    public Builder source(String source) {
-      this.source = Objects.requireNonNull(source, "source");
-      return this;
+  public static final class Builder extends TextModelBuilder<Builder> {
+    private Builder() {
+      super(null);
     }
 
-    /**
-     * Which model: a folder of files as they are on the Hub, or a GGUF file.
-     *
-     * @param path the folder or the file
-     * @return this
-     */
-    public Builder path(Path path) {
-      this.source = path.toAbsolutePath().toString();
-      return this;
-    }
-
-    /**
-     * Which branch, tag or commit of a Hub model; {@code main} when left out.
-     *
-     * @param revision the revision
-     * @return this
-     */
-    public Builder revision(String revision) {
-      this.revision = Objects.requireNonNull(revision, "revision");
-      return this;
-    }
-
-    /**
-     * Turns the weights of a folder into fewer bits while they are read.
-     *
-     * @param quantization the format
-     * @return this
-     */
-    public Builder quantize(Quantization quantization) {
-      this.quantization = Objects.requireNonNull(quantization, "quantization");
-      return this;
-    }
-
-    /**
-     * The most tokens of a query and a document, those around it included; what the model's files
-     * say when left out.
-     *
-     * @param maxTokens at most what the model can read
-     * @return this
-     */
-    public Builder maxTokens(int maxTokens) {
-      this.maxTokens = maxTokens;
-      return this;
-    }
-
-    /**
-     * Who is told how far a download is, and then how far the weights are in memory.
-     *
-     * @param progress the listener
-     * @return this
-     */
-    public Builder progress(ProgressListener progress) {
-      this.progress = Objects.requireNonNull(progress, "progress");
+    @Override
+    Builder self() {
       return this;
     }
 
@@ -241,13 +172,7 @@ public final class CandleReranker implements AutoCloseable {
      * @throws NativeLibraryException when there is no native library
      */
     public CandleReranker load() {
-      NativeRuntime.library();
-      StackGuard.check();
-      if (source == null) {
-        throw new IllegalStateException("source: expected a model, there is no built-in reranker");
-      }
-      Path path = ModelSource.resolve(source, revision, progress);
-      return new CandleReranker(NativeReranker.load(path, quantization, maxTokens, progress));
+      return new CandleReranker(load(null, NativeReranker::load));
     }
   }
 }

@@ -1,5 +1,6 @@
 package io.candle4j;
 
+import java.util.Objects;
 import java.util.OptionalInt;
 import org.jspecify.annotations.Nullable;
 
@@ -100,6 +101,17 @@ public final class EmbedOptions {
     private @Nullable Integer dimensions;
 
     private Builder() {}
+
+    /**
+     * Puts a prompt before texts.
+     *
+     * @param prompt which one
+     * @return this
+     */
+    public Builder prompt(EmbedPrompt prompt) {
+      this.prompt = Objects.requireNonNull(prompt, "prompt");
+      return this;
+    }
 
     /**
      * Puts the model's prompt for queries before texts; its default prompt where it has none.

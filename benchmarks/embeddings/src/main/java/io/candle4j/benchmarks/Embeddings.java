@@ -21,8 +21,8 @@ import java.util.Map;
 import java.util.Random;
 
 /**
- * all-MiniLM-L6-v2 here and where Java programs run it today: texts a second on a list, and how long
- * one text takes. All take turns, round by round; medians are printed.
+ * all-MiniLM-L6-v2 here and where Java programs run it today: texts a second on a list, and how
+ * long one text takes. All take turns, round by round; medians are printed.
  *
  * <p>Arguments: the model's folder, the number of rounds, and maybe a command line that runs {@code
  * peers.py}.
@@ -91,7 +91,8 @@ public final class Embeddings {
 
   private static void print(Map<String, Measured> measured) {
     Measured onnx = measured.get("LangChain4j ONNX");
-    System.out.println("| | texts/s on a list | beside LangChain4j | one text | beside LangChain4j |");
+    System.out.println(
+        "| | texts/s on a list | beside LangChain4j | one text | beside LangChain4j |");
     System.out.println("| --- | ---: | ---: | ---: | ---: |");
     measured.forEach((name, own) -> {
       double list = median(own.lists);
@@ -195,10 +196,7 @@ public final class Embeddings {
       least = Math.min(least, own.cosine(i16.embed(text)));
     }
     System.err.printf(
-        Locale.ROOT,
-        "least cosine beside ONNX %.7f, of i16 beside that %.7f%n",
-        between,
-        least);
+        Locale.ROOT, "least cosine beside ONNX %.7f, of i16 beside that %.7f%n", between, least);
   }
 
   /** Texts of many lengths, the same in every run. */

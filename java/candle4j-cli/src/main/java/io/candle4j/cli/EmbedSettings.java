@@ -1,6 +1,7 @@
 package io.candle4j.cli;
 
 import io.candle4j.EmbedOptions;
+import io.candle4j.EmbedPrompt;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 
@@ -34,8 +35,15 @@ final class EmbedSettings {
       description = "How many numbers of each vector are kept (default: the model's).")
   private @Nullable Integer dimensions;
 
+  /** The options, with the model's default prompt unless another one was named. */
   EmbedOptions options() {
-    EmbedOptions.Builder builder = EmbedOptions.builder().normalize(!asTheyAre).truncate(!whole);
+    return options(new EmbedPrompt.Default());
+  }
+
+  /** The options, with a prompt unless another one was named. */
+  EmbedOptions options(EmbedPrompt otherwise) {
+    EmbedOptions.Builder builder =
+        EmbedOptions.builder().prompt(otherwise).normalize(!asTheyAre).truncate(!whole);
     if (promptName != null) {
       builder.promptName(promptName);
     }
@@ -46,23 +54,5 @@ final class EmbedSettings {
       builder.dimensions(dimensions);
     }
     return builder.build();
-  }
-
-  /** The same with the model's prompt for queries, unless one was named. */
-  EmbedOptions queryOptions() {
-    return promptName == null && prompt == null ? rebuilt(true) : options();
-  }
-
-  /** The same with the model's prompt for documents, unless one was named. */
-  EmbedOptions documentOptions() {
-    return promptName == null && prompt == null ? rebuilt(false) : options();
-  }
-
-  private EmbedOptions rebuilt(boolean query) {
-    EmbedOptions.Builder builder = EmbedOptions.builder().normalize(!asTheyAre).truncate(!whole);
-    if (dimensions != null) {
-      builder.dimensions(dimensions);
-    }
-    return query ? builder.query().build() : builder.document().build();
   }
 }

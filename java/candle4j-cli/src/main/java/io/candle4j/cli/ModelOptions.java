@@ -79,6 +79,11 @@ final class ModelOptions {
 
   /** Fixes the number of threads, which must come before anything else that the library does. */
   void applyThreads() {
+    applyThreads(threads, command);
+  }
+
+  /** Does so for the option of a command. */
+  static void applyThreads(@Nullable Integer threads, CommandSpec command) {
     if (threads != null) {
       try {
         CandleRuntime.setThreads(threads);

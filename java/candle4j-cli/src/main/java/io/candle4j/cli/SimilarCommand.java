@@ -1,6 +1,7 @@
 package io.candle4j.cli;
 
 import io.candle4j.CandleEmbedder;
+import io.candle4j.EmbedPrompt;
 import io.candle4j.EmbedResult;
 import io.candle4j.Embedding;
 import java.nio.file.Path;
@@ -76,14 +77,14 @@ final class SimilarCommand extends BaseCommand {
   }
 
   private List<Hit> search(CandleEmbedder embedder, TextInput input) {
-    Embedding wanted = embedder.embed(query, settings.queryOptions());
+    Embedding wanted = embedder.embed(query, settings.options(new EmbedPrompt.Query()));
     Comparator<Hit> order =
         Comparator.comparingDouble(Hit::score).thenComparing(Hit::line, Comparator.reverseOrder());
     PriorityQueue<Hit> best = new PriorityQueue<>(order);
     try (TextProgress progress = new TextProgress(stdio().live())) {
       embedder.embedEach(
           input,
-          settings.documentOptions(),
+          settings.options(new EmbedPrompt.Document()),
           (index, text, result) -> {
             progress.done(index + 1);
             if (text.isBlank() || !(result instanceof EmbedResult.Completed(Embedding found))) {

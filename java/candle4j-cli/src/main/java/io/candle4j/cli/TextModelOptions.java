@@ -2,10 +2,10 @@ package io.candle4j.cli;
 
 import io.candle4j.CandleEmbedder;
 import io.candle4j.CandleReranker;
-import io.candle4j.CandleRuntime;
 import io.candle4j.Quantization;
+import io.candle4j.TextModelBuilder;
 import java.io.UncheckedIOException;
-import java.util.Objects;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -51,9 +51,29 @@ final class TextModelOptions {
   @Spec(Target.MIXEE)
   private CommandSpec command;
 
+  /** Loads a model for embeddings, and shows the download if there is one. */
   CandleEmbedder loadEmbedder(Stdio stdio, Interruption interruption) {
-    applyThreads();
     CandleEmbedder.Builder builder = CandleEmbedder.builder();
+    CandleEmbedder embedder = load(builder, builder::load, stdio, interruption);
+    stdio.detail("loaded " + embedder.info());
+    return embedder;
+  }
+
+  /** Loads a reranker, and shows the download if there is one. */
+  CandleReranker loadReranker(Stdio stdio, Interruption interruption) {
+    if (source == null) {
+      throw new ParameterException(
+          command.commandLine(), "expected --model: there is no built-in reranker");
+    }
+    CandleReranker.Builder builder = CandleReranker.builder();
+    CandleReranker reranker = load(builder, builder::load, stdio, interruption);
+    stdio.detail("loaded " + reranker.info());
+    return reranker;
+  }
+
+  private <T> T load(
+      TextModelBuilder<?> builder, Supplier<T> load, Stdio stdio, Interruption interruption) {
+    ModelOptions.applyThreads(threads, command);
     if (source != null) {
       builder.source(source);
     }
@@ -68,53 +88,9 @@ final class TextModelOptions {
     }
     try (ProgressBars bars = new ProgressBars(stdio.live())) {
       builder.progress(bars);
-      CandleEmbedder embedder = interruption.during(builder::load);
-      stdio.detail("loaded " + embedder.info());
-      return embedder;
+      return interruption.during(load);
     } catch (UncheckedIOException e) {
-      throw unreadable(e);
-    }
-  }
-
-  CandleReranker loadReranker(Stdio stdio, Interruption interruption) {
-    applyThreads();
-    if (source == null) {
-      throw new ParameterException(
-          command.commandLine(), "expected --model: there is no built-in reranker");
-    }
-    CandleReranker.Builder builder = CandleReranker.builder().source(source);
-    if (revision != null) {
-      builder.revision(revision);
-    }
-    if (quantization != null) {
-      builder.quantize(quantization);
-    }
-    if (maxTokens != null) {
-      builder.maxTokens(maxTokens);
-    }
-    try (ProgressBars bars = new ProgressBars(stdio.live())) {
-      builder.progress(bars);
-      CandleReranker reranker = interruption.during(builder::load);
-      stdio.detail("loaded " + reranker.info());
-      return reranker;
-    } catch (UncheckedIOException e) {
-      throw unreadable(e);
-    }
-  }
-
-  private static CommandException unreadable(UncheckedIOException e) {
-    return new CommandException(ExitCode.MODEL, Failures.message(e), e);
-  }
-
-  private void applyThreads() {
-    if (threads != null) {
-      try {
-        CandleRuntime.setThreads(threads);
-      } catch (IllegalArgumentException e) {
-        String message = Objects.requireNonNull(e.getMessage());
-        throw new ParameterException(
-            command.commandLine(), "--threads" + message.substring(message.indexOf(':')), e);
-      }
+      throw new CommandException(ExitCode.MODEL, Failures.message(e), e);
     }
   }
 }

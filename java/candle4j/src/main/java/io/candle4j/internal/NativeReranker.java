@@ -77,6 +77,15 @@ public final class NativeReranker implements AutoCloseable {
   public List<DocumentScores> score(
       long call, String query, List<String> documents, @Nullable String instruction) {
     StackGuard.check();
+    try {
+      return scored(call, query, documents, instruction);
+    } finally {
+      calls.forget(call);
+    }
+  }
+
+  private List<DocumentScores> scored(
+      long call, String query, List<String> documents, @Nullable String instruction) {
     return calls.run(
         call,
         number -> {

@@ -54,8 +54,10 @@ final class NumberedCalls {
   /** Cancels a call, which may have several parts: none begins after this. */
   void cancel(long number) {
     cancelled.add(number);
-    if (!handle.isClosed()) {
+    try {
       handle.call(pointer -> cancel.call(pointer, number, MemorySegment.NULL));
+    } catch (IllegalStateException closed) {
+      // That stops all calls.
     }
   }
 
