@@ -148,6 +148,19 @@ impl ChatTemplate {
         generation_prompt: bool,
         more: &Map<String, Value>,
     ) -> Result<String> {
+        self.render_values(to_value(messages)?, generation_prompt, more)
+    }
+
+    /// Like [`Self::render`], for messages in whatever form the template takes.
+    ///
+    /// # Errors
+    /// As [`Self::render`].
+    pub(crate) fn render_values(
+        &self,
+        messages: Value,
+        generation_prompt: bool,
+        more: &Map<String, Value>,
+    ) -> Result<String> {
         if self.gave_up.load(Ordering::Relaxed) {
             return Err(self.too_slow());
         }
@@ -155,7 +168,7 @@ impl ChatTemplate {
         // Defined and none, as transformers passes them when there are none.
         context.insert("tools".into(), Value::Null);
         context.insert("documents".into(), Value::Null);
-        context.insert("messages".into(), to_value(messages)?);
+        context.insert("messages".into(), messages);
         context.insert("add_generation_prompt".into(), generation_prompt.into());
         for (key, value) in more {
             context.insert(key.clone(), value.clone());

@@ -75,6 +75,8 @@ pub struct DistanceBuckets {
     pub buckets: usize,
     /// From here on, distances share the last one.
     pub max_distance: usize,
+    /// Rows of the table, which may have more than there are groups.
+    pub rows: usize,
 }
 
 /// `down(act(up(x)))`, or `down(act(gate(x)) · up(x))`.
@@ -184,7 +186,7 @@ impl EncoderDescription {
         if let (Some(buckets), Some(layer)) = (buckets, self.layers.first()) {
             first.push((
                 format!("{}.weight", names.distance_bias),
-                vec![buckets.buckets, layer.attention.num_heads],
+                vec![buckets.rows, layer.attention.num_heads],
             ));
         }
         let last = self

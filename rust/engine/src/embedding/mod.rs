@@ -1,6 +1,8 @@
 //! Vectors of texts, and scores of pairs of texts, by encoders and decoders.
 
 mod calls;
+mod limits;
+mod messages;
 mod passes;
 mod pooling;
 mod reranker;
@@ -13,15 +15,17 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use calls::Calls;
+use limits::TextLimits;
 use passes::{Item, Passes};
 use pooling::Pooling;
 pub use reranker::{RerankRequest, Reranker, RerankerInfo};
-use settings::{Source, TextLimits};
+use settings::Source;
 
 use crate::cancel::Stop;
 use crate::engines::{TextTokens, Wanted};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::formats::folder::sentence::ModelType;
 pub use crate::formats::folder::sentence::{PoolingMode, Similarity};
 pub use crate::loader::TextQuantization;
 use crate::loader::{LoadListener, LoadedTexts};
@@ -168,7 +172,7 @@ impl Embedder {
         named(path, || {
             let start = Instant::now();
             runtime::start()?;
-            let (source, checkpoint) = settings::open(path)?;
+            let (source, checkpoint) = settings::open(path, ModelType::SentenceTransformer)?;
             let limits = source.limits(options.max_tokens, &checkpoint)?;
             let (weights, precision) = checkpoint.load(options.quantize, None, listener)?;
             let pooling = Pooling::load(&source.modules(), weights.model().width())?;
@@ -247,7 +251,8 @@ impl Embedder {
             ));
         }
         let prompt = self.source.prompt(&request.prompt)?;
-        let prompt_tokens = match self.pooling.include_prompt || prompt.is_empty() {
+        let counts = self.pooling.include_prompt || prompt.is_empty();
+        let prompt_tokens = match counts || self.source.messages.is_some() {
             true => 0,
             false => self.prompt_tokens(prompt)?,
         };
@@ -289,6 +294,9 @@ impl Embedder {
 
     /// The tokens of a text behind a prompt.
     fn read(&self, prompt: &str, text: &str, truncate: bool) -> Result<Passage> {
+        if let Some(messages) = &self.source.messages {
+            return messages.text(&self.limits, &self.tokenizer, prompt, text, truncate);
+        }
         let whole;
         let text = match prompt.is_empty() {
             true => text,

@@ -8,15 +8,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::calls::Calls;
+use super::limits::TextLimits;
+use super::messages::Messages;
 use super::passes::{Item, Passes};
-use super::settings::{self, Source, TextCheckpoint, TextLimits};
-use super::{TextOptions, named, states_of, texts_of};
+use super::settings::{self, Source, TextCheckpoint};
+use super::{Prompt, TextOptions, named, states_of, texts_of};
 use crate::architectures::config_file::ConfigFile;
 use crate::cancel::Stop;
 use crate::engines::Wanted;
 use crate::error::{Error, Result, candle_error};
 use crate::formats::folder::encoder;
-use crate::formats::folder::sentence::Module;
+use crate::formats::folder::sentence::{ModelType, Module, torch_class};
 use crate::loader::{LoadListener, LoadedTexts};
 use crate::runtime;
 use crate::tokenizer::{Passage, Tokenizer};
@@ -90,8 +92,23 @@ enum Activation {
 enum Method {
     /// By the head of a classifier.
     Head,
-    /// By the logit of one token behind the prompt, less that of another.
-    Logits { yes: u32, no: Option<u32> },
+    /// By the logit of one token behind a pair, less that of another.
+    Logits {
+        yes: u32,
+        no: Option<u32>,
+        reading: Reading,
+    },
+}
+
+/// How a decoder reads a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// As messages of a chat.
+    Messages,
+    /// As two texts behind each other.
+    Pair,
+    /// As Qwen3-Reranker does.
+    Qwen3Card,
 }
 
 /// A loaded reranker. Any number of threads may use it; their documents go through it together.
@@ -131,7 +148,7 @@ impl Reranker {
         named(path, || {
             let start = Instant::now();
             runtime::start()?;
-            let (source, checkpoint) = settings::open(path)?;
+            let (source, checkpoint) = settings::open(path, ModelType::CrossEncoder)?;
             let limits = source.limits(options.max_tokens, &checkpoint)?;
             let config = match path.is_file() {
                 true => Map::new(),
@@ -228,25 +245,43 @@ impl Reranker {
     }
 
     fn read(&self, request: &RerankRequest, document: &str) -> Result<Passage> {
-        let (query, truncate) = (&request.query, request.truncate);
-        match self.method {
-            Method::Head => self
-                .limits
-                .passage(&self.tokenizer, query, Some(document), truncate),
-            Method::Logits { .. } => {
+        let (query, truncate) = (&*request.query, request.truncate);
+        let prompt = match &request.instruction {
+            Some(instruction) => instruction,
+            None => self.source.prompt(&Prompt::Default)?,
+        };
+        let pair = || {
+            let query = format!("{prompt}{query}");
+            self.limits
+                .passage(&self.tokenizer, &query, Some(document), truncate)
+        };
+        let reading = match self.method {
+            Method::Head => return pair(),
+            Method::Logits { reading, .. } => reading,
+        };
+        match (reading, &self.source.messages) {
+            (Reading::Messages, Some(messages)) => messages.pair(
+                &self.limits,
+                &self.tokenizer,
+                prompt,
+                [query, document],
+                truncate,
+            ),
+            (Reading::Qwen3Card, _) => {
                 let instruction = request.instruction.as_deref().unwrap_or(INSTRUCTION);
                 let text =
                     format!("<Instruct>: {instruction}\n<Query>: {query}\n<Document>: {document}");
                 self.limits
                     .between(&self.tokenizer, [BEFORE, &text, BEHIND], truncate)
             }
+            (Reading::Pair | Reading::Messages, _) => pair(),
         }
     }
 
     fn vectors(&self, items: &[&Item], stop: &Stop) -> Result<Vec<Vec<f32>>> {
         let texts = texts_of(items);
         match (&self.weights, &self.method) {
-            (LoadedTexts::Decoder(decoder), Method::Logits { yes, no }) => {
+            (LoadedTexts::Decoder(decoder), Method::Logits { yes, no, .. }) => {
                 let logits = decoder.logits(&texts, stop)?;
                 let rows = logits.chunks_exact(self.source.vocab_size);
                 Ok(rows
@@ -282,66 +317,96 @@ const INSTRUCTION: &str =
 /// How a model scores: as its files say.
 fn method(checkpoint: &TextCheckpoint, keys: &ConfigFile, source: &Source) -> Result<Method> {
     let classes = keys.texts("architectures")?.unwrap_or_default();
-    let modules = source.files.modules.as_deref().unwrap_or_default();
-    let check = |yes: u32, no: Option<u32>| {
-        let known = |id: u32| (id as usize) < source.vocab_size;
-        match known(yes) && no.is_none_or(known) {
-            true => Ok(Method::Logits { yes, no }),
-            false => Err(keys.invalid("vocab_size", "the tokens of the answers are not in it")),
-        }
-    };
-    match checkpoint {
+    let of_kind = |kind: &str| classes.iter().any(|class| class.ends_with(kind));
+    let steps = source.files.modules.as_deref().unwrap_or_default();
+    let checkpoint = match checkpoint {
         TextCheckpoint::Encoder(_) => {
-            let is_classifier = |class: &&str| class.ends_with("ForSequenceClassification");
-            match classes.is_empty() || classes.iter().any(is_classifier) {
+            if !steps.is_empty() {
+                return Err(keys.unsupported(
+                    "architectures",
+                    "of encoders, those whose own classifier gives the scores are computed as rerankers",
+                ));
+            }
+            return match classes.is_empty() || of_kind("ForSequenceClassification") {
                 true => Ok(Method::Head),
                 false => Err(keys.unsupported(
                     "architectures",
                     "a reranker is a model for sequence classification",
                 )),
-            }
+            };
         }
-        TextCheckpoint::Decoder(checkpoint) => {
-            if classes
-                .iter()
-                .any(|class| class.ends_with("ForSequenceClassification"))
-            {
-                return Err(keys.unsupported(
-                    "architectures",
-                    "of decoders, those that answer yes or no are computed as rerankers",
-                ));
-            }
-            match modules.first() {
-                Some(Module::LogitScore { yes, no }) => return check(*yes, *no),
-                Some(_) => {
-                    return Err(
-                        keys.unsupported("architectures", "its files say that it gives embeddings")
-                    );
-                }
-                None => {}
-            }
-            let id = |token: &str| checkpoint.tokenizer.id_of(token);
-            match (id("yes"), id("no"), id("<|im_start|>")) {
-                (Some(yes), Some(no), Some(_)) => check(yes, Some(no)),
-                _ => Err(keys.unsupported(
-                    "architectures",
-                    "of decoders, Qwen3-Reranker is computed, which answers yes or no",
-                )),
-            }
-        }
+        TextCheckpoint::Decoder(checkpoint) => checkpoint,
+    };
+    if of_kind("ForSequenceClassification") {
+        return Err(keys.unsupported(
+            "architectures",
+            "of decoders, those that answer yes or no are computed as rerankers",
+        ));
     }
+    let (yes, no) = match steps {
+        [Module::LogitScore { yes, no }] => (Some(*yes), *no),
+        [] => {
+            let id = |token: &str| checkpoint.tokenizer.id_of(token);
+            let both = id("yes").zip(id("no"));
+            (both.map(|(yes, _)| yes), both.map(|(_, no)| no))
+        }
+        _ => {
+            return Err(keys.unsupported(
+                "architectures",
+                "its files have steps other than the score of a token",
+            ));
+        }
+    };
+    let Some(yes) = yes else {
+        return Err(keys.unsupported(
+            "architectures",
+            "a decoder is a reranker that answers yes or no, and its vocabulary lacks these tokens",
+        ));
+    };
+    let known = |id: u32| (id as usize) < source.vocab_size;
+    if !known(yes) || !no.is_none_or(known) {
+        return Err(keys.invalid("vocab_size", "the tokens of the answers are not in it"));
+    }
+    let failure = source.messages.as_ref().map(Messages::pair_failure);
+    let reading = match failure {
+        Some(None) => Reading::Messages,
+        None if source.files.modules.is_some() && source.files.settings.messages.is_none() => {
+            Reading::Pair
+        }
+        // Files from before sentence-transformers could load them have the template of Qwen3's chat models.
+        _ if source.files.modules.is_none() && source.architecture == "qwen3" => Reading::Qwen3Card,
+        failure => {
+            let reason = failure.flatten();
+            let reason = reason.unwrap_or_else(|| "it has no chat template".into());
+            return Err(keys.unsupported(
+                "architectures",
+                format!("as a reranker, this decoder is not known: {reason}"),
+            ));
+        }
+    };
+    Ok(Method::Logits { yes, no, reading })
 }
 
 /// More labels than any classifier has.
 const LABEL_LIMIT: usize = 1 << 16;
 
-/// The names of a classifier's scores: by `id2label`, else as many as `num_labels`, of which transformers assumes 2.
+/// The names of a classifier's scores: by `id2label`, unless `num_labels` gives another number, of which transformers
+/// assumes 2; sentence-transformers assumes 1 for a model that does not say that it is a classifier.
 fn labels(keys: &ConfigFile) -> Result<Vec<String>> {
     let names = match keys.value("id2label") {
-        Some(Value::Object(names)) => names,
+        Some(Value::Object(names)) => Some(names),
         Some(_) => return Err(keys.invalid("id2label", "expected an object of texts")),
-        None => {
-            let count = keys.count("num_labels")?.unwrap_or(2);
+        None => None,
+    };
+    let count = match keys.value("architectures") {
+        None => Some(1),
+        Some(_) => keys.count("num_labels")?,
+    };
+    let names = match (names, count) {
+        (Some(names), None) => names,
+        (Some(names), Some(count)) if names.len() == count => names,
+        (_, count) => {
+            let count = count.unwrap_or(2);
             if count > LABEL_LIMIT {
                 return Err(keys.invalid(
                     "num_labels",
@@ -371,16 +436,15 @@ fn activation(
         None => None,
     };
     let old = keys.text("sbert_ce_default_activation_function")?;
-    let said = inner
-        .or(old.map(str::to_owned))
-        .or(source.files.activation.clone());
-    match said.as_deref().and_then(|class| class.rsplit('.').next()) {
-        Some("Identity") => Ok(Activation::Identity),
-        Some("Sigmoid") => Ok(Activation::Sigmoid),
-        Some(other) => Err(Error::UnsupportedModel {
+    let said = source.files.activation.clone();
+    let said = said.or(inner).or(old.map(str::to_owned));
+    match said.as_deref().map(|class| (torch_class(class), class)) {
+        Some(("Identity", _)) => Ok(Activation::Identity),
+        Some(("Sigmoid", _)) => Ok(Activation::Sigmoid),
+        Some((_, class)) => Err(Error::UnsupportedModel {
             file: "config.json".into(),
             key: "activation_fn".into(),
-            value: other.into(),
+            value: class.into(),
             reason: "of activations, Identity and Sigmoid are computed".into(),
         }),
         // The probability of yes against no.

@@ -6,16 +6,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 
 use super::Prompt;
+use super::limits::TextLimits;
+use super::messages::Messages;
+use crate::architectures::config_file::ConfigFile;
 use crate::architectures::encoders::EncoderArchitecture;
 use crate::cancel::Stop;
 use crate::error::{Error, Result};
 use crate::formats::folder::encoder::{self, EncoderCheckpoint};
-use crate::formats::folder::sentence::{self, Module, PoolingMode, SentenceFiles};
+use crate::formats::folder::read_template;
+use crate::formats::folder::sentence::{self, ModelType, Module, PoolingMode, SentenceFiles};
 use crate::formats::{Checkpoint, gguf};
 use crate::loader::{
     LoadListener, LoadedTexts, TextQuantization, TextWeights, load_texts, numbers,
 };
-use crate::tokenizer::{LengthSettings, Passage, Tokenizer, TokenizerConfig};
+use crate::tokenizer::{LengthSettings, Tokenizer, TokenizerConfig};
 
 /// A transformer whose weights are still on disk.
 pub(super) enum TextCheckpoint {
@@ -31,51 +35,76 @@ pub(super) struct Source {
     pub(super) parameters: u64,
     pub(super) ignored_keys: Vec<String>,
     pub(super) files: SentenceFiles,
-    is_decoder: bool,
+    /// How texts become prompts, where they are messages of a chat.
+    pub(super) messages: Option<Messages>,
+    /// What pooling there is where no file says so.
+    pooling: PoolingMode,
     lengths: LengthSettings,
 }
 
-/// How long texts may be, and how they are written.
-pub(super) struct TextLimits {
-    pub(super) max_tokens: usize,
-    left: bool,
-    lower_case: bool,
-    /// Whether the model tells the second text of a pair.
-    has_types: bool,
+/// Reads everything but the weights of a model that is to be used as `wanted`.
+pub(super) fn open(path: &Path, wanted: ModelType) -> Result<(Source, TextCheckpoint)> {
+    if path.is_file() {
+        return open_file(path);
+    }
+    let files = sentence::read(path, wanted)?;
+    let folder = &files.transformer;
+    let config = encoder::config(folder)?;
+    let tokens = TokenizerConfig::open(folder)?;
+    // Where nothing says how texts are read, a chat template does if there is one.
+    let template = match files.modules.is_none() || files.settings.messages.is_some() {
+        true => read_template(folder, &tokens)?,
+        false => None,
+    };
+    let messages = template
+        .map(|template| Messages::of(template, files.settings.messages.as_ref()))
+        .transpose()?;
+    if let Some(architecture) = EncoderArchitecture::of("config.json", &config)? {
+        let checkpoint = encoder::open(folder, &config, architecture, tokens)?;
+        return of_encoder(checkpoint, files, messages);
+    }
+    let pooling = decoder_pooling(&ConfigFile::new("config.json", &config))?;
+    let checkpoint = Checkpoint::open(folder)?;
+    let mut source = of_decoder(&checkpoint, files, pooling);
+    source.messages = messages;
+    source.lengths = LengthSettings::of(&tokens);
+    with_lower_case(source, TextCheckpoint::Decoder(Box::new(checkpoint)))
 }
 
-/// Reads everything but the weights.
-pub(super) fn open(path: &Path) -> Result<(Source, TextCheckpoint)> {
-    if path.is_file()
-        && let Some((checkpoint, pooling)) = gguf::encoder::open(path)?
-    {
-        let mut files = sentence::none(path);
+/// A GGUF file.
+fn open_file(path: &Path) -> Result<(Source, TextCheckpoint)> {
+    let mut files = sentence::none(path);
+    if let Some((checkpoint, pooling)) = gguf::encoder::open(path)? {
         files.modules = pooling.map(|mode| {
             vec![Module::Pooling {
                 modes: vec![mode],
                 include_prompt: true,
             }]
         });
-        return Ok(of_encoder(checkpoint, files));
+        return of_encoder(checkpoint, files, None);
     }
-    if path.is_file() {
-        let checkpoint = Checkpoint::open(path)?;
-        let files = sentence::none(path);
-        return Ok(of_decoder(checkpoint, files, LengthSettings::default()));
-    }
-    let files = sentence::read(path)?;
-    let folder = &files.transformer;
-    let config = encoder::config(folder)?;
-    if let Some(architecture) = EncoderArchitecture::of("config.json", &config)? {
-        let checkpoint = encoder::open(folder, &config, architecture)?;
-        return Ok(of_encoder(checkpoint, files));
-    }
-    let checkpoint = Checkpoint::open(folder)?;
-    let lengths = LengthSettings::of(&TokenizerConfig::open(folder)?);
-    Ok(of_decoder(checkpoint, files, lengths))
+    let checkpoint = Checkpoint::open(path)?;
+    let source = of_decoder(&checkpoint, files, PoolingMode::LastToken);
+    Ok((source, TextCheckpoint::Decoder(Box::new(checkpoint))))
 }
 
-fn of_encoder(checkpoint: EncoderCheckpoint, files: SentenceFiles) -> (Source, TextCheckpoint) {
+/// What sentence-transformers pools the states of a decoder by where no file says so.
+fn decoder_pooling(keys: &ConfigFile) -> Result<PoolingMode> {
+    let classes = keys.texts("architectures")?.unwrap_or_default();
+    let generates = classes
+        .first()
+        .is_some_and(|class| class.ends_with("ForCausalLM"));
+    Ok(match generates && keys.flag("is_causal")?.unwrap_or(true) {
+        true => PoolingMode::LastToken,
+        false => PoolingMode::Mean,
+    })
+}
+
+fn of_encoder(
+    checkpoint: EncoderCheckpoint,
+    files: SentenceFiles,
+    messages: Option<Messages>,
+) -> Result<(Source, TextCheckpoint)> {
     let description = &checkpoint.description;
     let source = Source {
         architecture: description.architecture,
@@ -83,30 +112,41 @@ fn of_encoder(checkpoint: EncoderCheckpoint, files: SentenceFiles) -> (Source, T
         layers: description.layers.len(),
         parameters: numbers(description.tensors(checkpoint.names)),
         ignored_keys: checkpoint.ignored_keys.clone(),
-        is_decoder: false,
+        messages,
+        pooling: PoolingMode::Mean,
         lengths: checkpoint.lengths,
         files,
     };
-    (source, TextCheckpoint::Encoder(Box::new(checkpoint)))
+    with_lower_case(source, TextCheckpoint::Encoder(Box::new(checkpoint)))
 }
 
-fn of_decoder(
-    checkpoint: Checkpoint,
-    files: SentenceFiles,
-    lengths: LengthSettings,
-) -> (Source, TextCheckpoint) {
+fn of_decoder(checkpoint: &Checkpoint, files: SentenceFiles, pooling: PoolingMode) -> Source {
     let description = &checkpoint.description;
-    let source = Source {
+    Source {
         architecture: description.architecture,
         vocab_size: description.vocab_size,
         layers: description.layers.len(),
         parameters: numbers(description.tensors()),
         ignored_keys: checkpoint.ignored_keys.clone(),
-        is_decoder: true,
-        lengths,
+        messages: None,
+        pooling,
+        lengths: LengthSettings::default(),
         files,
-    };
-    (source, TextCheckpoint::Decoder(Box::new(checkpoint)))
+    }
+}
+
+/// Has the tokenizer write texts small where the files say so.
+fn with_lower_case(
+    source: Source,
+    mut checkpoint: TextCheckpoint,
+) -> Result<(Source, TextCheckpoint)> {
+    if source.files.settings.lower_case {
+        match &mut checkpoint {
+            TextCheckpoint::Encoder(checkpoint) => checkpoint.tokenizer.lower_case()?,
+            TextCheckpoint::Decoder(checkpoint) => checkpoint.tokenizer.lower_case()?,
+        }
+    }
+    Ok((source, checkpoint))
 }
 
 impl TextCheckpoint {
@@ -152,7 +192,11 @@ impl Source {
         checkpoint: &TextCheckpoint,
     ) -> Result<TextLimits> {
         let longest = checkpoint.longest();
-        let said = self.files.max_seq_length.or(self.lengths.max_length);
+        let said = self
+            .files
+            .settings
+            .max_seq_length
+            .or(self.lengths.max_length);
         let max_tokens = match wanted {
             None => said.map_or(longest, |said| said.min(longest)),
             Some(wanted) if (1..=longest).contains(&wanted) => wanted,
@@ -163,15 +207,16 @@ impl Source {
                 ));
             }
         };
-        let types = match checkpoint {
-            TextCheckpoint::Encoder(checkpoint) => checkpoint.description.token_types,
-            TextCheckpoint::Decoder(_) => 0,
+        let has_types = match checkpoint {
+            TextCheckpoint::Encoder(checkpoint) => {
+                checkpoint.tells_pairs && checkpoint.description.token_types > 1
+            }
+            TextCheckpoint::Decoder(_) => false,
         };
         Ok(TextLimits {
             max_tokens,
             left: self.lengths.left,
-            lower_case: self.files.lower_case,
-            has_types: types > 1,
+            has_types,
         })
     }
 
@@ -179,10 +224,7 @@ impl Source {
     pub(super) fn modules(&self) -> Vec<Module> {
         self.files.modules.clone().unwrap_or_else(|| {
             vec![Module::Pooling {
-                modes: vec![match self.is_decoder {
-                    true => PoolingMode::LastToken,
-                    false => PoolingMode::Mean,
-                }],
+                modes: vec![self.pooling],
                 include_prompt: true,
             }]
         })
@@ -219,90 +261,6 @@ impl Source {
                 )
             })?,
         })
-    }
-}
-
-impl TextLimits {
-    /// The tokens of a text, or of a pair.
-    pub(super) fn passage(
-        &self,
-        tokenizer: &Tokenizer,
-        text: &str,
-        second: Option<&str>,
-        truncate: bool,
-    ) -> Result<Passage> {
-        let small = |text: &str| text.to_lowercase();
-        let mut passage = match self.lower_case {
-            true => tokenizer.passage(
-                &small(text),
-                second.map(small).as_deref(),
-                self.max_tokens,
-                self.left,
-            )?,
-            false => tokenizer.passage(text, second, self.max_tokens, self.left)?,
-        };
-        if !self.has_types {
-            passage.types.fill(0);
-        }
-        self.check(passage, truncate)
-    }
-
-    /// The tokens of a text between two others, which stay whole when it is too long.
-    pub(super) fn between(
-        &self,
-        tokenizer: &Tokenizer,
-        [before, text, behind]: [&str; 3],
-        truncate: bool,
-    ) -> Result<Passage> {
-        let before = tokenizer.encode(before, false)?;
-        let behind = tokenizer.encode(behind, false)?;
-        let text = tokenizer.encode(text, false)?;
-        let room = self.max_tokens.saturating_sub(before.len() + behind.len());
-        let kept = text.len().min(room);
-        let tokens = [&before[..], &text[..kept], &behind[..]].concat();
-        self.check(
-            Passage {
-                types: vec![0; tokens.len()],
-                tokens,
-                left_out: text.len() - kept,
-            },
-            truncate,
-        )
-    }
-
-    /// Tokens that were given.
-    pub(super) fn given(
-        &self,
-        tokens: &[u32],
-        vocab_size: usize,
-        truncate: bool,
-    ) -> Result<Passage> {
-        if let Some(id) = tokens.iter().find(|id| **id as usize >= vocab_size) {
-            return Err(Error::argument(
-                "tokens",
-                format!("token id {id} is not in the vocabulary of {vocab_size}"),
-            ));
-        }
-        let kept = &tokens[..tokens.len().min(self.max_tokens)];
-        let passage = Passage {
-            tokens: kept.to_vec(),
-            types: vec![0; kept.len()],
-            left_out: tokens.len() - kept.len(),
-        };
-        self.check(passage, truncate)
-    }
-
-    fn check(&self, passage: Passage, truncate: bool) -> Result<Passage> {
-        if passage.tokens.is_empty() {
-            return Err(Error::argument("text", "has no tokens"));
-        }
-        if passage.left_out > 0 && !truncate {
-            return Err(Error::ContextFull {
-                needed: passage.tokens.len() + passage.left_out,
-                limit: self.max_tokens,
-            });
-        }
-        Ok(passage)
     }
 }
 

@@ -11,10 +11,10 @@ use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
 use super::HfTokenizer;
+use super::class::{FILE, TokenizerClass, text_of};
 use crate::error::{Error, Result};
 use crate::files::{self, Limit};
 
-const FILE: &str = "tokenizer_config.json";
 const OLD_SPECIAL: &str = "special_tokens_map.json";
 const OLD_ADDED: &str = "added_tokens.json";
 
@@ -34,6 +34,8 @@ pub(crate) struct TokenizerConfig {
     added: Vec<AddedToken>,
     /// The file that they come from.
     added_from: &'static str,
+    /// What reads `tokenizer.json`.
+    class: TokenizerClass,
 }
 
 impl TokenizerConfig {
@@ -54,6 +56,7 @@ impl TokenizerConfig {
                 added: entries_of(&entries)?,
                 added_from: FILE,
                 keys,
+                class: TokenizerClass::File,
             });
         }
         for (key, value) in read(OLD_SPECIAL)?.into_iter().flatten() {
@@ -63,6 +66,7 @@ impl TokenizerConfig {
             keys,
             added: Vec::new(),
             added_from: OLD_ADDED,
+            class: TokenizerClass::File,
         };
         if let Some(ids) = read(OLD_ADDED)? {
             config.added = config.old_entries(&ids)?;
@@ -75,6 +79,19 @@ impl TokenizerConfig {
         &self.keys
     }
 
+    /// Sets the class that reads `tokenizer.json`, for a model of this family and configuration.
+    pub(crate) fn set_class(&mut self, family: &str, model: &Map<String, Value>) {
+        self.class = TokenizerClass::of(family, model, &self.keys);
+    }
+
+    /// Whether the model is told which tokens belong to a pair's second text.
+    pub(crate) fn tells_pairs(&self) -> bool {
+        match self.keys.get("model_input_names") {
+            Some(Value::Array(names)) => names.iter().any(|name| name == "token_type_ids"),
+            _ => self.class.tells_pairs(),
+        }
+    }
+
     /// The texts of the tokens that have a name, such as `bos_token`.
     pub(crate) fn named(&self) -> impl Iterator<Item = (&str, &str)> {
         self.keys
@@ -83,10 +100,16 @@ impl TokenizerConfig {
             .filter_map(|(name, value)| Some((name.as_str(), text_of(value)?)))
     }
 
-    /// Adds the tokens that `tokenizer.json` lacks or has with other properties. What is put around texts is
-    /// the business of `tokenizer.json` alone: beside one, transformers drops `add_bos_token` and
-    /// `add_eos_token`.
+    /// Makes of a `tokenizer.json` what its class makes of it, and adds the tokens that it lacks or has with other
+    /// properties. What is put around texts is the business of the class, else of `tokenizer.json` alone: beside one,
+    /// transformers drops `add_bos_token` and `add_eos_token`.
     pub(super) fn apply(&self, tokenizer: &mut HfTokenizer) -> Result<()> {
+        self.class.prepare(tokenizer, &self.keys)?;
+        self.add_tokens(tokenizer)?;
+        self.class.finish(tokenizer, &self.keys)
+    }
+
+    fn add_tokens(&self, tokenizer: &mut HfTokenizer) -> Result<()> {
         let invalid = |reason: String| Error::InvalidFile {
             file: self.added_from.into(),
             reason,
@@ -217,13 +240,6 @@ fn token_of(value: &Value) -> Option<AddedToken> {
             .rstrip(flag("rstrip").unwrap_or(false))
             .normalized(flag("normalized").unwrap_or(!special)),
     )
-}
-
-/// A token's text, which is written as it is or inside of an object.
-fn text_of(value: &Value) -> Option<&str> {
-    value
-        .as_str()
-        .or_else(|| value.get("content").and_then(Value::as_str))
 }
 
 #[cfg(test)]

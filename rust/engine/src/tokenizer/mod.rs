@@ -1,6 +1,7 @@
 //! Text to tokens and back.
 
 mod budget;
+mod class;
 mod config;
 mod masked;
 mod passage;
@@ -127,6 +128,20 @@ impl Tokenizer {
             special,
             bytes,
         })
+    }
+
+    /// Writes texts small before anything else becomes of them but the search for special tokens.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub(crate) fn lower_case(&mut self) -> Result<()> {
+        let mut inner = HfTokenizer::clone(&self.inner);
+        let steps = steps::Normalizers::lower_case(inner.get_normalizer());
+        inner
+            .with_normalizer(Some(steps))
+            .map_err(|e| Error::Tokenizer(e.to_string()))?;
+        self.inner = Arc::new(inner);
+        Ok(())
     }
 
     /// Number of tokens, added ones included.

@@ -12,6 +12,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tokenizers::normalizers::utils::Lowercase;
 use tokenizers::pattern::{Invert, Pattern};
 use tokenizers::{
     Decoder, DecoderWrapper, Encoding, NormalizedString, Normalizer, NormalizerWrapper, Offsets,
@@ -293,6 +294,32 @@ impl<'de> Deserialize<'de> for Normalizers {
             },
         })
         .map(Self)
+    }
+}
+
+impl Normalizers {
+    /// The table of a SentencePiece model among them, alone.
+    pub(super) fn precompiled(&self) -> Option<Self> {
+        let is_table = |step: &&NormalizerStep| match step {
+            NormalizerStep::Other(step) => matches!(**step, NormalizerWrapper::Precompiled(_)),
+            NormalizerStep::Replace(_) => false,
+        };
+        let table = self.0.iter().find(is_table)?;
+        Some(Self(vec![table.clone()]))
+    }
+
+    /// These, and before them one that writes texts small, unless that is a step of its own already.
+    pub(super) fn lower_case(steps: Option<&Self>) -> Self {
+        let is_small = |step: &NormalizerStep| match step {
+            NormalizerStep::Other(step) => matches!(**step, NormalizerWrapper::Lowercase(_)),
+            NormalizerStep::Replace(_) => false,
+        };
+        let mut all = steps.map_or(Vec::new(), |steps| steps.0.clone());
+        if !all.iter().any(is_small) {
+            let step = Arc::new(NormalizerWrapper::Lowercase(Lowercase));
+            all.insert(0, NormalizerStep::Other(step));
+        }
+        Self(all)
     }
 }
 

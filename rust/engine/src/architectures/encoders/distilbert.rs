@@ -3,6 +3,7 @@
 //! What is particular: names of its own for sizes and tensors, no token types, and a fixed ε.
 
 use super::{ClassifierHead, Defaults, EncoderArchitecture, HeadActivation, Keys, Shared};
+use crate::architectures::common::activation_of;
 use crate::architectures::config_file::ConfigFile;
 use crate::description::encoder::{EncoderDescription, EncoderNames, Positions};
 use crate::description::{Activation, LayerNorm};
@@ -32,6 +33,7 @@ const KEYS: Keys = Keys {
     intermediate_size: "hidden_dim",
     positions: "max_position_embeddings",
     activation: "activation",
+    read_activation: activation_of,
 };
 
 const DEFAULTS: Defaults = Defaults {

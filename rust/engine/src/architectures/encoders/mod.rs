@@ -119,6 +119,7 @@ struct Keys {
     intermediate_size: &'static str,
     positions: &'static str,
     activation: &'static str,
+    read_activation: fn(&ConfigFile, &str, &'static str) -> Result<Activation>,
 }
 
 /// As BERT calls them.
@@ -129,6 +130,7 @@ const BERT_KEYS: Keys = Keys {
     intermediate_size: "intermediate_size",
     positions: "max_position_embeddings",
     activation: "hidden_act",
+    read_activation: activation_of,
 };
 
 /// What transformers assumes for keys that are left out.
@@ -202,7 +204,7 @@ impl Shared {
                 intermediate_size: config
                     .count(keys.intermediate_size)?
                     .unwrap_or(defaults.intermediate_size),
-                activation: activation_of(config, keys.activation, defaults.activation)?,
+                activation: (keys.read_activation)(config, keys.activation, defaults.activation)?,
                 gated: false,
                 bias: true,
             },

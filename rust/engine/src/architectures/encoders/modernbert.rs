@@ -27,6 +27,7 @@ const KEYS: Keys = Keys {
     intermediate_size: "intermediate_size",
     positions: "max_position_embeddings",
     activation: "hidden_activation",
+    read_activation: activation_of,
 };
 
 const DEFAULTS: Defaults = Defaults {

@@ -39,7 +39,10 @@ const DEFAULTS: Defaults = Defaults {
 /// The id of the padding token, which transformers' code has as a constant.
 const PADDING: usize = 1;
 
-/// From here on, distances share a number: a constant too.
+/// Groups of distances: a constant too. The key of this name sizes the table alone.
+const BUCKETS: usize = 32;
+
+/// From here on, distances share a number: one more constant.
 const MAX_DISTANCE: usize = 128;
 
 static NAMES: &[EncoderNames] = &[EncoderNames {
@@ -62,13 +65,13 @@ static NAMES: &[EncoderNames] = &[EncoderNames {
 fn describe(config: &ConfigFile) -> Result<EncoderDescription> {
     let shared = Shared::read(config, &BERT_KEYS, &DEFAULTS)?;
     let rows = shared.positions;
-    let buckets = config
+    let bias_rows = config
         .count("relative_attention_num_buckets")?
-        .unwrap_or(32);
-    if buckets < 4 || !buckets.is_multiple_of(4) {
-        return Err(config.unsupported(
+        .unwrap_or(BUCKETS);
+    if bias_rows < BUCKETS {
+        return Err(config.invalid(
             "relative_attention_num_buckets",
-            "a multiple of 4 is expected",
+            format!("expected at least {BUCKETS}: so many are computed, whatever this key says"),
         ));
     }
     let max_tokens = rows.saturating_sub(PADDING + 1);
@@ -83,8 +86,9 @@ fn describe(config: &ConfigFile) -> Result<EncoderDescription> {
     let mut description = shared.describe(ARCHITECTURE.name, positions, max_tokens, 0, norm, NAMES);
     for layer in &mut description.layers {
         layer.distance_bias = Some(DistanceBuckets {
-            buckets,
+            buckets: BUCKETS,
             max_distance: MAX_DISTANCE,
+            rows: bias_rows,
         });
     }
     Ok(description)

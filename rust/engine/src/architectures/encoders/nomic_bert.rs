@@ -8,6 +8,7 @@ use super::{
 };
 use crate::architectures::config_file::ConfigFile;
 use crate::architectures::rope::read_rope_or;
+use crate::description::Activation;
 use crate::description::encoder::{EncoderDescription, EncoderNames, Positions};
 use crate::description::rope::{Rope, RopeScaling};
 use crate::error::Result;
@@ -44,6 +45,7 @@ const OWN_KEYS: Keys = Keys {
     intermediate_size: "n_inner",
     positions: "n_positions",
     activation: "activation_function",
+    read_activation: own_activation,
 };
 
 static NAMES: &[EncoderNames] = &[
@@ -119,6 +121,18 @@ fn describe(config: &ConfigFile) -> Result<EncoderDescription> {
         norm,
         NAMES,
     ))
+}
+
+/// The non-linearity of the gate, by the name that the family's own files give the whole block.
+fn own_activation(config: &ConfigFile, key: &str, _: &'static str) -> Result<Activation> {
+    match config.text(key)? {
+        Some("swiglu") => Ok(Activation::Silu),
+        Some("geglu") => Ok(Activation::Gelu),
+        _ => Err(config.unsupported(
+            key,
+            "expected swiglu or geglu: blocks without a gate are not computed here",
+        )),
+    }
 }
 
 /// The rotation as the family's own files say it; refuses what else they may ask for.

@@ -193,7 +193,7 @@ impl Reader<'_> {
         };
         let heads = layer.attention.num_heads;
         let name = format!("{}.weight", self.names.distance_bias);
-        let table = self.source.table(&name, (groups.buckets, heads))?;
+        let table = self.source.table(&name, (groups.rows, heads))?;
         let reach = groups.max_distance;
         let numbers: Vec<f32> = (0..heads)
             .flat_map(|head| {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{CheckpointTensors, read_json, without_config};
 use crate::architectures::encoders::{ClassifierHead, EncoderArchitecture};
 use crate::description::encoder::{EncoderDescription, EncoderNames};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::formats::Tensors;
 use crate::tokenizer::{LengthSettings, Tokenizer, TokenizerConfig};
 
@@ -24,6 +24,8 @@ pub(crate) struct EncoderCheckpoint {
     pub(crate) ignored_keys: Vec<String>,
     /// The tokenizer.
     pub(crate) tokenizer: Tokenizer,
+    /// Whether the tokenizer tells which tokens belong to a pair's second text.
+    pub(crate) tells_pairs: bool,
     /// What its settings say of long texts.
     pub(crate) lengths: LengthSettings,
     /// The weights.
@@ -43,20 +45,31 @@ pub(crate) fn open(
     folder: &Path,
     config: &Map<String, Value>,
     architecture: &'static EncoderArchitecture,
+    mut tokens: TokenizerConfig,
 ) -> Result<EncoderCheckpoint> {
     let (description, head, ignored_keys) = architecture.describe_config(config)?;
     let mut tensors = CheckpointTensors::open(folder)?;
     tensors.rename(modern_name);
     let words = |prefix: &str, names: &EncoderNames| format!("{prefix}{}.weight", names.words);
-    let prefixed = description.names.iter().find(|names| {
-        let has = |prefix| tensors.get(&words(prefix, names)).is_some();
-        has(names.prefix) && !has("")
-    });
+    let has = |name: &str| tensors.get(name).is_some();
+    let prefixed = description
+        .names
+        .iter()
+        .find(|names| !names.prefix.is_empty() && has(&words(names.prefix, names)));
     if let Some(names) = prefixed {
+        let (long, short) = (words(names.prefix, names), words("", names));
+        if has(&short) {
+            return Err(Error::InvalidTensor {
+                file: String::new(),
+                tensor: short,
+                expected: "one of the two names that it goes by".into(),
+                got: format!("{long}, too"),
+            });
+        }
         tensors.rename(|name| name.strip_prefix(names.prefix).unwrap_or(name).to_owned());
     }
     let names = description.names(|name| tensors.get(name).is_some());
-    let tokens = TokenizerConfig::open(folder)?;
+    tokens.set_class(architecture.name, config);
     let tokenizer = Tokenizer::open_with(&folder.join("tokenizer.json"), &tokens)?;
     Ok(EncoderCheckpoint {
         description,
@@ -64,6 +77,7 @@ pub(crate) fn open(
         head,
         ignored_keys,
         tokenizer,
+        tells_pairs: tokens.tells_pairs(),
         lengths: LengthSettings::of(&tokens),
         tensors: Tensors::Folder(Arc::new(tensors)),
     })

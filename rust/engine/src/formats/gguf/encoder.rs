@@ -59,6 +59,7 @@ pub(crate) fn open(path: &Path) -> Result<Option<(EncoderCheckpoint, Option<Pool
             head: described.head,
             ignored_keys: described.ignored_keys,
             tokenizer,
+            tells_pairs: true,
             lengths: LengthSettings::default(),
             tensors: Tensors::Gguf(GgufTensors {
                 file,
