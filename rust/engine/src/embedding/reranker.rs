@@ -40,7 +40,7 @@ pub struct RerankerInfo {
     pub parameters: u64,
     /// What its scores stand for; one for a plain reranker.
     pub labels: Vec<String>,
-    /// What scores go through: `sigmoid` or `identity`.
+    /// What scores go through: `sigmoid`, `tanh` or `identity`.
     pub activation: &'static str,
     /// How long loading took.
     pub load_ms: f64,
@@ -86,6 +86,7 @@ pub struct Scores {
 enum Activation {
     Identity,
     Sigmoid,
+    Tanh,
 }
 
 /// How a model scores.
@@ -193,6 +194,7 @@ impl Reranker {
             activation: match self.activation {
                 Activation::Identity => "identity",
                 Activation::Sigmoid => "sigmoid",
+                Activation::Tanh => "tanh",
             },
             load_ms: self.load_time.as_secs_f64() * 1e3,
             ignored_keys: self.source.ignored_keys.clone(),
@@ -230,10 +232,16 @@ impl Reranker {
             .into_iter()
             .map(|made| {
                 let mut made = made?;
-                if self.activation == Activation::Sigmoid && !request.raw {
-                    for score in &mut made.vector {
-                        *score = 1.0 / (1.0 + (-*score).exp());
-                    }
+                let activation = match request.raw {
+                    true => Activation::Identity,
+                    false => self.activation,
+                };
+                for score in &mut made.vector {
+                    *score = match activation {
+                        Activation::Identity => *score,
+                        Activation::Sigmoid => 1.0 / (1.0 + (-*score).exp()),
+                        Activation::Tanh => score.tanh(),
+                    };
                 }
                 Ok(Scores {
                     scores: made.vector,
@@ -370,11 +378,9 @@ fn method(checkpoint: &TextCheckpoint, keys: &ConfigFile, source: &Source) -> Re
     let failure = source.messages.as_ref().map(Messages::pair_failure);
     let reading = match failure {
         Some(None) => Reading::Messages,
-        None if source.files.modules.is_some() && source.files.settings.messages.is_none() => {
-            Reading::Pair
-        }
         // Files from before sentence-transformers could load them have the template of Qwen3's chat models.
         _ if source.files.modules.is_none() && source.architecture == "qwen3" => Reading::Qwen3Card,
+        None if source.files.settings.messages.is_none() => Reading::Pair,
         failure => {
             let reason = failure.flatten();
             let reason = reason.unwrap_or_else(|| "it has no chat template".into());
@@ -441,11 +447,12 @@ fn activation(
     match said.as_deref().map(|class| (torch_class(class), class)) {
         Some(("Identity", _)) => Ok(Activation::Identity),
         Some(("Sigmoid", _)) => Ok(Activation::Sigmoid),
+        Some(("Tanh", _)) => Ok(Activation::Tanh),
         Some((_, class)) => Err(Error::UnsupportedModel {
             file: "config.json".into(),
             key: "activation_fn".into(),
             value: class.into(),
-            reason: "of activations, Identity and Sigmoid are computed".into(),
+            reason: "of activations, Identity, Sigmoid and Tanh are computed".into(),
         }),
         // The probability of yes against no.
         None if matches!(method, Method::Logits { .. }) => Ok(Activation::Sigmoid),

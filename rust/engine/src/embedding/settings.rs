@@ -4,10 +4,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
+use serde_json::{Map, Value};
 
 use super::Prompt;
 use super::limits::TextLimits;
 use super::messages::Messages;
+use crate::architectures::Architecture;
 use crate::architectures::config_file::ConfigFile;
 use crate::architectures::encoders::EncoderArchitecture;
 use crate::cancel::Stop;
@@ -63,12 +65,35 @@ pub(super) fn open(path: &Path, wanted: ModelType) -> Result<(Source, TextCheckp
         let checkpoint = encoder::open(folder, &config, architecture, tokens)?;
         return of_encoder(checkpoint, files, messages);
     }
+    check_family(&config)?;
     let pooling = decoder_pooling(&ConfigFile::new("config.json", &config))?;
     let checkpoint = Checkpoint::open(folder)?;
     let mut source = of_decoder(&checkpoint, files, pooling);
     source.messages = messages;
     source.lengths = LengthSettings::of(&tokens);
     with_lower_case(source, TextCheckpoint::Decoder(Box::new(checkpoint)))
+}
+
+/// Refuses a model of no known family, and names encoders too.
+fn check_family(config: &Map<String, Value>) -> Result<()> {
+    Architecture::of("config.json", config)
+        .map(|_| ())
+        .map_err(|error| match error {
+            Error::UnsupportedModel {
+                file, key, value, ..
+            } => {
+                let known: Vec<&str> = EncoderArchitecture::names()
+                    .chain(Architecture::names())
+                    .collect();
+                Error::UnsupportedModel {
+                    file,
+                    key,
+                    value,
+                    reason: format!("the known architectures are {}", known.join(", ")),
+                }
+            }
+            other => other,
+        })
 }
 
 /// A GGUF file.

@@ -65,10 +65,10 @@ impl Tokenizer {
         let second = second.map(|text| self.encoding(text)).transpose()?;
         let total = first.len() + second.as_ref().map_or(0, Encoding::len);
         let added = self.added_tokens(second.is_some());
-        if added >= most {
+        if added > most {
             return Err(Error::argument(
                 "max_tokens",
-                format!("expected more than the {added} tokens around every text, got {most}"),
+                format!("expected room for the {added} tokens around every text, got {most}"),
             ));
         }
         let params = TruncationParams {

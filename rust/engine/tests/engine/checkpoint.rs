@@ -19,11 +19,13 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// A copy of a golden checkpoint.
     pub fn copy(case: &str) -> Self {
+        Self::copy_of(&models().join(case))
+    }
+
+    /// A copy of any folder.
+    pub fn copy_of(source: &Path) -> Self {
         let folder = TempDir::new().unwrap();
-        for entry in std::fs::read_dir(models().join(case)).unwrap() {
-            let entry = entry.unwrap();
-            std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
-        }
+        copy_into(source, folder.path());
         Self { folder }
     }
 
@@ -88,5 +90,19 @@ impl Checkpoint {
 
     pub fn load_with(&self, options: &LoadOptions) -> Result<Model, Error> {
         Model::load(self.path(), options)
+    }
+}
+
+fn copy_into(source: &Path, target: &Path) {
+    for entry in std::fs::read_dir(source).unwrap() {
+        let entry = entry.unwrap();
+        let own = target.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => {
+                std::fs::create_dir(&own).unwrap();
+                copy_into(&entry.path(), &own);
+            }
+            false => drop(std::fs::copy(entry.path(), own).unwrap()),
+        }
     }
 }

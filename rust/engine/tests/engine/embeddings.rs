@@ -14,15 +14,15 @@ use serde::Deserialize;
 const CLOSE: f32 = 1e-4;
 
 #[derive(Deserialize)]
-struct Expected {
+pub struct Expected {
     #[serde(default)]
     tokens: Vec<Vec<u32>>,
     #[serde(default)]
     token_vectors: Vec<Vec<f32>>,
     #[serde(default)]
-    texts: Vec<String>,
+    pub texts: Vec<String>,
     #[serde(default)]
-    vectors: Vec<Vec<f32>>,
+    pub vectors: Vec<Vec<f32>>,
     #[serde(default)]
     prompt_tokens: Vec<usize>,
     #[serde(default)]
@@ -35,13 +35,13 @@ struct Expected {
     scores: Vec<Vec<f32>>,
 }
 
-fn folder(name: &str) -> PathBuf {
+pub fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/encoders")
         .join(name)
 }
 
-fn cases() -> BTreeMap<String, Expected> {
+pub fn cases() -> BTreeMap<String, Expected> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/encoders.json");
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
@@ -50,7 +50,7 @@ fn load(name: &str) -> Embedder {
     Embedder::load(&folder(name), &TextOptions::default()).unwrap_or_else(|e| panic!("{name}: {e}"))
 }
 
-fn request() -> EmbedRequest {
+pub fn request() -> EmbedRequest {
     EmbedRequest {
         texts: Vec::new(),
         tokens: Vec::new(),
@@ -62,7 +62,7 @@ fn request() -> EmbedRequest {
     }
 }
 
-fn vectors(embedder: &Embedder, request: &EmbedRequest) -> Vec<Vec<f32>> {
+pub fn vectors(embedder: &Embedder, request: &EmbedRequest) -> Vec<Vec<f32>> {
     let results = embedder.embed(request).unwrap();
     results
         .into_iter()
@@ -70,7 +70,7 @@ fn vectors(embedder: &Embedder, request: &EmbedRequest) -> Vec<Vec<f32>> {
         .collect()
 }
 
-fn assert_close(name: &str, got: &[Vec<f32>], expected: &[Vec<f32>]) {
+pub fn assert_close(name: &str, got: &[Vec<f32>], expected: &[Vec<f32>]) {
     assert_eq!(got.len(), expected.len(), "{name}");
     for (index, (got, expected)) in got.iter().zip(expected).enumerate() {
         assert_eq!(got.len(), expected.len(), "{name} {index}");

@@ -4,6 +4,7 @@ mod batch;
 mod checkpoint;
 mod constraints;
 mod embeddings;
+mod encoder_files;
 mod gguf;
 mod gguf_file;
 mod golden;

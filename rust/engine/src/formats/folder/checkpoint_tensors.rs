@@ -249,11 +249,23 @@ impl CheckpointTensors {
     }
 
     /// Gives every tensor another name.
-    pub(crate) fn rename(&mut self, rename: impl Fn(&str) -> String) {
-        self.tensors = std::mem::take(&mut self.tensors)
-            .into_iter()
-            .map(|(name, entry)| (rename(&name), entry))
-            .collect();
+    ///
+    /// # Errors
+    /// [`Error::InvalidTensor`] where two would have the same.
+    pub(crate) fn rename(&mut self, rename: impl Fn(&str) -> String) -> Result<()> {
+        for (name, entry) in std::mem::take(&mut self.tensors) {
+            let new = rename(&name);
+            if self.tensors.contains_key(&new) {
+                return Err(Error::InvalidTensor {
+                    file: String::new(),
+                    tensor: new,
+                    expected: "one of the names that it goes by".into(),
+                    got: format!("{name}, and another"),
+                });
+            }
+            self.tensors.insert(new, entry);
+        }
+        Ok(())
     }
 
     /// Gives the parts of expert tensors names of their own.

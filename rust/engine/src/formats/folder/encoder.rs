@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{CheckpointTensors, read_json, without_config};
 use crate::architectures::encoders::{ClassifierHead, EncoderArchitecture};
 use crate::description::encoder::{EncoderDescription, EncoderNames};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::formats::Tensors;
 use crate::tokenizer::{LengthSettings, Tokenizer, TokenizerConfig};
 
@@ -49,7 +49,7 @@ pub(crate) fn open(
 ) -> Result<EncoderCheckpoint> {
     let (description, head, ignored_keys) = architecture.describe_config(config)?;
     let mut tensors = CheckpointTensors::open(folder)?;
-    tensors.rename(modern_name);
+    tensors.rename(modern_name)?;
     let words = |prefix: &str, names: &EncoderNames| format!("{prefix}{}.weight", names.words);
     let has = |name: &str| tensors.get(name).is_some();
     let prefixed = description
@@ -57,16 +57,7 @@ pub(crate) fn open(
         .iter()
         .find(|names| !names.prefix.is_empty() && has(&words(names.prefix, names)));
     if let Some(names) = prefixed {
-        let (long, short) = (words(names.prefix, names), words("", names));
-        if has(&short) {
-            return Err(Error::InvalidTensor {
-                file: String::new(),
-                tensor: short,
-                expected: "one of the two names that it goes by".into(),
-                got: format!("{long}, too"),
-            });
-        }
-        tensors.rename(|name| name.strip_prefix(names.prefix).unwrap_or(name).to_owned());
+        tensors.rename(|name| name.strip_prefix(names.prefix).unwrap_or(name).to_owned())?;
     }
     let names = description.names(|name| tensors.get(name).is_some());
     tokens.set_class(architecture.name, config);

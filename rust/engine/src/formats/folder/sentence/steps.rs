@@ -123,11 +123,13 @@ pub(super) fn pooling(folder: &Path) -> Result<Module> {
             modes.push(PoolingMode::Mean);
         }
     }
-    refuse_others(
-        &config,
-        &keys,
-        &["embedding_dimension", "word_embedding_dimension"],
-    )?;
+    // Beside the modes' names, older keys do not count.
+    let older = MODES.iter().map(|(_, _, key)| *key);
+    let inert: Vec<&str> = ["embedding_dimension", "word_embedding_dimension"]
+        .into_iter()
+        .chain(older)
+        .collect();
+    refuse_others(&config, &keys, &inert)?;
     Ok(Module::Pooling {
         modes,
         include_prompt,

@@ -81,13 +81,16 @@ pub(super) fn read(
             _ => false,
         })?;
     }
-    for name in [
-        "tokenizer_args",
-        "processor_kwargs",
-        "config_args",
-        "config_kwargs",
-    ] {
+    for name in ["config_args", "config_kwargs"] {
         arguments(config, name, |_, _| false)?;
+    }
+    for name in ["tokenizer_args", "processor_kwargs"] {
+        arguments(config, name, |key, _| key == "model_max_length")?;
+        if let Some(own) = config.object(name)?
+            && let Some(length) = own.count("model_max_length")?
+        {
+            settings.max_seq_length = Some(length);
+        }
     }
     // How padding is left out, which changes no numbers.
     refuse_others(config, keys, &["unpad_inputs"])?;

@@ -14,7 +14,7 @@ import java.util.List;
  * @param layers number of layers
  * @param parameters number of weights
  * @param labels what its scores stand for; one for a plain reranker
- * @param activation what scores go through: {@code sigmoid} or {@code identity}
+ * @param activation what scores go through: {@code sigmoid}, {@code tanh} or {@code identity}
  * @param loadTime how long loading took
  * @param ignoredKeys keys of the configuration that nothing reads, because they change nothing
  */

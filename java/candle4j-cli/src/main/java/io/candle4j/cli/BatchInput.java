@@ -1,7 +1,6 @@
 package io.candle4j.cli;
 
 import java.io.BufferedInputStream;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
@@ -19,9 +18,6 @@ import tools.jackson.databind.node.NullNode;
 
 /** The prompts of a batch, read one at a time: there may be more than memory holds. */
 final class BatchInput {
-  /** A line beyond this is no prompt but a file without line breaks. */
-  private static final int LONGEST_LINE = 64 << 20;
-
   /** Ids come out as they went in, so numbers keep every digit. */
   static final JsonMapper MAPPER =
       JsonMapper.builder()
@@ -69,12 +65,12 @@ final class BatchInput {
     while (true) {
       BatchItem item;
       try {
-        byte[] bytes = readLine();
+        byte[] bytes = InputLines.read(in);
         if (bytes == null) {
           return null;
         }
         line++;
-        item = bytes.length > LONGEST_LINE ? bad("too long") : parse(bytes);
+        item = bytes.length > InputLines.LONGEST ? bad("too long") : parse(bytes);
       } catch (IOException e) {
         throw new UncheckedIOException(
             new IOException("cannot read the input: " + e.getMessage(), e));
@@ -132,23 +128,5 @@ final class BatchInput {
     int times = done.getOrDefault(id, 0);
     done.put(id, times - 1);
     return times > 0;
-  }
-
-  /**
-   * The next line without its end, null behind the last; of one that is too long only the start.
-   */
-  private byte @Nullable [] readLine() throws IOException {
-    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-    int b = in.read();
-    if (b < 0) {
-      return null;
-    }
-    while (b >= 0 && b != '\n') {
-      if (bytes.size() <= LONGEST_LINE) {
-        bytes.write(b);
-      }
-      b = in.read();
-    }
-    return bytes.toByteArray();
   }
 }

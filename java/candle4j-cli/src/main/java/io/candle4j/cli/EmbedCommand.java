@@ -8,6 +8,7 @@ import io.candle4j.Embedding;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -45,7 +46,8 @@ final class EmbedCommand extends BaseCommand {
 
   @Option(
       names = "--json",
-      description = "Print one JSON object with embeddings and prompt_tokens.")
+      description =
+          "Print one JSON object with embeddings and prompt_tokens; null where a text failed.")
   private boolean json;
 
   @Mixin private EmbedSettings settings;
@@ -80,30 +82,36 @@ final class EmbedCommand extends BaseCommand {
         writeEach(embedder, options);
       }
     }
-    return failed == 0 ? ExitCode.OK : ExitCode.USAGE;
+    return failed == 0 ? ExitCode.OK : ExitCode.FAILURE;
   }
 
   private void printAll(CandleEmbedder embedder, EmbedOptions options) {
-    List<List<Float>> vectors = new ArrayList<>();
-    List<Integer> counts = new ArrayList<>();
+    List<@Nullable List<Float>> vectors = new ArrayList<>();
+    List<@Nullable Integer> counts = new ArrayList<>();
+    List<Object> errors = new ArrayList<>();
     each(
         embedder,
         options,
         (index, text, result) -> {
-          Embedding embedding = orFail(index, result);
-          vectors.add(VectorOutput.numbers(embedding));
-          counts.add(embedding.tokens());
+          switch (result) {
+            case EmbedResult.Completed(Embedding embedding) -> {
+              vectors.add(VectorOutput.numbers(embedding));
+              counts.add(embedding.tokens());
+            }
+            case EmbedResult.Failed(RuntimeException cause) -> {
+              failed++;
+              vectors.add(null);
+              counts.add(null);
+              errors.add(Json.object("index", index, "error", Failures.message(cause)));
+              stdio().error("text " + (index + 1) + ": " + Failures.message(cause), cause);
+            }
+          }
         });
-    stdio().out().println(Json.line(Json.object("embeddings", vectors, "prompt_tokens", counts)));
-  }
-
-  private static Embedding orFail(long index, EmbedResult result) {
-    return switch (result) {
-      case EmbedResult.Completed(Embedding embedding) -> embedding;
-      case EmbedResult.Failed(RuntimeException cause) ->
-          throw new CommandException(
-              ExitCode.USAGE, "text " + (index + 1) + ": " + Failures.message(cause), cause);
-    };
+    Map<String, Object> object = Json.object("embeddings", vectors, "prompt_tokens", counts);
+    if (!errors.isEmpty()) {
+      object.put("errors", errors);
+    }
+    stdio().out().println(Json.line(object));
   }
 
   private void writeEach(CandleEmbedder embedder, EmbedOptions options) {
@@ -132,7 +140,19 @@ final class EmbedCommand extends BaseCommand {
             listener.onResult(0, "", new EmbedResult.Completed(embedding));
           } else if (in != null) {
             try (TextInput input = TextInput.open(in)) {
-              embedder.embedEach(input, options, listener);
+              embedder.embedEach(
+                  input,
+                  options,
+                  (index, text, result) -> {
+                    String problem = input.takeProblem(index);
+                    listener.onResult(
+                        index,
+                        text,
+                        problem == null
+                            ? result
+                            : new EmbedResult.Failed(
+                                new CommandException(ExitCode.FAILURE, problem)));
+                  });
             }
           } else {
             embedder.embedEach(texts, options, listener);

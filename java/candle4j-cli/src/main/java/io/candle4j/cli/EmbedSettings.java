@@ -42,6 +42,9 @@ final class EmbedSettings {
 
   /** The options, with a prompt unless another one was named. */
   EmbedOptions options(EmbedPrompt otherwise) {
+    if (prompt != null && promptName != null) {
+      throw new IllegalArgumentException("prompt: expected it or --prompt-name, not both");
+    }
     EmbedOptions.Builder builder =
         EmbedOptions.builder().prompt(otherwise).normalize(!asTheyAre).truncate(!whole);
     if (promptName != null) {

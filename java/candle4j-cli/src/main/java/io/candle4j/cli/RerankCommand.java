@@ -64,7 +64,13 @@ final class RerankCommand extends BaseCommand {
     }
     if (in != null) {
       try (TextInput input = TextInput.open(in)) {
-        input.forEach(documents::add);
+        for (String document : input) {
+          String problem = input.takeProblem(documents.size());
+          if (problem != null) {
+            throw new CommandException(ExitCode.USAGE, problem);
+          }
+          documents.add(document);
+        }
       }
     }
     try (CandleReranker reranker = models.loadReranker(stdio(), interruption())) {

@@ -1,6 +1,7 @@
 package io.candle4j.cli;
 
 import io.candle4j.CandleEmbedder;
+import io.candle4j.EmbedOptions;
 import io.candle4j.EmbedPrompt;
 import io.candle4j.EmbedResult;
 import io.candle4j.Embedding;
@@ -43,6 +44,8 @@ final class SimilarCommand extends BaseCommand {
 
   @Mixin private TextModelOptions models;
 
+  private long failed;
+
   /** A line, and how near it is. */
   private record Hit(long line, String text, double score) {}
 
@@ -55,9 +58,17 @@ final class SimilarCommand extends BaseCommand {
     if (top < 1) {
       throw usage("--top: expected at least 1, got " + top);
     }
+    EmbedOptions forQuery;
+    EmbedOptions forLines;
+    try {
+      forQuery = settings.options(new EmbedPrompt.Query());
+      forLines = settings.options(new EmbedPrompt.Document());
+    } catch (IllegalArgumentException e) {
+      throw usage("--" + e.getMessage());
+    }
     try (TextInput input = TextInput.open(in);
         CandleEmbedder embedder = models.loadEmbedder(stdio(), interruption())) {
-      List<Hit> hits = interruption().during(() -> search(embedder, input));
+      List<Hit> hits = interruption().during(() -> search(embedder, input, forQuery, forLines));
       if (json) {
         List<Object> list = new ArrayList<>();
         for (Hit hit : hits) {
@@ -73,20 +84,26 @@ final class SimilarCommand extends BaseCommand {
         }
       }
     }
-    return ExitCode.OK;
+    return failed == 0 ? ExitCode.OK : ExitCode.FAILURE;
   }
 
-  private List<Hit> search(CandleEmbedder embedder, TextInput input) {
-    Embedding wanted = embedder.embed(query, settings.options(new EmbedPrompt.Query()));
+  private List<Hit> search(
+      CandleEmbedder embedder, TextInput input, EmbedOptions forQuery, EmbedOptions forLines) {
+    Embedding wanted = embedder.embed(query, forQuery);
     Comparator<Hit> order =
         Comparator.comparingDouble(Hit::score).thenComparing(Hit::line, Comparator.reverseOrder());
     PriorityQueue<Hit> best = new PriorityQueue<>(order);
     try (TextProgress progress = new TextProgress(stdio().live())) {
       embedder.embedEach(
           input,
-          settings.options(new EmbedPrompt.Document()),
+          forLines,
           (index, text, result) -> {
             progress.done(index + 1);
+            String problem = input.takeProblem(index);
+            if (problem != null) {
+              stdio().warn(problem);
+              failed++;
+            }
             if (text.isBlank() || !(result instanceof EmbedResult.Completed(Embedding found))) {
               return;
             }

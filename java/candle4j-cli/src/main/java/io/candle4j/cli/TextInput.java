@@ -1,36 +1,38 @@
 package io.candle4j.cli;
 
-import java.io.BufferedReader;
+import java.io.BufferedInputStream;
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.InputStreamReader;
 import java.io.UncheckedIOException;
 import java.nio.charset.CharacterCodingException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Iterator;
+import java.util.Map;
 import java.util.NoSuchElementException;
+import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.JsonNode;
 
 /**
  * Texts of a file, one a line: as they are, or JSON objects with a {@code text} where the file is
- * named {@code .jsonl} or {@code .ndjson}. Read as they are needed.
+ * named {@code .jsonl} or {@code .ndjson}. Read as they are needed. A line that is no text gives an
+ * empty one and {@linkplain #takeProblem a problem}, and loses no other.
  */
 final class TextInput implements Iterable<String>, AutoCloseable {
   private final String name;
   private final boolean json;
-  private final BufferedReader reader;
+  private final InputStream in;
+  private final Map<Long, String> problems = new ConcurrentHashMap<>();
   private long line;
+  private long index;
 
   private TextInput(String name, boolean json, InputStream in) {
     this.name = name;
     this.json = json;
-    this.reader =
-        new BufferedReader(new InputStreamReader(in, StandardCharsets.UTF_8.newDecoder()), 1 << 16);
+    this.in = new BufferedInputStream(in, 1 << 16);
   }
 
   /** Opens the file of {@code --in}; {@code -} is standard input. */
@@ -38,6 +40,9 @@ final class TextInput implements Iterable<String>, AutoCloseable {
     String name = file.toString();
     if (name.equals("-")) {
       return new TextInput("standard input", false, System.in);
+    }
+    if (Files.isDirectory(file)) {
+      throw new CommandException(ExitCode.USAGE, "--in: " + file + " is a folder");
     }
     boolean json = name.endsWith(".jsonl") || name.endsWith(".ndjson");
     try {
@@ -47,6 +52,11 @@ final class TextInput implements Iterable<String>, AutoCloseable {
     } catch (IOException e) {
       throw InputFile.failure("--in", file, "cannot be read: " + e.getMessage(), e);
     }
+  }
+
+  /** What is wrong with the text of an index, which names its line; null if nothing is. */
+  @Nullable String takeProblem(long index) {
+    return problems.remove(index);
   }
 
   @Override
@@ -74,47 +84,63 @@ final class TextInput implements Iterable<String>, AutoCloseable {
   private @Nullable String read() {
     try {
       while (true) {
-        String text = reader.readLine();
-        line++;
-        if (text == null) {
+        byte[] bytes = InputLines.read(in);
+        if (bytes == null) {
           return null;
         }
-        if (!json) {
-          return text;
+        line++;
+        String text = decoded(bytes);
+        if (text == null || !json) {
+          index++;
+          return text == null ? "" : text;
         }
         if (!text.isBlank()) {
-          return textOf(text);
+          String inside = textOf(text);
+          index++;
+          return inside;
         }
       }
-    } catch (CharacterCodingException e) {
-      throw wrong("not UTF-8", e);
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
   }
 
-  private String textOf(String object) {
-    JsonNode text;
+  private @Nullable String decoded(byte[] bytes) {
+    if (bytes.length > InputLines.LONGEST) {
+      keep("too long");
+      return null;
+    }
     try {
-      text = BatchInput.MAPPER.readTree(object).path("text");
-    } catch (JacksonException e) {
-      throw wrong("not JSON: " + e.getOriginalMessage(), e);
+      String text = StandardInput.decode(bytes);
+      int begin = line == 1 && text.startsWith("\uFEFF") ? 1 : 0;
+      return text.substring(begin, text.endsWith("\r") ? text.length() - 1 : text.length());
+    } catch (CharacterCodingException e) {
+      keep("not UTF-8");
+      return null;
     }
-    if (!text.isString()) {
-      throw wrong("expected an object with a text", null);
-    }
-    return text.stringValue();
   }
 
-  private CommandException wrong(String reason, @Nullable Throwable cause) {
-    return new CommandException(
-        ExitCode.USAGE, "--in: " + name + ": line " + line + ": " + reason, cause);
+  private String textOf(String object) {
+    try {
+      JsonNode text = BatchInput.MAPPER.readTree(object).path("text");
+      if (text.isString()) {
+        return text.stringValue();
+      }
+      keep("expected an object with a text");
+    } catch (JacksonException e) {
+      keep("not JSON: " + e.getOriginalMessage());
+    }
+    return "";
+  }
+
+  private void keep(String reason) {
+    problems.put(index, "--in: " + name + ": line " + line + ": " + reason);
   }
 
   @Override
   public void close() {
     try {
-      reader.close();
+      in.close();
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }

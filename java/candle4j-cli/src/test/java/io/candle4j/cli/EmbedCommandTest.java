@@ -113,8 +113,54 @@ class EmbedCommandTest {
     }
     Files.writeString(in, "{\"text\": 3}\n");
     Cli.Result wrong = Cli.run("embed", "--model", model("bert-mean"), "--in", in.toString());
-    assertEquals(ExitCode.USAGE, wrong.code());
-    assertTrue(wrong.err().contains("line 1"), wrong.err());
+    assertEquals(ExitCode.FAILURE, wrong.code());
+    assertTrue(wrong.out().contains("line 1"), wrong.out());
+  }
+
+  @Test
+  void linesThatAreNoTextsLoseNoOther(@TempDir Path folder) throws IOException {
+    Path in = folder.resolve("in.jsonl");
+    Files.write(
+        in,
+        "{\"text\": \"one\"}\nno json\n{\"text\": \"\u00ff\"}\n{\"text\": \"two\"}\n"
+            .getBytes(StandardCharsets.ISO_8859_1));
+    String[] command = {"embed", "--model", model("bert-mean"), "--in", in.toString()};
+    Cli.Result result = Cli.run(command);
+    assertEquals(ExitCode.FAILURE, result.code());
+    List<String> lines = result.out().lines().toList();
+    assertEquals(4, lines.size());
+    assertTrue(lines.get(1).contains("line 2: not JSON"), lines.get(1));
+    assertTrue(lines.get(2).contains("line 3: not UTF-8"), lines.get(2));
+    List<String> all = new ArrayList<>(List.of(command));
+    all.add("--json");
+    Cli.Result json = Cli.run(all.toArray(String[]::new));
+    assertEquals(ExitCode.FAILURE, json.code());
+    JsonNode object = JsonMapper.shared().readTree(json.out());
+    assertTrue(
+        object.get("embeddings").get(1).isNull() && object.get("prompt_tokens").get(2).isNull());
+    assertEquals(
+        JsonMapper.shared().readTree(lines.get(3)).get("embedding").size(),
+        object.get("embeddings").get(3).size());
+    assertEquals(2, object.get("errors").size());
+  }
+
+  @Test
+  void whatCannotBeIsRefused(@TempDir Path folder) {
+    Cli.Result both =
+        Cli.run(
+            "embed",
+            "--model",
+            model("bert-prompts"),
+            "--prompt",
+            "a",
+            "--prompt-name",
+            "query",
+            "b");
+    assertEquals(ExitCode.USAGE, both.code());
+    assertTrue(both.err().contains("--prompt-name"), both.err());
+    Cli.Result in = Cli.run("embed", "--model", model("bert-mean"), "--in", folder.toString());
+    assertEquals(ExitCode.USAGE, in.code());
+    assertTrue(in.err().contains("is a folder"), in.err());
   }
 
   @Test
