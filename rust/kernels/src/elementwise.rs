@@ -86,7 +86,7 @@ impl Vectorized for SwiGlu<'_> {
     #[inline(always)]
     unsafe fn run<V: F32x16>(self) {
         for ((out, gate), up) in self.out.iter_mut().zip(self.gate).zip(self.up) {
-            *out = gate / (1.0 + exp(-gate)) * up;
+            *out = gate / (1.0 + exp::<V>(-gate)) * up;
         }
     }
 }
@@ -101,7 +101,8 @@ struct RmsNorm<'a> {
 impl Vectorized for RmsNorm<'_> {
     #[inline(always)]
     unsafe fn run<V: F32x16>(self) {
-        let mean = sum_of_squares(self.row) / self.row.len() as f32;
+        // SAFETY: the caller's promise.
+        let mean = unsafe { sum_of_squares::<V>(self.row) } / self.row.len() as f32;
         let factor = 1.0 / (mean + self.eps).sqrt();
         for ((out, x), weight) in self.out.iter_mut().zip(self.row).zip(self.weight) {
             *out = x * factor * weight;
@@ -119,11 +120,13 @@ struct LayerNorm<'a> {
 impl Vectorized for LayerNorm<'_> {
     #[inline(always)]
     unsafe fn run<V: F32x16>(self) {
-        let mean = sum(self.row) / self.row.len() as f32;
+        // SAFETY: the caller's promise.
+        let mean = unsafe { sum::<V>(self.row) } / self.row.len() as f32;
         for x in self.row.iter_mut() {
             *x -= mean;
         }
-        let variance = sum_of_squares(self.row) / self.row.len() as f32;
+        // SAFETY: the caller's promise.
+        let variance = unsafe { sum_of_squares::<V>(self.row) } / self.row.len() as f32;
         let factor = 1.0 / (variance + self.eps).sqrt();
         for (x, weight) in self.row.iter_mut().zip(self.weight) {
             *x = *x * factor * weight;
@@ -143,18 +146,18 @@ impl Vectorized for Activate<'_> {
     #[inline(always)]
     unsafe fn run<V: F32x16>(self) {
         match self.activation {
-            Activation::Silu => each(self.numbers, |x| x * sigmoid(x)),
+            Activation::Silu => each(self.numbers, |x| x * sigmoid::<V>(x)),
             Activation::Gelu => each(self.numbers, |x| {
-                0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
+                0.5 * x * (1.0 + erf::<V>(x * std::f32::consts::FRAC_1_SQRT_2))
             }),
             Activation::GeluTanh => each(self.numbers, |x| {
                 // 0.5 · (1 + tanh(u)) is the sigmoid of 2u.
                 const TWO_OVER_PI_ROOT: f32 = 0.797_884_6;
-                x * sigmoid(2.0 * TWO_OVER_PI_ROOT * (x + 0.044_715 * x * x * x))
+                x * sigmoid::<V>(2.0 * TWO_OVER_PI_ROOT * (x + 0.044_715 * x * x * x))
             }),
             Activation::Relu => each(self.numbers, |x| x.max(0.0)),
-            Activation::Tanh => each(self.numbers, |x| 2.0 * sigmoid(2.0 * x) - 1.0),
-            Activation::Sigmoid => each(self.numbers, sigmoid),
+            Activation::Tanh => each(self.numbers, |x| 2.0 * sigmoid::<V>(2.0 * x) - 1.0),
+            Activation::Sigmoid => each(self.numbers, sigmoid::<V>),
         }
     }
 }
@@ -190,7 +193,8 @@ impl Vectorized for Argmax<'_> {
         const PART: usize = 1024;
         let (mut best, mut part) = (f32::NEG_INFINITY, 0);
         for (index, numbers) in self.numbers.chunks(PART).enumerate() {
-            let most = max(numbers);
+            // SAFETY: the caller's promise.
+            let most = unsafe { max::<V>(numbers) };
             if most > best {
                 (best, part) = (most, index);
             }

@@ -193,7 +193,7 @@ impl<'a> RowTile<'a> {
                 .skip(first)
                 .take(self.splits.len())
                 .map(|part| &part[at..][..partial]);
-            reset(&mut seen);
+            reset(&mut seen[..MAX_AND_SUM]);
             let join = MergePartials {
                 parts,
                 out: &mut seen,

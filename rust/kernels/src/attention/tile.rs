@@ -11,6 +11,12 @@ use crate::simd::{Element, F32x16, LANES};
 /// A partial result begins with the maximal score, and the sum of `exp(score − max)`.
 pub(super) const MAX_AND_SUM: usize = 2;
 
+/// Scores, and then weights, of the positions of a tile.
+type Weights = [[f32; LANES]; KV_TILE / LANES];
+
+/// The most heads that are computed together.
+const MOST_HEADS: usize = 4;
+
 /// Length of the partial result of one head: [`MAX_AND_SUM`], then the weighted values, zero-padded to whole
 /// vectors.
 pub(super) fn partial_len(width: usize) -> usize {
@@ -37,8 +43,9 @@ impl<E: Element> Vectorized for PartialAttention<'_, E> {
         let one = partial_len(self.queries.cache.width());
         let heads = self.rows.len() * self.queries.group();
         let mut fresh = vec![0f32; V::HEADS * one];
+        let mut weights: [Weights; MOST_HEADS] = Default::default();
         for out in self.out.chunks_exact_mut(one) {
-            reset(out);
+            reset(&mut out[..MAX_AND_SUM]);
         }
         let mut start = self.positions.start / KV_TILE * KV_TILE;
         while start < self.positions.end {
@@ -52,10 +59,10 @@ impl<E: Element> Vectorized for PartialAttention<'_, E> {
                 // SAFETY: the caller's promise.
                 unsafe {
                     match count {
-                        4 => self.heads::<V, 4>(&pages, &tile, head, fresh),
-                        3 => self.heads::<V, 3>(&pages, &tile, head, fresh),
-                        2 => self.heads::<V, 2>(&pages, &tile, head, fresh),
-                        _ => self.heads::<V, 1>(&pages, &tile, head, fresh),
+                        4 => self.heads::<V, 4>(&pages, &tile, head, &mut weights, fresh),
+                        3 => self.heads::<V, 3>(&pages, &tile, head, &mut weights, fresh),
+                        2 => self.heads::<V, 2>(&pages, &tile, head, &mut weights, fresh),
+                        _ => self.heads::<V, 1>(&pages, &tile, head, &mut weights, fresh),
                     }
                     let out = &mut self.out[head * one..][..count * one];
                     for (out, fresh) in out.chunks_exact_mut(one).zip(fresh.chunks_exact(one)) {
@@ -80,8 +87,10 @@ impl<E: Element> PartialAttention<'_, E> {
         all_pages: &[&[[E; LANES]]; TILE_PAGES + 1],
         tile: &Range<usize>,
         first: usize,
+        weights: &mut [Weights; MOST_HEADS],
         out: &mut [f32],
     ) {
+        let weights = weights.first_chunk_mut::<H>().expect("room for all heads");
         let group = self.queries.group();
         let one = partial_len(self.queries.cache.width());
         let mut seen = [const { 0..0 }; H];
@@ -96,7 +105,7 @@ impl<E: Element> PartialAttention<'_, E> {
             if !seen[h].is_empty() {
                 all = all.start.min(seen[h].start)..all.end.max(seen[h].end);
             }
-            reset(&mut out[h * one..][..one]);
+            reset(&mut out[h * one..][..MAX_AND_SUM]);
         }
         if all.is_empty() {
             return;
@@ -106,32 +115,18 @@ impl<E: Element> PartialAttention<'_, E> {
         let base = tile.start / KV_TILE * KV_TILE;
         let pages = &all_pages[(all.start - base) / KV_PAGE..(all.end - base).div_ceil(KV_PAGE)];
         let origin = all.start / KV_PAGE * KV_PAGE;
-        let mut weights = [[[0f32; LANES]; KV_TILE / LANES]; H];
         // SAFETY: the caller's promise.
-        unsafe { scores::<E, V, H>(queries, pages, width, &mut weights) };
+        unsafe { scores::<E, V, H>(queries, pages, width, weights) };
         for h in 0..H {
-            let weights = &mut weights[h].as_flattened_mut()[..all.end - origin];
-            if seen[h].is_empty() {
-                weights.fill(0.0);
-                continue;
-            }
-            weights[..seen[h].start - origin].fill(0.0);
-            weights[seen[h].end - origin..].fill(0.0);
-            let weights = &mut weights[seen[h].start - origin..seen[h].end - origin];
-            for weight in weights.iter_mut() {
-                *weight *= self.queries.scale;
-            }
-            if let Some(bias) = self.queries.bias {
-                let row = self.rows.start + (first + h) / group;
-                let head = self.kv_head * group + (first + h) % group;
-                bias.add(head, self.queries.first + row, seen[h].start, weights);
-            }
-            let best = max(weights);
-            for weight in weights.iter_mut() {
-                *weight = exp(*weight - best);
-            }
+            let row = self.rows.start + (first + h) / group;
+            let head = self.kv_head * group + (first + h) % group;
+            let seen = seen[h].start.saturating_sub(origin)..seen[h].end.saturating_sub(origin);
+            // SAFETY: the caller's promise.
+            let [best, sum] = unsafe {
+                self.softmax::<V>(&mut weights[h], all.end - origin, &seen, row, head, origin)
+            };
             out[h * one] = best;
-            out[h * one + 1] = sum(weights);
+            out[h * one + 1] = sum;
         }
         let columns = self.cache.columns();
         let mut values = [&[][..]; TILE_PAGES];
@@ -165,6 +160,59 @@ impl<E: Element> PartialAttention<'_, E> {
     }
 }
 
+impl<E> PartialAttention<'_, E> {
+    /// Makes of the scores of `count` positions the weights of those that a head of a query sees, and 0 of the others.
+    /// Returns the greatest score and the sum of the weights.
+    ///
+    /// Whole vectors are computed, whatever is in them beside: what positions are left over would take longer one by one.
+    ///
+    /// # Safety
+    /// See [`Vectorized::run`].
+    #[inline(always)]
+    unsafe fn softmax<V: F32x16>(
+        &self,
+        scores: &mut Weights,
+        count: usize,
+        seen: &Range<usize>,
+        row: usize,
+        head: usize,
+        origin: usize,
+    ) -> [f32; MAX_AND_SUM] {
+        let vectors = &mut scores[..count.div_ceil(LANES)];
+        if seen.is_empty() {
+            for vector in vectors {
+                *vector = [0.0; LANES];
+            }
+            return [f32::NEG_INFINITY, 0.0];
+        }
+        let numbers = vectors.as_flattened_mut();
+        let scale = self.queries.scale;
+        for score in numbers.iter_mut() {
+            *score *= scale;
+        }
+        numbers[..seen.start].fill(f32::NEG_INFINITY);
+        numbers[seen.end..].fill(f32::NEG_INFINITY);
+        if let Some(bias) = self.queries.bias {
+            let own = self.queries.first + row;
+            bias.add(head, own, origin + seen.start, &mut numbers[seen.clone()]);
+        }
+        // SAFETY: the caller's promise.
+        let best = unsafe { max::<V>(numbers) };
+        let (start, len) = (seen.start as u32, seen.len() as u32);
+        for (index, vector) in vectors.iter_mut().enumerate() {
+            for (lane, score) in vector.iter_mut().enumerate() {
+                let weight = exp::<V>(*score - best);
+                let place = (index * LANES) as u32 + lane as u32;
+                let is_seen = place.wrapping_sub(start) < len;
+                *score = if is_seen { weight } else { 0.0 };
+            }
+        }
+        let numbers = vectors.as_flattened();
+        // SAFETY: the caller's promise.
+        [best, unsafe { sum::<V>(numbers) }]
+    }
+}
+
 /// Scores: the products of queries and keys, two pages at a time.
 ///
 /// # Safety
@@ -174,7 +222,7 @@ unsafe fn scores<E: Element, V: F32x16, const H: usize>(
     queries: [&[f32]; H],
     pages: &[&[[E; LANES]]],
     width: usize,
-    scores: &mut [[[f32; LANES]; KV_TILE / LANES]; H],
+    scores: &mut [Weights; H],
 ) {
     let last = pages.len() - 1;
     let keys = |page: usize| &pages[page][..width];
@@ -208,7 +256,7 @@ unsafe fn products<E: Element, V: F32x16, const H: usize, const B: usize>(
     keys: [&[[E; LANES]]; B],
     next: [&[[E; LANES]]; B],
     index: usize,
-    scores: &mut [[[f32; LANES]; KV_TILE / LANES]; H],
+    scores: &mut [Weights; H],
 ) {
     let width = queries[0].len();
     let queries = queries.map(|query| &query[..width]);
@@ -259,7 +307,7 @@ unsafe fn weighted_values<E: Element, V: F32x16, const H: usize, const N: usize>
         for (index, values) in pages.iter().enumerate() {
             let next = pages.get(index + 1).map_or(after, |page| page.as_ptr());
             let count = values.len() / columns;
-            let weights = weights.map(|weights| &weights[start..][..count]);
+            let weights = weights.map(|weights| weights[start..][..count].as_ptr());
             start += count;
             for (position, value) in values.chunks_exact(columns).enumerate() {
                 let value = &value[column..][..N];
@@ -269,7 +317,8 @@ unsafe fn weighted_values<E: Element, V: F32x16, const H: usize, const N: usize>
                     V::prefetch(next.wrapping_add(position * columns + column + n));
                 }
                 for h in 0..H {
-                    let weight = V::splat(weights[h][position]);
+                    // There are as many weights as values.
+                    let weight = V::splat(*weights[h].add(position));
                     for n in 0..N {
                         sums[h][n] = wide[n].mul_add(weight, sums[h][n]);
                     }
@@ -287,10 +336,11 @@ unsafe fn weighted_values<E: Element, V: F32x16, const H: usize, const N: usize>
     N
 }
 
-/// Resets a partial result to that of no position.
-pub(super) fn reset(out: &mut [f32]) {
-    out.fill(0.0);
-    out[0] = f32::NEG_INFINITY;
+/// Resets the beginning of a partial result to that of no position; what follows counts for nothing then.
+#[inline(always)]
+pub(super) fn reset(max_and_sum: &mut [f32]) {
+    max_and_sum[0] = f32::NEG_INFINITY;
+    max_and_sum[1] = 0.0;
 }
 
 /// Merges the partial results of a head into `out`, in their order.
@@ -320,15 +370,27 @@ unsafe fn merge_partial_softmax<V: F32x16>(out: &mut [f32], more: &[f32]) {
     if more[1] == 0.0 {
         return;
     }
+    let chunks = mixed
+        .as_chunks_mut()
+        .0
+        .iter_mut()
+        .zip(more_mixed.as_chunks().0);
+    if max_and_sum[1] == 0.0 {
+        max_and_sum.copy_from_slice(more);
+        for (mixed, more) in chunks {
+            // SAFETY: the caller's promise.
+            unsafe { V::load(more).store(mixed) };
+        }
+        return;
+    }
     let best = max_and_sum[0].max(more[0]);
-    let (kept, added) = (exp(max_and_sum[0] - best), exp(more[0] - best));
+    let (kept, added) = (exp::<V>(max_and_sum[0] - best), exp::<V>(more[0] - best));
     max_and_sum[1] = max_and_sum[1] * kept + more[1] * added;
     max_and_sum[0] = best;
-    let mixed = mixed.as_chunks_mut().0;
     // SAFETY: the caller's promise.
     unsafe {
         let (kept, added) = (V::splat(kept), V::splat(added));
-        for (mixed, more) in mixed.iter_mut().zip(more_mixed.as_chunks().0) {
+        for (mixed, more) in chunks {
             let more = V::load(more).mul(added);
             V::load(mixed).mul_add(kept, more).store(mixed);
         }

@@ -9,7 +9,7 @@ use crate::dispatch::{Vectorized, dispatch};
 use crate::instructions::Instructions;
 use crate::output::Output;
 use crate::simd::math::{max_magnitude, sum_of_squares};
-use crate::simd::{F32x16, LANES};
+use crate::simd::{F32x16, LANES, Portable};
 use crate::team::for_each_part;
 
 /// A weight matrix of 16-bit integers with a scale a row. Activations are rounded in the same way, so that a product is one
@@ -31,6 +31,9 @@ pub struct RoundedMatrix {
 
 /// Lengths that rows of weights and of activations are scaled to. Rounding adds less than what is left.
 const LENGTHS: [f32; 2] = [32_700.0, 65_000.0];
+
+/// Added to a number of less than 22 bits, this leaves what it is rounded to, to the even one of two, in the last bits.
+const ROUND_MAGIC: f32 = 1.5 * (1 << 23) as f32;
 
 /// Row groups that a thread takes at a time.
 const MOST_GROUPS: usize = 3;
@@ -79,7 +82,8 @@ impl RoundedMatrix {
             |((group, scales), rows): ((&mut [_], &mut [_]), &[f32])| {
                 let mut rounded = vec![0i16; columns];
                 for (lane, row) in rows.chunks_exact(columns).enumerate() {
-                    scales[lane] = round(row, LENGTHS[0], &mut rounded);
+                    // SAFETY: every processor has these.
+                    scales[lane] = unsafe { round::<Portable>(row, LENGTHS[0], &mut rounded) };
                     for (pair, numbers) in group.iter_mut().zip(rounded.chunks(2)) {
                         let place: &mut [i16; 2 * LANES] = pair;
                         place[2 * lane..][..numbers.len()].copy_from_slice(numbers);
@@ -103,10 +107,14 @@ impl RoundedMatrix {
 
 /// Rounds numbers so that their length, as a vector, becomes `length` at most, and none exceeds 16 bits. Returns the scale
 /// that takes them back; it is not finite where a number is not.
+///
+/// # Safety
+/// The processor has the instructions of `V`.
 #[inline(always)]
-fn round(numbers: &[f32], length: f32, out: &mut [i16]) -> f32 {
+unsafe fn round<V: F32x16>(numbers: &[f32], length: f32, out: &mut [i16]) -> f32 {
     let most = max_magnitude(numbers);
-    let squares = sum_of_squares(numbers);
+    // SAFETY: the caller's promise.
+    let squares = unsafe { sum_of_squares::<V>(numbers) };
     let own = match squares.is_normal() && squares < f32::MAX / 2.0 {
         true => squares.sqrt(),
         // Squares that 32 bits do not hold, nothing but zeros, or what is no number.
@@ -125,7 +133,9 @@ fn round(numbers: &[f32], length: f32, out: &mut [i16]) -> f32 {
     };
     let factor = 1.0 / scale;
     for (out, number) in out.iter_mut().zip(numbers) {
-        *out = (number * factor).round_ties_even() as i16;
+        // What is not finite becomes anything; the scale tells.
+        let bits = (number * factor + ROUND_MAGIC).to_bits();
+        *out = bits.wrapping_sub(ROUND_MAGIC.to_bits()) as i16;
     }
     scale
 }
@@ -222,7 +232,8 @@ impl Vectorized for Rounding<'_> {
             .zip(self.out.chunks_exact_mut(pairs))
             .zip(self.scales)
         {
-            *scale = round(row, LENGTHS[1], out.as_flattened_mut());
+            // SAFETY: the caller's promise.
+            *scale = unsafe { round::<V>(row, LENGTHS[1], out.as_flattened_mut()) };
         }
     }
 }
@@ -289,6 +300,8 @@ impl Product<'_> {
         group: usize,
     ) -> usize {
         let pairs = self.matrix.pairs();
+        // Else the sums would be zeroed in memory before each tile, where only that of no pairs finds them.
+        assert!(pairs > 0);
         let rows: [&[[i16; 2]]; R] =
             std::array::from_fn(|r| &self.x.numbers[(row + r) * pairs..][..pairs]);
         let groups: [&[[i16; 2 * LANES]]; G] =

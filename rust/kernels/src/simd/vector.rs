@@ -23,6 +23,9 @@ pub(crate) trait F32x16: Copy {
     /// Groups of 16 weight rows per tile of a product, at most 3.
     const GROUPS: usize;
 
+    /// Whether a product and a sum are one instruction.
+    const FUSED: bool;
+
     /// 16 sums of 32-bit integers, or 16 pairs of 16-bit ones.
     type Pairs: Copy;
 
@@ -103,6 +106,12 @@ pub(crate) trait F32x16: Copy {
     /// # Safety
     /// See [`Self::splat`].
     unsafe fn mul(self, factor: Self) -> Self;
+
+    /// The greater of each two numbers, the first where the second is NaN.
+    ///
+    /// # Safety
+    /// See [`Self::splat`].
+    unsafe fn max(self, other: Self) -> Self;
 }
 
 /// What every processor has: the compiler finds the vector instructions.
@@ -114,6 +123,8 @@ impl F32x16 for Portable {
     const COLUMNS: usize = 2;
     const ROWS: usize = 4;
     const GROUPS: usize = 1;
+    // It would be a call where the instruction is not known to be there.
+    const FUSED: bool = cfg!(target_arch = "aarch64");
 
     type Pairs = [i32; LANES];
 
@@ -189,9 +200,8 @@ impl F32x16 for Portable {
     #[inline(always)]
     unsafe fn mul_add(mut self, factor: Self, more: Self) -> Self {
         for ((number, factor), more) in self.0.iter_mut().zip(factor.0).zip(more.0) {
-            *number = match cfg!(target_arch = "aarch64") {
+            *number = match Self::FUSED {
                 true => number.mul_add(factor, more),
-                // It would be a call where the instruction is not known to be there.
                 false => *number * factor + more,
             };
         }
@@ -202,6 +212,14 @@ impl F32x16 for Portable {
     unsafe fn mul(mut self, factor: Self) -> Self {
         for (number, factor) in self.0.iter_mut().zip(factor.0) {
             *number *= factor;
+        }
+        self
+    }
+
+    #[inline(always)]
+    unsafe fn max(mut self, other: Self) -> Self {
+        for (number, other) in self.0.iter_mut().zip(other.0) {
+            *number = if other > *number { other } else { *number };
         }
         self
     }

@@ -23,6 +23,7 @@ impl F32x16 for Avx2x2 {
     const COLUMNS: usize = 2;
     const ROWS: usize = 4;
     const GROUPS: usize = 1;
+    const FUSED: bool = true;
 
     type Pairs = [__m256i; 2];
 
@@ -141,6 +142,18 @@ impl F32x16 for Avx2x2 {
             Self([
                 _mm256_mul_ps(first, factor.0[0]),
                 _mm256_mul_ps(second, factor.0[1]),
+            ])
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn max(self, other: Self) -> Self {
+        let [first, second] = self.0;
+        // SAFETY: see `splat`. The second operand is the answer where one is NaN.
+        unsafe {
+            Self([
+                _mm256_max_ps(other.0[0], first),
+                _mm256_max_ps(other.0[1], second),
             ])
         }
     }

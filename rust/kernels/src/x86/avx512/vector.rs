@@ -11,6 +11,7 @@ impl F32x16 for __m512 {
     const COLUMNS: usize = 4;
     const ROWS: usize = 8;
     const GROUPS: usize = 3;
+    const FUSED: bool = true;
 
     type Pairs = __m512i;
 
@@ -93,5 +94,11 @@ impl F32x16 for __m512 {
     unsafe fn mul(self, factor: Self) -> Self {
         // SAFETY: see `splat`.
         unsafe { _mm512_mul_ps(self, factor) }
+    }
+
+    #[inline(always)]
+    unsafe fn max(self, other: Self) -> Self {
+        // SAFETY: see `splat`. The second operand is the answer where one is NaN.
+        unsafe { _mm512_max_ps(other, self) }
     }
 }
