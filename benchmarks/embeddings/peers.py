@@ -18,12 +18,15 @@ folder, onnx_file, texts_file = sys.argv[1:]
 with open(texts_file, encoding="utf-8") as file:
     TEXTS = file.read().splitlines()
 BATCH = 32
+# As many as the tokenizer of LangChain4j's artifact leaves of a text.
+MAX_TOKENS = 128
 
 # The file has 16 bits; torch is faster in 32.
 torch_model = SentenceTransformer(folder, device="cpu", model_kwargs={"dtype": torch.float32})
+torch_model.max_seq_length = MAX_TOKENS
 session = onnxruntime.InferenceSession(onnx_file, providers=["CPUExecutionProvider"])
 tokenizer = Tokenizer.from_file(folder + "/tokenizer.json")
-tokenizer.enable_truncation(256)
+tokenizer.enable_truncation(MAX_TOKENS)
 tokenizer.enable_padding()
 NAMES = {given.name for given in session.get_inputs()}
 

@@ -33,6 +33,9 @@ public final class Embeddings {
   private static final int LONGEST = 150;
   private static final int SINGLES = 40;
 
+  /** As many tokens as the tokenizer of LangChain4j's artifact leaves of a text; the model's own files say 256. */
+  private static final int MAX_TOKENS = 128;
+
   private Embeddings() {}
 
   /** Something that makes vectors. */
@@ -55,9 +58,13 @@ public final class Embeddings {
     int rounds = Integer.parseInt(args[1]);
     List<String> texts = texts();
     Map<String, Side> sides = new LinkedHashMap<>();
-    try (CandleEmbedder exact = CandleEmbedder.builder().path(folder).load();
+    try (CandleEmbedder exact = CandleEmbedder.builder().path(folder).maxTokens(MAX_TOKENS).load();
         CandleEmbedder i16 =
-            CandleEmbedder.builder().path(folder).quantize(Quantization.I16).load()) {
+            CandleEmbedder.builder()
+                .path(folder)
+                .maxTokens(MAX_TOKENS)
+                .quantize(Quantization.I16)
+                .load()) {
       sides.put("candle4j " + exact.info().precision(), side(exact));
       sides.put("candle4j i16", side(i16));
       EmbeddingModel onnx = new AllMiniLmL6V2EmbeddingModel();

@@ -1,7 +1,10 @@
 package io.candle4j.cli;
 
+import io.candle4j.CandleEmbedder;
 import io.candle4j.CandleModel;
 import io.candle4j.CandleRuntime;
+import io.candle4j.EmbedderInfo;
+import io.candle4j.ModelException;
 import io.candle4j.ModelInfo;
 import io.candle4j.RuntimeInfo;
 import java.util.Collection;
@@ -31,9 +34,7 @@ final class InfoCommand extends BaseCommand {
     Map<String, Object> runtime = runtime(CandleRuntime.info());
     Map<String, Object> document = Json.object("runtime", runtime);
     if (models.isGiven()) {
-      try (CandleModel model = models.load(stdio(), interruption())) {
-        document.put("model", model(model.info(), isVerbose()));
-      }
+      document.put("model", model());
     }
     if (json) {
       stdio().out().println(Json.line(document));
@@ -41,6 +42,48 @@ final class InfoCommand extends BaseCommand {
       document.values().forEach(part -> print((Map<?, ?>) part));
     }
     return ExitCode.OK;
+  }
+
+  /** A model for texts, or one for embeddings, whose files may look like the former's. */
+  private Map<String, Object> model() {
+    if (models.isForEmbeddings()) {
+      return embedder();
+    }
+    try (CandleModel model = models.load(stdio(), interruption())) {
+      return model(model.info(), isVerbose());
+    } catch (ModelException e) {
+      try {
+        return embedder();
+      } catch (ModelException other) {
+        e.addSuppressed(other);
+        throw e;
+      }
+    }
+  }
+
+  private Map<String, Object> embedder() {
+    try (CandleEmbedder embedder = models.loadEmbedder(stdio(), interruption())) {
+      EmbedderInfo info = embedder.info();
+      Map<String, Object> model =
+          Json.object(
+              "path", info.path().toString(),
+              "architecture", info.architecture(),
+              "precision", info.precision(),
+              "dimensions", info.dimensions(),
+              "pooling", info.pooling(),
+              "similarity", Json.word(info.similarity()),
+              "max_tokens", info.maxTokens(),
+              "prompts", info.prompts(),
+              "default_prompt", info.defaultPrompt().orElse(""),
+              "vocab_size", info.vocabSize(),
+              "layers", info.layers(),
+              "parameters", info.parameters(),
+              "load_ms", Json.rounded(info.loadTime().toNanos() / 1e6));
+      if (isVerbose()) {
+        model.put("ignored_keys", info.ignoredKeys());
+      }
+      return model;
+    }
   }
 
   private static Map<String, Object> runtime(RuntimeInfo info) {

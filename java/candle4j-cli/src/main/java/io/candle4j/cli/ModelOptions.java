@@ -1,5 +1,6 @@
 package io.candle4j.cli;
 
+import io.candle4j.CandleEmbedder;
 import io.candle4j.CandleModel;
 import io.candle4j.CandleRuntime;
 import io.candle4j.Device;
@@ -7,6 +8,8 @@ import io.candle4j.Engine;
 import io.candle4j.Precision;
 import io.candle4j.Quantization;
 import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Model.CommandSpec;
@@ -142,6 +145,31 @@ final class ModelOptions {
           Failures.message(e),
           e);
     }
+  }
+
+  /** Loads the model for its embeddings. */
+  CandleEmbedder loadEmbedder(Stdio stdio, Interruption interruption) {
+    applyThreads();
+    CandleEmbedder.Builder builder = CandleEmbedder.builder();
+    if (source != null) {
+      builder.source(source);
+    }
+    if (revision != null) {
+      builder.revision(revision);
+    }
+    if (quantization != null) {
+      builder.quantize(quantization);
+    }
+    try (ProgressBars bars = new ProgressBars(stdio.live())) {
+      builder.progress(bars);
+      return interruption.during(builder::load);
+    }
+  }
+
+  /** Whether the model's folder says that it is one for embeddings. */
+  boolean isForEmbeddings() {
+    return source != null
+        && (source.equals("minilm") || Files.isRegularFile(Path.of(source, "modules.json")));
   }
 
   private static boolean isFolder(String source) {

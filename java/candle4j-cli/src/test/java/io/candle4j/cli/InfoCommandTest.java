@@ -34,4 +34,21 @@ class InfoCommandTest {
     assertTrue(result.out().startsWith("version           0.1.0\n"), result.out());
     assertTrue(!result.out().contains("architecture"), result.out());
   }
+
+  @Test
+  void modelsForEmbeddingsTellTheirPooling() {
+    Path encoders = Path.of(System.getProperty("candle4j.test.models")).resolveSibling("encoders");
+    JsonNode several =
+        Cli.run("info", "--json", "--model", encoders.resolve("bert-several").toString())
+            .json()
+            .get("model");
+    assertEquals(96, several.get("dimensions").intValue());
+    assertEquals(3, several.get("pooling").size());
+    assertEquals("cosine", several.get("similarity").stringValue());
+    JsonNode plain =
+        Cli.run("info", "--json", "--model", encoders.resolve("bert-rerank").toString())
+            .json()
+            .get("model");
+    assertEquals("mean", plain.get("pooling").get(0).stringValue());
+  }
 }
