@@ -91,7 +91,7 @@ enum Activation {
 
 /// How a model scores.
 enum Method {
-    /// By the head of a classifier.
+    /// By the head of a classifier, over a pair or the messages of a chat.
     Head,
     /// By the logit of one token behind a pair, less that of another.
     Logits {
@@ -264,7 +264,7 @@ impl Reranker {
                 .passage(&self.tokenizer, &query, Some(document), truncate)
         };
         let reading = match self.method {
-            Method::Head => return pair(),
+            Method::Head => Reading::Messages,
             Method::Logits { reading, .. } => reading,
         };
         match (reading, &self.source.messages) {
@@ -333,6 +333,12 @@ fn method(checkpoint: &TextCheckpoint, keys: &ConfigFile, source: &Source) -> Re
                 return Err(keys.unsupported(
                     "architectures",
                     "of encoders, those whose own classifier gives the scores are computed as rerankers",
+                ));
+            }
+            if let Some(reason) = source.messages.as_ref().and_then(Messages::pair_failure) {
+                return Err(keys.unsupported(
+                    "architectures",
+                    format!("as a reranker, this model is not known: {reason}"),
                 ));
             }
             return match classes.is_empty() || of_kind("ForSequenceClassification") {

@@ -70,7 +70,7 @@ pub(super) fn open(path: &Path, wanted: ModelType) -> Result<(Source, TextCheckp
     let checkpoint = Checkpoint::open(folder)?;
     let mut source = of_decoder(&checkpoint, files, pooling);
     source.messages = messages;
-    source.lengths = LengthSettings::of(&tokens);
+    source.lengths = LengthSettings::of(&tokens, &checkpoint.tokenizer);
     with_lower_case(source, TextCheckpoint::Decoder(Box::new(checkpoint)))
 }
 

@@ -30,8 +30,12 @@ pub(crate) enum TokenizerClass {
 use TokenizerClass::{Bert, Camembert, DistilBert, MpNet, Roberta, XlmRoberta};
 
 /// By the names of the classes.
-const CLASSES: [(&str, TokenizerClass); 6] = [
+const CLASSES: [(&str, TokenizerClass); 10] = [
+    ("PreTrainedTokenizer", TokenizerClass::File),
+    ("TokenizersBackend", TokenizerClass::File),
+    ("PreTrainedTokenizerBase", TokenizerClass::File),
     ("BertTokenizer", Bert),
+    ("ElectraTokenizer", Bert),
     ("DistilBertTokenizer", DistilBert),
     ("MPNetTokenizer", MpNet),
     ("RobertaTokenizer", Roberta),
@@ -52,11 +56,14 @@ const MODELS: [(&str, TokenizerClass); 7] = [
 
 impl TokenizerClass {
     /// The class of an encoder's tokenizer: the one that `tokenizer_config.json` names, else `config.json`, else the family's.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedModel`] for a class that is not known: it may set other things.
     pub(crate) fn of(
         family: &str,
         model: &Map<String, Value>,
         tokens: &Map<String, Value>,
-    ) -> TokenizerClass {
+    ) -> Result<TokenizerClass> {
         let known = |table: &[(&str, TokenizerClass)], name: &str| {
             let mut entries = table.iter();
             entries
@@ -64,13 +71,21 @@ impl TokenizerClass {
                 .map(|(_, class)| *class)
         };
         let Some(own) = known(&MODELS, family) else {
-            return TokenizerClass::File;
+            return Ok(TokenizerClass::File);
         };
         let named = |keys: &Map<String, Value>| {
             let name = keys.get("tokenizer_class")?.as_str()?;
-            Some(known(&CLASSES, name.trim_end_matches("Fast")).unwrap_or_default())
+            Some(name.trim_end_matches("Fast").to_owned())
         };
-        named(tokens).or_else(|| named(model)).unwrap_or(own)
+        let Some(name) = named(tokens).or_else(|| named(model)) else {
+            return Ok(own);
+        };
+        known(&CLASSES, &name).ok_or_else(|| Error::UnsupportedModel {
+            file: FILE.into(),
+            key: "tokenizer_class".into(),
+            value: name,
+            reason: "this class is not known for encoders".into(),
+        })
     }
 
     /// Whether the model is told which tokens belong to a pair's second text, unless `model_input_names` says otherwise.

@@ -80,8 +80,12 @@ impl TokenizerConfig {
     }
 
     /// Sets the class that reads `tokenizer.json`, for a model of this family and configuration.
-    pub(crate) fn set_class(&mut self, family: &str, model: &Map<String, Value>) {
-        self.class = TokenizerClass::of(family, model, &self.keys);
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedModel`] for a class that is not known.
+    pub(crate) fn set_class(&mut self, family: &str, model: &Map<String, Value>) -> Result<()> {
+        self.class = TokenizerClass::of(family, model, &self.keys)?;
+        Ok(())
     }
 
     /// Whether the model is told which tokens belong to a pair's second text.
@@ -104,6 +108,9 @@ impl TokenizerConfig {
     /// properties. What is put around texts is the business of the class, else of `tokenizer.json` alone: beside one,
     /// transformers drops `add_bos_token` and `add_eos_token`.
     pub(super) fn apply(&self, tokenizer: &mut HfTokenizer) -> Result<()> {
+        if self.keys.get("split_special_tokens") == Some(&Value::Bool(true)) {
+            tokenizer.set_encode_special_tokens(true);
+        }
         self.class.prepare(tokenizer, &self.keys)?;
         self.add_tokens(tokenizer)?;
         self.class.finish(tokenizer, &self.keys)

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokenizers::{AddedToken, ModelWrapper, TokenizerImpl};
+use tokenizers::{AddedToken, ModelWrapper, TokenizerImpl, TruncationDirection};
 
 pub(crate) use config::TokenizerConfig;
 pub(crate) use masked::Masks;
@@ -41,6 +41,8 @@ pub struct Tokenizer {
     bytes: Vec<bool>,
     /// Bytes of the longest token.
     longest: usize,
+    /// Whether its file has the beginning of long texts cut, and not their end.
+    cuts_beginning: bool,
 }
 
 /// The most text that is encoded at once, and that tokens are decoded to.
@@ -100,6 +102,9 @@ impl Tokenizer {
             .unwrap_or_else(|_| Err(invalid("malformed".into())))
         })?;
         let mut inner = parsed?;
+        let truncation = inner.get_truncation();
+        let cuts_beginning =
+            truncation.is_some_and(|truncation| truncation.direction == TruncationDirection::Left);
         inner
             .with_truncation(None)
             .map_err(|e| invalid(e.to_string()))?;
@@ -127,6 +132,7 @@ impl Tokenizer {
             inner: Arc::new(inner),
             special,
             bytes,
+            cuts_beginning,
         })
     }
 

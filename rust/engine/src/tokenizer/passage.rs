@@ -22,7 +22,7 @@ pub(crate) struct Passage {
 /// What a tokenizer's settings say of texts that are too long.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct LengthSettings {
-    /// `model_max_length`, where it is a length and not the placeholder for none.
+    /// `model_max_length`, or by its old name `max_len`, where it is a length and not the placeholder for none.
     pub(crate) max_length: Option<usize>,
     /// Whether the beginning of a text that is too long is left out, and not its end.
     pub(crate) left: bool,
@@ -32,18 +32,20 @@ pub(crate) struct LengthSettings {
 const NO_LENGTH: f64 = 1e9;
 
 impl LengthSettings {
-    /// Those of a `tokenizer_config.json`.
-    pub(crate) fn of(config: &TokenizerConfig) -> Self {
+    /// Those of a `tokenizer_config.json`, and of the `tokenizer.json` beside it.
+    pub(crate) fn of(config: &TokenizerConfig, tokenizer: &Tokenizer) -> Self {
         let keys = config.keys();
-        let length = keys
-            .get("model_max_length")
-            .and_then(|length| length.as_f64());
+        let number = |name: &str| keys.get(name).and_then(|length| length.as_f64());
+        let length = match keys.contains_key("model_max_length") {
+            true => number("model_max_length"),
+            false => number("max_len"),
+        };
         let side = keys.get("truncation_side").and_then(|side| side.as_str());
         Self {
             max_length: length
                 .filter(|length| (1.0..NO_LENGTH).contains(length))
                 .map(|length| length as usize),
-            left: side == Some("left"),
+            left: side.map_or(tokenizer.cuts_beginning, |side| side == "left"),
         }
     }
 }

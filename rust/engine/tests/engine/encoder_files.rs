@@ -75,6 +75,11 @@ fn what_would_change_the_vectors_is_refused_by_name() {
             json!({"tokenizer_class": "RobertaTokenizer"}),
             "tokenizer_class",
         ),
+        (
+            "tokenizer_config.json",
+            json!({"tokenizer_class": "AlbertTokenizer"}),
+            "AlbertTokenizer",
+        ),
         ("config.json", json!({"model_type": "deberta-v2"}), "bert, "),
     ] {
         let copy = changed("bert-dense", file, keys);

@@ -60,16 +60,16 @@ pub(crate) fn open(
         tensors.rename(|name| name.strip_prefix(names.prefix).unwrap_or(name).to_owned())?;
     }
     let names = description.names(|name| tensors.get(name).is_some());
-    tokens.set_class(architecture.name, config);
+    tokens.set_class(architecture.name, config)?;
     let tokenizer = Tokenizer::open_with(&folder.join("tokenizer.json"), &tokens)?;
     Ok(EncoderCheckpoint {
         description,
         names,
         head,
         ignored_keys,
-        tokenizer,
         tells_pairs: tokens.tells_pairs(),
-        lengths: LengthSettings::of(&tokens),
+        lengths: LengthSettings::of(&tokens, &tokenizer),
+        tokenizer,
         tensors: Tensors::Folder(Arc::new(tensors)),
     })
 }
