@@ -1,0 +1,83 @@
+package io.candle4j.langchain4j;
+
+import static dev.langchain4j.model.chat.Capability.RESPONSE_FORMAT_JSON_SCHEMA;
+
+import dev.langchain4j.model.chat.Capability;
+import dev.langchain4j.model.chat.StreamingChatModel;
+import dev.langchain4j.model.chat.listener.ChatModelListener;
+import dev.langchain4j.model.chat.request.ChatRequest;
+import dev.langchain4j.model.chat.request.ChatRequestParameters;
+import dev.langchain4j.model.chat.response.StreamingChatResponseHandler;
+import io.candle4j.Request;
+import java.util.List;
+import java.util.Set;
+
+/**
+ * LangChain4j's {@link StreamingChatModel} on a model in this process. What {@link CandleChatModel}
+ * says holds here, too.
+ *
+ * <p>All callbacks of a request come from one thread, which is not the caller's. An exception of a
+ * callback is told to {@code onError}, and streaming goes on. After a {@linkplain
+ * dev.langchain4j.model.chat.response.StreamingHandle#cancel() cancelled} request no callback comes
+ * any more, and the model ends within a token.
+ */
+public final class CandleStreamingChatModel implements StreamingChatModel {
+  private final ChatSettings settings;
+
+  private CandleStreamingChatModel(ChatSettings settings) {
+    this.settings = settings;
+  }
+
+  /**
+   * Begins an adapter.
+   *
+   * @return a builder without a model
+   */
+  public static Builder builder() {
+    return new Builder();
+  }
+
+  @Override
+  public void doChat(ChatRequest chat, StreamingChatResponseHandler handler) {
+    Request request = Requests.of(chat, settings);
+    Streaming streaming = new Streaming(settings, handler);
+    Thread.ofPlatform().daemon().name("candle4j-langchain4j").start(() -> streaming.run(request));
+  }
+
+  @Override
+  public ChatRequestParameters defaultRequestParameters() {
+    return settings.parameters();
+  }
+
+  @Override
+  public List<ChatModelListener> listeners() {
+    return settings.listeners();
+  }
+
+  @Override
+  public Set<Capability> supportedCapabilities() {
+    return Set.of(RESPONSE_FORMAT_JSON_SCHEMA);
+  }
+
+  /** Puts a {@link CandleStreamingChatModel} together. */
+  public static final class Builder extends ChatSettings.Builder<Builder> {
+    private Builder() {}
+
+    @Override
+    Builder self() {
+      return this;
+    }
+
+    /**
+     * Makes the adapter.
+     *
+     * @return the adapter
+     * @throws IllegalStateException without a model
+     * @throws dev.langchain4j.exception.UnsupportedFeatureException where the default parameters
+     *     name another model
+     */
+    public CandleStreamingChatModel build() {
+      return new CandleStreamingChatModel(settings());
+    }
+  }
+}

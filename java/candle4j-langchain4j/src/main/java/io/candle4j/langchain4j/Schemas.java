@@ -1,0 +1,103 @@
+package io.candle4j.langchain4j;
+
+import dev.langchain4j.exception.UnsupportedFeatureException;
+import dev.langchain4j.model.chat.request.json.JsonAnyOfSchema;
+import dev.langchain4j.model.chat.request.json.JsonArraySchema;
+import dev.langchain4j.model.chat.request.json.JsonBooleanSchema;
+import dev.langchain4j.model.chat.request.json.JsonEnumSchema;
+import dev.langchain4j.model.chat.request.json.JsonIntegerSchema;
+import dev.langchain4j.model.chat.request.json.JsonNullSchema;
+import dev.langchain4j.model.chat.request.json.JsonNumberSchema;
+import dev.langchain4j.model.chat.request.json.JsonObjectSchema;
+import dev.langchain4j.model.chat.request.json.JsonRawSchema;
+import dev.langchain4j.model.chat.request.json.JsonReferenceSchema;
+import dev.langchain4j.model.chat.request.json.JsonSchemaElement;
+import dev.langchain4j.model.chat.request.json.JsonStringSchema;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+import tools.jackson.databind.json.JsonMapper;
+
+/** LangChain4j's schemas as JSON Schema. */
+final class Schemas {
+  private Schemas() {}
+
+  /** The document of an element; of none, an object without properties. */
+  static String json(@Nullable JsonSchemaElement element) {
+    if (element instanceof JsonRawSchema raw) {
+      return raw.schema();
+    }
+    Map<String, Object> document = element == null ? map("object", null) : element(element);
+    return JsonMapper.shared().writeValueAsString(document);
+  }
+
+  private static Map<String, Object> element(JsonSchemaElement element) {
+    return switch (element) {
+      case JsonStringSchema schema -> map("string", schema.description());
+      case JsonIntegerSchema schema -> map("integer", schema.description());
+      case JsonNumberSchema schema -> map("number", schema.description());
+      case JsonBooleanSchema schema -> map("boolean", schema.description());
+      case JsonNullSchema schema -> map("null", null);
+      case JsonEnumSchema schema -> {
+        Map<String, Object> map = map("string", schema.description());
+        map.put("enum", schema.enumValues());
+        yield map;
+      }
+      case JsonArraySchema schema -> {
+        Map<String, Object> map = map("array", schema.description());
+        if (schema.items() != null) {
+          map.put("items", element(schema.items()));
+        }
+        yield map;
+      }
+      case JsonAnyOfSchema schema -> {
+        Map<String, Object> map = map(null, schema.description());
+        map.put("anyOf", schema.anyOf().stream().map(Schemas::element).toList());
+        yield map;
+      }
+      case JsonReferenceSchema schema -> {
+        Map<String, Object> map = map(null, schema.description());
+        map.put("$ref", "#/$defs/" + schema.reference());
+        yield map;
+      }
+      case JsonObjectSchema schema -> object(schema);
+      case JsonRawSchema schema -> JsonMapper.shared().readValue(schema.schema(), OBJECT);
+      default ->
+          throw new UnsupportedFeatureException(
+              "schemas of the kind " + element.getClass().getSimpleName() + " are not supported");
+    };
+  }
+
+  private static final tools.jackson.core.type.TypeReference<Map<String, Object>> OBJECT =
+      new tools.jackson.core.type.TypeReference<>() {};
+
+  private static Map<String, Object> object(JsonObjectSchema schema) {
+    Map<String, Object> map = map("object", schema.description());
+    map.put("properties", elements(schema.properties()));
+    List<String> required = schema.required();
+    map.put("required", required == null ? List.of() : required);
+    map.put("additionalProperties", Boolean.TRUE.equals(schema.additionalProperties()));
+    if (schema.definitions() != null && !schema.definitions().isEmpty()) {
+      map.put("$defs", elements(schema.definitions()));
+    }
+    return map;
+  }
+
+  private static Map<String, Object> elements(Map<String, JsonSchemaElement> elements) {
+    Map<String, Object> map = new LinkedHashMap<>();
+    elements.forEach((name, element) -> map.put(name, element(element)));
+    return map;
+  }
+
+  private static Map<String, Object> map(@Nullable String type, @Nullable String description) {
+    Map<String, Object> map = new LinkedHashMap<>();
+    if (type != null) {
+      map.put("type", type);
+    }
+    if (description != null) {
+      map.put("description", description);
+    }
+    return map;
+  }
+}

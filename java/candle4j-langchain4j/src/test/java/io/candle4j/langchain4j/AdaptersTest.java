@@ -1,0 +1,187 @@
+package io.candle4j.langchain4j;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.langchain4j.data.message.ImageContent;
+import dev.langchain4j.data.message.SystemMessage;
+import dev.langchain4j.data.message.UserMessage;
+import dev.langchain4j.data.segment.TextSegment;
+import dev.langchain4j.exception.InvalidRequestException;
+import dev.langchain4j.exception.UnsupportedFeatureException;
+import dev.langchain4j.model.chat.request.ChatRequest;
+import dev.langchain4j.model.chat.request.ResponseFormat;
+import dev.langchain4j.model.chat.request.ResponseFormatType;
+import dev.langchain4j.model.chat.request.json.JsonEnumSchema;
+import dev.langchain4j.model.chat.request.json.JsonObjectSchema;
+import dev.langchain4j.model.chat.request.json.JsonSchema;
+import dev.langchain4j.model.chat.response.ChatResponse;
+import dev.langchain4j.model.chat.response.PartialResponse;
+import dev.langchain4j.model.chat.response.PartialResponseContext;
+import dev.langchain4j.model.chat.response.StreamingChatResponseHandler;
+import dev.langchain4j.model.output.Response;
+import io.candle4j.CandleReranker;
+import io.candle4j.GenerateOptions;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.junit.jupiter.api.Test;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+
+/** The adapters on real models. */
+class AdaptersTest {
+  private static CandleChatModel chat() {
+    return CandleChatModel.builder()
+        .model(TestModels.SMOLLM2)
+        .options(GenerateOptions.builder().temperature(0).maxTokens(40).build())
+        .build();
+  }
+
+  @Test
+  void answersAreThoseOfTheLibrary() {
+    String question = "What is the capital of France?";
+    try (var session = TestModels.SMOLLM2.newSession()) {
+      String expected =
+          session
+              .generate(question, GenerateOptions.builder().temperature(0).maxTokens(40).build())
+              .text();
+      CandleChatModel model = chat();
+      assertEquals(expected, model.chat(question));
+      assertEquals(expected, model.chat(question));
+    }
+  }
+
+  @Test
+  void schemasHold() {
+    JsonObjectSchema root =
+        JsonObjectSchema.builder()
+            .addProperty("size", JsonEnumSchema.builder().enumValues("small", "large").build())
+            .addIntegerProperty("legs")
+            .required("size", "legs")
+            .build();
+    ChatResponse response =
+        chat()
+            .chat(
+                ChatRequest.builder()
+                    .messages(UserMessage.from("Describe a spider as JSON."))
+                    .responseFormat(
+                        ResponseFormat.builder()
+                            .type(ResponseFormatType.JSON)
+                            .jsonSchema(
+                                JsonSchema.builder().name("animal").rootElement(root).build())
+                            .build())
+                    .build());
+    JsonNode answer = JsonMapper.shared().readTree(response.aiMessage().text());
+    assertTrue(List.of("small", "large").contains(answer.get("size").stringValue()));
+    assertTrue(answer.get("legs").isIntegralNumber());
+  }
+
+  @Test
+  void whatDoesNotFitIsAnInvalidRequest() {
+    String all = "word ".repeat(20_000);
+    assertThrows(InvalidRequestException.class, () -> chat().chat(all));
+    UserMessage image = UserMessage.from(ImageContent.from("http://localhost/cat.png"));
+    assertThrows(UnsupportedFeatureException.class, () -> chat().chat(image));
+  }
+
+  @Test
+  void cancelledStreamsEndSoonAndSayNothingMore() throws Exception {
+    AtomicInteger partials = new AtomicInteger();
+    List<String> after = new ArrayList<>();
+    CompletableFuture<Void> cancelled = new CompletableFuture<>();
+    CandleStreamingChatModel model =
+        CandleStreamingChatModel.builder()
+            .model(TestModels.SMOLLM2)
+            .options(GenerateOptions.builder().maxTokens(500).ignoreEos(true).build())
+            .build();
+    model.chat(
+        ChatRequest.builder().messages(UserMessage.from("Tell me a story.")).build(),
+        new StreamingChatResponseHandler() {
+          @Override
+          public void onPartialResponse(PartialResponse partial, PartialResponseContext context) {
+            if (partials.incrementAndGet() == 5) {
+              context.streamingHandle().cancel();
+              cancelled.complete(null);
+            }
+          }
+
+          @Override
+          public void onCompleteResponse(ChatResponse response) {
+            after.add("complete");
+          }
+
+          @Override
+          public void onError(Throwable error) {
+            after.add("error");
+          }
+        });
+    cancelled.get(60, TimeUnit.SECONDS);
+    // The next request finds the model idle.
+    assertFalse(chat().chat("Hello").isEmpty());
+    assertEquals(5, partials.get());
+    assertEquals(List.of(), after);
+  }
+
+  @Test
+  void tokensAreCountedAsInPrompts() {
+    CandleTokenCountEstimator estimator = new CandleTokenCountEstimator(TestModels.SMOLLM2);
+    assertEquals(2, estimator.estimateTokenCountInText("Hello world"));
+    List<dev.langchain4j.data.message.ChatMessage> messages =
+        List.of(SystemMessage.from("Be brief."), UserMessage.from("Hello world"));
+    int prompt =
+        chat()
+            .chat(ChatRequest.builder().messages(messages).build())
+            .metadata()
+            .tokenUsage()
+            .inputTokenCount();
+    int counted = estimator.estimateTokenCountInMessages(messages);
+    // What begins the answer comes behind them.
+    int behind = estimator.estimateTokenCountInText("<|im_start|>assistant\n");
+    assertEquals(prompt, counted + behind);
+    assertTrue(estimator.estimateTokenCountInMessage(messages.getLast()) > 2);
+  }
+
+  @Test
+  void scoresAreThoseOfTheReranker() {
+    try (CandleReranker reranker =
+        CandleReranker.builder().path(TestModels.encoder("bert-rerank")).load()) {
+      List<TextSegment> segments =
+          List.of(TextSegment.from("a fox"), TextSegment.from("the capital of France"));
+      Response<List<Double>> response =
+          new CandleScoringModel(reranker).scoreAll(segments, "capital");
+      assertEquals(
+          reranker.score("capital", List.of("a fox", "the capital of France")).stream()
+              .map(scores -> (double) scores.score())
+              .toList(),
+          response.content());
+      assertTrue(response.tokenUsage().inputTokenCount() > 0);
+    }
+  }
+
+  @Test
+  void closedModelsFailTheRequest() throws Exception {
+    CandleStreamingChatModel model;
+    try (var tiny = TestModels.tiny()) {
+      model = CandleStreamingChatModel.builder().model(tiny).build();
+    }
+    CompletableFuture<Throwable> error = new CompletableFuture<>();
+    model.chat(
+        "hello",
+        new StreamingChatResponseHandler() {
+          @Override
+          public void onCompleteResponse(ChatResponse response) {}
+
+          @Override
+          public void onError(Throwable e) {
+            error.complete(e);
+          }
+        });
+    assertInstanceOf(IllegalStateException.class, error.get(60, TimeUnit.SECONDS));
+  }
+}
