@@ -38,7 +38,16 @@ impl TextLimits {
         let before = tokenizer.encode(before, false)?;
         let behind = tokenizer.encode(behind, false)?;
         let text = tokenizer.encode(text, false)?;
-        let room = self.max_tokens.saturating_sub(before.len() + behind.len());
+        let around = before.len() + behind.len();
+        let Some(room) = self.max_tokens.checked_sub(around) else {
+            return Err(Error::argument(
+                "max_tokens",
+                format!(
+                    "expected room for the {around} tokens around every text, got {}",
+                    self.max_tokens
+                ),
+            ));
+        };
         let kept = text.len().min(room);
         let tokens = [&before[..], &text[..kept], &behind[..]].concat();
         self.check(

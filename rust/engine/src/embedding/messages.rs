@@ -30,12 +30,11 @@ const DOCUMENT: &str = "document";
 const SYSTEM: &str = "system";
 
 /// By these, a template is known that takes contents as lists of parts.
-const STRUCTURED: [&str; 6] = [
+const STRUCTURED: [&str; 5] = [
     "content[0]",
     ".type",
     "'type'",
     "\"type\"",
-    "item.type",
     "message.content[",
 ];
 

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::formats::folder::encoder::{self, EncoderCheckpoint};
 use crate::formats::folder::read_template;
 use crate::formats::folder::sentence::{self, ModelType, Module, PoolingMode, SentenceFiles};
-use crate::formats::{Checkpoint, gguf};
+use crate::formats::{Checkpoint, TemplateSource, gguf};
 use crate::loader::{
     LoadListener, LoadedTexts, TextQuantization, TextWeights, load_texts, numbers,
 };
@@ -53,25 +53,34 @@ pub(super) fn open(path: &Path, wanted: ModelType) -> Result<(Source, TextCheckp
     let folder = &files.transformer;
     let config = encoder::config(folder)?;
     let tokens = TokenizerConfig::open(folder)?;
-    // Where nothing says how texts are read, a chat template does if there is one.
-    let template = match files.modules.is_none() || files.settings.messages.is_some() {
-        true => read_template(folder, &tokens)?,
-        false => None,
-    };
-    let messages = template
-        .map(|template| Messages::of(template, files.settings.messages.as_ref()))
-        .transpose()?;
     if let Some(architecture) = EncoderArchitecture::of("config.json", &config)? {
+        let messages = messages_of(&files, read_template(folder, &tokens)?)?;
         let checkpoint = encoder::open(folder, &config, architecture, tokens)?;
         return of_encoder(checkpoint, files, messages);
     }
     check_family(&config)?;
     let pooling = decoder_pooling(&ConfigFile::new("config.json", &config))?;
     let checkpoint = Checkpoint::open(folder)?;
+    let messages = messages_of(&files, checkpoint.template.clone())?;
     let mut source = of_decoder(&checkpoint, files, pooling);
     source.messages = messages;
     source.lengths = LengthSettings::of(&tokens, &checkpoint.tokenizer);
     with_lower_case(source, TextCheckpoint::Decoder(Box::new(checkpoint)))
+}
+
+/// How texts become messages: as the files say, else, where they say nothing of texts, by the chat template if there is one.
+fn messages_of(
+    files: &SentenceFiles,
+    template: Option<TemplateSource>,
+) -> Result<Option<Messages>> {
+    match (&files.settings.messages, template) {
+        (None, Some(template)) if files.modules.is_none() => Messages::of(template, None).map(Some),
+        (None, _) => Ok(None),
+        (settings, Some(template)) => Messages::of(template, settings.as_ref()).map(Some),
+        (Some(_), None) => Err(Error::ChatTemplate(
+            "the model's files say that texts are messages, and have no chat template".into(),
+        )),
+    }
 }
 
 /// Refuses a model of no known family, and names encoders too.

@@ -30,10 +30,9 @@ pub(crate) enum TokenizerClass {
 use TokenizerClass::{Bert, Camembert, DistilBert, MpNet, Roberta, XlmRoberta};
 
 /// By the names of the classes.
-const CLASSES: [(&str, TokenizerClass); 10] = [
+const CLASSES: [(&str, TokenizerClass); 9] = [
     ("PreTrainedTokenizer", TokenizerClass::File),
     ("TokenizersBackend", TokenizerClass::File),
-    ("PreTrainedTokenizerBase", TokenizerClass::File),
     ("BertTokenizer", Bert),
     ("ElectraTokenizer", Bert),
     ("DistilBertTokenizer", DistilBert),
@@ -73,15 +72,15 @@ impl TokenizerClass {
         let Some(own) = known(&MODELS, family) else {
             return Ok(TokenizerClass::File);
         };
-        let named = |keys: &Map<String, Value>| {
+        let named = |file, keys: &Map<String, Value>| {
             let name = keys.get("tokenizer_class")?.as_str()?;
-            Some(name.trim_end_matches("Fast").to_owned())
+            Some((file, name.strip_suffix("Fast").unwrap_or(name).to_owned()))
         };
-        let Some(name) = named(tokens).or_else(|| named(model)) else {
+        let Some((file, name)) = named(FILE, tokens).or_else(|| named("config.json", model)) else {
             return Ok(own);
         };
         known(&CLASSES, &name).ok_or_else(|| Error::UnsupportedModel {
-            file: FILE.into(),
+            file: file.into(),
             key: "tokenizer_class".into(),
             value: name,
             reason: "this class is not known for encoders".into(),

@@ -141,12 +141,11 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`].
     pub(crate) fn lower_case(&mut self) -> Result<()> {
-        let mut inner = HfTokenizer::clone(&self.inner);
+        let inner = Arc::make_mut(&mut self.inner);
         let steps = steps::Normalizers::lower_case(inner.get_normalizer());
         inner
             .with_normalizer(Some(steps))
             .map_err(|e| Error::Tokenizer(e.to_string()))?;
-        self.inner = Arc::new(inner);
         Ok(())
     }
 

@@ -232,3 +232,34 @@ fn a_prompt_too_long_keeps_the_end_of_its_template() {
         "{error}"
     );
 }
+
+#[test]
+fn messages_need_a_chat_template() {
+    let text = json!({"method": "forward", "method_output_name": "last_hidden_state"});
+    let copy = changed(
+        "bert-mean",
+        "sentence_bert_config.json",
+        json!({"modality_config": {"text": text, "message": text}}),
+    );
+    let error = embedder(copy.path()).err().unwrap().to_string();
+    assert!(error.contains("no chat template"), "{error}");
+}
+
+#[test]
+fn what_stands_around_a_pair_needs_room() {
+    let options = TextOptions {
+        max_tokens: Some(8),
+        ..TextOptions::default()
+    };
+    let reranker = Reranker::load(&folder("qwen3-rerank"), &options).unwrap();
+    let request = RerankRequest {
+        query: "what".into(),
+        documents: vec!["this".into()],
+        instruction: None,
+        raw: false,
+        truncate: true,
+        call: 0,
+    };
+    let error = reranker.score(&request).unwrap().remove(0).unwrap_err();
+    assert!(error.to_string().contains("max_tokens"), "{error}");
+}

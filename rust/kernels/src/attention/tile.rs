@@ -12,7 +12,7 @@ use crate::simd::{Element, F32x16, LANES};
 pub(super) const MAX_AND_SUM: usize = 2;
 
 /// Scores, and then weights, of the positions of a tile.
-type Weights = [[f32; LANES]; KV_TILE / LANES];
+type TileWeights = [[f32; LANES]; KV_TILE / LANES];
 
 /// The most heads that are computed together.
 const MOST_HEADS: usize = 4;
@@ -43,7 +43,7 @@ impl<E: Element> Vectorized for PartialAttention<'_, E> {
         let one = partial_len(self.queries.cache.width());
         let heads = self.rows.len() * self.queries.group();
         let mut fresh = vec![0f32; V::HEADS * one];
-        let mut weights: [Weights; MOST_HEADS] = Default::default();
+        let mut weights: [TileWeights; MOST_HEADS] = Default::default();
         for out in self.out.chunks_exact_mut(one) {
             reset(&mut out[..MAX_AND_SUM]);
         }
@@ -87,7 +87,7 @@ impl<E: Element> PartialAttention<'_, E> {
         all_pages: &[&[[E; LANES]]; TILE_PAGES + 1],
         tile: &Range<usize>,
         first: usize,
-        weights: &mut [Weights; MOST_HEADS],
+        weights: &mut [TileWeights; MOST_HEADS],
         out: &mut [f32],
     ) {
         let weights = weights.first_chunk_mut::<H>().expect("room for all heads");
@@ -171,7 +171,7 @@ impl<E> PartialAttention<'_, E> {
     #[inline(always)]
     unsafe fn softmax<V: F32x16>(
         &self,
-        scores: &mut Weights,
+        scores: &mut TileWeights,
         count: usize,
         seen: &Range<usize>,
         row: usize,
@@ -222,7 +222,7 @@ unsafe fn scores<E: Element, V: F32x16, const H: usize>(
     queries: [&[f32]; H],
     pages: &[&[[E; LANES]]],
     width: usize,
-    scores: &mut [Weights; H],
+    scores: &mut [TileWeights; H],
 ) {
     let last = pages.len() - 1;
     let keys = |page: usize| &pages[page][..width];
@@ -256,7 +256,7 @@ unsafe fn products<E: Element, V: F32x16, const H: usize, const B: usize>(
     keys: [&[[E; LANES]]; B],
     next: [&[[E; LANES]]; B],
     index: usize,
-    scores: &mut [Weights; H],
+    scores: &mut [TileWeights; H],
 ) {
     let width = queries[0].len();
     let queries = queries.map(|query| &query[..width]);
@@ -317,7 +317,7 @@ unsafe fn weighted_values<E: Element, V: F32x16, const H: usize, const N: usize>
                     V::prefetch(next.wrapping_add(position * columns + column + n));
                 }
                 for h in 0..H {
-                    // There are as many weights as values.
+                    // Each slice of weights has as many numbers as there are positions here.
                     let weight = V::splat(*weights[h].add(position));
                     for n in 0..N {
                         sums[h][n] = wide[n].mul_add(weight, sums[h][n]);

@@ -127,7 +127,11 @@ fn template_variables(config: &ConfigFile) -> Result<Map<String, Value>> {
             return Err(config.invalid("processing_kwargs", "expected objects inside"));
         };
         for (key, value) in keys {
-            const OTHERS: [&str; 7] = [
+            const OTHERS: [&str; 11] = [
+                "messages",
+                "conversation",
+                "tokenize",
+                "return_dict",
                 "padding",
                 "truncation",
                 "max_length",
@@ -140,6 +144,12 @@ fn template_variables(config: &ConfigFile) -> Result<Map<String, Value>> {
                 return Err(config.unsupported(
                     "processing_kwargs",
                     format!("what {group}.{key} asks for is not computed"),
+                ));
+            }
+            if key == "add_generation_prompt" && !value.is_boolean() {
+                return Err(config.invalid(
+                    "processing_kwargs",
+                    "expected true or false for add_generation_prompt",
                 ));
             }
             variables.insert(key.clone(), value.clone());

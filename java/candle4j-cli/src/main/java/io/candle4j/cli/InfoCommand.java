@@ -62,7 +62,7 @@ final class InfoCommand extends BaseCommand {
   }
 
   private Map<String, Object> embedder() {
-    try (CandleEmbedder embedder = models.loadEmbedder(stdio(), interruption())) {
+    try (CandleEmbedder embedder = models.forEmbeddings().loadEmbedder(stdio(), interruption())) {
       EmbedderInfo info = embedder.info();
       Map<String, Object> model =
           Json.object(

@@ -8,8 +8,6 @@ import io.candle4j.Engine;
 import io.candle4j.Precision;
 import io.candle4j.Quantization;
 import java.io.UncheckedIOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Model.CommandSpec;
@@ -147,29 +145,17 @@ final class ModelOptions {
     }
   }
 
-  /** Loads the model for its embeddings. */
-  CandleEmbedder loadEmbedder(Stdio stdio, Interruption interruption) {
+  /** The same model, to be loaded for its embeddings. */
+  TextModelOptions forEmbeddings() {
     applyThreads();
-    CandleEmbedder.Builder builder = CandleEmbedder.builder();
-    if (source != null) {
-      builder.source(source);
-    }
-    if (revision != null) {
-      builder.revision(revision);
-    }
-    if (quantization != null) {
-      builder.quantize(quantization);
-    }
-    try (ProgressBars bars = new ProgressBars(stdio.live())) {
-      builder.progress(bars);
-      return interruption.during(builder::load);
-    }
+    return new TextModelOptions(source, revision, quantization);
   }
 
   /** Whether the model's folder says that it is one for embeddings. */
   boolean isForEmbeddings() {
     return source != null
-        && (source.equals("minilm") || Files.isRegularFile(Path.of(source, "modules.json")));
+        && (source.equals(CandleEmbedder.BUILT_IN)
+            || new java.io.File(source, "modules.json").isFile());
   }
 
   private static boolean isFolder(String source) {

@@ -51,6 +51,16 @@ final class TextModelOptions {
   @Spec(Target.MIXEE)
   private CommandSpec command;
 
+  TextModelOptions() {}
+
+  /** Another command's model. */
+  TextModelOptions(
+      @Nullable String source, @Nullable String revision, @Nullable Quantization quantization) {
+    this.source = source;
+    this.revision = revision;
+    this.quantization = quantization;
+  }
+
   /** Loads a model for embeddings, and shows the download if there is one. */
   CandleEmbedder loadEmbedder(Stdio stdio, Interruption interruption) {
     CandleEmbedder.Builder builder = CandleEmbedder.builder();

@@ -1,16 +1,9 @@
 package io.candle4j.langchain4j;
 
-import static dev.langchain4j.model.chat.Capability.RESPONSE_FORMAT_JSON_SCHEMA;
-
-import dev.langchain4j.model.chat.Capability;
 import dev.langchain4j.model.chat.ChatModel;
-import dev.langchain4j.model.chat.listener.ChatModelListener;
 import dev.langchain4j.model.chat.request.ChatRequest;
-import dev.langchain4j.model.chat.request.ChatRequestParameters;
 import dev.langchain4j.model.chat.response.ChatResponse;
 import io.candle4j.Request;
-import java.util.List;
-import java.util.Set;
 
 /**
  * LangChain4j's {@link ChatModel} on a model in this process, with tools, JSON schemas, thinking
@@ -22,11 +15,9 @@ import java.util.Set;
  * dev.langchain4j.exception.UnsupportedFeatureException} for what these models cannot do, such as
  * images. Any number of threads may use it.
  */
-public final class CandleChatModel implements ChatModel {
-  private final ChatSettings settings;
-
+public final class CandleChatModel extends ChatAdapter implements ChatModel {
   private CandleChatModel(ChatSettings settings) {
-    this.settings = settings;
+    super(settings);
   }
 
   /**
@@ -46,21 +37,6 @@ public final class CandleChatModel implements ChatModel {
     } catch (RuntimeException e) {
       throw Responses.error(e);
     }
-  }
-
-  @Override
-  public ChatRequestParameters defaultRequestParameters() {
-    return settings.parameters();
-  }
-
-  @Override
-  public List<ChatModelListener> listeners() {
-    return settings.listeners();
-  }
-
-  @Override
-  public Set<Capability> supportedCapabilities() {
-    return Set.of(RESPONSE_FORMAT_JSON_SCHEMA);
   }
 
   /** Puts a {@link CandleChatModel} together. */

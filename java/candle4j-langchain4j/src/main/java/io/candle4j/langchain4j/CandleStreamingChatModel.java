@@ -1,16 +1,9 @@
 package io.candle4j.langchain4j;
 
-import static dev.langchain4j.model.chat.Capability.RESPONSE_FORMAT_JSON_SCHEMA;
-
-import dev.langchain4j.model.chat.Capability;
 import dev.langchain4j.model.chat.StreamingChatModel;
-import dev.langchain4j.model.chat.listener.ChatModelListener;
 import dev.langchain4j.model.chat.request.ChatRequest;
-import dev.langchain4j.model.chat.request.ChatRequestParameters;
 import dev.langchain4j.model.chat.response.StreamingChatResponseHandler;
 import io.candle4j.Request;
-import java.util.List;
-import java.util.Set;
 
 /**
  * LangChain4j's {@link StreamingChatModel} on a model in this process. What {@link CandleChatModel}
@@ -21,11 +14,9 @@ import java.util.Set;
  * dev.langchain4j.model.chat.response.StreamingHandle#cancel() cancelled} request no callback comes
  * any more, and the model ends within a token.
  */
-public final class CandleStreamingChatModel implements StreamingChatModel {
-  private final ChatSettings settings;
-
+public final class CandleStreamingChatModel extends ChatAdapter implements StreamingChatModel {
   private CandleStreamingChatModel(ChatSettings settings) {
-    this.settings = settings;
+    super(settings);
   }
 
   /**
@@ -42,21 +33,6 @@ public final class CandleStreamingChatModel implements StreamingChatModel {
     Request request = Requests.of(chat, settings);
     Streaming streaming = new Streaming(settings, handler);
     Thread.ofPlatform().daemon().name("candle4j-langchain4j").start(() -> streaming.run(request));
-  }
-
-  @Override
-  public ChatRequestParameters defaultRequestParameters() {
-    return settings.parameters();
-  }
-
-  @Override
-  public List<ChatModelListener> listeners() {
-    return settings.listeners();
-  }
-
-  @Override
-  public Set<Capability> supportedCapabilities() {
-    return Set.of(RESPONSE_FORMAT_JSON_SCHEMA);
   }
 
   /** Puts a {@link CandleStreamingChatModel} together. */

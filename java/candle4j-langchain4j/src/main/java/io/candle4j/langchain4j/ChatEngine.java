@@ -5,8 +5,7 @@ import io.candle4j.CandleSession;
 import io.candle4j.Generation;
 import io.candle4j.Request;
 import io.candle4j.TokenListener;
-import java.util.concurrent.ConcurrentLinkedDeque;
-import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.LinkedBlockingDeque;
 
 /** What answers requests. The adapters know no more of it, so that their contract can be tested. */
 interface ChatEngine {
@@ -18,7 +17,9 @@ interface ChatEngine {
     /** Answers, and tells each token. Called once. */
     Generation generate(Request request, TokenListener listener);
 
-    /** Ends the answer soon. Any thread may call it, any number of times. */
+    /**
+     * Ends the answer soon. Any thread may call it, any number of times; does nothing after close.
+     */
     void cancel();
 
     @Override
@@ -38,8 +39,7 @@ interface ChatEngine {
     private static final int KEPT = 2;
 
     private final CandleModel model;
-    private final ConcurrentLinkedDeque<CandleSession> idle = new ConcurrentLinkedDeque<>();
-    private final AtomicInteger count = new AtomicInteger();
+    private final LinkedBlockingDeque<CandleSession> idle = new LinkedBlockingDeque<>(KEPT);
 
     private Sessions(CandleModel model) {
       this.model = model;
@@ -48,34 +48,38 @@ interface ChatEngine {
     @Override
     public Call begin() {
       CandleSession kept = idle.pollFirst();
-      if (kept != null) {
-        count.decrementAndGet();
-      }
-      CandleSession session = kept == null ? model.newSession() : kept;
-      return new Call() {
-        @Override
-        public Generation generate(Request request, TokenListener listener) {
-          return session.generate(request, listener);
-        }
-
-        @Override
-        public void cancel() {
-          session.cancel();
-        }
-
-        @Override
-        public void close() {
-          giveBack(session);
-        }
-      };
+      return new SessionCall(kept == null ? model.newSession() : kept);
     }
 
-    private void giveBack(CandleSession session) {
-      if (count.incrementAndGet() <= KEPT) {
-        idle.addFirst(session);
-      } else {
-        count.decrementAndGet();
-        session.close();
+    private final class SessionCall implements Call {
+      private final CandleSession session;
+      private boolean closed;
+
+      private SessionCall(CandleSession session) {
+        this.session = session;
+      }
+
+      @Override
+      public Generation generate(Request request, TokenListener listener) {
+        return session.generate(request, listener);
+      }
+
+      @Override
+      public synchronized void cancel() {
+        // Afterwards the session may be another call's.
+        if (!closed) {
+          session.cancel();
+        }
+      }
+
+      @Override
+      public void close() {
+        synchronized (this) {
+          closed = true;
+        }
+        if (!idle.offerFirst(session)) {
+          session.close();
+        }
       }
     }
   }

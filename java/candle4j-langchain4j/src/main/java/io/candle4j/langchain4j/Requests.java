@@ -29,7 +29,16 @@ final class Requests {
     }
   }
 
+  /** The request, or LangChain4j's error for one that is none. */
   static Request of(ChatRequest chat, ChatSettings settings) {
+    try {
+      return translated(chat, settings);
+    } catch (RuntimeException e) {
+      throw Responses.error(e);
+    }
+  }
+
+  private static Request translated(ChatRequest chat, ChatSettings settings) {
     ChatRequestParameters parameters = chat.parameters();
     check(parameters, settings.modelName());
     GenerateOptions options =

@@ -17,10 +17,13 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
+import tools.jackson.core.type.TypeReference;
 import tools.jackson.databind.json.JsonMapper;
 
 /** LangChain4j's schemas as JSON Schema. */
 final class Schemas {
+  private static final TypeReference<Map<String, Object>> OBJECT = new TypeReference<>() {};
+
   private Schemas() {}
 
   /** The document of an element; of none, an object without properties. */
@@ -69,15 +72,17 @@ final class Schemas {
     };
   }
 
-  private static final tools.jackson.core.type.TypeReference<Map<String, Object>> OBJECT =
-      new tools.jackson.core.type.TypeReference<>() {};
-
   private static Map<String, Object> object(JsonObjectSchema schema) {
     Map<String, Object> map = map("object", schema.description());
     map.put("properties", elements(schema.properties()));
     List<String> required = schema.required();
     map.put("required", required == null ? List.of() : required);
-    map.put("additionalProperties", Boolean.TRUE.equals(schema.additionalProperties()));
+    if (schema.additionalProperties() != null) {
+      map.put("additionalProperties", schema.additionalProperties());
+    } else if (!schema.properties().isEmpty()) {
+      // Without properties it stands for a map, whose names are not known.
+      map.put("additionalProperties", false);
+    }
     if (schema.definitions() != null && !schema.definitions().isEmpty()) {
       map.put("$defs", elements(schema.definitions()));
     }

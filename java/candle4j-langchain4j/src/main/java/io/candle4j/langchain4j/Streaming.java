@@ -41,9 +41,6 @@ final class Streaming implements StreamingHandle {
     } catch (Error e) {
       tellError(e);
       throw e;
-    } finally {
-      // A late cancel must not reach the session's next call.
-      running = null;
     }
     tell(() -> handler.onCompleteResponse(response));
   }

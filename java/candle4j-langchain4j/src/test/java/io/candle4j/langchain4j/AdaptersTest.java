@@ -24,7 +24,10 @@ import dev.langchain4j.model.chat.response.PartialResponseContext;
 import dev.langchain4j.model.chat.response.StreamingChatResponseHandler;
 import dev.langchain4j.model.output.Response;
 import io.candle4j.CandleReranker;
+import io.candle4j.FinishReason;
 import io.candle4j.GenerateOptions;
+import io.candle4j.Generation;
+import io.candle4j.Request;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
@@ -83,7 +86,53 @@ class AdaptersTest {
   }
 
   @Test
+  void jsonWithoutASchemaIsAnObject() {
+    ChatResponse response =
+        chat()
+            .chat(
+                ChatRequest.builder()
+                    .messages(UserMessage.from("Answer with a JSON object that has a city."))
+                    .responseFormat(ResponseFormat.JSON)
+                    .build());
+    assertTrue(response.aiMessage().text().strip().startsWith("{"), response.toString());
+  }
+
+  @Test
+  void mapsMayHaveAnyNames() {
+    JsonObjectSchema map = JsonObjectSchema.builder().description("ages by name").build();
+    JsonNode schema =
+        JsonMapper.shared()
+            .readTree(Schemas.json(JsonObjectSchema.builder().addProperty("ages", map).build()));
+    assertFalse(schema.get("additionalProperties").booleanValue());
+    assertFalse(schema.get("properties").get("ages").has("additionalProperties"));
+  }
+
+  @Test
+  void aLateCancelReachesNoOtherCall() {
+    ChatEngine engine = ChatEngine.of(TestModels.SMOLLM2);
+    ChatEngine.Call first = engine.begin();
+    first.close();
+    try (ChatEngine.Call second = engine.begin()) {
+      AtomicInteger tokens = new AtomicInteger();
+      Request request =
+          Request.of("Hello", GenerateOptions.builder().maxTokens(8).ignoreEos(true).build());
+      Generation generation =
+          second.generate(
+              request,
+              token -> {
+                tokens.incrementAndGet();
+                first.cancel();
+              });
+      assertEquals(FinishReason.LENGTH, generation.finishReason());
+      assertEquals(8, tokens.get());
+    }
+  }
+
+  @Test
   void whatDoesNotFitIsAnInvalidRequest() {
+    ChatRequest cold =
+        ChatRequest.builder().messages(UserMessage.from("Hello")).temperature(-1.0).build();
+    assertThrows(InvalidRequestException.class, () -> chat().chat(cold));
     String all = "word ".repeat(20_000);
     assertThrows(InvalidRequestException.class, () -> chat().chat(all));
     UserMessage image = UserMessage.from(ImageContent.from("http://localhost/cat.png"));
@@ -122,7 +171,7 @@ class AdaptersTest {
           }
         });
     cancelled.get(60, TimeUnit.SECONDS);
-    // The next request finds the model idle.
+    // Whatever came late would have come by the end of another request.
     assertFalse(chat().chat("Hello").isEmpty());
     assertEquals(5, partials.get());
     assertEquals(List.of(), after);
