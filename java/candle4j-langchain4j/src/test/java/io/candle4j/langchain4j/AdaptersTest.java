@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.langchain4j.data.document.Document;
 import dev.langchain4j.data.message.ImageContent;
 import dev.langchain4j.data.message.SystemMessage;
 import dev.langchain4j.data.message.UserMessage;
@@ -23,6 +24,11 @@ import dev.langchain4j.model.chat.response.PartialResponse;
 import dev.langchain4j.model.chat.response.PartialResponseContext;
 import dev.langchain4j.model.chat.response.StreamingChatResponseHandler;
 import dev.langchain4j.model.output.Response;
+import dev.langchain4j.rag.content.Content;
+import dev.langchain4j.rag.content.retriever.EmbeddingStoreContentRetriever;
+import dev.langchain4j.rag.query.Query;
+import dev.langchain4j.store.embedding.EmbeddingStoreIngestor;
+import dev.langchain4j.store.embedding.inmemory.InMemoryEmbeddingStore;
 import io.candle4j.CandleReranker;
 import io.candle4j.FinishReason;
 import io.candle4j.GenerateOptions;
@@ -194,6 +200,16 @@ class AdaptersTest {
     int behind = estimator.estimateTokenCountInText("<|im_start|>assistant\n");
     assertEquals(prompt, counted + behind);
     assertTrue(estimator.estimateTokenCountInMessage(messages.getLast()) > 2);
+  }
+
+  @Test
+  void whereNoEmbeddingModelIsNamedItIsTheBuiltInOne() {
+    InMemoryEmbeddingStore<TextSegment> store = new InMemoryEmbeddingStore<>();
+    EmbeddingStoreIngestor.ingest(
+        List.of(Document.from("Foxes eat mice."), Document.from("Paris is in France.")), store);
+    var retriever = EmbeddingStoreContentRetriever.builder().embeddingStore(store).maxResults(1);
+    List<Content> found = retriever.build().retrieve(Query.from("What do foxes eat?"));
+    assertEquals("Foxes eat mice.", found.getFirst().textSegment().text());
   }
 
   @Test

@@ -5,6 +5,7 @@ import io.candle4j.FinishReason;
 import io.candle4j.Generation;
 import io.candle4j.Request;
 import io.candle4j.Request.Prompt;
+import io.candle4j.ResponseFormat;
 import io.candle4j.Token;
 import io.candle4j.TokenIds;
 import io.candle4j.TokenListener;
@@ -185,8 +186,8 @@ final class ScriptedEngine implements ChatEngine {
   private static String answer(Request request, List<ChatMessage> messages) {
     String said = String.join("\n", messages.stream().map(ChatMessage::text).toList());
     String all = said.toLowerCase(Locale.ROOT);
-    if (request.responseFormat().isPresent()) {
-      return "{\"city\": \"Berlin\"}";
+    if (request.responseFormat().orElse(null) instanceof ResponseFormat.JsonSchema format) {
+      return ScriptedJson.answer(said, format.schema());
     }
     if (messages.getLast() instanceof ChatMessage.ToolResult) {
       return "The tools say: " + said.substring(said.indexOf('\n') + 1).replace('\n', ' ');
