@@ -42,6 +42,8 @@ final class CandleCommand implements Runnable {
   static {
     COMMANDS.put("generate", GenerateCommand::new);
     COMMANDS.put("chat", ChatCommand::new);
+    COMMANDS.put("run", RunCommand::new);
+    COMMANDS.put("serve", ServeCommand::new);
     COMMANDS.put("batch", BatchCommand::new);
     COMMANDS.put("embed", EmbedCommand::new);
     COMMANDS.put("similar", SimilarCommand::new);

@@ -1,5 +1,6 @@
 package io.candle4j.cli;
 
+import io.candle4j.CandleModel;
 import io.candle4j.ModelInfo;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
@@ -18,7 +19,7 @@ import picocli.CommandLine.Option;
       "",
       "When messages are piped in, each line is one, and the answers are all that is printed."
     })
-final class ChatCommand extends BaseCommand {
+class ChatCommand extends BaseCommand {
   @Option(
       names = "--system",
       paramLabel = "TEXT|@FILE",
@@ -38,12 +39,10 @@ final class ChatCommand extends BaseCommand {
   }
 
   @Override
-  int run() {
+  final int run() {
     ChatSettings settings = new ChatSettings(sampling.toOptions());
     try (ChatModel model =
-            new ChatModel(
-                models.load(stdio(), interruption()),
-                source -> models.load(source, stdio(), interruption()));
+            new ChatModel(load(), source -> models.load(source, stdio(), interruption()));
         ChatInput input = openInput()) {
       ModelInfo info = model.model().info();
       stdio().note(info.architecture() + " on " + Json.word(info.device()) + "; /help helps");
@@ -52,7 +51,18 @@ final class ChatCommand extends BaseCommand {
     return interruption().isRequested() ? ExitCode.INTERRUPTED : ExitCode.OK;
   }
 
-  private ChatInput openInput() {
+  /** The model that the chat begins with. */
+  CandleModel load() {
+    return models.load(stdio(), interruption());
+  }
+
+  /** The options that say which model, and how it runs. */
+  final ModelOptions models() {
+    return models;
+  }
+
+  /** Where messages come from. */
+  ChatInput openInput() {
     return stdio().isInteractive()
         ? new TerminalInput(interruption(), !noHistory)
         : new PipedInput(stdio().in());

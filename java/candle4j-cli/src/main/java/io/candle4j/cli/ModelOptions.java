@@ -98,8 +98,13 @@ final class ModelOptions {
 
   /** Loads another model with the same options, but for the revision. */
   CandleModel load(String other, Stdio stdio, Interruption interruption) {
-    source = other;
     revision = null;
+    return loadNamed(other, stdio, interruption);
+  }
+
+  /** Loads the model that an argument names. */
+  CandleModel loadNamed(String named, Stdio stdio, Interruption interruption) {
+    source = named;
     return load(stdio, interruption);
   }
 

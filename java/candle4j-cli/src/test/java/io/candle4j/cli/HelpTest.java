@@ -17,7 +17,12 @@ class HelpTest {
       List.of(
           "generate",
           "chat",
+          "run",
+          "serve",
           "batch",
+          "embed",
+          "similar",
+          "rerank",
           "pull",
           "ls",
           "rm",

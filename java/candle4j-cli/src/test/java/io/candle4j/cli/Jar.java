@@ -69,6 +69,11 @@ final class Jar {
       }
     }
 
+    /** What has been printed to standard output. */
+    String out() {
+      return out.end();
+    }
+
     /** Sends a signal by its name. */
     Running signal(String name) {
       try {

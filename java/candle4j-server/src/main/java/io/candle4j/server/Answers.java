@@ -1,0 +1,64 @@
+package io.candle4j.server;
+
+import io.candle4j.Generation;
+import io.candle4j.Request;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+
+/** Several answers to one request. */
+final class Answers {
+  private Answers() {}
+
+  /** Makes one of them. */
+  interface Maker {
+    Generation make(Request request, int index);
+  }
+
+  /** How many a request wants. */
+  static int count(Fields fields) {
+    int count = fields.integer("n").orElse(1);
+    if (count < 1) {
+      throw fields.wrong("n", "1 or more");
+    }
+    return count;
+  }
+
+  /** Makes all at the same time, each from a seed of its own where there is one. */
+  static List<Generation> all(Request request, int count, Maker maker) {
+    if (count == 1) {
+      return List.of(maker.make(request, 0));
+    }
+    try (ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
+      List<Future<Generation>> running = new ArrayList<>();
+      for (int i = 0; i < count; i++) {
+        int index = i;
+        running.add(threads.submit(() -> maker.make(seeded(request, index), index)));
+      }
+      List<Generation> all = new ArrayList<>();
+      for (Future<Generation> one : running) {
+        all.add(one.get());
+      }
+      return all;
+    } catch (ExecutionException e) {
+      if (e.getCause() instanceof RuntimeException failure) {
+        throw failure;
+      }
+      throw new IllegalStateException(e.getCause());
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw ApiException.ending();
+    }
+  }
+
+  private static Request seeded(Request request, int index) {
+    if (request.options().seed().isEmpty()) {
+      return request;
+    }
+    long seed = request.options().seed().getAsLong() + index;
+    return request.toBuilder().options(request.options().toBuilder().seed(seed).build()).build();
+  }
+}

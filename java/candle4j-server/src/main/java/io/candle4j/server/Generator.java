@@ -1,0 +1,75 @@
+package io.candle4j.server;
+
+import io.candle4j.CandleSession;
+import io.candle4j.FinishReason;
+import io.candle4j.Generation;
+import io.candle4j.Request;
+import io.candle4j.Token;
+import java.time.Duration;
+
+/** Answers one request of a model, with a place, for a client that may leave. */
+final class Generator implements AutoCloseable {
+  private final ServedModel served;
+  private final ServerMetrics metrics;
+  private final ClientWatch watch;
+  private final Resident.Lease<ChatResident> lease;
+
+  /** Takes places for so many answers. */
+  Generator(ServedModel served, int answers, ServerMetrics metrics, ClientWatch watch) {
+    this.served = served;
+    this.metrics = metrics;
+    this.watch = watch;
+    this.lease = served.use(served.chat(), answers, watch);
+  }
+
+  ChatResident resident() {
+    return lease.model();
+  }
+
+  /** Is told each token. */
+  interface Listener {
+    /** Takes a token; false ends the answer. */
+    boolean onToken(Token token);
+  }
+
+  /**
+   * Answers, and tells each token on the calling thread.
+   *
+   * @throws ClientLeftException when the client left meanwhile
+   */
+  Generation generate(Request request, Listener listener) {
+    CandleSession session = lease.model().model().newSession();
+    watch.onDeparture(session::cancel);
+    long begin = System.nanoTime();
+    boolean[] told = new boolean[1];
+    try {
+      if (watch.hasLeft()) {
+        throw new ClientLeftException();
+      }
+      Generation generation =
+          session.generate(
+              request,
+              token -> {
+                if (!told[0]) {
+                  told[0] = true;
+                  metrics.firstToken(served.name(), Duration.ofNanos(System.nanoTime() - begin));
+                }
+                if (!listener.onToken(token)) {
+                  session.cancel();
+                }
+              });
+      if (watch.hasLeft() && generation.finishReason() == FinishReason.CANCELLED) {
+        throw new ClientLeftException();
+      }
+      metrics.generated(served.name(), generation);
+      return generation;
+    } finally {
+      lease.model().prefixes().keep(session);
+    }
+  }
+
+  @Override
+  public void close() {
+    lease.close();
+  }
+}
