@@ -131,6 +131,13 @@ public final class TypedJson<T> {
   private static final class Introspector extends JacksonAnnotationIntrospector {
     private static final long serialVersionUID = 1L;
 
+    /** Made from an annotation, which is the way that all versions of Jackson's have. */
+    private static final JsonTypeInfo.Value OF_SEALED =
+        JsonTypeInfo.Value.from(Sealed.class.getAnnotation(JsonTypeInfo.class));
+
+    @JsonTypeInfo(use = JsonTypeInfo.Id.NAME, property = KIND)
+    private interface Sealed {}
+
     @Override
     public JsonTypeInfo.@Nullable Value findPolymorphicTypeInfo(
         MapperConfig<?> config, Annotated annotated) {
@@ -143,8 +150,7 @@ public final class TypedJson<T> {
           || annotated.getRawType().getName().startsWith("java.")) {
         return said;
       }
-      return JsonTypeInfo.Value.construct(
-          JsonTypeInfo.Id.NAME, JsonTypeInfo.As.PROPERTY, KIND, null, false, null, null);
+      return OF_SEALED;
     }
 
     @Override
