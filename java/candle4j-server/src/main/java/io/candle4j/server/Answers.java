@@ -11,6 +11,9 @@ import java.util.concurrent.Future;
 
 /** Several answers to one request. */
 final class Answers {
+  /** As many as OpenAI's. */
+  private static final int MOST = 128;
+
   private Answers() {}
 
   /** Makes one of them. */
@@ -21,8 +24,8 @@ final class Answers {
   /** How many a request wants. */
   static int count(Fields fields) {
     int count = fields.integer("n").orElse(1);
-    if (count < 1) {
-      throw fields.wrong("n", "1 or more");
+    if (count < 1 || count > MOST) {
+      throw fields.wrong("n", "1 to " + MOST);
     }
     return count;
   }

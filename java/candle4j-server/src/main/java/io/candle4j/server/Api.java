@@ -75,10 +75,10 @@ final class Api {
       exchange = Exchange.of(request, response);
       watches.add(exchange.watch());
       endpoint.answer(exchange);
-      exchange.close();
+      exchange.end();
       return 200;
     } catch (Throwable failure) {
-      if (failure instanceof ClientLeftException || Errors.isDeparture(failure)) {
+      if (failure instanceof ClientLeftException) {
         // Nobody reads an answer.
         throw new CloseConnectionException("the client has left", failure);
       }
@@ -92,7 +92,7 @@ final class Api {
     } finally {
       if (exchange != null) {
         watches.remove(exchange.watch());
-        exchange.watch().close();
+        exchange.close();
       }
     }
   }

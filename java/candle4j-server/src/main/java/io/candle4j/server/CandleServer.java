@@ -67,7 +67,6 @@ public final class CandleServer implements AutoCloseable {
             .addConnectionSelector(new WatchedConnections())
             .addFeature(Origins.feature(builder.origins))
             .connectionOptions(SocketOptions.builder().tcpNoDelay(true).build())
-            .maxPayloadSize(64L << 20)
             .shutdownHook(false)
             .build();
     server.start();

@@ -34,7 +34,7 @@ final class ChatCompletions {
     if (streams) {
       exchange.beginEvents();
     }
-    try (Generator generator = new Generator(served, answers, metrics, exchange.watch())) {
+    try (Generator generator = new Generator(served, answers, metrics, exchange)) {
       OpenAiAnswer answer = OpenAiAnswer.of("chatcmpl-", served.name());
       Logprobs logprobs =
           request.options().logprobs().isPresent()
@@ -66,14 +66,20 @@ final class ChatCompletions {
             (one, index) -> {
               ArrayNode all = Json.array();
               probable.put(index, all);
-              return generator.generate(
-                  one,
-                  token -> {
-                    if (logprobs != null) {
-                      logprobs.of(token).ifPresent(entry -> all.add(logprobs.entry(entry)));
-                    }
-                    return severalCalls || token.toolCalls().isEmpty();
-                  });
+              Logprobs.Trail trail = logprobs == null ? null : logprobs.new Trail();
+              Generation generation =
+                  generator.generate(
+                      one,
+                      token -> {
+                        if (trail != null) {
+                          add(all, logprobs, trail.take(token));
+                        }
+                        return severalCalls || token.toolCalls().isEmpty();
+                      });
+              if (trail != null) {
+                add(all, logprobs, trail.rest(generation.finishReason()));
+              }
+              return generation;
             });
     ObjectNode response = answer.object("chat.completion");
     ArrayNode choices = response.putArray("choices");
@@ -104,6 +110,13 @@ final class ChatCompletions {
     return response;
   }
 
+  private static void add(
+      ArrayNode array, @Nullable Logprobs logprobs, List<TokenLogprob> entries) {
+    if (logprobs != null) {
+      entries.forEach(entry -> array.add(logprobs.entry(entry)));
+    }
+  }
+
   private static List<ToolCall> calls(Generation generation, boolean several) {
     List<ToolCall> calls = generation.toolCalls();
     return several || calls.isEmpty() ? calls : calls.subList(0, 1);
@@ -116,6 +129,7 @@ final class ChatCompletions {
     private Generation stream(Generator generator, Request request, int index) {
       int[] calls = new int[1];
       boolean[] begun = new boolean[1];
+      Logprobs.Trail trail = logprobs == null ? null : logprobs.new Trail();
       Generation generation =
           generator.generate(
               request,
@@ -124,13 +138,16 @@ final class ChatCompletions {
                   begun[0] = true;
                   begin(index);
                 }
-                tell(token, index, calls);
+                tell(token, index, calls, trail == null ? List.of() : trail.take(token));
                 return severalCalls || calls[0] == 0;
               });
       if (!begun[0]) {
         begin(index);
       }
       ObjectNode last = chunk(index, Json.object());
+      if (trail != null) {
+        logprobs(last, trail.rest(generation.finishReason()));
+      }
       ((ObjectNode) last.path("choices").path(0))
           .put("finish_reason", OpenAiAnswer.finishReason(generation));
       exchange.event(last.toString());
@@ -142,7 +159,7 @@ final class ChatCompletions {
       exchange.event(chunk(index, delta).toString());
     }
 
-    private void tell(Token token, int index, int[] calls) {
+    private void tell(Token token, int index, int[] calls, List<TokenLogprob> probable) {
       ObjectNode delta = Json.object();
       if (!token.reasoning().isEmpty()) {
         delta.put("reasoning_content", token.reasoning());
@@ -158,18 +175,19 @@ final class ChatCompletions {
           }
         }
       }
-      TokenLogprob entry = logprobs == null ? null : logprobs.of(token).orElse(null);
-      if (delta.isEmpty() && entry == null) {
+      if (delta.isEmpty() && probable.isEmpty()) {
         return;
       }
       ObjectNode chunk = chunk(index, delta);
-      if (logprobs != null && entry != null) {
-        ((ObjectNode) chunk.path("choices").path(0))
-            .putObject("logprobs")
-            .putArray("content")
-            .add(logprobs.entry(entry));
-      }
+      logprobs(chunk, probable);
       exchange.event(chunk.toString());
+    }
+
+    private void logprobs(ObjectNode chunk, List<TokenLogprob> probable) {
+      if (!probable.isEmpty()) {
+        ObjectNode choice = (ObjectNode) chunk.path("choices").path(0);
+        add(choice.putObject("logprobs").putArray("content"), logprobs, probable);
+      }
     }
 
     private void end(List<Generation> made, boolean usage) {

@@ -7,4 +7,8 @@ final class ClientLeftException extends RuntimeException {
   ClientLeftException() {
     super("the client has left");
   }
+
+  ClientLeftException(Throwable cause) {
+    super("the client has left", cause);
+  }
 }

@@ -11,6 +11,7 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.ArrayNode;
+import tools.jackson.databind.node.JsonNodeFactory;
 import tools.jackson.databind.node.ObjectNode;
 
 /** OpenAI's {@code /v1/completions}: texts that go on, without a chat template. */
@@ -51,7 +52,7 @@ final class Completions {
       exchange.beginEvents();
     }
     int answers = prompts.size() * each;
-    try (Generator generator = new Generator(served, answers, metrics, exchange.watch())) {
+    try (Generator generator = new Generator(served, answers, metrics, exchange)) {
       OpenAiAnswer answer = OpenAiAnswer.of("cmpl-", served.name());
       Logprobs logprobs =
           fields.has("logprobs") ? new Logprobs(generator.resident().model()) : null;
@@ -147,23 +148,28 @@ final class Completions {
 
     private Generation make(Generator generator, Request request, int index, String before) {
       List<TokenLogprob> probable = new ArrayList<>();
+      Logprobs.Trail trail = logprobs == null ? null : logprobs.new Trail();
+      int[] offset = new int[1];
       if (streams && !before.isEmpty()) {
-        event(choice(index, before, List.of()));
+        event(choice(index, before, List.of(), offset));
       }
       Generation generation =
           generator.generate(
               request,
               token -> {
-                TokenLogprob entry = logprobs == null ? null : logprobs.of(token).orElse(null);
-                List<TokenLogprob> entries = entry == null ? List.of() : List.of(entry);
+                List<TokenLogprob> entries = trail == null ? List.of() : trail.take(token);
                 if (!streams) {
                   probable.addAll(entries);
-                } else if (!token.text().isEmpty() || entry != null) {
-                  event(choice(index, token.text(), entries));
+                } else if (!token.text().isEmpty() || !entries.isEmpty()) {
+                  event(choice(index, token.text(), entries, offset));
                 }
                 return true;
               });
-      ObjectNode choice = choice(index, streams ? "" : before + generation.text(), probable);
+      if (trail != null) {
+        probable.addAll(trail.rest(generation.finishReason()));
+      }
+      String text = streams ? "" : before + generation.text();
+      ObjectNode choice = choice(index, text, probable, offset);
       choice.put("finish_reason", OpenAiAnswer.finishReason(generation));
       if (streams) {
         event(choice);
@@ -175,31 +181,37 @@ final class Completions {
       return generation;
     }
 
-    private ObjectNode choice(int index, String text, List<TokenLogprob> probable) {
+    /** A choice whose tokens begin at an offset, which goes on behind them. */
+    private ObjectNode choice(int index, String text, List<TokenLogprob> probable, int[] offset) {
       ObjectNode choice = Json.object().put("index", index).put("text", text);
       if (logprobs == null) {
         choice.putNull("logprobs");
       } else {
-        logprobs(choice.putObject("logprobs"), probable, logprobs);
+        logprobs(choice.putObject("logprobs"), probable, logprobs, offset);
       }
       return choice.putNull("finish_reason");
     }
 
-    private static void logprobs(ObjectNode object, List<TokenLogprob> probable, Logprobs texts) {
+    private static void logprobs(
+        ObjectNode object, List<TokenLogprob> probable, Logprobs texts, int[] offset) {
       ArrayNode tokens = object.putArray("tokens");
       ArrayNode values = object.putArray("token_logprobs");
       ArrayNode tops = object.putArray("top_logprobs");
       ArrayNode offsets = object.putArray("text_offset");
-      int offset = 0;
       for (TokenLogprob token : probable) {
         String text = texts.text(token.id());
         tokens.add(text);
         values.add(token.logprob());
         ObjectNode top = tops.addObject();
-        token.top().forEach(other -> top.put(texts.text(other.id()), other.logprob()));
-        offsets.add(offset);
-        offset += text.length();
+        // Of parts of characters, which look alike, the most probable one.
+        token.top().forEach(other -> top.putIfAbsent(texts.text(other.id()), number(other)));
+        offsets.add(offset[0]);
+        offset[0] += text.length();
       }
+    }
+
+    private static JsonNode number(TokenLogprob token) {
+      return JsonNodeFactory.instance.numberNode(token.logprob());
     }
 
     private void event(ObjectNode choice) {

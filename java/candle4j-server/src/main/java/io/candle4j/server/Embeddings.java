@@ -34,7 +34,8 @@ final class Embeddings {
           case "base64" -> true;
           default -> throw fields.wrong("encoding_format", "float or base64");
         };
-    EmbedOptions options = options(fields).build();
+    // What does not fit is refused, as by OpenAI, unless a request says otherwise.
+    EmbedOptions options = options(fields).truncate(fields.flag("truncate", false)).build();
     JsonNode input = fields.get("input");
     boolean tokens = isTokens(input);
     List<String> texts = tokens ? List.of() : texts(fields);
@@ -42,8 +43,8 @@ final class Embeddings {
       CandleEmbedder embedder = lease.model();
       List<Embedding> made =
           tokens && input != null
-              ? ofTokens(fields, embedder, input, options)
-              : embedder.embedAll(texts, options);
+              ? exchange.watch().interruptibly(() -> ofTokens(fields, embedder, input, options))
+              : exchange.watch().interruptibly(() -> embedder.embedAll(texts, options));
       exchange.send(response(served.name(), made, base64));
     }
   }

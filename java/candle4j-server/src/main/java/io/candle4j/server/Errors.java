@@ -5,8 +5,6 @@ import io.candle4j.EmbeddingException;
 import io.candle4j.ModelException;
 import io.candle4j.QueueFullException;
 import io.candle4j.hub.HubException;
-import java.io.IOException;
-import java.io.UncheckedIOException;
 import org.jspecify.annotations.Nullable;
 
 /** What failures of the library are over HTTP. */
@@ -32,16 +30,6 @@ final class Errors {
       case IllegalArgumentException wrong -> badRequest(null, wrong);
       default -> inside(null, failure);
     };
-  }
-
-  /** Whether a failure is that of a client that is gone. */
-  static boolean isDeparture(Throwable failure) {
-    for (Throwable cause = failure; cause != null; cause = cause.getCause()) {
-      if (cause instanceof IOException || cause instanceof UncheckedIOException) {
-        return true;
-      }
-    }
-    return failure.getClass().getName().startsWith("io.helidon.common.socket");
   }
 
   private static ApiException badRequest(@Nullable String code, Throwable e) {

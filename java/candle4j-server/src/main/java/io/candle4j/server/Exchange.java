@@ -1,20 +1,33 @@
 package io.candle4j.server;
 
 import io.helidon.http.HeaderNames;
+import io.helidon.http.HeaderValues;
 import io.helidon.http.Status;
 import io.helidon.webserver.http.ServerRequest;
 import io.helidon.webserver.http.ServerResponse;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
-import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
 
 /** One request with a JSON body, its client, and the ways to answer: at once or in a stream. */
 final class Exchange implements AutoCloseable {
+  /** The largest body. Texts of the longest contexts are a few times smaller. */
+  private static final int MOST_BYTES = 4 << 20;
+
+  /**
+   * Bytes of all bodies whose texts are read at the same time; a tokenizer takes a few hundred
+   * times as many. Those of small ones do not count.
+   */
+  private static final Semaphore READING = new Semaphore(2 * MOST_BYTES, true);
+
+  private static final int SMALL = 64 << 10;
+
   /** How long a stream may be silent, for what stands between client and server. */
   private static final Duration SILENCE = Duration.ofSeconds(5);
 
@@ -24,26 +37,54 @@ final class Exchange implements AutoCloseable {
   private final ServerResponse response;
   private final Fields fields;
   private final ClientWatch watch;
+  private final ReentrantLock lock = new ReentrantLock();
   private @Nullable OutputStream stream;
-  private long lastWrite = System.nanoTime();
   private @Nullable String type;
+  private long lastWrite = System.nanoTime();
   private boolean ended;
+  private int reading;
 
-  private Exchange(ServerResponse response, Fields fields) {
+  private Exchange(ServerResponse response, Fields fields, int bytes) {
     this.response = response;
     this.fields = fields;
     this.watch = ClientWatch.begin();
+    if (bytes > SMALL) {
+      watch.interruptibly(() -> {
+        READING.acquire(bytes);
+        reading = bytes;
+        return bytes;
+      });
+    }
   }
 
-  /** Reads a request. */
-  static Exchange of(ServerRequest request, ServerResponse response) throws IOException {
+  /**
+   * Reads a request.
+   *
+   * @throws ApiException for a body that is too long, or no JSON object
+   * @throws ClientLeftException when the client leaves meanwhile
+   */
+  static Exchange of(ServerRequest request, ServerResponse response) {
     byte[] body = new byte[0];
     if (request.content().hasEntity()) {
-      try (InputStream in = request.content().inputStream()) {
-        body = in.readAllBytes();
+      long length = request.headers().contentLength().orElse(0);
+      try (InputStream in = length > MOST_BYTES ? null : request.content().inputStream()) {
+        body = in == null ? null : in.readNBytes(MOST_BYTES + 1);
+      } catch (IOException e) {
+        throw new ClientLeftException(e);
+      }
+      if (body == null || body.length > MOST_BYTES) {
+        // What is left of it is not read.
+        response.header(HeaderValues.CONNECTION_CLOSE);
+        throw new ApiException(
+            413,
+            "invalid_request_error",
+            "body_too_long",
+            null,
+            "the body: expected at most " + MOST_BYTES + " bytes",
+            null);
       }
     }
-    return new Exchange(response, Fields.parse(body));
+    return new Exchange(response, Fields.parse(body), body.length);
   }
 
   Fields fields() {
@@ -54,13 +95,28 @@ final class Exchange implements AutoCloseable {
     return watch;
   }
 
+  /** Says that the texts of the request are read, which others wait for. */
+  void isRead() {
+    lock.lock();
+    try {
+      READING.release(reading);
+      reading = 0;
+    } finally {
+      lock.unlock();
+    }
+  }
+
   /** Answers with a document. */
   void send(JsonNode document) {
     watch.close();
     if (watch.hasLeft()) {
       throw new ClientLeftException();
     }
-    response.header(HeaderNames.CONTENT_TYPE, "application/json").send(Json.bytes(document));
+    try {
+      response.header(HeaderNames.CONTENT_TYPE, "application/json").send(Json.bytes(document));
+    } catch (RuntimeException e) {
+      throw new ClientLeftException(e);
+    }
   }
 
   /**
@@ -69,31 +125,42 @@ final class Exchange implements AutoCloseable {
    */
   void beginEvents() {
     watch.onHeartbeat(() -> {
-      synchronized (this) {
-        if (!ended && System.nanoTime() - lastWrite > SILENCE.toNanos()) {
-          write(EVENTS, ": waiting\n\n");
+      // Somebody who writes is no silence.
+      if (lock.tryLock()) {
+        try {
+          if (!ended && System.nanoTime() - lastWrite > SILENCE.toNanos()) {
+            write(EVENTS, ": waiting\n\n");
+          }
+        } finally {
+          lock.unlock();
         }
       }
     });
   }
 
   /** Sends an event. */
-  synchronized void event(String data) {
+  void event(String data) {
     write(EVENTS, "data: " + data + "\n\n");
   }
 
   /** Sends a document of a line, as Ollama streams. */
-  synchronized void line(JsonNode document) {
+  void line(JsonNode document) {
     write(LINES, document + "\n");
   }
 
   /** Whether a response has begun. */
-  synchronized boolean isStreaming() {
-    return stream != null;
+  boolean isStreaming() {
+    lock.lock();
+    try {
+      return stream != null;
+    } finally {
+      lock.unlock();
+    }
   }
 
   private void write(String type, String text) {
-    lastWrite = System.nanoTime();
+    lock.lock();
+    watch.beginWrite();
     try {
       if (stream == null) {
         this.type = type;
@@ -105,32 +172,46 @@ final class Exchange implements AutoCloseable {
       }
       stream.write(text.getBytes(StandardCharsets.UTF_8));
       stream.flush();
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
+    } catch (IOException | RuntimeException e) {
+      throw new ClientLeftException(e);
+    } finally {
+      watch.endWrite();
+      lastWrite = System.nanoTime();
+      lock.unlock();
     }
   }
 
   /** Ends a stream with an error. */
-  synchronized void failed(JsonNode error) {
+  void failed(JsonNode error) {
     if (LINES.equals(type)) {
       line(error);
     } else {
       event(error.toString());
     }
-    close();
+    end();
   }
 
-  /** Ends the watch, and a stream if there is one. */
-  @Override
-  public synchronized void close() {
-    watch.close();
-    ended = true;
+  /** Ends a stream if there is one. */
+  void end() {
+    lock.lock();
+    watch.beginWrite();
     try {
+      ended = true;
       if (stream != null) {
         stream.close();
       }
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
+    } catch (IOException | RuntimeException e) {
+      throw new ClientLeftException(e);
+    } finally {
+      watch.endWrite();
+      lock.unlock();
     }
+  }
+
+  /** Ends the watch, whatever became of the request. */
+  @Override
+  public void close() {
+    watch.close();
+    isRead();
   }
 }

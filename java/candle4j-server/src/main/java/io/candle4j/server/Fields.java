@@ -1,9 +1,12 @@
 package io.candle4j.server;
 
+import java.math.BigDecimal;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.OptionalLong;
 import java.util.function.DoubleConsumer;
 import java.util.function.IntConsumer;
 import java.util.function.LongConsumer;
@@ -35,10 +38,36 @@ final class Fields {
     } catch (JacksonException e) {
       throw ApiException.invalid(null, "the body is not JSON: " + e.getOriginalMessage());
     }
+    if (node != null && hasHalfPair(node)) {
+      throw ApiException.invalid(null, "the body has half of a surrogate pair, which is no text");
+    }
     if (node == null || !node.isObject()) {
       throw ApiException.invalid(null, "the body: expected a JSON object");
     }
     return new Fields("", node);
+  }
+
+  /** Whether a text or a name in a document is one that no UTF-8 can say. */
+  private static boolean hasHalfPair(JsonNode node) {
+    if (node.isString()) {
+      return hasHalfPair(node.stringValue());
+    }
+    for (Map.Entry<String, JsonNode> field : node.properties()) {
+      if (hasHalfPair(field.getKey()) || hasHalfPair(field.getValue())) {
+        return true;
+      }
+    }
+    for (JsonNode item : node.isArray() ? node : MAPPER.createArrayNode()) {
+      if (hasHalfPair(item)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  private static boolean hasHalfPair(String text) {
+    return text.codePoints()
+        .anyMatch(c -> c >= Character.MIN_SURROGATE && c <= Character.MAX_SURROGATE);
   }
 
   /** The value of a field; null when there is none. */
@@ -96,13 +125,11 @@ final class Fields {
     if (value == null) {
       return OptionalInt.empty();
     }
-    // Some clients write 5.0.
-    if (!value.isNumber()
-        || value.doubleValue() != Math.rint(value.doubleValue())
-        || Math.abs(value.doubleValue()) > Integer.MAX_VALUE) {
+    OptionalLong integer = integral(value);
+    if (integer.isEmpty() || integer.getAsLong() != (int) integer.getAsLong()) {
       throw wrong(name, "an integer");
     }
-    return OptionalInt.of((int) value.doubleValue());
+    return OptionalInt.of((int) integer.getAsLong());
   }
 
   /** Sets a number where there is one, and gives errors of the setter the name of the field. */
@@ -111,10 +138,11 @@ final class Fields {
     if (value == null) {
       return;
     }
-    if (!value.isNumber()) {
+    double number = decimal(value).map(BigDecimal::doubleValue).orElse(Double.NaN);
+    if (!Double.isFinite(number)) {
       throw wrong(name, "a number");
     }
-    named(name, () -> set.accept(value.doubleValue()));
+    named(name, () -> set.accept(number));
   }
 
   /** The same for integers. */
@@ -128,10 +156,31 @@ final class Fields {
     if (value == null) {
       return;
     }
-    if (!value.isIntegralNumber() || !value.canConvertToLong()) {
-      throw wrong(name, "an integer");
+    OptionalLong integer = integral(value);
+    if (integer.isEmpty()) {
+      throw wrong(name, "an integer of 64 bits");
     }
-    named(name, () -> set.accept(value.longValue()));
+    named(name, () -> set.accept(integer.getAsLong()));
+  }
+
+  /** An integer of 64 bits, which some clients write as 5.0. */
+  private static OptionalLong integral(JsonNode value) {
+    try {
+      return decimal(value)
+          .map(number -> OptionalLong.of(number.longValueExact()))
+          .orElse(OptionalLong.empty());
+    } catch (ArithmeticException e) {
+      return OptionalLong.empty();
+    }
+  }
+
+  /** A number that is finite, however many digits it has. */
+  private static Optional<BigDecimal> decimal(JsonNode value) {
+    try {
+      return value.isNumber() ? Optional.of(value.decimalValue()) : Optional.empty();
+    } catch (JacksonException | NumberFormatException e) {
+      return Optional.empty();
+    }
   }
 
   private void named(String name, Runnable set) {
@@ -156,8 +205,17 @@ final class Fields {
     return Optional.of(new Fields(place(name) + ".", value));
   }
 
+  /** An array; null when there is none, or an empty one. */
+  @Nullable JsonNode array(String name) {
+    JsonNode value = get(name);
+    if (value != null && !value.isArray()) {
+      throw wrong(name, "an array");
+    }
+    return value == null || value.isEmpty() ? null : value;
+  }
+
   /** Names and values of the object. */
-  Iterable<java.util.Map.Entry<String, JsonNode>> entries() {
+  Iterable<Map.Entry<String, JsonNode>> entries() {
     return object.properties();
   }
 

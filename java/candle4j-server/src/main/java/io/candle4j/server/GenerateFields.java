@@ -10,6 +10,7 @@ import io.candle4j.ToolChoice;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.ArrayNode;
@@ -17,6 +18,10 @@ import tools.jackson.databind.node.ObjectNode;
 
 /** How OpenAI's API, and what grew around it, says what to generate. */
 final class GenerateFields {
+  /** What chat templates get from the request itself. */
+  private static final Set<String> OF_TEMPLATES =
+      Set.of("messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token");
+
   private GenerateFields() {}
 
   /** The options that chats and completions share. */
@@ -84,7 +89,7 @@ final class GenerateFields {
     Request.Builder request = Request.builder();
     thinking(fields, options, request);
     request.messages(messages(fields)).options(options.build());
-    tools(fields, request);
+    toolsAndChoice(fields, request);
     responseFormat(fields, request);
     return request;
   }
@@ -103,6 +108,9 @@ final class GenerateFields {
           }
           Map<String, Object> variables = new LinkedHashMap<>();
           for (Map.Entry<String, JsonNode> entry : kwargs.entries()) {
+            if (OF_TEMPLATES.contains(entry.getKey())) {
+              throw kwargs.wrong(entry.getKey(), "a name that the request does not set itself");
+            }
             if (!entry.getKey().equals("enable_thinking")) {
               variables.put(entry.getKey(), Json.value(entry.getValue()));
             }
@@ -115,8 +123,8 @@ final class GenerateFields {
 
   /** The messages, with the fields that count. */
   static List<ChatMessage> messages(Fields fields) {
-    JsonNode messages = fields.get("messages");
-    if (messages == null || !messages.isArray() || messages.isEmpty()) {
+    JsonNode messages = fields.array("messages");
+    if (messages == null) {
       throw fields.wrong("messages", "an array of at least one message");
     }
     ArrayNode known = Json.array();
@@ -147,7 +155,10 @@ final class GenerateFields {
           }
         }
         JsonNode calls = message.get("tool_calls");
-        if (calls != null && calls.isArray() && !calls.isEmpty()) {
+        if (calls != null && !calls.isNull() && !calls.isArray()) {
+          throw ApiException.invalid("messages", "messages: expected tool_calls to be an array");
+        }
+        if (calls != null && !calls.isEmpty()) {
           known.set("tool_calls", toolCalls(calls, called));
         } else if (!known.has("content")) {
           known.put("content", "");
@@ -185,21 +196,29 @@ final class GenerateFields {
     return all;
   }
 
-  private static void tools(Fields fields, Request.Builder request) {
+  /** Tells of the tools, and whether there are any. */
+  static boolean tools(Fields fields, Request.Builder request) {
+    JsonNode tools = fields.array("tools");
+    if (tools == null) {
+      return false;
+    }
+    try {
+      request.tools(Tool.parse(tools.toString()));
+      return true;
+    } catch (IllegalArgumentException e) {
+      throw ApiException.invalid("tools", String.valueOf(e.getMessage()));
+    }
+  }
+
+  private static void toolsAndChoice(Fields fields, Request.Builder request) {
     ToolChoice choice = toolChoice(fields);
-    JsonNode tools = fields.get("tools");
-    if (tools == null || tools.isEmpty()) {
+    if (!tools(fields, request)) {
       if (choice != null
           && choice.mode() != ToolChoice.Mode.AUTO
           && choice.mode() != ToolChoice.Mode.NONE) {
         throw ApiException.invalid("tool_choice", "tool_choice: expected tools with it");
       }
       return;
-    }
-    try {
-      request.tools(Tool.parse(tools.toString()));
-    } catch (IllegalArgumentException e) {
-      throw ApiException.invalid("tools", String.valueOf(e.getMessage()));
     }
     if (choice != null) {
       request.toolChoice(choice);

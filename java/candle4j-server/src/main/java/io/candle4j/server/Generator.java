@@ -12,14 +12,21 @@ final class Generator implements AutoCloseable {
   private final ServedModel served;
   private final ServerMetrics metrics;
   private final ClientWatch watch;
-  private final Resident.Lease<ChatResident> lease;
+  private final Runnable begun;
+  private final ServedModel.Use<ChatResident> lease;
 
   /** Takes places for so many answers. */
-  Generator(ServedModel served, int answers, ServerMetrics metrics, ClientWatch watch) {
+  Generator(ServedModel served, int answers, ServerMetrics metrics, Exchange exchange) {
     this.served = served;
     this.metrics = metrics;
-    this.watch = watch;
+    this.watch = exchange.watch();
+    this.begun = exchange::isRead;
     this.lease = served.use(served.chat(), answers, watch);
+  }
+
+  /** The model in use. */
+  ServedModel.Use<ChatResident> use() {
+    return lease;
   }
 
   ChatResident resident() {
@@ -52,6 +59,7 @@ final class Generator implements AutoCloseable {
               token -> {
                 if (!told[0]) {
                   told[0] = true;
+                  begun.run();
                   metrics.firstToken(served.name(), Duration.ofNanos(System.nanoTime() - begin));
                 }
                 if (!listener.onToken(token)) {

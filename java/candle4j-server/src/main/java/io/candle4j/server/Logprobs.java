@@ -2,10 +2,14 @@ package io.candle4j.server;
 
 import io.candle4j.CandleModel;
 import io.candle4j.CandleTokenizer;
+import io.candle4j.FinishReason;
 import io.candle4j.Token;
 import io.candle4j.TokenIds;
 import io.candle4j.TokenLogprob;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Optional;
 import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.ObjectNode;
@@ -21,7 +25,7 @@ final class Logprobs {
   }
 
   /** The entry of a token of the answer; none for what it thinks, calls, and ends with. */
-  Optional<TokenLogprob> of(Token token) {
+  private Optional<TokenLogprob> of(Token token) {
     boolean isText =
         token.kind() == Token.Kind.TEXT && ends.stream().noneMatch(id -> id == token.id());
     return isText ? token.logprob() : Optional.empty();
@@ -47,6 +51,34 @@ final class Logprobs {
       bytes.add(b & 0xFF);
     }
     return entry;
+  }
+
+  /** The log-probabilities of one answer, as far as its text has come. */
+  final class Trail {
+    private final ArrayDeque<TokenLogprob> pending = new ArrayDeque<>();
+    private int begun;
+    private int shown;
+
+    /**
+     * Takes a token of the answer.
+     *
+     * @return the tokens that are begun by the text that has come
+     */
+    List<TokenLogprob> take(Token token) {
+      of(token).ifPresent(pending::add);
+      shown += token.text().length();
+      List<TokenLogprob> out = new ArrayList<>();
+      while (!pending.isEmpty() && begun < shown) {
+        begun += text(pending.element().id()).length();
+        out.add(pending.remove());
+      }
+      return out;
+    }
+
+    /** The tokens that are left at the end: none where they belong to the text that ended it. */
+    List<TokenLogprob> rest(FinishReason reason) {
+      return reason == FinishReason.STOP_STRING ? List.of() : List.copyOf(pending);
+    }
   }
 
   /** The text of a token. */

@@ -4,16 +4,20 @@ import io.candle4j.GenerateOptions;
 import io.candle4j.Request;
 import io.candle4j.ResponseFormat;
 import io.candle4j.Thinking;
-import io.candle4j.Tool;
 import java.time.Duration;
 import java.util.List;
+import java.util.OptionalDouble;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import tools.jackson.databind.JsonNode;
 
 /** How Ollama's API says what to generate. */
 final class OllamaFields {
-  private static final Pattern DURATION = Pattern.compile("(-?\\d+(?:\\.\\d+)?)(ms|s|m|h)");
+  private static final Pattern PART = Pattern.compile("(\\d+(?:\\.\\d+)?)(ms|s|m|h)");
+  private static final Pattern DURATION = Pattern.compile("-?(?:" + PART + ")+");
+
+  /** Seconds, above which a model stays for ever. */
+  private static final double LONGEST = 1e9;
 
   private OllamaFields() {}
 
@@ -29,33 +33,54 @@ final class OllamaFields {
             .find(name)
             .or(() -> models.find(name.replaceFirst(":latest$", "")))
             .orElseThrow(() -> ApiException.noModel(name));
-    keepAlive(fields, served);
+    keepAlive(fields);
     return served;
   }
 
-  private static void keepAlive(Fields fields, ServedModel served) {
+  /** Tells a model how long it stays when it is idle, where a request says so. */
+  static void keepAlive(Fields fields, ServedModel.Use<?> use) {
+    OptionalDouble seconds = keepAlive(fields);
+    if (seconds.isPresent()) {
+      boolean always = seconds.getAsDouble() < 0 || seconds.getAsDouble() > LONGEST;
+      use.lease()
+          .keepAlive(always ? null : Duration.ofMillis((long) (seconds.getAsDouble() * 1000)));
+    }
+  }
+
+  /** Whether a request wants the model unloaded at its end. */
+  static boolean unloads(Fields fields) {
+    OptionalDouble seconds = keepAlive(fields);
+    return seconds.isPresent() && seconds.getAsDouble() == 0;
+  }
+
+  /** Seconds; below 0 for ever. */
+  private static OptionalDouble keepAlive(Fields fields) {
     JsonNode time = fields.get("keep_alive");
     if (time == null) {
-      return;
+      return OptionalDouble.empty();
     }
-    double seconds;
     if (time.isNumber()) {
-      seconds = time.doubleValue();
-    } else {
-      Matcher matcher = DURATION.matcher(time.asString(""));
-      if (!matcher.matches()) {
-        throw fields.wrong("keep_alive", "seconds, or a duration such as 5m");
-      }
-      double factor =
-          switch (matcher.group(2)) {
+      double[] seconds = new double[1];
+      fields.number("keep_alive", value -> seconds[0] = value);
+      return OptionalDouble.of(seconds[0]);
+    }
+    String text = time.asString("");
+    if (!DURATION.matcher(text).matches()) {
+      throw fields.wrong("keep_alive", "seconds, or a duration such as 5m");
+    }
+    double seconds = 0;
+    Matcher parts = PART.matcher(text);
+    while (parts.find()) {
+      double unit =
+          switch (parts.group(2)) {
             case "ms" -> 0.001;
             case "s" -> 1;
             case "m" -> 60;
             default -> 3600;
           };
-      seconds = Double.parseDouble(matcher.group(1)) * factor;
+      seconds += Double.parseDouble(parts.group(1)) * unit;
     }
-    served.keepAlive(seconds < 0 ? null : Duration.ofMillis((long) (seconds * 1000)));
+    return OptionalDouble.of(text.startsWith("-") ? -seconds : seconds);
   }
 
   /** Options, thinking and the form of the answer, for chats and single prompts alike. */
@@ -80,18 +105,6 @@ final class OllamaFields {
     return request;
   }
 
-  /** Tools of a chat. */
-  static void tools(Fields fields, Request.Builder request) {
-    JsonNode tools = fields.get("tools");
-    if (tools != null && !tools.isEmpty()) {
-      try {
-        request.tools(Tool.parse(tools.toString()));
-      } catch (IllegalArgumentException e) {
-        throw ApiException.invalid("tools", String.valueOf(e.getMessage()));
-      }
-    }
-  }
-
   private static void options(Fields given, GenerateOptions.Builder options) {
     given.number("temperature", options::temperature);
     given.number("top_p", options::topP);
@@ -102,7 +115,14 @@ final class OllamaFields {
     given.number("presence_penalty", options::presencePenalty);
     given.number("frequency_penalty", options::frequencyPenalty);
     given.longInteger("seed", options::seed);
-    given.integer("repeat_last_n", last -> options.repeatWindow(Math.max(0, last)));
+    // -1 is the whole context, which is what leaving it out means here.
+    given.integer(
+        "repeat_last_n",
+        last -> {
+          if (last != -1) {
+            options.repeatWindow(last);
+          }
+        });
     // Below 0 there is no limit.
     given.integer(
         "num_predict",

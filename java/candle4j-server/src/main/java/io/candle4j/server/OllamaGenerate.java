@@ -28,8 +28,8 @@ final class OllamaGenerate {
   void chat(Exchange exchange) {
     Fields fields = exchange.fields();
     ServedModel served = OllamaFields.model(fields, models);
-    JsonNode messages = fields.get("messages");
-    if (messages == null || messages.isEmpty()) {
+    JsonNode messages = fields.array("messages");
+    if (messages == null) {
       load(exchange, served, true);
       return;
     }
@@ -38,7 +38,7 @@ final class OllamaGenerate {
     }
     Request.Builder request = OllamaFields.request(fields);
     request.messages(GenerateFields.messages(fields));
-    OllamaFields.tools(fields, request);
+    GenerateFields.tools(fields, request);
     answer(exchange, served, request.build(), true);
   }
 
@@ -78,15 +78,19 @@ final class OllamaGenerate {
 
   /** A request without a prompt loads the model, or unloads it when it is to be kept no time. */
   private static void load(Exchange exchange, ServedModel served, boolean chat) {
-    served.use(served.chat(), 1, exchange.watch()).close();
+    try (var use = served.use(served.chat(), 1, exchange.watch())) {
+      OllamaFields.keepAlive(exchange.fields(), use);
+    }
+    String reason = OllamaFields.unloads(exchange.fields()) ? "unload" : "load";
     ObjectNode line = line(served, chat, "", List.of(), "");
-    exchange.send(line.put("done", true).put("done_reason", "load"));
+    exchange.send(line.put("done", true).put("done_reason", reason));
   }
 
   private void answer(Exchange exchange, ServedModel served, Request request, boolean chat) {
     long begin = System.nanoTime();
     boolean streams = exchange.fields().flag("stream", true);
-    try (Generator generator = new Generator(served, 1, metrics, exchange.watch())) {
+    try (Generator generator = new Generator(served, 1, metrics, exchange)) {
+      OllamaFields.keepAlive(exchange.fields(), generator.use());
       long loaded = System.nanoTime();
       Generation generation =
           generator.generate(

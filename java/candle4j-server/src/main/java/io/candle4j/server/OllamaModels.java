@@ -123,8 +123,10 @@ final class OllamaModels {
     EmbedOptions.Builder options = Embeddings.options(fields);
     options.truncate(fields.flag("truncate", true));
     try (var lease = served.use(served.embedder(), 1, exchange.watch())) {
+      OllamaFields.keepAlive(fields, lease);
       long loaded = System.nanoTime();
-      List<Embedding> made = lease.model().embedAll(texts, options.build());
+      List<Embedding> made =
+          exchange.watch().interruptibly(() -> lease.model().embedAll(texts, options.build()));
       ObjectNode response = Json.object().put("model", served.name());
       ArrayNode vectors = response.putArray("embeddings");
       made.forEach(one -> vectors.add(Embeddings.floats(one.vector())));
@@ -143,7 +145,10 @@ final class OllamaModels {
     String prompt = fields.text("prompt").orElseThrow(() -> fields.wrong("prompt", "a text"));
     try (var lease = served.use(served.embedder(), 1, exchange.watch())) {
       ObjectNode response = Json.object();
-      response.set("embedding", Embeddings.floats(lease.model().embed(prompt).vector()));
+      response.set(
+          "embedding",
+          Embeddings.floats(
+              exchange.watch().interruptibly(() -> lease.model().embed(prompt)).vector()));
       exchange.send(response);
     }
   }

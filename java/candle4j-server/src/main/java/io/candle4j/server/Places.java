@@ -1,7 +1,6 @@
 package io.candle4j.server;
 
 import java.util.concurrent.Semaphore;
-import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 
 /**
@@ -19,47 +18,53 @@ final class Places {
     this.free = new Semaphore(parallel, true);
   }
 
-  /** A place, until it is closed. */
-  interface Place extends AutoCloseable {
-    @Override
-    void close();
-  }
-
   /**
-   * Takes so many places, and waits for them.
+   * Lets a request wait for so many places, which it takes later.
    *
    * @throws ApiException when too many wait already
-   * @throws ClientLeftException when the client leaves meanwhile
    */
-  Place take(int count, ClientWatch watch) {
+  Place enter(int count) {
     if (count > parallel) {
-      throw ApiException.invalid("n", "n: expected at most " + parallel + ", got " + count);
+      throw ApiException.invalid(
+          "n", "n: expected at most " + parallel + " answers in one request, got " + count);
     }
     if (inside.addAndGet(count) > parallel + queue) {
       inside.addAndGet(-count);
       throw ApiException.full(
           parallel + " requests are worked on and " + queue + " wait; try again later");
     }
-    boolean taken = false;
-    try {
-      while (!taken) {
-        if (watch.hasLeft()) {
-          throw new ClientLeftException();
-        }
-        taken = free.tryAcquire(count, 100, TimeUnit.MILLISECONDS);
-      }
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      throw ApiException.ending();
-    } finally {
-      if (!taken) {
-        inside.addAndGet(-count);
-      }
+    return new Place(count);
+  }
+
+  /** Places of a request, from its beginning to its end. */
+  final class Place implements AutoCloseable {
+    private final int count;
+    private boolean taken;
+
+    private Place(int count) {
+      this.count = count;
     }
-    return () -> {
-      free.release(count);
+
+    /**
+     * Waits until there are so many.
+     *
+     * @throws ClientLeftException when the client leaves meanwhile
+     */
+    void take(ClientWatch watch) {
+      watch.interruptibly(() -> {
+        free.acquire(count);
+        taken = true;
+        return count;
+      });
+    }
+
+    @Override
+    public void close() {
+      if (taken) {
+        free.release(count);
+      }
       inside.addAndGet(-count);
-    };
+    }
   }
 
   /** Requests that are worked on. */
@@ -67,7 +72,7 @@ final class Places {
     return parallel - free.availablePermits();
   }
 
-  /** Requests that wait. */
+  /** Requests that wait, for places or for a model that is loaded. */
   int waiting() {
     return Math.max(0, inside.get() - active());
   }

@@ -5,6 +5,7 @@ import io.candle4j.DocumentScores;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.IntStream;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.ArrayNode;
@@ -27,14 +28,17 @@ final class Rerank {
     if (top < 1) {
       throw fields.wrong("top_n", "1 or more");
     }
+    Optional<String> instruction = fields.text("instruction");
     boolean tells = fields.flag("return_documents", false);
     try (var lease = served.use(served.reranker(), 1, exchange.watch())) {
       CandleReranker reranker = lease.model();
       List<DocumentScores> scores =
-          fields
-              .text("instruction")
-              .map(instruction -> reranker.score(query, documents, instruction))
-              .orElseGet(() -> reranker.score(query, documents));
+          exchange
+              .watch()
+              .interruptibly(() ->
+                  instruction.isEmpty()
+                      ? reranker.score(query, documents)
+                      : reranker.score(query, documents, instruction.get()));
       ObjectNode response = Json.object().put("model", served.name());
       ArrayNode results = response.putArray("results");
       IntStream.range(0, documents.size())

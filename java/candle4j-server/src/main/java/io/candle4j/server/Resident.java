@@ -2,6 +2,8 @@ package io.candle4j.server;
 
 import java.time.Duration;
 import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
@@ -12,9 +14,12 @@ import org.jspecify.annotations.Nullable;
  * @param <T> the model
  */
 final class Resident<T extends AutoCloseable> {
+  private static final System.Logger LOGGER = System.getLogger("io.candle4j.server");
+
   private final Supplier<T> load;
+  private final Duration usualKeepAlive;
   private final ReentrantLock lock = new ReentrantLock();
-  private @Nullable T model;
+  private @Nullable CompletableFuture<T> model;
   private int users;
   private long idleSince;
   private @Nullable Duration keepAlive;
@@ -22,110 +27,133 @@ final class Resident<T extends AutoCloseable> {
 
   Resident(Supplier<T> load, Duration keepAlive) {
     this.load = load;
+    this.usualKeepAlive = keepAlive;
     this.keepAlive = keepAlive;
   }
 
   /**
-   * The model in use, until it is closed.
+   * Uses the model, and loads it first where it is not. Callers at the same time load it once; one
+   * whose client leaves meanwhile does not wait for that.
    *
-   * @param <T> the model
+   * @throws ClientLeftException when the client leaves meanwhile
    */
-  interface Lease<T> extends AutoCloseable {
-    T model();
-
-    @Override
-    void close();
-  }
-
-  /**
-   * Uses the model, and loads it first where it is not. Callers at the same time load it once.
-   *
-   * @param place is given back with the model
-   */
-  Lease<T> use(Places.Place place) {
+  Lease use(ClientWatch watch) {
+    CompletableFuture<T> loading;
     lock.lock();
     try {
       if (closed) {
         throw ApiException.ending();
       }
       if (model == null) {
-        model = load.get();
+        model = load();
       }
+      loading = model;
       users++;
-      return new Used(model, place);
+      keepAlive = usualKeepAlive;
+    } finally {
+      lock.unlock();
+    }
+    try {
+      return new Lease(watch.interruptibly(() -> get(loading)));
+    } catch (Throwable e) {
+      leave();
+      throw e;
+    }
+  }
+
+  private CompletableFuture<T> load() {
+    CompletableFuture<T> loading = new CompletableFuture<>();
+    Thread.ofVirtual()
+        .name("candle4j-loading")
+        .start(() -> {
+          try {
+            loading.complete(load.get());
+          } catch (Throwable e) {
+            forget(loading);
+            loading.completeExceptionally(e);
+          }
+          unload(false);
+        });
+    return loading;
+  }
+
+  private static <T> T get(CompletableFuture<T> loading) throws InterruptedException {
+    try {
+      return loading.get();
+    } catch (ExecutionException e) {
+      if (e.getCause() instanceof RuntimeException failure) {
+        throw failure;
+      }
+      throw new IllegalStateException(e.getCause());
+    }
+  }
+
+  /** Lets the next caller try again. */
+  private void forget(CompletableFuture<T> failed) {
+    lock.lock();
+    try {
+      if (model == failed) {
+        model = null;
+      }
     } finally {
       lock.unlock();
     }
   }
 
-  private final class Used implements Lease<T> {
-    private final T used;
-    private final Places.Place place;
-    private boolean given;
+  private void leave() {
+    lock.lock();
+    try {
+      users--;
+      idleSince = System.nanoTime();
+    } finally {
+      lock.unlock();
+    }
+    unload(false);
+  }
 
-    private Used(T used, Places.Place place) {
+  /** The model in use, until it is closed, which happens once. */
+  final class Lease implements AutoCloseable {
+    private final T used;
+
+    private Lease(T used) {
       this.used = used;
-      this.place = place;
     }
 
-    @Override
-    public T model() {
+    T model() {
       return used;
+    }
+
+    /** How long the model stays when nobody uses it from now on; null for ever. */
+    void keepAlive(@Nullable Duration time) {
+      lock.lock();
+      try {
+        keepAlive = time;
+      } finally {
+        lock.unlock();
+      }
     }
 
     @Override
     public void close() {
-      lock.lock();
-      try {
-        if (!given) {
-          given = true;
-          place.close();
-          users--;
-          idleSince = System.nanoTime();
-          if (closed) {
-            unloadUnused();
-          }
-        }
-      } finally {
-        lock.unlock();
-      }
+      leave();
     }
   }
 
   /** The model, if it is loaded; it may be unloaded at any time. */
   Optional<T> loaded() {
-    if (!lock.tryLock()) {
-      return Optional.empty();
-    }
-    try {
-      return Optional.ofNullable(model);
-    } finally {
-      lock.unlock();
-    }
-  }
-
-  /** How long it stays when nobody uses it from now on; null for ever. */
-  void keepAlive(@Nullable Duration time) {
     lock.lock();
     try {
-      keepAlive = time;
+      return model == null || !model.isDone() || model.isCompletedExceptionally()
+          ? Optional.empty()
+          : Optional.of(model.getNow(null));
     } finally {
       lock.unlock();
     }
   }
 
-  /** Unloads it if its time is over. Does not wait for one that is being loaded. */
+  /** Unloads it if its time is over. */
   void unloadIdle() {
-    if (!lock.tryLock()) {
-      return;
-    }
-    try {
-      if (keepAlive != null && System.nanoTime() - idleSince >= keepAlive.toNanos()) {
-        unloadUnused();
-      }
-    } finally {
-      lock.unlock();
-    }
+    unload(true);
   }
 
   /** Unloads it, now or when its last user is done, and loads it no more. */
@@ -133,23 +161,35 @@ final class Resident<T extends AutoCloseable> {
     lock.lock();
     try {
       closed = true;
-      unloadUnused();
     } finally {
       lock.unlock();
     }
+    unload(false);
   }
 
-  private void unloadUnused() {
-    if (users > 0 || model == null) {
-      return;
+  private void unload(boolean whenIdle) {
+    T unused;
+    lock.lock();
+    try {
+      boolean over = whenIdle && isTimeOver();
+      Optional<T> loaded = loaded();
+      if (users > 0 || loaded.isEmpty() || !(closed || over)) {
+        return;
+      }
+      unused = loaded.get();
+      model = null;
+    } finally {
+      lock.unlock();
     }
-    T unused = model;
-    model = null;
     try {
       unused.close();
     } catch (Exception e) {
-      System.getLogger("io.candle4j.server")
-          .log(System.Logger.Level.WARNING, "a model could not be unloaded", e);
+      LOGGER.log(System.Logger.Level.WARNING, "a model could not be unloaded", e);
     }
+  }
+
+  private boolean isTimeOver() {
+    return keepAlive != null
+        && Duration.ofNanos(System.nanoTime() - idleSince).compareTo(keepAlive) >= 0;
   }
 }

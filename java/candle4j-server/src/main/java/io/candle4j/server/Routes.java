@@ -2,6 +2,7 @@ package io.candle4j.server;
 
 import io.helidon.http.HeaderNames;
 import io.helidon.webserver.http.HttpRouting;
+import io.helidon.webserver.http.ServerRequest;
 import io.helidon.webserver.http.ServerResponse;
 import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.ObjectNode;
@@ -12,8 +13,15 @@ final class Routes {
 
   static void add(
       HttpRouting.Builder routing, ServedModels models, Api api, ServerMetrics metrics) {
+    routing.addFilter(new MethodFilter());
     openAi(routing, models, api, metrics);
     ollama(routing, models, api, metrics);
+    for (String prefix : new String[] {"/v1/*", "/v2/*"}) {
+      routing.any(
+          prefix, (request, response) -> Api.send(response, Api::openAiError, unknown(request)));
+    }
+    routing.any(
+        "/api/*", (request, response) -> Api.send(response, Api::ollamaError, unknown(request)));
     routing.get(
         "/health", (request, response) -> send(response, Json.object().put("status", "ok")));
     routing.get(
@@ -49,19 +57,12 @@ final class Routes {
                   served -> send(response, model(served)),
                   () -> Api.send(response, Api::openAiError, ApiException.noModel(name)));
         });
-    routing.any(
-        "/v1/*",
-        (request, response) ->
-            Api.send(
-                response,
-                Api::openAiError,
-                new ApiException(
-                    404,
-                    "invalid_request_error",
-                    "unknown_url",
-                    null,
-                    "there is no " + request.prologue().method() + " " + request.path().path(),
-                    null)));
+  }
+
+  private static ApiException unknown(ServerRequest request) {
+    String what = request.prologue().method().text() + " " + request.path().path();
+    return new ApiException(
+        404, "invalid_request_error", "unknown_url", null, "there is no " + what, null);
   }
 
   private static void ollama(

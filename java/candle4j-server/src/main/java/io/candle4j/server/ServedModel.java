@@ -7,7 +7,6 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
 import java.util.stream.Stream;
-import org.jspecify.annotations.Nullable;
 
 /**
  * One model that is served. What is asked of it decides how it is loaded: to generate, for
@@ -39,19 +38,45 @@ final class ServedModel {
   }
 
   /**
-   * Uses the model in one of the three ways, for a client that may leave while it waits.
+   * Uses the model in one of the three ways. While it is loaded the request waits outside the
+   * places, so that other models are not held up.
    *
    * @param <T> the way
    * @param count how many places the request takes
+   * @throws ClientLeftException when the client leaves meanwhile
    */
-  <T extends AutoCloseable> Resident.Lease<T> use(Resident<T> way, int count, ClientWatch watch) {
-    // One that is refused loads nothing.
-    Places.Place place = places.take(count, watch);
+  <T extends AutoCloseable> Use<T> use(Resident<T> way, int count, ClientWatch watch) {
+    Places.Place place = places.enter(count);
     try {
-      return way.use(place);
+      Resident<T>.Lease lease = way.use(watch);
+      try {
+        place.take(watch);
+        return new Use<>(lease, place);
+      } catch (Throwable e) {
+        lease.close();
+        throw e;
+      }
     } catch (Throwable e) {
       place.close();
       throw e;
+    }
+  }
+
+  /**
+   * A model in use by a request that has its places, until it is closed.
+   *
+   * @param <T> the way
+   */
+  record Use<T extends AutoCloseable>(Resident<T>.Lease lease, Places.Place place)
+      implements AutoCloseable {
+    T model() {
+      return lease.model();
+    }
+
+    @Override
+    public void close() {
+      lease.close();
+      place.close();
     }
   }
 
@@ -74,10 +99,6 @@ final class ServedModel {
 
   void unloadIdle() {
     all().forEach(Resident::unloadIdle);
-  }
-
-  void keepAlive(@Nullable Duration time) {
-    all().forEach(resident -> resident.keepAlive(time));
   }
 
   void close() {

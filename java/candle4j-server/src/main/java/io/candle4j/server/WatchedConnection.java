@@ -48,6 +48,15 @@ final class WatchedConnection implements ConnectionContext {
     return ended;
   }
 
+  /** Closes it, so that a thread that writes to it stops. */
+  void abort() {
+    try {
+      context.serverSocket().close();
+    } catch (RuntimeException e) {
+      // It is closed.
+    }
+  }
+
   private void readAll() {
     try {
       DataReader source = context.dataReader();

@@ -110,6 +110,9 @@ class OllamaTest {
     assertEquals(404, none.status());
     assertTrue(none.body().get("error").stringValue().contains("other"));
     assertEquals(400, http.post("/api/chat", CHAT + ",'format':'xml'}").status());
+    assertEquals(400, http.post("/api/chat", "{'model':'smollm2','messages':'a'}").status());
+    assertEquals(400, http.post("/api/generate", "{'model':'smollm2','keep_alive':'x'}").status());
+    assertEquals(404, http.post("/api/pull", "{}").status());
     assertEquals(
         400,
         http.post("/api/generate", "{'model':'smollm2','prompt':'a','images':['x']}").status());

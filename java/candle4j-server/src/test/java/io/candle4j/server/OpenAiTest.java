@@ -183,6 +183,44 @@ class OpenAiTest {
   }
 
   @Test
+  void logprobsEndWithTheText() {
+    JsonNode choice =
+        http.post(
+                "/v1/chat/completions", chat(",'max_tokens':20,'logprobs':true,'stop':['France']"))
+            .body()
+            .at("/choices/0");
+    StringBuilder text = new StringBuilder();
+    choice.at("/logprobs/content").forEach(entry -> text.append(entry.get("token").stringValue()));
+    // The last token is the one that the text ends in.
+    String content = choice.at("/message/content").stringValue();
+    assertTrue(text.toString().startsWith(content), text + " for " + content);
+    int last =
+        choice
+            .at("/logprobs/content/" + (choice.at("/logprobs/content").size() - 1) + "/token")
+            .stringValue()
+            .length();
+    assertTrue(text.length() - last < content.length(), text + " for " + content);
+    List<JsonNode> chunks =
+        http
+            .events(
+                "/v1/completions",
+                "{'prompt':'One, two,','max_tokens':4,'logprobs':1,'temperature':0,'stream':true}")
+            .stream()
+            .filter(event -> event.startsWith("{"))
+            .map(Http::parse)
+            .toList();
+    int offset = 0;
+    for (JsonNode chunk : chunks) {
+      JsonNode logprobs = chunk.at("/choices/0/logprobs");
+      for (int i = 0; i < logprobs.get("tokens").size(); i++) {
+        assertEquals(offset, logprobs.at("/text_offset/" + i).intValue());
+        offset += logprobs.at("/tokens/" + i).stringValue().length();
+      }
+    }
+    assertTrue(offset > 0);
+  }
+
+  @Test
   void textsGoOn() {
     JsonNode body =
         http.post(
@@ -283,6 +321,19 @@ class OpenAiTest {
                 "{'messages':[{'role':'user','content':'" + "word ".repeat(9000) + "'}]}",
                 400,
                 "context"),
+            new Wrong(chat, chat(",'max_tokens':" + "9".repeat(400)), 400, "max_tokens"),
+            new Wrong(chat, chat(",'top_p':1e999"), 400, "top_p"),
+            new Wrong(chat, chat(",'tools':5"), 400, "tools"),
+            new Wrong(chat, chat(",'chat_template_kwargs':{'messages':5}"), 400, "messages"),
+            new Wrong(chat, "{'messages':[{'role':'user','content':'\\ud83d'}]}", 400, "surrogate"),
+            new Wrong(chat, "'" + "a".repeat(5 << 20) + "'", 413, "bytes"),
+            new Wrong("/v1/none", "{}", 404, "/v1/none"),
+            new Wrong("/v1/completions", "{'prompt':['a','b','c','d'],'n':1073741825}", 400, "n: "),
+            new Wrong(
+                "/v1/embeddings",
+                "{'model':'minilm','input':'" + "word ".repeat(3000) + "'}",
+                400,
+                "256"),
             new Wrong("/v1/completions", "{}", 400, "prompt"),
             new Wrong("/v1/completions", "{'prompt':'a','suffix':'b'}", 400, "suffix"),
             new Wrong("/v1/embeddings", "{'model':'minilm'}", 400, "input"),
