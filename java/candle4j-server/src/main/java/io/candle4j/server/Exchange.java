@@ -28,6 +28,9 @@ final class Exchange implements AutoCloseable {
 
   private static final int SMALL = 64 << 10;
 
+  /** What is read of a body that is too long. */
+  private static final long MOST_DRAINED = 64L << 20;
+
   /** How long a stream may be silent, for what stands between client and server. */
   private static final Duration SILENCE = Duration.ofSeconds(5);
 
@@ -65,26 +68,44 @@ final class Exchange implements AutoCloseable {
    */
   static Exchange of(ServerRequest request, ServerResponse response) {
     byte[] body = new byte[0];
+    boolean whole = true;
     if (request.content().hasEntity()) {
-      long length = request.headers().contentLength().orElse(0);
-      try (InputStream in = length > MOST_BYTES ? null : request.content().inputStream()) {
-        body = in == null ? null : in.readNBytes(MOST_BYTES + 1);
+      try (InputStream in = request.content().inputStream()) {
+        body = in.readNBytes(MOST_BYTES + 1);
+        whole = body.length <= MOST_BYTES || isDrained(in);
       } catch (IOException e) {
         throw new ClientLeftException(e);
       }
-      if (body == null || body.length > MOST_BYTES) {
-        // What is left of it is not read.
+    }
+    if (body.length > MOST_BYTES) {
+      if (!whole) {
         response.header(HeaderValues.CONNECTION_CLOSE);
-        throw new ApiException(
-            413,
-            "invalid_request_error",
-            "body_too_long",
-            null,
-            "the body: expected at most " + MOST_BYTES + " bytes",
-            null);
       }
+      throw new ApiException(
+          413,
+          "invalid_request_error",
+          "body_too_long",
+          null,
+          "the body: expected at most " + MOST_BYTES + " bytes",
+          null);
     }
     return new Exchange(response, Fields.parse(body), body.length);
+  }
+
+  /**
+   * Reads what is left of a body, within limits. A client that is still sending would not get the
+   * answer otherwise.
+   */
+  private static boolean isDrained(InputStream in) throws IOException {
+    byte[] buffer = new byte[SMALL];
+    for (long left = MOST_DRAINED; left > 0; ) {
+      int read = in.read(buffer);
+      if (read < 0) {
+        return true;
+      }
+      left -= read;
+    }
+    return false;
   }
 
   Fields fields() {
