@@ -5,6 +5,7 @@ The server has the built-in models `smollm2` and `minilm`, and asks for the key.
 
 import concurrent.futures
 import sys
+import typing
 import unittest
 
 import ollama
@@ -33,7 +34,7 @@ class City(pydantic.BaseModel):
     """What an answer is parsed as."""
 
     large: bool
-    rank: int
+    rank: typing.Literal["first", "second"]
 
 
 class OpenAi(unittest.TestCase):
@@ -92,7 +93,9 @@ class OpenAi(unittest.TestCase):
             self.assertEqual(token.token.encode(), bytes(token.bytes))
 
     def test_completions(self) -> None:
-        answer = self.client.completions.create(model="smollm2", prompt="One, two,", max_tokens=3, logprobs=2)
+        answer = self.client.completions.create(
+            model="smollm2", prompt="One, two,", max_tokens=3, logprobs=2, temperature=0
+        )
         self.assertEqual(answer.choices[0].text, "".join(answer.choices[0].logprobs.tokens))
 
     def test_embeddings(self) -> None:

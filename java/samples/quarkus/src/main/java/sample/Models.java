@@ -2,6 +2,7 @@ package sample;
 
 import dev.langchain4j.model.chat.ChatModel;
 import io.candle4j.CandleModel;
+import io.candle4j.GenerateOptions;
 import io.candle4j.langchain4j.CandleChatModel;
 import jakarta.enterprise.context.ApplicationScoped;
 import jakarta.enterprise.inject.Disposes;
@@ -23,7 +24,11 @@ public class Models {
   @Produces
   @ApplicationScoped
   ChatModel chat(Loaded loaded) {
-    return CandleChatModel.builder().model(loaded.model()).build();
+    // A drawn answer of a model as small as this is right most of the time.
+    return CandleChatModel.builder()
+        .model(loaded.model())
+        .options(GenerateOptions.greedy())
+        .build();
   }
 
   /** A model, in a class that beans can stand for. */

@@ -4,6 +4,7 @@ import io.candle4j.server.CandleServer;
 import java.io.UncheckedIOException;
 import java.time.Duration;
 import java.util.List;
+import java.util.Locale;
 import java.util.concurrent.CountDownLatch;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
@@ -121,10 +122,17 @@ final class ServeCommand extends BaseCommand {
       }
       return server.start();
     } catch (IllegalArgumentException e) {
-      throw usage("--" + e.getMessage());
+      throw usage("--" + asOption(String.valueOf(e.getMessage())));
     } catch (UncheckedIOException e) {
       throw new CommandException(
           ExitCode.USAGE, "cannot listen on " + host + ":" + port + ": " + Failures.message(e), e);
     }
+  }
+
+  /** A message that begins with a name of Java's, with the name of the option. */
+  private static String asOption(String message) {
+    int end = Math.max(0, message.indexOf(':'));
+    String name = message.substring(0, end).replaceAll("[A-Z]", "-$0").toLowerCase(Locale.ROOT);
+    return name + message.substring(end);
   }
 }

@@ -54,6 +54,9 @@ class ServeJarTest {
     Cli.Result port = Cli.run("serve", "--port", "70000");
     assertEquals(ExitCode.USAGE, port.code());
     assertTrue(port.err().contains("--port: expected 0 to 65535, got 70000"), port.err());
+    Cli.Result time = Cli.run("serve", "--keep-alive", "-1");
+    assertEquals(ExitCode.USAGE, time.code());
+    assertTrue(time.err().contains("--keep-alive: expected 0 or more"), time.err());
     Cli.Result host = Cli.run("serve", "--port", "0", "--host", "192.0.2.1");
     assertEquals(ExitCode.USAGE, host.code());
     assertTrue(host.err().contains("cannot listen on 192.0.2.1:0: "), host.err());

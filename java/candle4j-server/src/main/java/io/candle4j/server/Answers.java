@@ -41,11 +41,7 @@ final class Answers {
         int index = i;
         running.add(threads.submit(() -> maker.make(seeded(request, index), index)));
       }
-      List<Generation> all = new ArrayList<>();
-      for (Future<Generation> one : running) {
-        all.add(one.get());
-      }
-      return all;
+      return results(running, threads);
     } catch (ExecutionException e) {
       if (e.getCause() instanceof RuntimeException failure) {
         throw failure;
@@ -54,6 +50,24 @@ final class Answers {
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw ApiException.ending();
+    }
+  }
+
+  /** All results; when one fails, the others end, since nobody would read them. */
+  private static List<Generation> results(List<Future<Generation>> running, ExecutorService threads)
+      throws ExecutionException, InterruptedException {
+    boolean whole = false;
+    try {
+      List<Generation> all = new ArrayList<>();
+      for (Future<Generation> one : running) {
+        all.add(one.get());
+      }
+      whole = true;
+      return all;
+    } finally {
+      if (!whole) {
+        threads.shutdownNow();
+      }
     }
   }
 

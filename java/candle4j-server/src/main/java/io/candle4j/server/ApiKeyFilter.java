@@ -20,13 +20,8 @@ final class ApiKeyFilter implements Filter {
   @Override
   public void filter(FilterChain chain, RoutingRequest request, RoutingResponse response) {
     String path = request.path().path();
-    boolean guarded =
-        path.startsWith("/v1")
-            || path.startsWith("/v2")
-            || path.startsWith("/api")
-            || path.equals("/rerank");
     // A browser asks without the key whether it may ask with it.
-    if (!guarded || request.prologue().method() == Method.OPTIONS || isKnown(request)) {
+    if (!Routes.isApi(path) || request.prologue().method() == Method.OPTIONS || isKnown(request)) {
       chain.proceed();
       return;
     }

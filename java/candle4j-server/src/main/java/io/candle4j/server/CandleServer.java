@@ -246,9 +246,13 @@ public final class CandleServer implements AutoCloseable {
      *
      * @param keepAlive 0 or more
      * @return this
+     * @throws IllegalArgumentException below 0
      */
     public Builder keepAlive(Duration keepAlive) {
-      this.keepAlive = Objects.requireNonNull(keepAlive, "keepAlive");
+      if (keepAlive.isNegative()) {
+        throw new IllegalArgumentException("keepAlive: expected 0 or more, got " + keepAlive);
+      }
+      this.keepAlive = keepAlive;
       return this;
     }
 

@@ -8,7 +8,6 @@ import io.candle4j.ToolCall;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
-import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -37,9 +36,7 @@ final class ChatCompletions {
     try (Generator generator = new Generator(served, answers, metrics, exchange)) {
       OpenAiAnswer answer = OpenAiAnswer.of("chatcmpl-", served.name());
       Logprobs logprobs =
-          request.options().logprobs().isPresent()
-              ? new Logprobs(generator.resident().model())
-              : null;
+          new Logprobs(generator.resident().model(), request.options().logprobs().isPresent());
       if (streams) {
         Chunks chunks = new Chunks(exchange, answer, logprobs, severalCalls);
         List<Generation> made =
@@ -56,7 +53,7 @@ final class ChatCompletions {
       Request request,
       int answers,
       OpenAiAnswer answer,
-      @Nullable Logprobs logprobs,
+      Logprobs logprobs,
       boolean severalCalls) {
     Map<Integer, ArrayNode> probable = new ConcurrentHashMap<>();
     List<Generation> made =
@@ -66,19 +63,15 @@ final class ChatCompletions {
             (one, index) -> {
               ArrayNode all = Json.array();
               probable.put(index, all);
-              Logprobs.Trail trail = logprobs == null ? null : logprobs.new Trail();
+              Logprobs.Trail trail = logprobs.new Trail();
               Generation generation =
                   generator.generate(
                       one,
                       token -> {
-                        if (trail != null) {
-                          add(all, logprobs, trail.take(token));
-                        }
+                        logprobs.add(all, trail.take(token));
                         return severalCalls || token.toolCalls().isEmpty();
                       });
-              if (trail != null) {
-                add(all, logprobs, trail.rest(generation.finishReason()));
-              }
+              logprobs.add(all, trail.rest(generation.finishReason()));
               return generation;
             });
     ObjectNode response = answer.object("chat.completion");
@@ -99,22 +92,15 @@ final class ChatCompletions {
         ArrayNode array = message.putArray("tool_calls");
         calls.forEach(call -> array.add(OpenAiAnswer.toolCall(call)));
       }
-      if (logprobs == null) {
-        choice.putNull("logprobs");
-      } else {
+      if (logprobs.areWanted()) {
         choice.putObject("logprobs").set("content", probable.get(index));
+      } else {
+        choice.putNull("logprobs");
       }
       choice.put("finish_reason", OpenAiAnswer.finishReason(generation));
     }
     response.set("usage", OpenAiAnswer.usage(made));
     return response;
-  }
-
-  private static void add(
-      ArrayNode array, @Nullable Logprobs logprobs, List<TokenLogprob> entries) {
-    if (logprobs != null) {
-      entries.forEach(entry -> array.add(logprobs.entry(entry)));
-    }
   }
 
   private static List<ToolCall> calls(Generation generation, boolean several) {
@@ -124,12 +110,12 @@ final class ChatCompletions {
 
   /** A response in chunks, whose choices come as they are made. */
   private record Chunks(
-      Exchange exchange, OpenAiAnswer answer, @Nullable Logprobs logprobs, boolean severalCalls) {
+      Exchange exchange, OpenAiAnswer answer, Logprobs logprobs, boolean severalCalls) {
 
     private Generation stream(Generator generator, Request request, int index) {
       int[] calls = new int[1];
       boolean[] begun = new boolean[1];
-      Logprobs.Trail trail = logprobs == null ? null : logprobs.new Trail();
+      Logprobs.Trail trail = logprobs.new Trail();
       Generation generation =
           generator.generate(
               request,
@@ -138,25 +124,20 @@ final class ChatCompletions {
                   begun[0] = true;
                   begin(index);
                 }
-                tell(token, index, calls, trail == null ? List.of() : trail.take(token));
+                tell(token, index, calls, trail.take(token));
                 return severalCalls || calls[0] == 0;
               });
       if (!begun[0]) {
         begin(index);
       }
-      ObjectNode last = chunk(index, Json.object());
-      if (trail != null) {
-        logprobs(last, trail.rest(generation.finishReason()));
-      }
-      ((ObjectNode) last.path("choices").path(0))
-          .put("finish_reason", OpenAiAnswer.finishReason(generation));
-      exchange.event(last.toString());
+      ObjectNode last = choice(index, Json.object(), trail.rest(generation.finishReason()));
+      event(last.put("finish_reason", OpenAiAnswer.finishReason(generation)));
       return generation;
     }
 
     private void begin(int index) {
       ObjectNode delta = Json.object().put("role", "assistant").put("content", "");
-      exchange.event(chunk(index, delta).toString());
+      event(choice(index, delta, List.of()));
     }
 
     private void tell(Token token, int index, int[] calls, List<TokenLogprob> probable) {
@@ -178,16 +159,7 @@ final class ChatCompletions {
       if (delta.isEmpty() && probable.isEmpty()) {
         return;
       }
-      ObjectNode chunk = chunk(index, delta);
-      logprobs(chunk, probable);
-      exchange.event(chunk.toString());
-    }
-
-    private void logprobs(ObjectNode chunk, List<TokenLogprob> probable) {
-      if (!probable.isEmpty()) {
-        ObjectNode choice = (ObjectNode) chunk.path("choices").path(0);
-        add(choice.putObject("logprobs").putArray("content"), logprobs, probable);
-      }
+      event(choice(index, delta, probable));
     }
 
     private void end(List<Generation> made, boolean usage) {
@@ -200,12 +172,21 @@ final class ChatCompletions {
       exchange.event("[DONE]");
     }
 
-    private ObjectNode chunk(int index, ObjectNode delta) {
-      ObjectNode chunk = answer.object("chat.completion.chunk");
-      ObjectNode choice = chunk.putArray("choices").addObject().put("index", index);
+    private ObjectNode choice(int index, ObjectNode delta, List<TokenLogprob> probable) {
+      ObjectNode choice = Json.object().put("index", index);
       choice.set("delta", delta);
-      choice.putNull("logprobs").putNull("finish_reason");
-      return chunk;
+      if (probable.isEmpty()) {
+        choice.putNull("logprobs");
+      } else {
+        logprobs.add(choice.putObject("logprobs").putArray("content"), probable);
+      }
+      return choice.putNull("finish_reason");
+    }
+
+    private void event(ObjectNode choice) {
+      ObjectNode chunk = answer.object("chat.completion.chunk");
+      chunk.putArray("choices").add(choice);
+      exchange.event(chunk.toString());
     }
   }
 }

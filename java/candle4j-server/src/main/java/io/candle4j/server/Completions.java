@@ -54,8 +54,7 @@ final class Completions {
     int answers = prompts.size() * each;
     try (Generator generator = new Generator(served, answers, metrics, exchange)) {
       OpenAiAnswer answer = OpenAiAnswer.of("cmpl-", served.name());
-      Logprobs logprobs =
-          fields.has("logprobs") ? new Logprobs(generator.resident().model()) : null;
+      Logprobs logprobs = new Logprobs(generator.resident().model(), fields.has("logprobs"));
       Response response = new Response(exchange, answer, logprobs, streams, answers);
       List<Generation> made =
           Answers.all(
@@ -129,16 +128,12 @@ final class Completions {
   private static final class Response {
     private final Exchange exchange;
     private final OpenAiAnswer answer;
-    private final @Nullable Logprobs logprobs;
+    private final Logprobs logprobs;
     private final boolean streams;
     private final List<@Nullable ObjectNode> choices;
 
     private Response(
-        Exchange exchange,
-        OpenAiAnswer answer,
-        @Nullable Logprobs logprobs,
-        boolean streams,
-        int answers) {
+        Exchange exchange, OpenAiAnswer answer, Logprobs logprobs, boolean streams, int answers) {
       this.exchange = exchange;
       this.answer = answer;
       this.logprobs = logprobs;
@@ -148,7 +143,7 @@ final class Completions {
 
     private Generation make(Generator generator, Request request, int index, String before) {
       List<TokenLogprob> probable = new ArrayList<>();
-      Logprobs.Trail trail = logprobs == null ? null : logprobs.new Trail();
+      Logprobs.Trail trail = logprobs.new Trail();
       int[] offset = new int[1];
       if (streams && !before.isEmpty()) {
         event(choice(index, before, List.of(), offset));
@@ -157,7 +152,7 @@ final class Completions {
           generator.generate(
               request,
               token -> {
-                List<TokenLogprob> entries = trail == null ? List.of() : trail.take(token);
+                List<TokenLogprob> entries = trail.take(token);
                 if (!streams) {
                   probable.addAll(entries);
                 } else if (!token.text().isEmpty() || !entries.isEmpty()) {
@@ -165,9 +160,7 @@ final class Completions {
                 }
                 return true;
               });
-      if (trail != null) {
-        probable.addAll(trail.rest(generation.finishReason()));
-      }
+      probable.addAll(trail.rest(generation.finishReason()));
       String text = streams ? "" : before + generation.text();
       ObjectNode choice = choice(index, text, probable, offset);
       choice.put("finish_reason", OpenAiAnswer.finishReason(generation));
@@ -184,27 +177,26 @@ final class Completions {
     /** A choice whose tokens begin at an offset, which goes on behind them. */
     private ObjectNode choice(int index, String text, List<TokenLogprob> probable, int[] offset) {
       ObjectNode choice = Json.object().put("index", index).put("text", text);
-      if (logprobs == null) {
-        choice.putNull("logprobs");
+      if (logprobs.areWanted()) {
+        tokens(choice.putObject("logprobs"), probable, offset);
       } else {
-        logprobs(choice.putObject("logprobs"), probable, logprobs, offset);
+        choice.putNull("logprobs");
       }
       return choice.putNull("finish_reason");
     }
 
-    private static void logprobs(
-        ObjectNode object, List<TokenLogprob> probable, Logprobs texts, int[] offset) {
+    private void tokens(ObjectNode object, List<TokenLogprob> probable, int[] offset) {
       ArrayNode tokens = object.putArray("tokens");
       ArrayNode values = object.putArray("token_logprobs");
       ArrayNode tops = object.putArray("top_logprobs");
       ArrayNode offsets = object.putArray("text_offset");
       for (TokenLogprob token : probable) {
-        String text = texts.text(token.id());
+        String text = logprobs.text(token.id());
         tokens.add(text);
         values.add(token.logprob());
         ObjectNode top = tops.addObject();
         // Of parts of characters, which look alike, the most probable one.
-        token.top().forEach(other -> top.putIfAbsent(texts.text(other.id()), number(other)));
+        token.top().forEach(other -> top.putIfAbsent(logprobs.text(other.id()), number(other)));
         offsets.add(offset[0]);
         offset[0] += text.length();
       }

@@ -39,7 +39,7 @@ final class Embeddings {
     JsonNode input = fields.get("input");
     boolean tokens = isTokens(input);
     List<String> texts = tokens ? List.of() : texts(fields);
-    try (var lease = served.use(served.embedder(), 1, exchange.watch())) {
+    try (var lease = served.use(served.embedder(), 1, exchange)) {
       CandleEmbedder embedder = lease.model();
       List<Embedding> made =
           tokens && input != null

@@ -45,19 +45,14 @@ final class Exchange implements AutoCloseable {
   private @Nullable String type;
   private long lastWrite = System.nanoTime();
   private boolean ended;
+  private final int bytes;
   private int reading;
 
   private Exchange(ServerResponse response, Fields fields, int bytes) {
     this.response = response;
     this.fields = fields;
+    this.bytes = bytes;
     this.watch = ClientWatch.begin();
-    if (bytes > SMALL) {
-      watch.interruptibly(() -> {
-        READING.acquire(bytes);
-        reading = bytes;
-        return bytes;
-      });
-    }
   }
 
   /**
@@ -114,6 +109,22 @@ final class Exchange implements AutoCloseable {
 
   ClientWatch watch() {
     return watch;
+  }
+
+  /**
+   * Waits until the texts of the request may be read. A request that has its places does so, so
+   * that those that wait here are few.
+   *
+   * @throws ClientLeftException when the client leaves meanwhile
+   */
+  void awaitReading() {
+    if (bytes > SMALL) {
+      watch.interruptibly(() -> {
+        READING.acquire(bytes);
+        reading = bytes;
+        return bytes;
+      });
+    }
   }
 
   /** Says that the texts of the request are read, which others wait for. */

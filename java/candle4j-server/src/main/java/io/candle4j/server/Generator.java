@@ -21,7 +21,7 @@ final class Generator implements AutoCloseable {
     this.metrics = metrics;
     this.watch = exchange.watch();
     this.begun = exchange::isRead;
-    this.lease = served.use(served.chat(), answers, watch);
+    this.lease = served.use(served.chat(), answers, exchange);
   }
 
   /** The model in use. */
@@ -62,7 +62,8 @@ final class Generator implements AutoCloseable {
                   begun.run();
                   metrics.firstToken(served.name(), Duration.ofNanos(System.nanoTime() - begin));
                 }
-                if (!listener.onToken(token)) {
+                // A client that left before the session had begun has cancelled nothing.
+                if (!listener.onToken(token) || watch.hasLeft()) {
                   session.cancel();
                 }
               });

@@ -18,21 +18,34 @@ import tools.jackson.databind.node.ObjectNode;
 final class Logprobs {
   private final CandleTokenizer tokenizer;
   private final TokenIds ends;
+  private final boolean wanted;
 
-  Logprobs(CandleModel model) {
+  /** Those of a model, where a request asks for them. */
+  Logprobs(CandleModel model, boolean wanted) {
+    this.wanted = wanted;
     this.tokenizer = model.tokenizer();
     this.ends = model.info().eosTokenIds();
   }
 
-  /** The entry of a token of the answer; none for what it thinks, calls, and ends with. */
-  private Optional<TokenLogprob> of(Token token) {
-    boolean isText =
-        token.kind() == Token.Kind.TEXT && ends.stream().noneMatch(id -> id == token.id());
-    return isText ? token.logprob() : Optional.empty();
+  /** Whether a request asks for them; the trails are empty otherwise. */
+  boolean areWanted() {
+    return wanted;
   }
 
-  /** A chat's entry. */
-  ObjectNode entry(TokenLogprob token) {
+  /** The entry of a token of the answer; none for what it thinks, calls, and ends with. */
+  private Optional<TokenLogprob> of(Token token) {
+    return token
+        .logprob()
+        .filter(entry -> wanted && token.kind() == Token.Kind.TEXT)
+        .filter(entry -> ends.stream().noneMatch(id -> id == token.id()));
+  }
+
+  /** Adds a chat's entries. */
+  void add(ArrayNode array, List<TokenLogprob> tokens) {
+    tokens.forEach(token -> array.add(entry(token)));
+  }
+
+  private ObjectNode entry(TokenLogprob token) {
     ObjectNode entry = one(token);
     ArrayNode top = entry.putArray("top_logprobs");
     token.top().forEach(other -> top.add(one(other)));

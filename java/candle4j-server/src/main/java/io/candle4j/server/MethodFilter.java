@@ -9,12 +9,16 @@ import io.helidon.webserver.http.Filter;
 import io.helidon.webserver.http.FilterChain;
 import io.helidon.webserver.http.RoutingRequest;
 import io.helidon.webserver.http.RoutingResponse;
+import java.util.Set;
 
 /**
  * What HTTP wants of every path, and Helidon does not do by itself: OPTIONS are answered, HEAD gets
  * no body, and a connection ends when the client says so.
  */
 final class MethodFilter implements Filter {
+  /** What can be read, beside the files of the page, which know HEAD. */
+  private static final Set<String> READ = Set.of("/health", "/metrics", "/v1/models");
+
   @Override
   public void filter(FilterChain chain, RoutingRequest request, RoutingResponse response) {
     Method method = request.prologue().method();
@@ -24,10 +28,10 @@ final class MethodFilter implements Filter {
           .status(Status.NO_CONTENT_204)
           .header(HeaderNames.ALLOW, "GET, POST, HEAD, OPTIONS")
           .send();
-    } else if (method == Method.HEAD && isApi(path)) {
-      boolean reads =
-          path.equals("/health") || path.equals("/metrics") || path.equals("/v1/models");
-      response.status(reads ? Status.OK_200 : Status.METHOD_NOT_ALLOWED_405).send();
+    } else if (method == Method.HEAD && READ.contains(path)) {
+      response.send();
+    } else if (method == Method.HEAD && Routes.isApi(path)) {
+      response.status(Status.METHOD_NOT_ALLOWED_405).send();
     } else {
       chain.proceed();
     }
@@ -35,15 +39,5 @@ final class MethodFilter implements Filter {
         || response.headers().containsToken(HeaderValues.CONNECTION_CLOSE)) {
       throw new CloseConnectionException("as was said");
     }
-  }
-
-  /** Whether a path is none of the page's files, which know HEAD. */
-  private static boolean isApi(String path) {
-    return path.startsWith("/v1")
-        || path.startsWith("/v2")
-        || path.startsWith("/api")
-        || path.equals("/rerank")
-        || path.equals("/health")
-        || path.equals("/metrics");
   }
 }

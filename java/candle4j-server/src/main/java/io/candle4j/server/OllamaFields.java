@@ -33,6 +33,7 @@ final class OllamaFields {
             .find(name)
             .or(() -> models.find(name.replaceFirst(":latest$", "")))
             .orElseThrow(() -> ApiException.noModel(name));
+    // One that is wrong is refused before the model is loaded.
     keepAlive(fields);
     return served;
   }

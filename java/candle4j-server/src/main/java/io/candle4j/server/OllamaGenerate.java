@@ -7,7 +7,6 @@ import io.candle4j.Request;
 import io.candle4j.Token;
 import io.candle4j.ToolCall;
 import java.time.Instant;
-import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.JsonNode;
@@ -78,7 +77,7 @@ final class OllamaGenerate {
 
   /** A request without a prompt loads the model, or unloads it when it is to be kept no time. */
   private static void load(Exchange exchange, ServedModel served, boolean chat) {
-    try (var use = served.use(served.chat(), 1, exchange.watch())) {
+    try (var use = served.use(served.chat(), 1, exchange)) {
       OllamaFields.keepAlive(exchange.fields(), use);
     }
     String reason = OllamaFields.unloads(exchange.fields()) ? "unload" : "load";
@@ -153,7 +152,7 @@ final class OllamaGenerate {
     }
     if (!calls.isEmpty()) {
       ArrayNode array = message.putArray("tool_calls");
-      for (ToolCall call : new ArrayList<>(calls)) {
+      for (ToolCall call : calls) {
         ObjectNode function = array.addObject().putObject("function").put("name", call.name());
         function.set("arguments", Json.parsedOrText(call.arguments()));
       }

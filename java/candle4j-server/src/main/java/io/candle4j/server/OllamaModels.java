@@ -85,7 +85,7 @@ final class OllamaModels {
     ObjectNode response = Json.object();
     ObjectNode info = Json.object();
     ArrayNode capabilities = Json.array();
-    try (var lease = served.use(served.chat(), 1, exchange.watch())) {
+    try (var lease = served.use(served.chat(), 1, exchange)) {
       ModelInfo model = lease.model().model().info();
       info.put("general.architecture", model.architecture())
           .put("general.parameter_count", model.parameters())
@@ -97,7 +97,7 @@ final class OllamaModels {
         capabilities.add("tools");
       }
     } catch (ModelException.Unsupported e) {
-      try (var lease = served.use(served.embedder(), 1, exchange.watch())) {
+      try (var lease = served.use(served.embedder(), 1, exchange)) {
         EmbedderInfo model = lease.model().info();
         info.put("general.architecture", model.architecture())
             .put("general.parameter_count", model.parameters())
@@ -122,7 +122,7 @@ final class OllamaModels {
     List<String> texts = fields.texts("input");
     EmbedOptions.Builder options = Embeddings.options(fields);
     options.truncate(fields.flag("truncate", true));
-    try (var lease = served.use(served.embedder(), 1, exchange.watch())) {
+    try (var lease = served.use(served.embedder(), 1, exchange)) {
       OllamaFields.keepAlive(fields, lease);
       long loaded = System.nanoTime();
       List<Embedding> made =
@@ -143,7 +143,7 @@ final class OllamaModels {
     Fields fields = exchange.fields();
     ServedModel served = OllamaFields.model(fields, models);
     String prompt = fields.text("prompt").orElseThrow(() -> fields.wrong("prompt", "a text"));
-    try (var lease = served.use(served.embedder(), 1, exchange.watch())) {
+    try (var lease = served.use(served.embedder(), 1, exchange)) {
       ObjectNode response = Json.object();
       response.set(
           "embedding",

@@ -30,7 +30,7 @@ final class Rerank {
     }
     Optional<String> instruction = fields.text("instruction");
     boolean tells = fields.flag("return_documents", false);
-    try (var lease = served.use(served.reranker(), 1, exchange.watch())) {
+    try (var lease = served.use(served.reranker(), 1, exchange)) {
       CandleReranker reranker = lease.model();
       List<DocumentScores> scores =
           exchange

@@ -1,5 +1,6 @@
 package io.candle4j.server;
 
+import io.candle4j.CandleRuntime;
 import io.helidon.http.HeaderNames;
 import io.helidon.webserver.http.HttpRouting;
 import io.helidon.webserver.http.ServerRequest;
@@ -10,6 +11,14 @@ import tools.jackson.databind.node.ObjectNode;
 /** Which path leads where. */
 final class Routes {
   private Routes() {}
+
+  /** Whether a path is one of the APIs, and no file, health or metrics. */
+  static boolean isApi(String path) {
+    return path.startsWith("/v1")
+        || path.startsWith("/v2")
+        || path.startsWith("/api")
+        || path.equals("/rerank");
+  }
 
   static void add(
       HttpRouting.Builder routing, ServedModels models, Api api, ServerMetrics metrics) {
@@ -71,7 +80,8 @@ final class Routes {
     OllamaModels list = new OllamaModels(models);
     routing.get(
         "/api/version",
-        (request, response) -> send(response, Json.object().put("version", Version.of())));
+        (request, response) ->
+            send(response, Json.object().put("version", CandleRuntime.info().version())));
     routing.get("/api/tags", (request, response) -> send(response, list.list(false)));
     routing.get("/api/ps", (request, response) -> send(response, list.list(true)));
     routing.post("/api/show", api.handler("show", Api::ollamaError, list::show));

@@ -62,6 +62,18 @@ final class ServedModel {
     }
   }
 
+  /** Uses it for a request whose texts may be read afterwards. */
+  <T extends AutoCloseable> Use<T> use(Resident<T> way, int count, Exchange exchange) {
+    Use<T> use = use(way, count, exchange.watch());
+    try {
+      exchange.awaitReading();
+      return use;
+    } catch (Throwable e) {
+      use.close();
+      throw e;
+    }
+  }
+
   /**
    * A model in use by a request that has its places, until it is closed.
    *

@@ -9,10 +9,12 @@ import io.helidon.webserver.ConnectionContext;
 import io.helidon.webserver.ListenerContext;
 import io.helidon.webserver.ProxyProtocolData;
 import io.helidon.webserver.Router;
+import java.time.Duration;
 import java.util.Optional;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -23,6 +25,9 @@ final class WatchedConnection implements ConnectionContext {
   /** Reads that wait. A client that sends more meanwhile is not watched until they are taken. */
   private static final int WAITING = 16;
 
+  /** How long a client may send nothing while it is read; it counts as one that has left then. */
+  private static final Duration SILENCE = Duration.ofMinutes(5);
+
   private static final byte[] END = new byte[0];
 
   /** The connection whose request a thread handles; one thread has one connection. */
@@ -31,11 +36,18 @@ final class WatchedConnection implements ConnectionContext {
   private final ConnectionContext context;
   private final DataReader reader = DataReader.create(this::next);
   private final BlockingQueue<byte[]> read = new LinkedBlockingQueue<>(WAITING);
+  private final Thread thread;
   private volatile boolean ended;
 
+  /** Begins to read a connection, until {@link #stop}. */
   WatchedConnection(ConnectionContext context) {
     this.context = context;
-    Thread.ofVirtual().name("candle4j-connection").start(this::readAll);
+    thread = Thread.ofVirtual().name("candle4j-connection").start(this::readAll);
+  }
+
+  /** Ends the thread, which may wait for somebody who takes what was read. */
+  void stop() {
+    thread.interrupt();
   }
 
   /** The connection whose request this thread handles. */
@@ -78,7 +90,7 @@ final class WatchedConnection implements ConnectionContext {
   private byte @Nullable [] next() {
     CURRENT.set(this);
     try {
-      byte[] bytes = ended ? read.poll() : read.take();
+      byte[] bytes = ended ? read.poll() : read.poll(SILENCE.toMillis(), TimeUnit.MILLISECONDS);
       return bytes == null || bytes.length == 0 ? null : bytes;
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();

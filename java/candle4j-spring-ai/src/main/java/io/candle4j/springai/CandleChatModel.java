@@ -135,6 +135,10 @@ public final class CandleChatModel implements ChatModel {
                           || !token.toolCalls().isEmpty()) {
                         sink.next(responses.part(token));
                       }
+                      // Who cancelled before the session had begun has cancelled nothing.
+                      if (sink.isCancelled()) {
+                        session.cancel();
+                      }
                     });
             sink.next(responses.last(generation));
             sink.complete();

@@ -3,13 +3,11 @@ package io.candle4j.springai;
 import io.candle4j.GenerateOptions;
 import io.candle4j.Thinking;
 import java.util.List;
-import java.util.Map;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import org.springframework.ai.chat.prompt.ChatOptions;
 import org.springframework.ai.model.tool.DefaultToolCallingChatOptions;
 import org.springframework.ai.model.tool.StructuredOutputChatOptions;
-import org.springframework.ai.tool.ToolCallback;
 
 /**
  * What Spring AI says of an answer, and what candle4j can beyond that: a seed, min-p, a repetition
@@ -24,18 +22,18 @@ public final class CandleChatOptions extends DefaultToolCallingChatOptions
   private final @Nullable Boolean thinking;
   private final @Nullable String outputSchema;
 
-  private CandleChatOptions(Builder builder) {
+  private CandleChatOptions(DefaultToolCallingChatOptions common, Builder builder) {
     super(
-        builder.toolCallbacks(),
-        builder.toolContext(),
-        builder.model(),
-        builder.frequencyPenalty(),
-        builder.maxTokens(),
-        builder.presencePenalty(),
-        builder.stopSequences(),
-        builder.temperature(),
-        builder.topK(),
-        builder.topP());
+        common.getToolCallbacks(),
+        common.getToolContext(),
+        common.getModel(),
+        common.getFrequencyPenalty(),
+        common.getMaxTokens(),
+        common.getPresencePenalty(),
+        common.getStopSequences(),
+        common.getTemperature(),
+        common.getTopK(),
+        common.getTopP());
     this.minP = builder.minP;
     this.repeatPenalty = builder.repeatPenalty;
     this.seed = builder.seed;
@@ -222,12 +220,6 @@ public final class CandleChatOptions extends DefaultToolCallingChatOptions
     }
 
     @Override
-    public Builder clone() {
-      // The fields here are immutable.
-      return super.clone();
-    }
-
-    @Override
     public Builder combineWith(ChatOptions.Builder<?> other) {
       super.combineWith(other);
       if (other instanceof Builder that) {
@@ -246,47 +238,8 @@ public final class CandleChatOptions extends DefaultToolCallingChatOptions
 
     @Override
     public CandleChatOptions build() {
-      return new CandleChatOptions(this);
-    }
-
-    private @Nullable List<ToolCallback> toolCallbacks() {
-      return toolCallbacks;
-    }
-
-    private @Nullable Map<String, Object> toolContext() {
-      return toolContext;
-    }
-
-    private @Nullable String model() {
-      return model;
-    }
-
-    private @Nullable Double frequencyPenalty() {
-      return frequencyPenalty;
-    }
-
-    private @Nullable Integer maxTokens() {
-      return maxTokens;
-    }
-
-    private @Nullable Double presencePenalty() {
-      return presencePenalty;
-    }
-
-    private @Nullable List<String> stopSequences() {
-      return stopSequences;
-    }
-
-    private @Nullable Double temperature() {
-      return temperature;
-    }
-
-    private @Nullable Integer topK() {
-      return topK;
-    }
-
-    private @Nullable Double topP() {
-      return topP;
+      // What all options have is put together as Spring AI does.
+      return new CandleChatOptions((DefaultToolCallingChatOptions) super.build(), this);
     }
   }
 }

@@ -169,7 +169,11 @@ class ChatModelTest {
 
   @Test
   void schemasHold() {
-    record Answer(String city, boolean large) {}
+    enum City {
+      PARIS,
+      ROME
+    }
+    record Answer(City city, boolean large) {}
     Answer answer =
         ChatClient.create(chat())
             .prompt("What is the capital of France?")
@@ -178,7 +182,7 @@ class ChatModelTest {
             .call()
             .entity(Answer.class);
     assertNotNull(answer);
-    assertFalse(answer.city().isEmpty());
+    assertNotNull(answer.city());
   }
 
   @Test
