@@ -12,6 +12,11 @@ import java.util.concurrent.TimeUnit;
 public final class VirtualThreadsProbe {
   private static final String PROMPT = "Tell me about the sea.";
 
+  /**
+   * Milliseconds, for a machine that is busy with something else; a held carrier costs hundreds.
+   */
+  private static final long ROOM = 150;
+
   private VirtualThreadsProbe() {}
 
   /**
@@ -47,11 +52,15 @@ public final class VirtualThreadsProbe {
           .get();
 
       List<Future<List<Integer>>> answers = together(threads, model, 256);
+      long start = System.nanoTime();
       long worst = watch(threads, answers);
+      long took = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - start);
       for (Future<List<Integer>> answer : answers) {
         Survival.check(alone.equals(answer.get()), "another answer");
       }
-      report("256 generations", worst);
+      // They begin and end at once, each on the one carrier, behind which the empty one waits. Held
+      // while it generates, a carrier would be gone for most of the time.
+      report("256 generations", worst, Math.max(ROOM, took / 20));
 
       int[] prompt = new int[4000];
       java.util.Arrays.setAll(prompt, i -> 100 + i % 1000);
@@ -77,7 +86,7 @@ public final class VirtualThreadsProbe {
               });
       for (Callable<Object> call : calls) {
         Future<Object> future = threads.submit(call);
-        report("call", watch(threads, List.of(future)));
+        report("call", watch(threads, List.of(future)), ROOM);
         future.get();
       }
       model.close();
@@ -125,9 +134,8 @@ public final class VirtualThreadsProbe {
     return TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - start);
   }
 
-  private static void report(String what, long worst) {
-    // Room for a machine that is busy with something else; a held carrier costs hundreds.
-    Survival.check(worst < 150, what + ": an empty virtual thread waited for " + worst + " ms");
+  private static void report(String what, long worst, long most) {
+    Survival.check(worst < most, what + ": an empty virtual thread waited for " + worst + " ms");
     System.err.println(what + ": " + worst + " ms");
   }
 }
