@@ -1,11 +1,14 @@
 package io.candle4j;
 
+import java.io.Serializable;
 import java.util.Objects;
 import java.util.OptionalInt;
 import org.jspecify.annotations.Nullable;
 
-/** How texts become vectors. Immutable. */
-public final class EmbedOptions {
+/** How texts become vectors. Immutable, and serializable. */
+public final class EmbedOptions implements Serializable {
+  private static final long serialVersionUID = 1L;
+
   private static final EmbedOptions DEFAULTS = builder().build();
 
   private final EmbedPrompt prompt;

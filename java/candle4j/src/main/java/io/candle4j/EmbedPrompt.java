@@ -1,9 +1,10 @@
 package io.candle4j;
 
+import java.io.Serializable;
 import java.util.Objects;
 
 /** What is put before a text before it becomes a vector: models are trained with such words. */
-public sealed interface EmbedPrompt {
+public sealed interface EmbedPrompt extends Serializable {
   /** The model's default prompt, if it has one. */
   record Default() implements EmbedPrompt {}
 

@@ -1,5 +1,6 @@
 package io.candle4j;
 
+import java.io.Serializable;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -15,9 +16,12 @@ import org.jspecify.annotations.Nullable;
  * How to generate. What is left out is taken from the model's own {@code generation_config.json},
  * and what that leaves out too is greedy decoding.
  *
- * <p>Immutable; {@link #builder()} and {@link #toBuilder()} make new ones.
+ * <p>Immutable; {@link #builder()} and {@link #toBuilder()} make new ones. Serializable, for
+ * programs that send them to other machines.
  */
-public final class GenerateOptions {
+public final class GenerateOptions implements Serializable {
+  private static final long serialVersionUID = 1L;
+
   /** The largest penalty: logits have some tens. */
   private static final double LARGEST = 1e6;
 
@@ -300,7 +304,9 @@ public final class GenerateOptions {
   }
 
   /** Collects options. Not for several threads. */
-  public static final class Builder {
+  public static final class Builder implements Serializable {
+    private static final long serialVersionUID = 1L;
+
     private @Nullable Integer maxTokens;
     private @Nullable Integer minTokens;
     private @Nullable Double temperature;
@@ -316,12 +322,21 @@ public final class GenerateOptions {
     private @Nullable Double dryMultiplier;
     private @Nullable Double dryBase;
     private @Nullable Integer dryAllowedLength;
+
+    @SuppressWarnings("serial") // A copy, which is serializable.
     private @Nullable List<String> dryBreakers;
+
     private @Nullable Integer noRepeatNgramSize;
     private @Nullable Long seed;
+
+    @SuppressWarnings("serial") // A copy, which is serializable.
     private List<String> stop = List.of();
+
     private boolean ignoreEos;
+
+    @SuppressWarnings("serial") // A copy, which is serializable.
     private Map<Integer, Double> logitBias = Map.of();
+
     private @Nullable Integer logprobs;
     private @Nullable Thinking thinking;
 

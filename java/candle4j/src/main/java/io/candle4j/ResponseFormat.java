@@ -1,6 +1,7 @@
 package io.candle4j;
 
 import io.candle4j.internal.TypedJson;
+import java.io.Serializable;
 import java.lang.reflect.Type;
 import java.util.List;
 import java.util.Objects;
@@ -12,7 +13,7 @@ import java.util.Objects;
  * <p>It helps to tell the model, too: a model that does not know what is wanted fills a form with
  * what comes to its mind.
  */
-public sealed interface ResponseFormat {
+public sealed interface ResponseFormat extends Serializable {
   /**
    * A JSON document that a schema describes, on one line.
    *

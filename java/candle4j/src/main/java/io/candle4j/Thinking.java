@@ -1,5 +1,6 @@
 package io.candle4j;
 
+import java.io.Serializable;
 import java.util.Objects;
 import java.util.OptionalInt;
 
@@ -9,7 +10,7 @@ import java.util.OptionalInt;
  * @param enabled whether it thinks
  * @param budget after how many tokens its thought is ended; empty for no limit
  */
-public record Thinking(boolean enabled, OptionalInt budget) {
+public record Thinking(boolean enabled, OptionalInt budget) implements Serializable {
   /** The model thinks. */
   public static final Thinking ON = new Thinking(true, OptionalInt.empty());
 
@@ -33,5 +34,17 @@ public record Thinking(boolean enabled, OptionalInt budget) {
    */
   public static Thinking budget(int tokens) {
     return new Thinking(true, OptionalInt.of(tokens));
+  }
+
+  /** An OptionalInt is not serializable. */
+  private Object writeReplace() {
+    return new Serialized(enabled, budget.orElse(0));
+  }
+
+  /** The same with 0 for no budget. */
+  private record Serialized(boolean enabled, int budget) implements Serializable {
+    private Object readResolve() {
+      return new Thinking(enabled, budget == 0 ? OptionalInt.empty() : OptionalInt.of(budget));
+    }
   }
 }
