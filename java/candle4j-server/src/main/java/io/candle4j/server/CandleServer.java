@@ -17,6 +17,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -51,7 +52,7 @@ public final class CandleServer implements AutoCloseable {
             : builder.models;
     Places places = new Places(builder.parallel, builder.queue);
     ServerMetrics metrics = new ServerMetrics(places);
-    models = new ServedModels(names, places, builder.keepAlive);
+    models = new ServedModels(names, places, builder.keepAlive, builder.chats);
     models.all().forEach(metrics::register);
     api = new Api(metrics);
     host = builder.host;
@@ -153,6 +154,7 @@ public final class CandleServer implements AutoCloseable {
     private Duration keepAlive = Duration.ofMinutes(15);
     private Duration grace = Duration.ofSeconds(5);
     private List<String> origins = List.of();
+    private Function<CandleModel, Chats> chats = Chats::of;
 
     private Builder() {}
 
@@ -280,6 +282,12 @@ public final class CandleServer implements AutoCloseable {
     public Builder origin(String origin) {
       origins = new ArrayList<>(origins);
       origins.add(Objects.requireNonNull(origin, "origin"));
+      return this;
+    }
+
+    /** What answers chats in the place of the models. */
+    Builder chats(Function<CandleModel, Chats> chats) {
+      this.chats = chats;
       return this;
     }
 

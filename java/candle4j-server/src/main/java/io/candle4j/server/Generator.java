@@ -1,6 +1,5 @@
 package io.candle4j.server;
 
-import io.candle4j.CandleSession;
 import io.candle4j.FinishReason;
 import io.candle4j.Generation;
 import io.candle4j.Request;
@@ -45,8 +44,8 @@ final class Generator implements AutoCloseable {
    * @throws ClientLeftException when the client left meanwhile
    */
   Generation generate(Request request, Listener listener) {
-    CandleSession session = lease.model().model().newSession();
-    watch.onDeparture(session::cancel);
+    Chats.Chat chat = lease.model().chats().begin();
+    watch.onDeparture(chat::cancel);
     long begin = System.nanoTime();
     boolean[] told = new boolean[1];
     try {
@@ -54,7 +53,7 @@ final class Generator implements AutoCloseable {
         throw new ClientLeftException();
       }
       Generation generation =
-          session.generate(
+          chat.generate(
               request,
               token -> {
                 if (!told[0]) {
@@ -64,7 +63,7 @@ final class Generator implements AutoCloseable {
                 }
                 // A client that left before the session had begun has cancelled nothing.
                 if (!listener.onToken(token) || watch.hasLeft()) {
-                  session.cancel();
+                  chat.cancel();
                 }
               });
       if (watch.hasLeft() && generation.finishReason() == FinishReason.CANCELLED) {
@@ -73,7 +72,7 @@ final class Generator implements AutoCloseable {
       metrics.generated(served.name(), generation);
       return generation;
     } finally {
-      lease.model().prefixes().keep(session);
+      chat.close();
     }
   }
 

@@ -6,6 +6,7 @@ import io.candle4j.CandleReranker;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
+import java.util.function.Function;
 import java.util.stream.Stream;
 
 /**
@@ -20,12 +21,17 @@ final class ServedModel {
   private final Resident<CandleEmbedder> embedder;
   private final Resident<CandleReranker> reranker;
 
-  ServedModel(String name, Places places, Duration keepAlive) {
+  ServedModel(String name, Places places, Duration keepAlive, Function<CandleModel, Chats> chats) {
     this.name = name;
     this.places = places;
-    this.chat = new Resident<>(() -> ChatResident.of(CandleModel.load(name)), keepAlive);
+    this.chat = new Resident<>(() -> load(name, chats), keepAlive);
     this.embedder = new Resident<>(() -> CandleEmbedder.load(name), keepAlive);
     this.reranker = new Resident<>(() -> CandleReranker.load(name), keepAlive);
+  }
+
+  private static ChatResident load(String name, Function<CandleModel, Chats> chats) {
+    CandleModel model = CandleModel.load(name);
+    return new ChatResident(model, chats.apply(model));
   }
 
   String name() {

@@ -1,11 +1,13 @@
 package io.candle4j.server;
 
+import io.candle4j.CandleModel;
 import java.time.Duration;
 import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /** The models that are served, by their names. */
@@ -15,9 +17,10 @@ final class ServedModels implements AutoCloseable {
   private final Map<String, ServedModel> models = new LinkedHashMap<>();
   private final Thread unloading;
 
-  ServedModels(List<String> names, Places places, Duration keepAlive) {
+  ServedModels(
+      List<String> names, Places places, Duration keepAlive, Function<CandleModel, Chats> chats) {
     for (String name : names) {
-      models.putIfAbsent(name, new ServedModel(name, places, keepAlive));
+      models.putIfAbsent(name, new ServedModel(name, places, keepAlive, chats));
     }
     unloading = Thread.ofVirtual().name("candle4j-unloading").start(this::unloadIdle);
   }

@@ -163,7 +163,7 @@ class ServerTest {
     CountDownLatch begun = new CountDownLatch(2);
     CountDownLatch end = new CountDownLatch(1);
     Places places = new Places(2, 2);
-    ServedModel hanging = new ServedModel("a", places, Duration.ofMinutes(1));
+    ServedModel hanging = new ServedModel("a", places, Duration.ofMinutes(1), Chats::of);
     Resident<AutoCloseable> way =
         new Resident<>(
             () -> {
