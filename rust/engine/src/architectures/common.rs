@@ -1,10 +1,10 @@
 //! The keys that all architectures share, read with each one's defaults.
 
 use super::config_file::ConfigFile;
-use super::rope::read_rope;
+use super::rope::read_rope_or;
 use crate::description::{
-    Activation, Attention, FeedForward, GatedMlp, LAYER_LIMIT, LayerDescription, Mixer,
-    ModelDescription, RmsNorm,
+    Activation, Attention, BlockNorms, FeedForward, GatedMlp, LAYER_LIMIT, LayerDescription, Mixer,
+    ModelDescription, NormSpan, QkNorm, RmsNorm,
 };
 use crate::error::Result;
 
@@ -30,6 +30,29 @@ pub struct Defaults {
     pub head_dim: Option<usize>,
     /// `max_position_embeddings`
     pub max_position_embeddings: usize,
+    /// `rms_norm_eps`
+    pub rms_norm_eps: f64,
+    /// `rope_theta`; `None` where the family reads the rotary embedding of each layer itself.
+    pub rope_theta: Option<f64>,
+    /// `tie_word_embeddings`
+    pub tie_word_embeddings: bool,
+}
+
+impl Defaults {
+    /// What most families have, and no sizes.
+    pub const COMMON: Self = Self {
+        vocab_size: 0,
+        hidden_size: 0,
+        intermediate_size: 0,
+        num_hidden_layers: 0,
+        num_attention_heads: 0,
+        num_key_value_heads: None,
+        head_dim: None,
+        max_position_embeddings: 0,
+        rms_norm_eps: 1e-6,
+        rope_theta: Some(10_000.0),
+        tie_word_embeddings: false,
+    };
 }
 
 /// The keys that all families share: a model whose layers are all alike.
@@ -104,9 +127,11 @@ impl Shared {
             ));
         }
         let activation = activation_of(config, "hidden_act", "silu")?;
-        let norm = RmsNorm {
-            eps: config.positive("rms_norm_eps")?.unwrap_or(1e-6),
-        };
+        let norm = RmsNorm::new(
+            config
+                .positive("rms_norm_eps")?
+                .unwrap_or(defaults.rms_norm_eps),
+        );
         let intermediate_size = config.count("intermediate_size")?;
         Ok(Self {
             num_layers,
@@ -116,7 +141,10 @@ impl Shared {
                 num_kv_heads,
                 head_dim,
                 window: None,
-                rope: Some(read_rope(config, head_dim)?),
+                rope: match defaults.rope_theta {
+                    Some(theta) => Some(read_rope_or(config, head_dim, theta)?),
+                    None => None,
+                },
                 scale: 1.0 / (head_dim as f64).sqrt(),
                 qkv_bias: false,
                 output_bias: false,
@@ -133,9 +161,26 @@ impl Shared {
                 hidden_size,
                 max_position_embeddings,
                 layers: Vec::new(),
+                embedding_scale: 1.0,
                 final_norm: norm,
-                tie_word_embeddings: config.flag("tie_word_embeddings")?.unwrap_or(false),
+                logits_scale: 1.0,
+                tie_word_embeddings: config
+                    .flag("tie_word_embeddings")?
+                    .unwrap_or(defaults.tie_word_embeddings),
             },
+        })
+    }
+
+    /// Width of a head.
+    pub fn head_dim(&self) -> usize {
+        self.attention.head_dim
+    }
+
+    /// The norm of queries and keys, a head at a time.
+    pub fn head_norm(&self) -> Option<QkNorm> {
+        Some(QkNorm {
+            norm: self.norm,
+            span: NormSpan::Head,
         })
     }
 
@@ -150,10 +195,11 @@ impl Shared {
             let mut feed_forward = FeedForward::Dense(self.mlp);
             differ(index, &mut attention, &mut feed_forward);
             LayerDescription {
-                mixer_norm: self.norm,
+                mixer_norms: BlockNorms::before(self.norm),
                 mixer: Mixer::Attention(attention),
-                feed_forward_norm: self.norm,
+                feed_forward_norms: BlockNorms::before(self.norm),
                 feed_forward,
+                residual_scale: 1.0,
             }
         });
         ModelDescription {
@@ -193,18 +239,29 @@ pub fn qwen_windows(config: &ConfigFile, num_layers: usize) -> Result<Vec<Option
             .map(|index| size.filter(|_| index >= first))
             .collect());
     };
+    let sliding = sliding_layers(config, &types, num_layers)?;
+    if size.is_none() && sliding.contains(&true) {
+        return Err(config.invalid(
+            "layer_types",
+            "sliding_attention needs use_sliding_window = true and a sliding_window",
+        ));
+    }
+    Ok(sliding
+        .into_iter()
+        .map(|slides| size.filter(|_| slides))
+        .collect())
+}
+
+/// Which layers have a window, by the entries of `layer_types`.
+pub fn sliding_layers(config: &ConfigFile, types: &[&str], num_layers: usize) -> Result<Vec<bool>> {
     if types.len() != num_layers {
         return Err(config.invalid("layer_types", format!("expected {num_layers} entries")));
     }
     types
         .iter()
         .map(|kind| match *kind {
-            "full_attention" => Ok(None),
-            "sliding_attention" if size.is_some() => Ok(size),
-            "sliding_attention" => Err(config.invalid(
-                "layer_types",
-                "sliding_attention needs use_sliding_window = true and a sliding_window",
-            )),
+            "full_attention" => Ok(false),
+            "sliding_attention" => Ok(true),
             _ => Err(config.unsupported(
                 "layer_types",
                 "only full_attention and sliding_attention are known",

@@ -6,8 +6,8 @@ use super::config_file::ConfigFile;
 use super::{Described, read_keys};
 use crate::description::rope::{Rope, RopeScaling, yarn_mscale};
 use crate::description::{
-    Activation, Attention, EXPERT_LIMIT, FeedForward, GatedMlp, LAYER_LIMIT, LayerDescription,
-    Mixer, ModelDescription, RmsNorm,
+    Activation, Attention, BlockNorms, EXPERT_LIMIT, FeedForward, GatedMlp, LAYER_LIMIT,
+    LayerDescription, Mixer, ModelDescription, NormSpan, QkNorm, RmsNorm,
 };
 use crate::error::{Error, Result};
 
@@ -41,6 +41,8 @@ pub struct GgufArchitecture {
     pub(super) qk_norm: bool,
     /// Whether the feed-forward blocks are of experts.
     pub(super) experts: bool,
+    /// Reads what is particular of the family into a description of layers that are all alike.
+    pub(super) adapt: fn(&ConfigFile, &mut ModelDescription) -> Result<()>,
 }
 
 /// The tensor of factors by which Llama 3's converter writes its rotary scaling.
@@ -118,20 +120,17 @@ impl GgufArchitecture {
         let rope = self.rope(file, &keys, head_dim, max_position_embeddings)?;
         let feed_forward = self.feed_forward(file, &keys)?;
         let biased = |name: &str| file.shape(&format!("blk.0.{name}.bias")).is_some();
-        // Of these architectures, only files of Mistral's have a window that is switched on.
+        // Of the families whose layers are all alike, only files of Mistral's have a window that is switched on.
         let window = match keys.count("attention.sliding_window")? {
             size if self.name == "llama" => size,
             _ => None,
         };
-        let norm = RmsNorm {
-            eps: keys
-                .positive("attention.layer_norm_rms_epsilon")?
-                .ok_or_else(|| {
-                    keys.invalid("attention.layer_norm_rms_epsilon", "this key is needed")
-                })?,
-        };
+        let eps = keys.positive("attention.layer_norm_rms_epsilon")?;
+        let norm = RmsNorm::new(eps.ok_or_else(|| {
+            keys.invalid("attention.layer_norm_rms_epsilon", "this key is needed")
+        })?);
         let layer = LayerDescription {
-            mixer_norm: norm,
+            mixer_norms: BlockNorms::before(norm),
             mixer: Mixer::Attention(Attention {
                 num_heads,
                 num_kv_heads,
@@ -141,20 +140,27 @@ impl GgufArchitecture {
                 scale: 1.0 / (head_dim as f64).sqrt(),
                 qkv_bias: biased("attn_q"),
                 output_bias: biased("attn_output"),
-                qk_norm: self.qk_norm.then_some(norm),
+                qk_norm: self.qk_norm.then_some(QkNorm {
+                    norm,
+                    span: NormSpan::Head,
+                }),
             }),
-            feed_forward_norm: norm,
+            feed_forward_norms: BlockNorms::before(norm),
+            residual_scale: 1.0,
             feed_forward,
         };
-        let config = ModelDescription {
+        let mut config = ModelDescription {
             architecture: self.ours,
             vocab_size,
             hidden_size,
             max_position_embeddings,
             layers: vec![layer; num_layers],
+            embedding_scale: 1.0,
             final_norm: norm,
+            logits_scale: 1.0,
             tie_word_embeddings: file.shape(HEAD).is_none(),
         };
+        (self.adapt)(&keys, &mut config)?;
         keys.finish(read_keys::of_gguf(self.name))?;
         Ok((config, keys.ignored()))
     }

@@ -21,6 +21,7 @@ pub const ARCHITECTURE: Architecture = Architecture {
         ours: "llama",
         qk_norm: false,
         experts: false,
+        adapt: |_, _| Ok(()),
     }),
 };
 
@@ -33,6 +34,7 @@ const DEFAULTS: Defaults = Defaults {
     num_key_value_heads: None,
     head_dim: None,
     max_position_embeddings: 2048,
+    ..Defaults::COMMON
 };
 
 fn describe(config: &ConfigFile) -> Result<ModelDescription> {

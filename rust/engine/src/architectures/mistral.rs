@@ -26,6 +26,7 @@ const DEFAULTS: Defaults = Defaults {
     num_key_value_heads: Some(8),
     head_dim: None,
     max_position_embeddings: 131_072,
+    ..Defaults::COMMON
 };
 
 fn describe(config: &ConfigFile) -> Result<ModelDescription> {

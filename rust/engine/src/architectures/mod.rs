@@ -8,11 +8,15 @@ pub mod gguf;
 pub(crate) mod read_keys;
 mod rope;
 
+mod gemma3;
+mod granite;
 mod llama;
 mod mistral;
+mod olmo2;
 mod qwen2;
 mod qwen3;
 mod qwen3_moe;
+mod smollm3;
 
 use config_file::ConfigFile;
 use gguf::{GgufArchitecture, GgufMetadata};
@@ -43,6 +47,10 @@ static ARCHITECTURES: &[Architecture] = &[
     qwen2::ARCHITECTURE,
     qwen3::ARCHITECTURE,
     qwen3_moe::ARCHITECTURE,
+    smollm3::ARCHITECTURE,
+    granite::ARCHITECTURE,
+    olmo2::ARCHITECTURE,
+    gemma3::ARCHITECTURE,
 ];
 
 impl Architecture {

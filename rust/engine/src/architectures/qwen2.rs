@@ -21,6 +21,7 @@ pub const ARCHITECTURE: Architecture = Architecture {
         ours: "qwen2",
         qk_norm: false,
         experts: false,
+        adapt: |_, _| Ok(()),
     }),
 };
 
@@ -33,6 +34,7 @@ const DEFAULTS: Defaults = Defaults {
     num_key_value_heads: Some(32),
     head_dim: None,
     max_position_embeddings: 32_768,
+    ..Defaults::COMMON
 };
 
 fn describe(config: &ConfigFile) -> Result<ModelDescription> {

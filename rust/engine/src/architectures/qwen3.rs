@@ -22,6 +22,7 @@ pub const ARCHITECTURE: Architecture = Architecture {
         ours: "qwen3",
         qk_norm: true,
         experts: false,
+        adapt: |_, _| Ok(()),
     }),
 };
 
@@ -34,15 +35,16 @@ const DEFAULTS: Defaults = Defaults {
     num_key_value_heads: Some(32),
     head_dim: Some(128),
     max_position_embeddings: 32_768,
+    ..Defaults::COMMON
 };
 
 fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     let shared = Shared::read(ARCHITECTURE.name, config, &DEFAULTS)?;
     let windows = qwen_windows(config, shared.num_layers)?;
     let attention_bias = config.flag("attention_bias")?.unwrap_or(false);
-    let norm = shared.norm;
+    let norm = shared.head_norm();
     Ok(shared.describe(|index, attention, _| {
-        attention.qk_norm = Some(norm);
+        attention.qk_norm = norm;
         attention.qkv_bias = attention_bias;
         attention.output_bias = attention_bias;
         attention.window = windows[index];

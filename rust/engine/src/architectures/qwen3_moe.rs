@@ -22,6 +22,7 @@ pub const ARCHITECTURE: Architecture = Architecture {
         ours: "qwen3_moe",
         qk_norm: true,
         experts: true,
+        adapt: |_, _| Ok(()),
     }),
 };
 
@@ -34,6 +35,7 @@ const DEFAULTS: Defaults = Defaults {
     num_key_value_heads: Some(4),
     head_dim: None,
     max_position_embeddings: 32_768,
+    ..Defaults::COMMON
 };
 
 fn describe(config: &ConfigFile) -> Result<ModelDescription> {
@@ -77,13 +79,13 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     let normalise_top_k = config.flag("norm_topk_prob")?.unwrap_or(false);
     let sparse_step = config.count("decoder_sparse_step")?.unwrap_or(1);
     let dense_layers = config.wholes("mlp_only_layers")?.unwrap_or_default();
-    let norm = shared.norm;
+    let norm = shared.head_norm();
     let expert = GatedMlp {
         intermediate_size: expert_size,
         ..shared.mlp
     };
     Ok(shared.describe(|index, attention, feed_forward| {
-        attention.qk_norm = Some(norm);
+        attention.qk_norm = norm;
         attention.qkv_bias = attention_bias;
         attention.output_bias = attention_bias;
         attention.window = window;

@@ -8,16 +8,9 @@ use super::read_keys::ReadKeys;
 use crate::description::rope::{Rope, RopeScaling, yarn_mscale};
 use crate::error::Result;
 
-/// The base of the angles when a configuration does not name one.
-const DEFAULT_THETA: f64 = 10_000.0;
-
 /// Reads the keys of either form. Where both stand, transformers takes the scaling of
-/// `rope_scaling`, and a `rope_theta` inside the object before the one outside.
-pub(super) fn read_rope(config: &ConfigFile, head_dim: usize) -> Result<Rope> {
-    read_rope_or(config, head_dim, DEFAULT_THETA)
-}
-
-/// Like [`read_rope`], for a family with a base of its own where none is named.
+/// `rope_scaling`, and a `rope_theta` inside the object before the one outside. `default_theta` is
+/// the family's base where none is named.
 pub(super) fn read_rope_or(
     config: &ConfigFile,
     head_dim: usize,
@@ -50,6 +43,46 @@ pub(super) fn read_rope_or(
     let scaling = read_scaling(&rope, head_dim, positions, outer_original)?;
     // What another kind of scaling would read changes nothing in this one.
     rope.finish(&ReadKeys::new())?;
+    Ok(Rope { theta, scaling })
+}
+
+/// Reads the rotary embedding of layers of a type: transformers 5 has an object for each type inside
+/// `rope_parameters`, older files have the base under a name of its own, `outer`. `default_theta` is
+/// the base where none is named, and `scaling` what takes the place of the object's scaling.
+pub(super) fn read_layer_rope<'a>(
+    config: &ConfigFile<'a>,
+    head_dim: usize,
+    layer_type: &str,
+    outer: &str,
+    default_theta: f64,
+    scaling: Option<ConfigFile<'a>>,
+) -> Result<Rope> {
+    let positions = config.count("max_position_embeddings")?;
+    let outer = config.positive(outer)?;
+    let own = match config.object("rope_parameters")? {
+        Some(all) => {
+            for key in ["rope_theta", "rope_type"] {
+                if all.value(key).is_some() {
+                    return Err(all.unsupported(key, "expected an object for each type of layer"));
+                }
+            }
+            all.object(layer_type)?
+        }
+        None => None,
+    };
+    let named = match &own {
+        Some(own) => own.positive("rope_theta")?,
+        None => None,
+    };
+    let theta = named.or(outer).unwrap_or(default_theta);
+    let scaling = match scaling.filter(|object| !object.is_empty()).or(own) {
+        Some(rope) => {
+            let scaling = read_scaling(&rope, head_dim, positions, None)?;
+            rope.finish(&ReadKeys::new())?;
+            scaling
+        }
+        None => RopeScaling::None,
+    };
     Ok(Rope { theta, scaling })
 }
 

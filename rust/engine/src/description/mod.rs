@@ -33,23 +33,48 @@ pub struct ModelDescription {
     pub max_position_embeddings: usize,
     /// The layers, first to last.
     pub layers: Vec<LayerDescription>,
+    /// What the rows of the embedding are multiplied with.
+    pub embedding_scale: f64,
     /// The norm behind the last layer.
     pub final_norm: RmsNorm,
+    /// What logits are multiplied with.
+    pub logits_scale: f64,
     /// Whether the output projection is the embedding matrix.
     pub tie_word_embeddings: bool,
 }
 
-/// The description of one layer: `x += mixer(mixer_norm(x))`, then `x += feed_forward(feed_forward_norm(x))`.
+/// The description of one layer: `x += s · after(mixer(before(x)))`, then the same with the feed-forward block.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerDescription {
-    /// The norm before the mixer.
-    pub mixer_norm: RmsNorm,
+    /// The norms around the mixer.
+    pub mixer_norms: BlockNorms,
     /// What mixes positions.
     pub mixer: Mixer,
-    /// The norm before the feed-forward block.
-    pub feed_forward_norm: RmsNorm,
+    /// The norms around the feed-forward block.
+    pub feed_forward_norms: BlockNorms,
     /// What works on each position by itself.
     pub feed_forward: FeedForward,
+    /// What the output of each of the two is multiplied with before it is added: the `s` above.
+    pub residual_scale: f64,
+}
+
+/// The norms around a block.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BlockNorms {
+    /// Of its input.
+    pub before: Option<RmsNorm>,
+    /// Of its output, before that is added to the residual stream.
+    pub after: Option<RmsNorm>,
+}
+
+impl BlockNorms {
+    /// A norm of the input alone, as most families have it.
+    pub fn before(norm: RmsNorm) -> Self {
+        Self {
+            before: Some(norm),
+            after: None,
+        }
+    }
 }
 
 /// What mixes the positions of a sequence.
@@ -78,8 +103,26 @@ pub struct Attention {
     pub qkv_bias: bool,
     /// Whether the output projection has a bias.
     pub output_bias: bool,
-    /// The norm of queries and keys, a head at a time, before the rotation.
-    pub qk_norm: Option<RmsNorm>,
+    /// The norm of queries and keys, before the rotation.
+    pub qk_norm: Option<QkNorm>,
+}
+
+/// A norm of queries and one of keys.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct QkNorm {
+    /// The norm of both, with a weight each.
+    pub norm: RmsNorm,
+    /// What is normed at a time.
+    pub span: NormSpan,
+}
+
+/// What of a row of heads is normed at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormSpan {
+    /// Each head by itself, all with the same weight.
+    Head,
+    /// All heads together.
+    Row,
 }
 
 /// Root mean square norm (Zhang and Sennrich 2019).
@@ -87,6 +130,18 @@ pub struct Attention {
 pub struct RmsNorm {
     /// Added to the mean of the squares.
     pub eps: f64,
+    /// Whether the factor is the weight + 1.
+    pub plus_one: bool,
+}
+
+impl RmsNorm {
+    /// A norm whose factor is its weight.
+    pub fn new(eps: f64) -> Self {
+        Self {
+            eps,
+            plus_one: false,
+        }
+    }
 }
 
 /// Norm by mean and deviation (Ba et al. 2016).
@@ -155,18 +210,61 @@ impl Attention {
     pub fn kv_size(&self) -> usize {
         self.num_kv_heads * self.head_dim
     }
+
+    /// Lengths of the weights of the norms of queries and of keys.
+    pub fn qk_norm_sizes(&self, span: NormSpan) -> [usize; 2] {
+        match span {
+            NormSpan::Head => [self.head_dim; 2],
+            NormSpan::Row => [self.query_size(), self.kv_size()],
+        }
+    }
 }
 
+/// A norm of a layer, by the name of its tensor without `.weight`.
+pub type NamedNorm = (&'static str, Option<RmsNorm>);
+
 impl LayerDescription {
+    /// The norms before and after the mixer, and before and after the feed-forward block.
+    pub fn norms(&self) -> [NamedNorm; 4] {
+        // Without a norm behind the mixer, the one with that name stands before the next block.
+        let before_feed_forward = match self.has_norms_after() {
+            true => "pre_feedforward_layernorm",
+            false => "post_attention_layernorm",
+        };
+        [
+            ("input_layernorm", self.mixer_norms.before),
+            ("post_attention_layernorm", self.mixer_norms.after),
+            (before_feed_forward, self.feed_forward_norms.before),
+            ("post_feedforward_layernorm", self.feed_forward_norms.after),
+        ]
+    }
+
+    /// Whether the output of a block is normed.
+    pub fn has_norms_after(&self) -> bool {
+        self.mixer_norms.after.is_some() || self.feed_forward_norms.after.is_some()
+    }
+
     /// The attention of the layer, if that is its mixer.
     pub fn attention(&self) -> Option<&Attention> {
         match &self.mixer {
             Mixer::Attention(attention) => Some(attention),
         }
     }
+
+    /// The same, to be changed.
+    pub fn attention_mut(&mut self) -> Option<&mut Attention> {
+        match &mut self.mixer {
+            Mixer::Attention(attention) => Some(attention),
+        }
+    }
 }
 
 impl ModelDescription {
+    /// Whether the outputs of blocks are normed.
+    pub fn has_norms_after(&self) -> bool {
+        self.layers.iter().any(LayerDescription::has_norms_after)
+    }
+
     /// The attention of all layers that have one.
     pub fn attentions(&self) -> impl Iterator<Item = &Attention> {
         self.layers.iter().filter_map(LayerDescription::attention)
@@ -221,7 +319,16 @@ impl ModelDescription {
         let mut add = |name: String, shape: Vec<usize>| {
             tensors.push((format!("model.layers.{index}.{name}"), shape));
         };
-        add("input_layernorm.weight".into(), vec![hidden]);
+        let [
+            before_mixer,
+            after_mixer,
+            before_feed_forward,
+            after_feed_forward,
+        ] = layer.norms();
+        let norm = |(name, norm): NamedNorm| norm.map(|_| format!("{name}.weight"));
+        if let Some(name) = norm(before_mixer) {
+            add(name, vec![hidden]);
+        }
         match &layer.mixer {
             Mixer::Attention(attention) => {
                 let (query, kv) = (attention.query_size(), attention.kv_size());
@@ -231,9 +338,10 @@ impl ModelDescription {
                         add(format!("self_attn.{name}_proj.bias"), vec![rows]);
                     }
                 }
-                if attention.qk_norm.is_some() {
-                    add("self_attn.q_norm.weight".into(), vec![attention.head_dim]);
-                    add("self_attn.k_norm.weight".into(), vec![attention.head_dim]);
+                if let Some(norm) = attention.qk_norm {
+                    let [query, key] = attention.qk_norm_sizes(norm.span);
+                    add("self_attn.q_norm.weight".into(), vec![query]);
+                    add("self_attn.k_norm.weight".into(), vec![key]);
                 }
                 add("self_attn.o_proj.weight".into(), vec![hidden, query]);
                 if attention.output_bias {
@@ -241,7 +349,12 @@ impl ModelDescription {
                 }
             }
         }
-        add("post_attention_layernorm.weight".into(), vec![hidden]);
+        for name in [after_mixer, before_feed_forward, after_feed_forward]
+            .into_iter()
+            .filter_map(norm)
+        {
+            add(name, vec![hidden]);
+        }
         match &layer.feed_forward {
             FeedForward::Dense(mlp) => {
                 for (name, shape) in mlp_tensors(mlp.intermediate_size, hidden) {

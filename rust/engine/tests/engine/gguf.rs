@@ -38,6 +38,12 @@ const CASES: &[&str] = &[
     "qwen3-head-dim",
     "qwen3-attention-bias",
     "qwen3-moe-norm-topk",
+    "smollm3-plain",
+    "granite-plain",
+    "granite-biases",
+    "olmo2-plain",
+    "olmo2-bias",
+    "gemma3-plain",
 ];
 
 fn with(engine: Engine) -> LoadOptions {
@@ -327,7 +333,7 @@ fn error_of(damage: impl FnOnce(&mut GgufFile)) -> Error {
 fn what_is_not_understood_is_refused_by_name() {
     let text = |text: &str| Value::String(text.into());
     for (key, value) in [
-        ("general.architecture", text("gemma3")),
+        ("general.architecture", text("mamba")),
         ("llama.expert_count", Value::U32(8)),
         ("llama.rope.scaling.type", text("longrope")),
         ("llama.rope.scaling.alpha", Value::F32(1000.0)),

@@ -44,6 +44,7 @@ impl GgufFile {
         };
         let architecture = match config["model_type"].as_str().unwrap() {
             "qwen3_moe" => "qwen3moe",
+            "gemma3_text" => "gemma3",
             other => other,
         };
         file.set("general.architecture", Value::String(architecture.into()));
@@ -72,6 +73,22 @@ impl GgufFile {
             &format!("{architecture}.attention.layer_norm_rms_epsilon"),
             Value::F32(epsilon as f32),
         );
+        for (key, name) in [
+            ("embedding_scale", "embedding_multiplier"),
+            ("residual_scale", "residual_multiplier"),
+            ("attention.scale", "attention_multiplier"),
+            ("logit_scale", "logits_scaling"),
+        ] {
+            if let Some(scale) = config[name].as_f64() {
+                file.set(&format!("{architecture}.{key}"), Value::F32(scale as f32));
+            }
+        }
+        if architecture == "gemma3" {
+            file.set(
+                "gemma3.attention.sliding_window",
+                count(&config["sliding_window"]),
+            );
+        }
         file.add_rope(architecture, &config);
         file.add_tokenizer(case);
         file.add_tensors(case, &config, dtype);
@@ -79,7 +96,10 @@ impl GgufFile {
     }
 
     fn add_rope(&mut self, architecture: &str, config: &Json) {
-        let rope = &config["rope_parameters"];
+        let rope = match &config["rope_parameters"]["full_attention"] {
+            Json::Null => &config["rope_parameters"],
+            full => full,
+        };
         let float = |name: &str| Value::F32(rope[name].as_f64().unwrap() as f32);
         let key = |name: &str| format!("{architecture}.rope.{name}");
         self.set(&key("freq_base"), float("rope_theta"));
@@ -152,7 +172,13 @@ impl GgufFile {
     fn add_tensors(&mut self, case: &str, config: &Json, dtype: GgmlDType) {
         let size = |name: &str| config[name].as_u64().unwrap() as usize;
         let path = models().join(case).join("model.safetensors");
-        let llama = config["model_type"] == "llama";
+        let family = config["model_type"].as_str().unwrap();
+        let interleaved = ["llama", "smollm3", "granite"].contains(&family);
+        let norms_after = ["olmo2", "gemma3_text"].contains(&family);
+        let behind_attention = match norms_after {
+            true => "post_attention_norm",
+            false => "ffn_norm",
+        };
         let tensors = candle_core::safetensors::load(path, &Device::Cpu).unwrap();
         for (name, tensor) in stack_experts(tensors) {
             let name = name
@@ -173,12 +199,19 @@ impl GgufFile {
                 .replace("mlp.gate_proj", "ffn_gate")
                 .replace("mlp.up_proj", "ffn_up")
                 .replace("mlp.down_proj", "ffn_down")
-                .replace("post_attention_layernorm", "ffn_norm")
+                .replace("post_attention_layernorm", behind_attention)
+                .replace("pre_feedforward_layernorm", "ffn_norm")
+                .replace("post_feedforward_layernorm", "post_ffw_norm")
                 .replace("input_layernorm", "attn_norm");
             let tensor = match name.rsplit('.').nth(1).unwrap() {
-                "attn_q" if llama => interleave(&tensor, size("num_attention_heads")),
-                "attn_k" if llama => interleave(&tensor, size("num_key_value_heads")),
+                "attn_q" if interleaved => interleave(&tensor, size("num_attention_heads")),
+                "attn_k" if interleaved => interleave(&tensor, size("num_key_value_heads")),
                 _ => tensor,
+            };
+            // llama.cpp's converter writes the factors.
+            let tensor = match family == "gemma3_text" && name.ends_with("norm.weight") {
+                true => (tensor + 1.0).unwrap(),
+                false => tensor,
             };
             let dtype = if tensor.rank() == 1 {
                 GgmlDType::F32

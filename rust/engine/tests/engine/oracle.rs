@@ -35,6 +35,15 @@ const REFUSED: &[(&str, &str)] = &[
     ("qwen3-window", "sliding_window"),
     ("qwen3-moe-mlp-only-layers", "mlp_only_layers"),
     ("qwen3-moe-window", "sliding_window"),
+    ("smollm3-plain", "model_type"),
+    ("smollm3-window", "model_type"),
+    ("granite-plain", "model_type"),
+    ("granite-biases", "model_type"),
+    ("olmo2-plain", "model_type"),
+    ("olmo2-bias", "model_type"),
+    ("gemma3-plain", "model_type"),
+    ("gemma3-layer-types", "model_type"),
+    ("gemma3-biases", "model_type"),
 ];
 
 #[test]

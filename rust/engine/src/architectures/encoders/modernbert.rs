@@ -4,6 +4,7 @@
 //! attention has none, since the embedding's stands there; rotary positions of two bases, for layers that see all
 //! positions and for those that see a window; the feed-forward block is gated.
 
+use super::super::rope::read_layer_rope;
 use super::{ClassifierHead, Defaults, EncoderArchitecture, HeadActivation, Keys, Shared};
 use crate::architectures::common::activation_of;
 use crate::architectures::config_file::ConfigFile;
@@ -71,7 +72,9 @@ fn describe(config: &ConfigFile) -> Result<EncoderDescription> {
     };
     let window = config.count("local_attention")?.unwrap_or(128) / 2 + 1;
     let local = local_layers(config, shared.num_layers)?;
-    let rope = |kind: &str, outer: &str, theta: f64| read_rope(config, kind, outer, theta);
+    let head_dim = shared.attention.head_dim;
+    let rope =
+        |kind: &str, outer: &str, theta: f64| read_rope(config, head_dim, kind, outer, theta);
     let ropes = [
         rope("full_attention", "global_rope_theta", 160_000.0)?,
         rope("sliding_attention", "local_rope_theta", 10_000.0)?,
@@ -134,33 +137,18 @@ fn local_layers(config: &ConfigFile, layers: usize) -> Result<Vec<bool>> {
         .collect()
 }
 
-/// The rotation of one kind of layers: from its object in `rope_parameters`, or the key of older files.
-fn read_rope(config: &ConfigFile, kind: &str, outer: &str, default: f64) -> Result<Rope> {
-    let outer = config.positive(outer)?.unwrap_or(default);
-    if config
-        .object("rope_scaling")?
-        .is_some_and(|scaling| !scaling.is_empty())
-    {
-        return Err(config.unsupported("rope_scaling", "scaled rotation is not computed here"));
-    }
-    let Some(all) = config.object("rope_parameters")? else {
-        return Ok(Rope {
-            theta: outer,
-            scaling: RopeScaling::None,
-        });
-    };
-    let Some(own) = all.object(kind)? else {
-        return Ok(Rope {
-            theta: outer,
-            scaling: RopeScaling::None,
-        });
-    };
-    let theta = own.positive("rope_theta")?.unwrap_or(outer);
-    match own.text("rope_type")?.unwrap_or("default") {
-        "default" => Ok(Rope {
-            theta,
-            scaling: RopeScaling::None,
-        }),
-        _ => Err(own.unsupported("rope_type", "only default is computed here")),
+/// The rotation of layers of a type, which no file scales.
+fn read_rope(
+    config: &ConfigFile,
+    head_dim: usize,
+    kind: &str,
+    outer: &str,
+    theta: f64,
+) -> Result<Rope> {
+    let scaling = config.object("rope_scaling")?;
+    let rope = read_layer_rope(config, head_dim, kind, outer, theta, scaling)?;
+    match rope.scaling {
+        RopeScaling::None => Ok(rope),
+        _ => Err(config.unsupported("rope_parameters", "scaled rotation is not computed here")),
     }
 }

@@ -53,16 +53,16 @@ impl CandleArchitecture {
     /// # Errors
     /// [`Error::UnsupportedModel`] where Candle has none.
     pub(crate) fn of(description: &ModelDescription) -> Result<&'static Self> {
-        refuse_mixed_layers(description)?;
         let name = description.architecture;
-        let found = ARCHITECTURES.iter().find(|a| a.name == name);
-        found.ok_or_else(|| {
-            refuse(
+        let Some(found) = ARCHITECTURES.iter().find(|a| a.name == name) else {
+            return Err(refuse(
                 "model_type",
                 name,
                 "Candle has no model of it; use engine fused",
-            )
-        })
+            ));
+        };
+        refuse_mixed_layers(description)?;
+        Ok(found)
     }
 }
 

@@ -11,6 +11,7 @@ use super::norm::Norm;
 use super::rotary::Angles;
 use super::rows::strided;
 use super::softmax::MaskedSoftmax;
+use crate::description::NormSpan;
 
 /// The weights and the shape of one layer's attention.
 #[derive(Debug)]
@@ -21,8 +22,8 @@ pub(crate) struct Attention {
     pub(crate) qkv: FusedLinear,
     /// Behind the attention.
     pub(crate) output: Linear,
-    /// Norms of queries and of keys, a head at a time.
-    pub(crate) norms: Option<(Norm, Norm)>,
+    /// Norms of queries and of keys.
+    pub(crate) norms: Option<QkNorms>,
     pub(crate) heads: usize,
     pub(crate) kv_heads: usize,
     pub(crate) head_dim: usize,
@@ -32,6 +33,15 @@ pub(crate) struct Attention {
     pub(crate) window: Option<usize>,
     /// Of the scores.
     pub(crate) scale: f32,
+}
+
+/// The norms of queries and of keys.
+#[derive(Debug)]
+pub(crate) struct QkNorms {
+    pub(crate) query: Norm,
+    pub(crate) key: Norm,
+    /// What is normed at a time.
+    pub(crate) span: NormSpan,
 }
 
 impl Attention {
@@ -44,12 +54,20 @@ impl Attention {
         sequences: &mut [(&mut SequenceCache, usize)],
     ) -> Result<Tensor> {
         let [q, k, v] = self.qkv.forward::<3>(x)?;
-        let (q_norm, k_norm) = match &self.norms {
-            Some((q_norm, k_norm)) => (Some(q_norm), Some(k_norm)),
-            None => (None, None),
-        };
         let angles = &angles[self.rotary];
-        let (q, k) = (angles.rotate(&q, q_norm)?, angles.rotate(&k, k_norm)?);
+        let (q, k) = match &self.norms {
+            None => (angles.rotate(&q, None)?, angles.rotate(&k, None)?),
+            Some(norms) => match norms.span {
+                NormSpan::Head => (
+                    angles.rotate(&q, Some(&norms.query))?,
+                    angles.rotate(&k, Some(&norms.key))?,
+                ),
+                NormSpan::Row => (
+                    angles.rotate(&norms.query.forward(&q)?, None)?,
+                    angles.rotate(&norms.key.forward(&k)?, None)?,
+                ),
+            },
+        };
         let attended = match x.device() {
             Device::Cpu => self.by_kernels(&q, &k, &v, sequences)?,
             _ => self.by_tensors(&q, &k, &v, sequences)?,

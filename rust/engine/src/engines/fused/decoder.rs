@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 use candle4j_kernels::KvMemory;
 
-use super::attention::Attention;
+use super::attention::{Attention, QkNorms};
 use super::budget::KvBudget;
 use super::cache::{CacheShape, SequenceCache};
 use super::feed_forward::{Block, Experts, Mlp};
@@ -17,7 +17,7 @@ use super::rotary::{Angles, Rotary};
 use super::rows::add;
 use crate::description::{
     self, EMBEDDING, FeedForward, GatedMlp, HEAD, LayerDescription, Mixer, ModelDescription,
-    RmsNorm,
+    NamedNorm, QkNorm, RmsNorm,
 };
 use crate::error::{Result, candle_error};
 use crate::formats::{Matrix, TensorSource, unreadable};
@@ -26,8 +26,10 @@ use crate::formats::{Matrix, TensorSource, unreadable};
 pub(crate) struct Decoder {
     embedding: PackedWeights,
     layers: Vec<Layer>,
+    embedding_scale: f64,
     norm: Norm,
     head: Linear,
+    logits_scale: f32,
     /// The rotary embeddings of the layers, each once.
     rotaries: Vec<Rotary>,
     cache: CacheShape,
@@ -39,10 +41,44 @@ pub(crate) struct Decoder {
 }
 
 struct Layer {
-    mixer_norm: Norm,
+    mixer_norms: Norms,
     attention: Attention,
-    feed_forward_norm: Norm,
+    feed_forward_norms: Norms,
     feed_forward: Block,
+    /// What a block's output is multiplied with.
+    residual_scale: f64,
+}
+
+/// The norms around a block.
+struct Norms {
+    before: Option<Norm>,
+    after: Option<Norm>,
+}
+
+impl Norms {
+    /// What the block reads.
+    fn input(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        match &self.before {
+            Some(norm) => norm.forward(x),
+            None => Ok(x.clone()),
+        }
+    }
+
+    /// The residual stream behind the block.
+    fn residual(&self, x: &Tensor, output: Tensor, scale: f64) -> candle_core::Result<Tensor> {
+        let output = match &self.after {
+            Some(norm) => norm.forward(&output)?,
+            None => output,
+        };
+        add(x, &scaled(output, scale)?)
+    }
+}
+
+fn scaled(x: Tensor, scale: f64) -> candle_core::Result<Tensor> {
+    match scale == 1.0 {
+        true => Ok(x),
+        false => x.affine(scale, 0.0),
+    }
 }
 
 /// More positions than any sequence has.
@@ -125,8 +161,10 @@ impl Decoder {
         Ok(Self {
             embedding,
             layers,
+            embedding_scale: description.embedding_scale,
             norm,
             head: Linear::new(head, None),
+            logits_scale: description.logits_scale as f32,
             rotaries: loader.rotaries,
             cache: CacheShape {
                 layers: shapes.collect(),
@@ -241,10 +279,16 @@ impl Decoder {
             .iter()
             .map(|rotary| rotary.angles(&places, &self.device))
             .collect();
-        let mut x = self.embedding.select(&tokens, self.dtype)?;
+        let mut x = scaled(
+            self.embedding.select(&tokens, self.dtype)?,
+            self.embedding_scale,
+        )?;
         for (index, layer) in self.layers.iter().enumerate() {
-            let normed = layer.mixer_norm.forward(&x)?;
-            x = add(&x, &layer.attention.forward(&normed, &angles, &mut caches)?)?;
+            let input = layer.mixer_norms.input(&x)?;
+            let output = layer.attention.forward(&input, &angles, &mut caches)?;
+            x = layer
+                .mixer_norms
+                .residual(&x, output, layer.residual_scale)?;
             if index + 1 == self.layers.len() && wanted.len() < rows {
                 // Nobody sees the other rows any more.
                 if wanted.is_empty() {
@@ -253,14 +297,21 @@ impl Decoder {
                 let wanted = Tensor::from_slice(&wanted, wanted.len(), &self.device)?;
                 x = x.index_select(&wanted, 0)?;
             }
-            let normed = layer.feed_forward_norm.forward(&x)?;
-            x = add(&x, &layer.feed_forward.forward(&normed)?)?;
+            let output = layer
+                .feed_forward
+                .forward(&layer.feed_forward_norms.input(&x)?)?;
+            x = layer
+                .feed_forward_norms
+                .residual(&x, output, layer.residual_scale)?;
             after_layer(index, &x)?;
         }
         if !wanted.is_empty() {
             let states = self.norm.forward(&x)?;
             match output {
-                Output::Logits => self.head.forward_to(&states, &mut logits)?,
+                Output::Logits => {
+                    self.head.forward_to(&states, &mut logits)?;
+                    self.scale_logits(&mut logits);
+                }
                 Output::States => copy_rows(&states, &mut logits)?,
             }
         }
@@ -269,6 +320,16 @@ impl Decoder {
             cache.commit(tokens);
         }
         Ok(())
+    }
+}
+
+impl Decoder {
+    fn scale_logits(&self, parts: &mut [(usize, &mut Vec<f32>)]) {
+        if self.logits_scale != 1.0 {
+            for logit in parts.iter_mut().flat_map(|(_, logits)| logits.iter_mut()) {
+                *logit *= self.logits_scale;
+            }
+        }
     }
 }
 
@@ -295,18 +356,34 @@ type Part = (String, (usize, usize), bool);
 
 impl Loader<'_> {
     fn layer(&mut self, index: usize, layer: &LayerDescription) -> Result<Layer> {
-        let hidden = self.description.hidden_size;
         let at = |name: &str| format!("model.layers.{index}.{name}");
         let Mixer::Attention(attention) = &layer.mixer;
+        let [
+            before_mixer,
+            after_mixer,
+            before_feed_forward,
+            after_feed_forward,
+        ] = layer.norms();
         Ok(Layer {
-            mixer_norm: self.norm(&at("input_layernorm"), hidden, layer.mixer_norm)?,
+            mixer_norms: self.norms(index, before_mixer, after_mixer)?,
             attention: self.attention(index, attention)?,
-            feed_forward_norm: self.norm(
-                &at("post_attention_layernorm"),
-                hidden,
-                layer.feed_forward_norm,
-            )?,
+            feed_forward_norms: self.norms(index, before_feed_forward, after_feed_forward)?,
             feed_forward: self.feed_forward(&at("mlp"), &layer.feed_forward)?,
+            residual_scale: layer.residual_scale,
+        })
+    }
+
+    fn norms(&self, layer: usize, before: NamedNorm, after: NamedNorm) -> Result<Norms> {
+        let hidden = self.description.hidden_size;
+        let load = |(name, norm): NamedNorm| match norm {
+            None => Ok(None),
+            Some(norm) => self
+                .norm(&format!("model.layers.{layer}.{name}"), hidden, norm)
+                .map(Some),
+        };
+        Ok(Norms {
+            before: load(before)?,
+            after: load(after)?,
         })
     }
 
@@ -321,10 +398,14 @@ impl Loader<'_> {
         .map(|(name, rows)| (at(name), (rows, hidden), attention.qkv_bias));
         let norms = match attention.qk_norm {
             None => None,
-            Some(norm) => Some((
-                self.norm(&at("q_norm"), attention.head_dim, norm)?,
-                self.norm(&at("k_norm"), attention.head_dim, norm)?,
-            )),
+            Some(QkNorm { norm, span }) => {
+                let [query, key] = attention.qk_norm_sizes(span);
+                Some(QkNorms {
+                    query: self.norm(&at("q_norm"), query, norm)?,
+                    key: self.norm(&at("k_norm"), key, norm)?,
+                    span,
+                })
+            }
         };
         Ok(Attention {
             layer: index,
@@ -393,7 +474,13 @@ impl Loader<'_> {
     fn norm(&self, name: &str, len: usize, norm: RmsNorm) -> Result<Norm> {
         let name = format!("{name}.weight");
         let weight = self.source.vector(&name, len)?;
-        Norm::new(weight, norm.eps).map_err(|e| unreadable(&name, &e))
+        let factor = match norm.plus_one {
+            true => weight.affine(1.0, 1.0),
+            false => Ok(weight),
+        };
+        factor
+            .and_then(|factor| Norm::new(factor, norm.eps))
+            .map_err(|e| unreadable(&name, &e))
     }
 
     fn read(&self, (name, shape, biased): &Part) -> Result<(Matrix, Option<Tensor>)> {
@@ -423,8 +510,8 @@ impl Loader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::description::Activation;
     use crate::description::rope::{Rope, RopeScaling};
+    use crate::description::{Activation, BlockNorms};
 
     /// Numbers that depend on the name and the place.
     struct Numbers(Device);
@@ -467,9 +554,9 @@ mod tests {
     }
 
     fn decoder() -> Decoder {
-        let norm = RmsNorm { eps: 1e-5 };
+        let norm = RmsNorm::new(1e-5);
         let layer = LayerDescription {
-            mixer_norm: norm,
+            mixer_norms: BlockNorms::before(norm),
             mixer: Mixer::Attention(description::Attention {
                 num_heads: 4,
                 num_kv_heads: 2,
@@ -484,7 +571,8 @@ mod tests {
                 output_bias: false,
                 qk_norm: None,
             }),
-            feed_forward_norm: norm,
+            feed_forward_norms: BlockNorms::before(norm),
+            residual_scale: 1.0,
             feed_forward: FeedForward::Dense(GatedMlp {
                 intermediate_size: 24,
                 activation: Activation::Silu,
@@ -497,7 +585,9 @@ mod tests {
             hidden_size: 16,
             max_position_embeddings: 64,
             layers: vec![layer; 2],
+            embedding_scale: 1.0,
             final_norm: norm,
+            logits_scale: 1.0,
             tie_word_embeddings: false,
         };
         Decoder::load(&config, &Numbers(Device::Cpu)).unwrap()

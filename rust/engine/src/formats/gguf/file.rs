@@ -245,7 +245,7 @@ impl GgufFile {
             });
         let mut expected = HashSet::from([ROPE_FACTORS.to_owned()]);
         for (name, mut shape) in config.tensors() {
-            let place = place(&name);
+            let place = place(&name, config.has_norms_after());
             if place.expert.is_some() {
                 shape.insert(0, experts.unwrap_or(0));
             }
@@ -525,8 +525,8 @@ pub(crate) struct Place {
     pub expert: Option<usize>,
 }
 
-/// Where the tensor of a name on the Hub is found.
-pub(crate) fn place(name: &str) -> Place {
+/// Where the tensor of a name on the Hub is found, of a model whose blocks have norms behind them or not.
+pub(crate) fn place(name: &str, norms_after: bool) -> Place {
     const EXPERTS: &str = ".mlp.experts.";
     let expert = name.split_once(EXPERTS).and_then(|(layer, rest)| {
         let (number, projection) = rest.split_once('.')?;
@@ -535,19 +535,22 @@ pub(crate) fn place(name: &str) -> Place {
     });
     match expert {
         None => Place {
-            tensor: gguf_name(name),
+            tensor: gguf_name(name, norms_after),
             expert: None,
         },
         Some((layer, expert, projection)) => Place {
-            tensor: gguf_name(&format!("{layer}.ffn_{projection}_exps.weight")),
+            tensor: gguf_name(
+                &format!("{layer}.ffn_{projection}_exps.weight"),
+                norms_after,
+            ),
             expert: Some(expert),
         },
     }
 }
 
 /// What GGUF calls a tensor that is `name` on the Hub, experts left out.
-pub(crate) fn gguf_name(name: &str) -> String {
-    const PARTS: [(&str, &str); 16] = [
+pub(crate) fn gguf_name(name: &str, norms_after: bool) -> String {
+    const PARTS: [(&str, &str); 17] = [
         ("model.embed_tokens.", "token_embd."),
         ("model.norm.", "output_norm."),
         ("lm_head.", "output."),
@@ -562,12 +565,17 @@ pub(crate) fn gguf_name(name: &str) -> String {
         ("mlp.up_proj.", "ffn_up."),
         ("mlp.down_proj.", "ffn_down."),
         ("mlp.gate.", "ffn_gate_inp."),
-        ("post_attention_layernorm.", "ffn_norm."),
         ("input_layernorm.", "attn_norm."),
+        ("pre_feedforward_layernorm.", "ffn_norm."),
+        ("post_feedforward_layernorm.", "post_ffw_norm."),
     ];
-    PARTS
-        .iter()
-        .fold(name.to_owned(), |name, (hub, gguf)| name.replace(hub, gguf))
+    let behind_attention = match norms_after {
+        true => "post_attention_norm.",
+        false => "ffn_norm.",
+    };
+    let other = [("post_attention_layernorm.", behind_attention)];
+    let parts = PARTS.iter().chain(&other);
+    parts.fold(name.to_owned(), |name, (hub, gguf)| name.replace(hub, gguf))
 }
 
 /// The name of a type of blocks, as it stands in results.

@@ -44,7 +44,7 @@ impl<'a> GgufSource<'a> {
     /// Where a tensor lies.
     fn place(&self, name: &str) -> Place {
         match self.decoder {
-            Some(_) => place(name),
+            Some((description, _)) => place(name, description.has_norms_after()),
             None => Place {
                 tensor: name.to_owned(),
                 expert: None,
@@ -152,7 +152,7 @@ impl TensorSource for GgufSource<'_> {
     }
 
     fn quantized(&self) -> bool {
-        let queries = place("model.layers.0.self_attn.q_proj.weight");
+        let queries = place("model.layers.0.self_attn.q_proj.weight", false);
         self.view
             .placed(&queries.tensor)
             .is_ok_and(|placed| placed.dtype().block_size() > 1)

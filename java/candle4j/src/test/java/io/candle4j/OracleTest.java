@@ -38,7 +38,16 @@ class OracleTest {
           Map.entry("qwen3-rope-yarn", "rope_type"),
           Map.entry("qwen3-window", "sliding_window"),
           Map.entry("qwen3-moe-mlp-only-layers", "mlp_only_layers"),
-          Map.entry("qwen3-moe-window", "sliding_window"));
+          Map.entry("qwen3-moe-window", "sliding_window"),
+          Map.entry("smollm3-plain", "model_type"),
+          Map.entry("smollm3-window", "model_type"),
+          Map.entry("granite-plain", "model_type"),
+          Map.entry("granite-biases", "model_type"),
+          Map.entry("olmo2-plain", "model_type"),
+          Map.entry("olmo2-bias", "model_type"),
+          Map.entry("gemma3-plain", "model_type"),
+          Map.entry("gemma3-layer-types", "model_type"),
+          Map.entry("gemma3-biases", "model_type"));
 
   @TestFactory
   Stream<DynamicTest> everyCase() {

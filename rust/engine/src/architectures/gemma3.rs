@@ -1,0 +1,147 @@
+//! Gemma 3's text models.
+//!
+//! What is particular: the embedding is multiplied with the root of its width; norms stand before and
+//! behind the blocks, and on the heads of queries and keys, with factors of 1 + weight; five layers with
+//! a window and a rotary base of their own to one that sees everything; GELU by tanh; the products of
+//! queries and keys are divided by the root of `query_pre_attn_scalar`.
+
+use super::Architecture;
+use super::common::{Defaults, Shared, activation_of, sliding_layers};
+use super::config_file::ConfigFile;
+use super::gguf::GgufArchitecture;
+use super::rope::read_layer_rope;
+use crate::description::rope::{Rope, RopeScaling};
+use crate::description::{
+    Activation, BlockNorms, FeedForward, ModelDescription, NormSpan, QkNorm, RmsNorm,
+};
+use crate::error::Result;
+
+/// The table's entry.
+pub const ARCHITECTURE: Architecture = Architecture {
+    name: "gemma3_text",
+    class: "Gemma3ForCausalLM",
+    describe,
+    gguf: Some(GgufArchitecture {
+        name: "gemma3",
+        interleaved_rope: false,
+        ours: "gemma3_text",
+        qk_norm: true,
+        experts: false,
+        adapt,
+    }),
+};
+
+const DEFAULTS: Defaults = Defaults {
+    vocab_size: 262_208,
+    hidden_size: 2304,
+    intermediate_size: 9216,
+    num_hidden_layers: 26,
+    num_attention_heads: 8,
+    num_key_value_heads: Some(4),
+    head_dim: Some(256),
+    max_position_embeddings: 131_072,
+    rope_theta: None,
+    tie_word_embeddings: true,
+    ..Defaults::COMMON
+};
+
+/// The rotary bases of layers that see everything, and of those with a window.
+const THETA: [f64; 2] = [1_000_000.0, 10_000.0];
+
+/// One layer of so many sees everything.
+const PATTERN: usize = 6;
+
+/// The width of the largest model's heads is not what its products are divided by the root of.
+const LARGEST_LAYERS: usize = 62;
+
+fn describe(config: &ConfigFile) -> Result<ModelDescription> {
+    let mut shared = Shared::read(ARCHITECTURE.name, config, &DEFAULTS)?;
+    shared.mlp.activation = activation_of(config, "hidden_activation", "gelu_pytorch_tanh")?;
+    let rope = |layer_type: &str, outer: &str, theta: f64, scaling| {
+        read_layer_rope(config, shared.head_dim(), layer_type, outer, theta, scaling)
+    };
+    let full = rope(
+        "full_attention",
+        "rope_theta",
+        THETA[0],
+        config.object("rope_scaling")?,
+    )?;
+    let local = rope("sliding_attention", "rope_local_base_freq", THETA[1], None)?;
+    let attention_bias = config.flag("attention_bias")?.unwrap_or(false);
+    let scalar = config.positive("query_pre_attn_scalar")?.unwrap_or(256.0);
+    let size = match config.has("sliding_window") {
+        true => config.count("sliding_window")?,
+        false => Some(4096),
+    };
+    let pattern = config.count("sliding_window_pattern")?.unwrap_or(PATTERN);
+    let sliding = match config.texts("layer_types")? {
+        Some(types) => sliding_layers(config, &types, shared.num_layers)?,
+        None => (1..=shared.num_layers)
+            .map(|number| !number.is_multiple_of(pattern))
+            .collect(),
+    };
+    let norm = RmsNorm {
+        plus_one: true,
+        ..shared.norm
+    };
+    let mut description = shared.describe(|index, attention, _| {
+        attention.qkv_bias = attention_bias;
+        attention.output_bias = attention_bias;
+        attention.scale = scalar.powf(-0.5);
+        attention.window = size.filter(|_| sliding[index]);
+        attention.rope = Some(match sliding[index] {
+            true => local.clone(),
+            false => full.clone(),
+        });
+    });
+    place_norms(&mut description, norm);
+    Ok(description)
+}
+
+/// What both forms of file have: norms everywhere, and the scale of the embedding.
+fn place_norms(description: &mut ModelDescription, norm: RmsNorm) {
+    description.embedding_scale = (description.hidden_size as f64).sqrt();
+    description.final_norm = norm;
+    let around = BlockNorms {
+        before: Some(norm),
+        after: Some(norm),
+    };
+    for layer in &mut description.layers {
+        layer.mixer_norms = around;
+        layer.feed_forward_norms = around;
+        if let Some(attention) = layer.attention_mut() {
+            attention.qk_norm = Some(QkNorm {
+                norm,
+                span: NormSpan::Head,
+            });
+        }
+    }
+}
+
+/// GGUF files have the 1 in the weights, and say nothing of the pattern, the other base and the scale.
+fn adapt(keys: &ConfigFile, description: &mut ModelDescription) -> Result<()> {
+    let size = keys.count("attention.sliding_window")?;
+    let local = keys.positive("rope.freq_base_swa")?.unwrap_or(THETA[1]);
+    let norm = description.final_norm;
+    place_norms(description, norm);
+    let (hidden, count) = (description.hidden_size, description.layers.len());
+    for (index, layer) in description.layers.iter_mut().enumerate() {
+        if let FeedForward::Dense(mlp) = &mut layer.feed_forward {
+            mlp.activation = Activation::GeluTanh;
+        }
+        let Some(attention) = layer.attention_mut() else {
+            continue;
+        };
+        if count == LARGEST_LAYERS {
+            attention.scale = ((hidden / attention.num_heads) as f64).powf(-0.5);
+        }
+        if !(index + 1).is_multiple_of(PATTERN) {
+            attention.window = size;
+            attention.rope = Some(Rope {
+                theta: local,
+                scaling: RopeScaling::None,
+            });
+        }
+    }
+    Ok(())
+}
