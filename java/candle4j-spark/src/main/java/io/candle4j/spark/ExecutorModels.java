@@ -66,6 +66,7 @@ final class ExecutorModels {
     private @Nullable CompletableFuture<T> model;
     private int users;
     private long idleSince;
+    private boolean isTimed;
 
     Lease<T> use(Supplier<T> load) {
       CompletableFuture<T> loading;
@@ -118,14 +119,28 @@ final class ExecutorModels {
       users--;
       if (users == 0) {
         idleSince = System.nanoTime();
-        TIMER.schedule(this::closeIfIdle, KEEP.toMillis(), TimeUnit.MILLISECONDS);
+        time(KEEP.toNanos());
+      }
+    }
+
+    /** One timer at a time: a function of SQL uses and leaves a model once a row. */
+    private void time(long nanos) {
+      if (!isTimed) {
+        isTimed = true;
+        TIMER.schedule(this::closeIfIdle, nanos, TimeUnit.NANOSECONDS);
       }
     }
 
     private void closeIfIdle() {
       CompletableFuture<T> idle;
       synchronized (this) {
-        if (users > 0 || System.nanoTime() - idleSince < KEEP.toNanos()) {
+        isTimed = false;
+        if (users > 0) {
+          return;
+        }
+        long rest = KEEP.toNanos() - (System.nanoTime() - idleSince);
+        if (rest > 0) {
+          time(rest);
           return;
         }
         idle = model;

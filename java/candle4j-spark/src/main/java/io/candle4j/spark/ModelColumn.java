@@ -160,12 +160,13 @@ public abstract sealed class ModelColumn permits GenerateColumn, EmbedColumn, Re
     /**
      * How many rows a task works on at a time.
      *
-     * @param parallel at least 1
+     * @param parallel from 1 to 1024
      * @return this
+     * @throws IllegalArgumentException for any other
      */
     public final B parallel(int parallel) {
-      if (parallel < 1) {
-        throw new IllegalArgumentException("parallel: expected at least 1, got " + parallel);
+      if (parallel < 1 || parallel > 1024) {
+        throw new IllegalArgumentException("parallel: expected 1 to 1024, got " + parallel);
       }
       this.parallel = parallel;
       return self();

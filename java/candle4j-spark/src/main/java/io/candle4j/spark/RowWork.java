@@ -56,14 +56,15 @@ abstract class RowWork<M extends AutoCloseable> implements Serializable {
   /** The model in this executor, to be given back. */
   final Lease<M> use() {
     return ExecutorModels.use(
-        new Key(getClass(), model),
+        new Key(getClass(), model, model.location()),
         () -> {
           ExecutorThreads.set();
           return load(model);
         });
   }
 
-  private record Key(Class<?> work, SparkModel model) {}
+  /** With the location: a shipped model of the same name may be another one in another context. */
+  private record Key(Class<?> work, SparkModel model, String location) {}
 
   /**
    * Starts a row's work, whose failure becomes a result with an error.

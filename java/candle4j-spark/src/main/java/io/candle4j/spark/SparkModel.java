@@ -120,7 +120,7 @@ public record SparkModel(
   }
 
   /** What names the model in this executor. */
-  private String location() {
+  String location() {
     return isShipped ? SparkFiles.get(source) : source;
   }
 }
