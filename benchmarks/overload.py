@@ -82,7 +82,7 @@ def main() -> None:
     own, most = statistics.median(peak), statistics.median(overload)
     print(f"| tokens/s | {PLACES} clients | {4 * 2 * PLACES} clients | ratio | answered | refused |\n|---|---:|---:|---:|---:|---:|")
     print(f"| {PLACES} places, {PLACES} in the queue | {own:.0f} | {most:.0f} | {most / own:.2f} |", end="")
-    print(f" {statuses.pop(200)} | {statuses.pop(429)} |")
+    print(f" {statuses.pop(200, 0)} | {statuses.pop(429, 0)} |")
     if statuses:
         raise SystemExit(f"neither answered nor refused: {dict(statuses)}")
 

@@ -25,7 +25,7 @@ pub const ARCHITECTURE: Architecture = Architecture {
         name: "gemma3",
         interleaved_rope: false,
         ours: "gemma3_text",
-        qk_norm: true,
+        qk_norm: false,
         experts: false,
         adapt,
     }),
@@ -51,7 +51,7 @@ const THETA: [f64; 2] = [1_000_000.0, 10_000.0];
 /// One layer of so many sees everything.
 const PATTERN: usize = 6;
 
-/// The width of the largest model's heads is not what its products are divided by the root of.
+/// Layers of the model of 27B, whose scale is by `hidden_size / num_attention_heads` and not by the width of its heads.
 const LARGEST_LAYERS: usize = 62;
 
 fn describe(config: &ConfigFile) -> Result<ModelDescription> {
@@ -133,7 +133,7 @@ fn adapt(keys: &ConfigFile, description: &mut ModelDescription) -> Result<()> {
             continue;
         };
         if count == LARGEST_LAYERS {
-            attention.scale = ((hidden / attention.num_heads) as f64).powf(-0.5);
+            attention.scale = (hidden as f64 / attention.num_heads as f64).powf(-0.5);
         }
         if !(index + 1).is_multiple_of(PATTERN) {
             attention.window = size;

@@ -19,7 +19,7 @@ pub const ARCHITECTURE: Architecture = Architecture {
         name: "olmo2",
         interleaved_rope: false,
         ours: "olmo2",
-        qk_norm: true,
+        qk_norm: false,
         experts: false,
         adapt: |_, description| {
             place_norms(description, description.final_norm);

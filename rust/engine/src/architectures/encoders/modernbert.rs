@@ -4,10 +4,10 @@
 //! attention has none, since the embedding's stands there; rotary positions of two bases, for layers that see all
 //! positions and for those that see a window; the feed-forward block is gated.
 
-use super::super::rope::read_layer_rope;
 use super::{ClassifierHead, Defaults, EncoderArchitecture, HeadActivation, Keys, Shared};
-use crate::architectures::common::activation_of;
+use crate::architectures::common::{activation_of, sliding_layers};
 use crate::architectures::config_file::ConfigFile;
+use crate::architectures::rope::read_layer_rope;
 use crate::description::LayerNorm;
 use crate::description::encoder::{EncoderDescription, EncoderNames, NormPlace, Positions};
 use crate::description::rope::{Rope, RopeScaling};
@@ -121,20 +121,7 @@ fn local_layers(config: &ConfigFile, layers: usize) -> Result<Vec<bool>> {
     let Some(types) = config.texts("layer_types")? else {
         return Ok((0..layers).map(|index| index % every != 0).collect());
     };
-    if types.len() != layers {
-        return Err(config.invalid("layer_types", format!("expected {layers} entries")));
-    }
-    types
-        .iter()
-        .map(|kind| match *kind {
-            "full_attention" => Ok(false),
-            "sliding_attention" => Ok(true),
-            _ => Err(config.unsupported(
-                "layer_types",
-                "only full_attention and sliding_attention are known",
-            )),
-        })
-        .collect()
+    sliding_layers(config, &types, layers)
 }
 
 /// The rotation of layers of a type, which no file scales.
@@ -146,7 +133,10 @@ fn read_rope(
     theta: f64,
 ) -> Result<Rope> {
     let scaling = config.object("rope_scaling")?;
-    let rope = read_layer_rope(config, head_dim, kind, outer, theta, scaling)?;
+    if scaling.is_some_and(|scaling| !scaling.is_empty()) {
+        return Err(config.unsupported("rope_scaling", "scaled rotation is not computed here"));
+    }
+    let rope = read_layer_rope(config, head_dim, kind, outer, theta, None)?;
     match rope.scaling {
         RopeScaling::None => Ok(rope),
         _ => Err(config.unsupported("rope_parameters", "scaled rotation is not computed here")),

@@ -1,7 +1,6 @@
 package io.candle4j.langchain4j;
 
 import dev.langchain4j.model.chat.ChatModel;
-import dev.langchain4j.model.chat.common.AbstractChatModelIT;
 import dev.langchain4j.model.chat.request.ChatRequestParameters;
 import dev.langchain4j.model.chat.response.ChatResponseMetadata;
 import dev.langchain4j.model.openai.OpenAiChatRequestParameters;
@@ -11,7 +10,7 @@ import dev.langchain4j.model.output.TokenUsage;
 import java.util.List;
 
 /** LangChain4j's own tests of chat models with its OpenAI client and the server. */
-class OpenAiChatModelSuiteTest extends AbstractChatModelIT {
+class OpenAiChatModelSuiteTest extends ChatModelSuiteTest {
   @Override
   protected List<ChatModel> models() {
     return List.of(OverHttp.chat().build());
@@ -48,20 +47,9 @@ class OpenAiChatModelSuiteTest extends AbstractChatModelIT {
     return false;
   }
 
-  /** Answers are either calls or of a format. */
+  /** A server has several models. */
   @Override
-  protected boolean supportsToolsAndJsonResponseFormatWithSchema() {
-    return false;
-  }
-
-  /** These models read texts. */
-  @Override
-  protected boolean supportsSingleImageInputAsBase64EncodedString() {
-    return false;
-  }
-
-  @Override
-  protected boolean supportsSingleImageInputAsPublicURL() {
-    return false;
+  protected boolean supportsModelNameParameter() {
+    return true;
   }
 }

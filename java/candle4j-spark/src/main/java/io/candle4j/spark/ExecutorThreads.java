@@ -1,6 +1,7 @@
 package io.candle4j.spark;
 
 import io.candle4j.CandleRuntime;
+import org.apache.spark.SparkConf;
 import org.apache.spark.SparkEnv;
 
 /**
@@ -11,22 +12,27 @@ final class ExecutorThreads {
   private static final String THREADS = "spark.candle.threads";
   private static final String CORES = "spark.executor.cores";
 
-  static {
-    SparkEnv environment = SparkEnv.get();
-    if (environment != null) {
-      int threads = environment.conf().getInt(THREADS, 0);
-      if (threads == 0 && System.getenv("CANDLE_NUM_THREADS") == null) {
-        int cores = environment.conf().getInt(CORES, 0);
-        threads = Math.min(cores, Runtime.getRuntime().availableProcessors());
-      }
-      if (threads > 0) {
-        CandleRuntime.setThreads(threads);
-      }
-    }
-  }
+  private static boolean isSet;
 
   private ExecutorThreads() {}
 
-  /** Sets them, the first time. */
-  static void set() {}
+  /**
+   * Sets them, the first time.
+   *
+   * @throws IllegalArgumentException for a number of threads that cannot be
+   */
+  static synchronized void set() {
+    SparkEnv environment = SparkEnv.get();
+    if (isSet || environment == null) {
+      return;
+    }
+    SparkConf conf = environment.conf();
+    if (conf.contains(THREADS)) {
+      CandleRuntime.setThreads(conf.getInt(THREADS, 0));
+    } else if (conf.contains(CORES) && System.getenv("CANDLE_NUM_THREADS") == null) {
+      CandleRuntime.setThreads(
+          Math.min(conf.getInt(CORES, 1), Runtime.getRuntime().availableProcessors()));
+    }
+    isSet = true;
+  }
 }
