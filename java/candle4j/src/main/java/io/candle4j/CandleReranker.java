@@ -96,6 +96,22 @@ public final class CandleReranker implements AutoCloseable {
   }
 
   /**
+   * Scores documents for a query, on a thread of the library.
+   *
+   * @param query what is looked for
+   * @param documents where it is looked for
+   * @return what {@link #score(String, List)} gives or throws. Completing it in any other way, such
+   *     as {@code cancel}, stops the call
+   */
+  public CompletableFuture<List<DocumentScores>> scoreAsync(String query, List<String> documents) {
+    StackGuard.check();
+    List<String> all = List.copyOf(documents);
+    long call = reranker.nextCall();
+    return CallFuture.start(
+        () -> reranker.score(call, query, all, null), () -> reranker.cancel(call));
+  }
+
+  /**
    * The documents that fit a query best.
    *
    * @param query what is looked for

@@ -50,12 +50,12 @@ public final class CandleEmbeddingModel implements EmbeddingModel {
   @Override
   public EmbeddingResponse doEmbed(EmbeddingRequest request) {
     EmbeddingRequestParameters parameters = request.parameters();
-    EmbedOptions.Builder options = EmbedOptions.builder().prompt(prompt(parameters.inputType()));
-    if (parameters.dimensions() != null) {
-      options.dimensions(parameters.dimensions());
-    }
     List<String> texts = request.inputs().stream().map(input -> input.text()).toList();
     try {
+      EmbedOptions.Builder options = EmbedOptions.builder().prompt(prompt(parameters.inputType()));
+      if (parameters.dimensions() != null) {
+        options.dimensions(parameters.dimensions());
+      }
       List<io.candle4j.Embedding> made = embedder.embedAll(texts, options.build());
       int tokens = made.stream().mapToInt(io.candle4j.Embedding::tokens).sum();
       return EmbeddingResponse.builder()

@@ -21,9 +21,15 @@ public final class CandleScoringModel implements ScoringModel {
    * Scores by a reranker.
    *
    * @param reranker the reranker, which stays the caller's
+   * @throws IllegalArgumentException for one with several labels, whose scores are no order
    */
   public CandleScoringModel(CandleReranker reranker) {
     this.reranker = Objects.requireNonNull(reranker, "reranker");
+    List<String> labels = reranker.info().labels();
+    if (labels.size() != 1) {
+      throw new IllegalArgumentException(
+          "reranker: expected one with one score, got one with the labels " + labels);
+    }
   }
 
   @Override

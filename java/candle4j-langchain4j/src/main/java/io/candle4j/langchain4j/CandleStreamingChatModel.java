@@ -9,8 +9,8 @@ import io.candle4j.Request;
  * LangChain4j's {@link StreamingChatModel} on a model in this process. What {@link CandleChatModel}
  * says holds here, too.
  *
- * <p>All callbacks of a request come from one thread, which is not the caller's. An exception of a
- * callback is told to {@code onError}, and streaming goes on. After a {@linkplain
+ * <p>All callbacks of a request come from one thread, which is not the caller's. What a callback
+ * throws is told to {@code onError}, and streaming goes on. After a {@linkplain
  * dev.langchain4j.model.chat.response.StreamingHandle#cancel() cancelled} request no callback comes
  * any more, and the model ends within a token.
  */

@@ -24,6 +24,7 @@ record ChatSettings(
    */
   abstract static class Builder<B extends Builder<B>> {
     private @Nullable ChatEngine engine;
+    private String fileName = "candle4j";
     private @Nullable String modelName;
     private ChatRequestParameters parameters = DefaultChatRequestParameters.EMPTY;
     private GenerateOptions options = GenerateOptions.defaults();
@@ -46,9 +47,7 @@ record ChatSettings(
      * @return this builder
      */
     public B model(CandleModel model) {
-      if (modelName == null) {
-        modelName = String.valueOf(model.info().path().getFileName());
-      }
+      fileName = String.valueOf(model.info().path().getFileName());
       return engine(ChatEngine.of(model));
     }
 
@@ -101,7 +100,7 @@ record ChatSettings(
       if (engine == null) {
         throw new IllegalStateException("model: expected one");
       }
-      String name = modelName == null ? "candle4j" : modelName;
+      String name = Objects.requireNonNullElse(modelName, fileName);
       Requests.check(parameters, name);
       ChatRequestParameters named =
           CandleChatRequestParameters.builder().modelName(name).build().overrideWith(parameters);

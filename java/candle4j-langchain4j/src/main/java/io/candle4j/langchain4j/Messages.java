@@ -34,7 +34,7 @@ final class Messages {
       case ToolExecutionResultMessage result ->
           new io.candle4j.ChatMessage.ToolResult(
               Objects.requireNonNullElse(result.id(), ""),
-              result.toolName(),
+              Objects.requireNonNullElse(result.toolName(), ""),
               text("a tool's result", result.contents()));
       default ->
           throw new UnsupportedFeatureException(

@@ -13,6 +13,7 @@ import dev.langchain4j.model.output.TokenUsage;
 import io.candle4j.CandleException;
 import io.candle4j.ContextFullException;
 import io.candle4j.Generation;
+import io.candle4j.ModelException;
 import io.candle4j.QueueFullException;
 import io.candle4j.ToolCall;
 import java.util.UUID;
@@ -67,6 +68,8 @@ final class Responses {
       case ContextFullException e -> new InvalidRequestException(e.getMessage(), e);
       case QueueFullException e -> new RateLimitException(e.getMessage(), e);
       case IllegalArgumentException e -> new InvalidRequestException(e.getMessage(), e);
+      // A conversation that the template does not know.
+      case ModelException.ChatTemplate e -> new InvalidRequestException(e.getMessage(), e);
       case CandleException e -> new InternalServerException(e.getMessage(), e);
       default -> error;
     };

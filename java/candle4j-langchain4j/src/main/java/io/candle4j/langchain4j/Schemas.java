@@ -17,13 +17,12 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
-import tools.jackson.core.type.TypeReference;
+import tools.jackson.core.JacksonException;
+import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
 /** LangChain4j's schemas as JSON Schema. */
 final class Schemas {
-  private static final TypeReference<Map<String, Object>> OBJECT = new TypeReference<>() {};
-
   private Schemas() {}
 
   /** The document of an element; of none, an object without properties. */
@@ -31,11 +30,11 @@ final class Schemas {
     if (element instanceof JsonRawSchema raw) {
       return raw.schema();
     }
-    Map<String, Object> document = element == null ? map("object", null) : element(element);
+    Object document = element == null ? map("object", null) : element(element);
     return JsonMapper.shared().writeValueAsString(document);
   }
 
-  private static Map<String, Object> element(JsonSchemaElement element) {
+  private static Object element(JsonSchemaElement element) {
     return switch (element) {
       case JsonStringSchema schema -> map("string", schema.description());
       case JsonIntegerSchema schema -> map("integer", schema.description());
@@ -65,11 +64,25 @@ final class Schemas {
         yield map;
       }
       case JsonObjectSchema schema -> object(schema);
-      case JsonRawSchema schema -> JsonMapper.shared().readValue(schema.schema(), OBJECT);
+      case JsonRawSchema schema -> raw(schema.schema());
       default ->
           throw new UnsupportedFeatureException(
               "schemas of the kind " + element.getClass().getSimpleName() + " are not supported");
     };
+  }
+
+  /** A schema is an object, or true or false. */
+  private static Object raw(String schema) {
+    JsonNode node;
+    try {
+      node = JsonMapper.shared().readTree(schema);
+    } catch (JacksonException e) {
+      throw new IllegalArgumentException("schema: expected JSON: " + e.getOriginalMessage(), e);
+    }
+    if (!node.isObject() && !node.isBoolean()) {
+      throw new IllegalArgumentException("schema: expected a JSON object, got " + schema);
+    }
+    return node;
   }
 
   private static Map<String, Object> object(JsonObjectSchema schema) {

@@ -38,9 +38,9 @@ final class Streaming implements StreamingHandle {
     } catch (RuntimeException e) {
       tellError(Responses.error(e));
       return;
-    } catch (Error e) {
+    } catch (Throwable e) {
       tellError(e);
-      throw e;
+      return;
     }
     tell(() -> handler.onCompleteResponse(response));
   }
@@ -79,7 +79,8 @@ final class Streaming implements StreamingHandle {
     }
     try {
       callback.run();
-    } catch (RuntimeException e) {
+    } catch (Throwable e) {
+      // Also what a callback does not declare, as those written in Kotlin may throw anything.
       tellError(e);
     }
   }
@@ -90,7 +91,7 @@ final class Streaming implements StreamingHandle {
     }
     try {
       handler.onError(error);
-    } catch (RuntimeException e) {
+    } catch (Throwable e) {
       System.getLogger(Streaming.class.getName())
           .log(System.Logger.Level.WARNING, "onError failed", e);
     }

@@ -18,23 +18,29 @@ import dev.langchain4j.model.chat.request.ResponseFormat;
 import dev.langchain4j.model.chat.request.ResponseFormatType;
 import dev.langchain4j.model.chat.request.json.JsonEnumSchema;
 import dev.langchain4j.model.chat.request.json.JsonObjectSchema;
+import dev.langchain4j.model.chat.request.json.JsonRawSchema;
 import dev.langchain4j.model.chat.request.json.JsonSchema;
 import dev.langchain4j.model.chat.response.ChatResponse;
 import dev.langchain4j.model.chat.response.PartialResponse;
 import dev.langchain4j.model.chat.response.PartialResponseContext;
 import dev.langchain4j.model.chat.response.StreamingChatResponseHandler;
+import dev.langchain4j.model.embedding.request.EmbeddingInput;
+import dev.langchain4j.model.embedding.request.EmbeddingRequest;
+import dev.langchain4j.model.embedding.request.EmbeddingRequestParameters;
 import dev.langchain4j.model.output.Response;
 import dev.langchain4j.rag.content.Content;
 import dev.langchain4j.rag.content.retriever.EmbeddingStoreContentRetriever;
 import dev.langchain4j.rag.query.Query;
 import dev.langchain4j.store.embedding.EmbeddingStoreIngestor;
 import dev.langchain4j.store.embedding.inmemory.InMemoryEmbeddingStore;
+import io.candle4j.CandleEmbedder;
 import io.candle4j.CandleReranker;
 import io.candle4j.FinishReason;
 import io.candle4j.GenerateOptions;
 import io.candle4j.Generation;
 import io.candle4j.ModelMetrics;
 import io.candle4j.Request;
+import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
@@ -236,6 +242,93 @@ class AdaptersTest {
           response.content());
       assertTrue(response.tokenUsage().inputTokenCount() > 0);
     }
+  }
+
+  @Test
+  void severalLabelsAreNoScore() {
+    try (CandleReranker reranker =
+        CandleReranker.builder().path(TestModels.encoder("bert-labels")).load()) {
+      assertThrows(IllegalArgumentException.class, () -> new CandleScoringModel(reranker));
+    }
+  }
+
+  @Test
+  void whatACallbackThrowsIsToldWhateverItIs() throws Exception {
+    CandleStreamingChatModel model =
+        CandleStreamingChatModel.builder()
+            .model(TestModels.SMOLLM2)
+            .options(GenerateOptions.builder().maxTokens(2).ignoreEos(true).build())
+            .build();
+    List<Throwable> told = new ArrayList<>();
+    CompletableFuture<Void> complete = new CompletableFuture<>();
+    model.chat(
+        "hello",
+        new StreamingChatResponseHandler() {
+          @Override
+          public void onPartialResponse(String partial) {
+            throw new AssertionError("partial");
+          }
+
+          @Override
+          public void onCompleteResponse(ChatResponse response) {
+            complete.complete(null);
+            throw AdaptersTest.<RuntimeException>undeclared(new IOException("complete"));
+          }
+
+          @Override
+          public void onError(Throwable e) {
+            synchronized (told) {
+              told.add(e);
+              told.notifyAll();
+            }
+          }
+        });
+    complete.get(60, TimeUnit.SECONDS);
+    synchronized (told) {
+      while (!(told.getLast() instanceof IOException)) {
+        told.wait(60_000);
+      }
+      assertInstanceOf(AssertionError.class, told.getFirst());
+    }
+  }
+
+  @SuppressWarnings({"unchecked", "TypeParameterUnusedInFormals"})
+  private static <E extends Throwable> E undeclared(Throwable failure) throws E {
+    throw (E) failure;
+  }
+
+  @Test
+  void theLastModelGivesTheName() {
+    try (var tiny = TestModels.tiny()) {
+      CandleChatModel chat =
+          CandleChatModel.builder().model(TestModels.SMOLLM2).model(tiny).build();
+      assertEquals("llama-eos-list", chat.defaultRequestParameters().modelName());
+    }
+  }
+
+  @Test
+  void badPartsOfRequestsAreToldAsSuch() {
+    try (var embedder = CandleEmbedder.load(CandleEmbedder.BUILT_IN)) {
+      EmbeddingRequest none =
+          EmbeddingRequest.builder()
+              .inputs(EmbeddingInput.from("text"))
+              .parameters(EmbeddingRequestParameters.builder().dimensions(0).build())
+              .build();
+      CandleEmbeddingModel model = new CandleEmbeddingModel(embedder);
+      assertThrows(InvalidRequestException.class, () -> model.embed(none));
+    }
+    JsonObjectSchema nested =
+        JsonObjectSchema.builder().addProperty("a", JsonRawSchema.from("{nothing")).build();
+    ChatRequest request =
+        ChatRequest.builder()
+            .messages(UserMessage.from("Hello"))
+            .responseFormat(
+                ResponseFormat.builder()
+                    .type(ResponseFormatType.JSON)
+                    .jsonSchema(JsonSchema.builder().name("n").rootElement(nested).build())
+                    .build())
+            .build();
+    assertThrows(InvalidRequestException.class, () -> chat().chat(request));
   }
 
   @Test

@@ -18,7 +18,7 @@ import org.apache.spark.sql.functions;
  *
  * <ul>
  *   <li>{@code candle_generate(prompt)}
- *   <li>{@code candle_generate_seeded(prompt, seed)}, with a seed of the type {@code BIGINT}
+ *   <li>{@code candle_generate_seeded(prompt, seed)}, with a whole number as seed
  *   <li>{@code candle_embed(text)}
  *   <li>{@code candle_rerank(query, documents)}, with one document or an array of them
  * </ul>

@@ -108,10 +108,15 @@ final class GenerateRows extends RowWork<GenerateRows.Generator> {
     if (inputs.size() == 1) {
       return seed(options.seed().orElse(0), prompt);
     }
-    if (inputs.get(1) instanceof Number seed) {
-      return seed.longValue();
-    }
-    throw new IllegalArgumentException("seed: expected a number, got " + inputs.get(1));
+    // A function of SQL takes what it is given; 1.5 is no seed.
+    return switch (inputs.get(1)) {
+      case Long seed -> seed;
+      case Integer seed -> seed;
+      case Short seed -> seed;
+      case Byte seed -> seed;
+      case null, default ->
+          throw new IllegalArgumentException("seed: expected a whole number, got " + inputs.get(1));
+    };
   }
 
   /**

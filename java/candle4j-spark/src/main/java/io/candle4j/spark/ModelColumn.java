@@ -54,7 +54,10 @@ public abstract sealed class ModelColumn permits GenerateColumn, EmbedColumn, Re
    */
   public final Dataset<Row> addTo(Dataset<Row> dataset) {
     StructType schema = dataset.schema();
-    if (Arrays.stream(schema.fieldNames()).anyMatch(name::equalsIgnoreCase)) {
+    boolean isCaseSensitive =
+        Boolean.parseBoolean(dataset.sparkSession().conf().get("spark.sql.caseSensitive", "false"));
+    if (Arrays.stream(schema.fieldNames())
+        .anyMatch(isCaseSensitive ? name::equals : name::equalsIgnoreCase)) {
       throw new IllegalArgumentException(
           "name: the dataset has a column " + name + " already; expected another name");
     }

@@ -9,7 +9,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A column of scores: how well documents fit a query. Each is a struct of {@code scores} (an array
- * of doubles, one a document, in the order of the documents) and {@code error}.
+ * of doubles, one a document, in the order of the documents), {@code left_out} (how many tokens of
+ * each did not fit) and {@code error}.
  *
  * {@snippet :
  * Dataset<Row> scored =

@@ -1,8 +1,8 @@
 package io.candle4j.spark;
 
 import io.candle4j.CandleReranker;
+import io.candle4j.DocumentScores;
 import io.candle4j.ModelException;
-import io.candle4j.RankedDocument;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -23,7 +23,8 @@ final class RerankRows extends RowWork<CandleReranker> {
   @Override
   StructType fields() {
     return new StructType()
-        .add("scores", DataTypes.createArrayType(DataTypes.DoubleType, false), true);
+        .add("scores", DataTypes.createArrayType(DataTypes.DoubleType, false), true)
+        .add("left_out", DataTypes.createArrayType(DataTypes.IntegerType, false), true);
   }
 
   @Override
@@ -41,9 +42,7 @@ final class RerankRows extends RowWork<CandleReranker> {
   @Override
   CompletableFuture<Object[]> start(CandleReranker reranker, Row inputs) {
     List<String> documents = documents(inputs);
-    return reranker
-        .rankAsync(text(inputs, 0, "query"), documents, documents.size())
-        .thenApply(RerankRows::values);
+    return reranker.scoreAsync(text(inputs, 0, "query"), documents).thenApply(RerankRows::values);
   }
 
   private static List<String> documents(Row inputs) {
@@ -57,11 +56,9 @@ final class RerankRows extends RowWork<CandleReranker> {
     return documents;
   }
 
-  private static Object[] values(List<RankedDocument> ranked) {
-    double[] scores = new double[ranked.size()];
-    for (RankedDocument document : ranked) {
-      scores[document.index()] = document.score();
-    }
-    return new Object[] {ArraySeq.unsafeWrapArray(scores)};
+  private static Object[] values(List<DocumentScores> all) {
+    double[] scores = all.stream().mapToDouble(DocumentScores::score).toArray();
+    int[] leftOut = all.stream().mapToInt(DocumentScores::leftOut).toArray();
+    return new Object[] {ArraySeq.unsafeWrapArray(scores), ArraySeq.unsafeWrapArray(leftOut)};
   }
 }

@@ -3,6 +3,7 @@ package io.candle4j.spark;
 import java.util.ArrayDeque;
 import java.util.Iterator;
 import java.util.NoSuchElementException;
+import java.util.Objects;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
@@ -61,43 +62,62 @@ final class RowsInFlight<I, O> implements Iterator<O>, AutoCloseable {
 
   @Override
   public O next() {
-    startRows();
+    // One a result, so that the model stays busy and nobody waits for rows that nobody reads.
+    startRow();
     CompletableFuture<O> first = results.peek();
     if (first == null) {
       throw new NoSuchElementException();
     }
+    // Taking a row may take long, so each time a result may be there already.
     while (!first.isDone()) {
-      awaitChange(first);
-      startRows();
+      if (!startRow()) {
+        awaitChange(first);
+      }
     }
     results.remove();
-    // The next rows go on while the caller does something with this one.
-    startRows();
     try {
       return first.join();
     } catch (CompletionException e) {
-      throw e.getCause() instanceof RuntimeException failure ? failure : e;
+      throw RowsInFlight.<RuntimeException>failure(e.getCause());
     }
   }
 
-  private void startRows() {
-    while (!isExhausted && hasRoom()) {
+  /** Throws a failure as it came, declared or not: Spark's iterators are Scala's. */
+  @SuppressWarnings({"unchecked", "TypeParameterUnusedInFormals"})
+  private static <E extends Throwable> E failure(@Nullable Throwable failure) throws E {
+    throw (E) Objects.requireNonNull(failure);
+  }
+
+  /** Starts one more row, unless there is none, or no room. */
+  private boolean startRow() {
+    if (isExhausted || !hasRoom()) {
+      return false;
+    }
+    CompletableFuture<O> result;
+    try {
       if (!rows.hasNext()) {
         isExhausted = true;
-        return;
+        return false;
       }
+      I row = rows.next();
       synchronized (change) {
         running++;
       }
-      CompletableFuture<O> result = work.apply(rows.next());
-      results.add(result);
-      result.whenComplete((value, failure) -> {
-        synchronized (change) {
-          running--;
-          change.notifyAll();
-        }
-      });
+      result = work.apply(row);
+    } catch (Throwable e) {
+      // It belongs behind the results of the rows before.
+      isExhausted = true;
+      results.add(CompletableFuture.failedFuture(e));
+      return true;
     }
+    results.add(result);
+    result.whenComplete((value, failure) -> {
+      synchronized (change) {
+        running--;
+        change.notifyAll();
+      }
+    });
+    return true;
   }
 
   private boolean hasRoom() {

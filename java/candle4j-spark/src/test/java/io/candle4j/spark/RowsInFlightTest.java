@@ -5,18 +5,26 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.NoSuchElementException;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Executor;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
 @Timeout(30)
 class RowsInFlightTest {
+  private static final Executor DELAYED =
+      CompletableFuture.delayedExecutor(50, TimeUnit.MILLISECONDS);
+
   private final List<CompletableFuture<Integer>> started = new ArrayList<>();
   private final AtomicInteger taken = new AtomicInteger();
 
@@ -71,6 +79,35 @@ class RowsInFlightTest {
     assertEquals(0, results.next());
     assertFalse(slow.isInterrupted());
     assertTrue(taken.get() <= 18, taken + " rows taken for one result");
+  }
+
+  @Test
+  void aResultThatIsThereWaitsForNoMoreRows() {
+    AtomicInteger read = new AtomicInteger();
+    Iterator<Integer> source = IntStream.range(0, 100).peek(row -> read.set(row + 1)).iterator();
+    RowsInFlight<Integer, Integer> results =
+        new RowsInFlight<>(source, CompletableFuture::completedFuture, 16, null);
+    assertEquals(0, results.next());
+    assertEquals(1, read.get());
+  }
+
+  @Test
+  void aFailureOfTheSourceComesBehindTheResultsBeforeIt() {
+    Iterator<Integer> source =
+        Stream.concat(
+                Stream.of(0, 1),
+                Stream.generate(() -> {
+                  throw new UncheckedIOException(new IOException("lost"));
+                }))
+            .iterator();
+    RowsInFlight<Integer, Integer> results =
+        new RowsInFlight<>(
+            source, row -> CompletableFuture.supplyAsync(() -> row, DELAYED), 16, null);
+    assertEquals(0, results.next());
+    assertEquals(1, results.next());
+    assertTrue(results.hasNext());
+    assertThrows(UncheckedIOException.class, results::next);
+    assertFalse(results.hasNext());
   }
 
   @Test

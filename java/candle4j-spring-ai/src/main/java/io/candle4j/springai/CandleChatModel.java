@@ -54,6 +54,8 @@ public final class CandleChatModel implements ChatModel {
         builder.options.getModel() == null
             ? builder.options.mutate().model(name).build()
             : builder.options;
+    // Refuses now what each prompt would be refused for.
+    this.options.toOptions();
     this.observations = builder.observations;
     this.convention = builder.convention;
   }
@@ -71,7 +73,7 @@ public final class CandleChatModel implements ChatModel {
   /**
    * Answers a prompt.
    *
-   * @param prompt messages of text; its options count before the defaults
+   * @param prompt messages of text; what its options leave out comes from {@link #getOptions()}
    * @return the answer, with calls of tools that the model wants
    * @throws IllegalArgumentException for media, and for options out of their range
    * @throws io.candle4j.CandleException when the model cannot answer
@@ -154,7 +156,6 @@ public final class CandleChatModel implements ChatModel {
     CandleChatOptions merged =
         switch (given) {
           case null -> options;
-          case CandleChatOptions own -> own;
           default -> options.mutate().combineWith(given.mutate()).build();
         };
     String name = merged.getModel();
@@ -241,6 +242,7 @@ public final class CandleChatModel implements ChatModel {
      * Makes the model.
      *
      * @return the model
+     * @throws IllegalArgumentException for options out of their range
      */
     public CandleChatModel build() {
       return new CandleChatModel(this);

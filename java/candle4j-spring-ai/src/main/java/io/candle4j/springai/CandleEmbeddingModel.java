@@ -2,6 +2,7 @@ package io.candle4j.springai;
 
 import io.candle4j.CandleEmbedder;
 import io.candle4j.EmbedOptions;
+import io.candle4j.EmbedPrompt;
 import io.micrometer.observation.ObservationRegistry;
 import java.util.List;
 import java.util.Objects;
@@ -9,6 +10,7 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import org.springframework.ai.chat.metadata.DefaultUsage;
 import org.springframework.ai.document.Document;
+import org.springframework.ai.embedding.BatchingStrategy;
 import org.springframework.ai.embedding.Embedding;
 import org.springframework.ai.embedding.EmbeddingModel;
 import org.springframework.ai.embedding.EmbeddingOptions;
@@ -22,8 +24,9 @@ import org.springframework.ai.embedding.observation.EmbeddingModelObservationDoc
 
 /**
  * Spring AI's {@link EmbeddingModel} on an embedder in this process. Texts of a request, and of
- * several threads, go through the model together. Documents get the model's prompt for documents;
- * texts, which may be either, its default one.
+ * several threads, go through the model together. Documents get the model's prompt for documents, a
+ * single text the one for queries, as vector stores call both; a list of texts, which may be
+ * either, its default one.
  */
 public final class CandleEmbeddingModel implements EmbeddingModel {
   private static final EmbeddingModelObservationConvention CONVENTION =
@@ -60,12 +63,16 @@ public final class CandleEmbeddingModel implements EmbeddingModel {
 
   @Override
   public EmbeddingResponse call(EmbeddingRequest request) {
+    return call(request, new EmbedPrompt.Default());
+  }
+
+  private EmbeddingResponse call(EmbeddingRequest request, EmbedPrompt prompt) {
     EmbeddingOptions given = request.getOptions();
     if (given != null && given.getModel() != null && !given.getModel().equals(name())) {
       throw new IllegalArgumentException(
           "model: expected " + name() + ", which is the one that is here, got " + given.getModel());
     }
-    EmbedOptions.Builder options = EmbedOptions.builder();
+    EmbedOptions.Builder options = EmbedOptions.builder().prompt(prompt);
     if (given != null && given.getDimensions() != null) {
       options.dimensions(given.getDimensions());
     }
@@ -97,10 +104,35 @@ public final class CandleEmbeddingModel implements EmbeddingModel {
         new EmbeddingResponseMetadata(name(), new DefaultUsage(tokens, 0)));
   }
 
+  /** What vector stores call with a query. */
+  @Override
+  public float[] embed(String text) {
+    EmbeddingRequest request =
+        new EmbeddingRequest(List.of(text), EmbeddingOptions.builder().build());
+    return call(request, new EmbedPrompt.Query()).getResult().getOutput();
+  }
+
   @Override
   public float[] embed(Document document) {
-    String text = Objects.requireNonNullElse(getEmbeddingContent(document), "");
-    return embedder.embed(text, EmbedOptions.document()).vector();
+    return embedder.embed(text(document), EmbedOptions.document()).vector();
+  }
+
+  /** What vector stores call with documents. */
+  @Override
+  public List<float[]> embed(
+      List<Document> documents,
+      @Nullable EmbeddingOptions options,
+      BatchingStrategy batchingStrategy) {
+    return batchingStrategy.batch(documents).stream()
+        .map(batch -> batch.stream().map(this::text).toList())
+        .map(texts -> call(new EmbeddingRequest(texts, options), new EmbedPrompt.Document()))
+        .flatMap(response -> response.getResults().stream())
+        .map(Embedding::getOutput)
+        .toList();
+  }
+
+  private String text(Document document) {
+    return Objects.requireNonNullElse(getEmbeddingContent(document), "");
   }
 
   @Override

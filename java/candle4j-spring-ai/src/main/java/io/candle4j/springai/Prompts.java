@@ -6,9 +6,9 @@ import io.candle4j.ResponseFormat;
 import io.candle4j.Tool;
 import io.candle4j.ToolCall;
 import java.util.List;
-import java.util.Objects;
 import java.util.Optional;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.springframework.ai.chat.messages.AssistantMessage;
 import org.springframework.ai.chat.messages.Message;
 import org.springframework.ai.chat.messages.SystemMessage;
@@ -61,13 +61,14 @@ final class Prompts {
                   Optional.ofNullable(assistant.getMetadata().get(THINKING))
                       .filter(String.class::isInstance)
                       .map(String.class::cast),
-                  assistant.getToolCalls().stream()
-                      .map(call -> new ToolCall(call.id(), call.name(), call.arguments()))
-                      .toList()));
+                  assistant.getToolCalls().stream().map(Prompts::call).toList()));
       case ToolResponseMessage results ->
           results.getResponses().stream()
               .map(result ->
-                  new ChatMessage.ToolResult(result.id(), result.name(), result.responseData()));
+                  new ChatMessage.ToolResult(
+                      orEmpty(result.id()),
+                      orEmpty(result.name()),
+                      orEmpty(result.responseData())));
       default ->
           throw new IllegalArgumentException(
               "messages: expected one of Spring AI's four kinds, got "
@@ -75,7 +76,17 @@ final class Prompts {
     };
   }
 
+  private static ToolCall call(AssistantMessage.ToolCall call) {
+    String arguments = orEmpty(call.arguments());
+    return new ToolCall(orEmpty(call.id()), call.name(), arguments.isBlank() ? "{}" : arguments);
+  }
+
   private static String text(Message message) {
-    return Objects.requireNonNullElse(message.getText(), "");
+    return orEmpty(message.getText());
+  }
+
+  /** Messages that an application makes itself may lack what Spring AI's own have. */
+  private static String orEmpty(@Nullable String text) {
+    return text == null ? "" : text;
   }
 }

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.candle4j.CandleEmbedder;
 import io.candle4j.CandleModel;
+import io.candle4j.EmbedOptions;
 import io.candle4j.springai.autoconfigure.CandleChatAutoConfiguration;
 import io.candle4j.springai.autoconfigure.CandleEmbeddingAutoConfiguration;
 import io.candle4j.springai.autoconfigure.CandleHealthAutoConfiguration;
@@ -11,6 +12,7 @@ import io.candle4j.springai.autoconfigure.CandleMetricsAutoConfiguration;
 import io.micrometer.core.instrument.binder.MeterBinder;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import io.micrometer.observation.ObservationRegistry;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -19,6 +21,7 @@ import org.springframework.ai.document.Document;
 import org.springframework.ai.embedding.EmbeddingModel;
 import org.springframework.ai.embedding.EmbeddingOptions;
 import org.springframework.ai.embedding.EmbeddingRequest;
+import org.springframework.ai.embedding.TokenCountBatchingStrategy;
 import org.springframework.boot.autoconfigure.AutoConfigurations;
 import org.springframework.boot.health.contributor.HealthIndicator;
 import org.springframework.boot.health.contributor.Status;
@@ -104,6 +107,33 @@ class AutoConfigurationTest {
                       () -> model.call(new EmbeddingRequest(List.of("a"), other))))
               .isInstanceOf(IllegalArgumentException.class);
         });
+  }
+
+  @Test
+  void storesGetThePromptsOfTheModel() {
+    Path folder =
+        Path.of(System.getProperty("candle4j.test.models")).resolveSibling("encoders/bert-prompts");
+    try (CandleEmbedder embedder = CandleEmbedder.builder().path(folder).load()) {
+      EmbeddingModel model = new CandleEmbeddingModel(embedder);
+      float[] document = embedder.embed("a fox", EmbedOptions.document()).vector();
+      float[] query = embedder.embed("a fox", EmbedOptions.query()).vector();
+      assertThat(query).isNotEqualTo(document);
+      assertThat(model.embed("a fox")).isEqualTo(query);
+      assertThat(model.embed(new Document("a fox"))).isEqualTo(document);
+      assertThat(
+              model.embed(
+                  List.of(new Document("a fox"), new Document("a fox")),
+                  EmbeddingOptions.builder().build(),
+                  new TokenCountBatchingStrategy()))
+          .containsExactly(document, document);
+    }
+  }
+
+  @Test
+  void optionsOutOfRangeFailTheContext() {
+    runner
+        .withPropertyValues("spring.ai.candle.chat.options.top-p=7")
+        .run(context -> assertThat(context).getFailure().rootCause().hasMessageContaining("topP"));
   }
 
   @Test

@@ -53,6 +53,20 @@ class ChatModelTest {
         .build();
   }
 
+  @Test
+  void whatAPromptLeavesOutIsTheDefault() {
+    Prompt prompt = new Prompt("Count up.", CandleChatOptions.builder().seed(1L).build());
+    assertEquals(
+        "LENGTH",
+        CandleChatModel.builder(model)
+            .options(CandleChatOptions.builder().maxTokens(2).build())
+            .build()
+            .call(prompt)
+            .getResult()
+            .getMetadata()
+            .getFinishReason());
+  }
+
   record City(String name) {}
 
   private static ToolCallback weather(AtomicInteger calls) {
