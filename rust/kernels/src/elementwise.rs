@@ -3,7 +3,7 @@
 use crate::dispatch::{Vectorized, dispatch};
 use crate::instructions::Instructions;
 use crate::simd::F32x16;
-use crate::simd::math::{all_finite, erf, exp, max, sigmoid, sum, sum_of_squares};
+use crate::simd::math::{all_finite, erf, exp, max, sigmoid, sum, sum_of_squares, tanh};
 
 /// `out = silu(gate) · up`, element-wise (Shazeer 2020, SwiGLU).
 pub fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
@@ -156,7 +156,7 @@ impl Vectorized for Activate<'_> {
                 x * sigmoid::<V>(2.0 * TWO_OVER_PI_ROOT * (x + 0.044_715 * x * x * x))
             }),
             Activation::Relu => each(self.numbers, |x| x.max(0.0)),
-            Activation::Tanh => each(self.numbers, |x| 2.0 * sigmoid::<V>(2.0 * x) - 1.0),
+            Activation::Tanh => each(self.numbers, tanh::<V>),
             Activation::Sigmoid => each(self.numbers, sigmoid::<V>),
         }
     }

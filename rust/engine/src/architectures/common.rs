@@ -1,10 +1,10 @@
 //! The keys that all architectures share, read with each one's defaults.
 
 use super::config_file::ConfigFile;
-use super::rope::read_rope_or;
+use super::rope::{RopeDefaults, read_rope_or};
 use crate::description::{
-    Activation, Attention, BlockNorms, FeedForward, GatedMlp, LAYER_LIMIT, LayerDescription, Mixer,
-    ModelDescription, NormSpan, QkNorm, RmsNorm,
+    Activation, Attention, BlockNorms, FeedForward, LAYER_LIMIT, LayerDescription, Mixer, Mlp,
+    ModelDescription, Norm, NormSpan, QkNorm,
 };
 use crate::error::Result;
 
@@ -32,8 +32,8 @@ pub struct Defaults {
     pub max_position_embeddings: usize,
     /// `rms_norm_eps`
     pub rms_norm_eps: f64,
-    /// `rope_theta`; `None` where the family reads the rotary embedding of each layer itself.
-    pub rope_theta: Option<f64>,
+    /// The rotary embedding; `None` where the family reads that of each layer itself.
+    pub rope: Option<RopeDefaults>,
     /// `tie_word_embeddings`
     pub tie_word_embeddings: bool,
 }
@@ -50,9 +50,19 @@ impl Defaults {
         head_dim: None,
         max_position_embeddings: 0,
         rms_norm_eps: 1e-6,
-        rope_theta: Some(10_000.0),
+        rope: Some(RopeDefaults::of(10_000.0)),
         tie_word_embeddings: false,
     };
+}
+
+impl Defaults {
+    /// The same for a family whose `head_dim` may be null, which means that the heads divide the hidden size.
+    pub fn with_null_head_dim(self, config: &ConfigFile) -> Self {
+        Self {
+            head_dim: self.head_dim.filter(|_| !config.has("head_dim")),
+            ..self
+        }
+    }
 }
 
 /// The keys that all families share: a model whose layers are all alike.
@@ -61,11 +71,11 @@ pub struct Shared {
     /// Number of layers.
     pub num_layers: usize,
     /// The norm of all layers.
-    pub norm: RmsNorm,
+    pub norm: Norm,
     /// Full attention without biases and norms.
     attention: Attention,
     /// The dense feed-forward block, without biases.
-    pub mlp: GatedMlp,
+    pub mlp: Mlp,
     /// Everything but the layers.
     base: ModelDescription,
 }
@@ -127,7 +137,7 @@ impl Shared {
             ));
         }
         let activation = activation_of(config, "hidden_act", "silu")?;
-        let norm = RmsNorm::new(
+        let norm = Norm::rms(
             config
                 .positive("rms_norm_eps")?
                 .unwrap_or(defaults.rms_norm_eps),
@@ -141,19 +151,22 @@ impl Shared {
                 num_kv_heads,
                 head_dim,
                 window: None,
-                rope: match defaults.rope_theta {
-                    Some(theta) => Some(read_rope_or(config, head_dim, theta)?),
+                rope: match &defaults.rope {
+                    Some(rope) => Some(read_rope_or(config, head_dim, rope)?),
                     None => None,
                 },
                 scale: 1.0 / (head_dim as f64).sqrt(),
+                score_cap: None,
+                query_growth: None,
                 qkv_bias: false,
                 output_bias: false,
                 qk_norm: None,
             },
-            mlp: GatedMlp {
+            mlp: Mlp {
                 intermediate_size: intermediate_size.unwrap_or(defaults.intermediate_size),
                 activation,
                 bias: false,
+                is_gated: true,
             },
             base: ModelDescription {
                 architecture,
@@ -164,6 +177,7 @@ impl Shared {
                 embedding_scale: 1.0,
                 final_norm: norm,
                 logits_scale: 1.0,
+                logits_cap: None,
                 tie_word_embeddings: config
                     .flag("tie_word_embeddings")?
                     .unwrap_or(defaults.tie_word_embeddings),
@@ -181,6 +195,7 @@ impl Shared {
         Some(QkNorm {
             norm: self.norm,
             span: NormSpan::Head,
+            is_after_rotation: false,
         })
     }
 
@@ -200,10 +215,12 @@ impl Shared {
                 feed_forward_norms: BlockNorms::before(self.norm),
                 feed_forward,
                 residual_scale: 1.0,
+                is_parallel: false,
             }
         });
         ModelDescription {
             layers: layers.collect(),
+            final_norm: self.norm,
             ..self.base
         }
     }
@@ -250,6 +267,28 @@ pub fn qwen_windows(config: &ConfigFile, num_layers: usize) -> Result<Vec<Option
         .into_iter()
         .map(|slides| size.filter(|_| slides))
         .collect())
+}
+
+/// Which layers have a window: by `layer_types`, else all but each `period`th.
+pub fn sliding_or_every(
+    config: &ConfigFile,
+    num_layers: usize,
+    period: usize,
+) -> Result<Vec<bool>> {
+    match config.texts("layer_types")? {
+        Some(types) => sliding_layers(config, &types, num_layers),
+        None => Ok((1..=num_layers)
+            .map(|number| !number.is_multiple_of(period))
+            .collect()),
+    }
+}
+
+/// The size of the window where the key is there, `default` where it is not, and none where it is null.
+pub fn window_or(config: &ConfigFile, default: usize) -> Result<Option<usize>> {
+    match config.has("sliding_window") {
+        true => config.count("sliding_window"),
+        false => Ok(Some(default)),
+    }
 }
 
 /// Which layers have a window, by the entries of `layer_types`.

@@ -240,7 +240,8 @@ impl<'a> ConfigFile<'a> {
         }
     }
 
-    fn missing(&self, key: &str) -> Error {
+    /// An error about a key that must be there.
+    pub fn missing(&self, key: &str) -> Error {
         self.invalid(key, "this key is needed")
     }
 

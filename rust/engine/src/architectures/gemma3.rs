@@ -6,13 +6,13 @@
 //! queries and keys are divided by the root of `query_pre_attn_scalar`.
 
 use super::Architecture;
-use super::common::{Defaults, Shared, activation_of, sliding_layers};
+use super::common::{Defaults, Shared, activation_of, sliding_or_every, window_or};
 use super::config_file::ConfigFile;
-use super::gguf::GgufArchitecture;
+use super::gguf::{GgufArchitecture, sliding_pattern};
 use super::rope::read_layer_rope;
 use crate::description::rope::{Rope, RopeScaling};
 use crate::description::{
-    Activation, BlockNorms, FeedForward, ModelDescription, NormSpan, QkNorm, RmsNorm,
+    Activation, BlockNorms, FeedForward, ModelDescription, Norm, NormKind, NormSpan, QkNorm,
 };
 use crate::error::Result;
 
@@ -21,13 +21,12 @@ pub const ARCHITECTURE: Architecture = Architecture {
     name: "gemma3_text",
     class: "Gemma3ForCausalLM",
     describe,
+    names: &[],
     gguf: Some(GgufArchitecture {
         name: "gemma3",
-        interleaved_rope: false,
         ours: "gemma3_text",
-        qk_norm: false,
-        experts: false,
         adapt,
+        ..GgufArchitecture::COMMON
     }),
 };
 
@@ -40,7 +39,7 @@ const DEFAULTS: Defaults = Defaults {
     num_key_value_heads: Some(4),
     head_dim: Some(256),
     max_position_embeddings: 131_072,
-    rope_theta: None,
+    rope: None,
     tie_word_embeddings: true,
     ..Defaults::COMMON
 };
@@ -58,7 +57,14 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     let mut shared = Shared::read(ARCHITECTURE.name, config, &DEFAULTS)?;
     shared.mlp.activation = activation_of(config, "hidden_activation", "gelu_pytorch_tanh")?;
     let rope = |layer_type: &str, outer: &str, theta: f64, scaling| {
-        read_layer_rope(config, shared.head_dim(), layer_type, outer, theta, scaling)
+        read_layer_rope(
+            config,
+            shared.head_dim(),
+            layer_type,
+            Some(outer),
+            theta,
+            scaling,
+        )
     };
     let full = rope(
         "full_attention",
@@ -69,19 +75,11 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     let local = rope("sliding_attention", "rope_local_base_freq", THETA[1], None)?;
     let attention_bias = config.flag("attention_bias")?.unwrap_or(false);
     let scalar = config.positive("query_pre_attn_scalar")?.unwrap_or(256.0);
-    let size = match config.has("sliding_window") {
-        true => config.count("sliding_window")?,
-        false => Some(4096),
-    };
+    let size = window_or(config, 4096)?;
     let pattern = config.count("sliding_window_pattern")?.unwrap_or(PATTERN);
-    let sliding = match config.texts("layer_types")? {
-        Some(types) => sliding_layers(config, &types, shared.num_layers)?,
-        None => (1..=shared.num_layers)
-            .map(|number| !number.is_multiple_of(pattern))
-            .collect(),
-    };
-    let norm = RmsNorm {
-        plus_one: true,
+    let sliding = sliding_or_every(config, shared.num_layers, pattern)?;
+    let norm = Norm {
+        kind: ONE_MORE,
         ..shared.norm
     };
     let mut description = shared.describe(|index, attention, _| {
@@ -95,11 +93,15 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
         });
     });
     place_norms(&mut description, norm);
+    norm_heads(&mut description);
     Ok(description)
 }
 
-/// What both forms of file have: norms everywhere, and the scale of the embedding.
-fn place_norms(description: &mut ModelDescription, norm: RmsNorm) {
+/// The kind of the norms of Gemma's folders.
+pub(super) const ONE_MORE: NormKind = NormKind::Rms { plus_one: true };
+
+/// What both forms of file have: norms around all blocks, and the scale of the embedding.
+pub(super) fn place_norms(description: &mut ModelDescription, norm: Norm) {
     description.embedding_scale = (description.hidden_size as f64).sqrt();
     description.final_norm = norm;
     let around = BlockNorms {
@@ -109,22 +111,32 @@ fn place_norms(description: &mut ModelDescription, norm: RmsNorm) {
     for layer in &mut description.layers {
         layer.mixer_norms = around;
         layer.feed_forward_norms = around;
+    }
+}
+
+/// Norms of queries and keys.
+fn norm_heads(description: &mut ModelDescription) {
+    let norm = description.final_norm;
+    for layer in &mut description.layers {
         if let Some(attention) = layer.attention_mut() {
             attention.qk_norm = Some(QkNorm {
                 norm,
                 span: NormSpan::Head,
+                is_after_rotation: false,
             });
         }
     }
 }
 
-/// GGUF files have the 1 in the weights, and say nothing of the pattern, the other base and the scale.
+/// GGUF files have the 1 in the weights, and older ones say nothing of the pattern, the other base and the scale.
 fn adapt(keys: &ConfigFile, description: &mut ModelDescription) -> Result<()> {
     let size = keys.count("attention.sliding_window")?;
     let local = keys.positive("rope.freq_base_swa")?.unwrap_or(THETA[1]);
     let norm = description.final_norm;
     place_norms(description, norm);
+    norm_heads(description);
     let (hidden, count) = (description.hidden_size, description.layers.len());
+    let sliding = sliding_pattern(keys, count, PATTERN)?;
     for (index, layer) in description.layers.iter_mut().enumerate() {
         if let FeedForward::Dense(mlp) = &mut layer.feed_forward {
             mlp.activation = Activation::GeluTanh;
@@ -135,12 +147,9 @@ fn adapt(keys: &ConfigFile, description: &mut ModelDescription) -> Result<()> {
         if count == LARGEST_LAYERS {
             attention.scale = (hidden as f64 / attention.num_heads as f64).powf(-0.5);
         }
-        if !(index + 1).is_multiple_of(PATTERN) {
+        if sliding[index] {
             attention.window = size;
-            attention.rope = Some(Rope {
-                theta: local,
-                scaling: RopeScaling::None,
-            });
+            attention.rope = Some(Rope::new(local, RopeScaling::None, attention.head_dim));
         }
     }
     Ok(())

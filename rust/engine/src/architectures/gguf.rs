@@ -6,8 +6,8 @@ use super::config_file::ConfigFile;
 use super::{Described, read_keys};
 use crate::description::rope::{Rope, RopeScaling, yarn_mscale};
 use crate::description::{
-    Activation, Attention, BlockNorms, EXPERT_LIMIT, FeedForward, GatedMlp, LAYER_LIMIT,
-    LayerDescription, Mixer, ModelDescription, NormSpan, QkNorm, RmsNorm,
+    Activation, Attention, BlockNorms, EXPERT_LIMIT, FeedForward, LAYER_LIMIT, LayerDescription,
+    Mixer, Mlp, ModelDescription, Norm, NormKind, NormSpan, QkNorm,
 };
 use crate::error::{Error, Result};
 
@@ -29,18 +29,31 @@ pub trait GgufMetadata {
     fn floats(&self, tensor: &str, len: usize) -> Result<Vec<f64>>;
 }
 
+/// How the files of a family rotate queries and keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GgufRotation {
+    /// As transformers does it: the first half of a head with the second.
+    Halves,
+    /// Neighbours, and the rows of queries and keys are in another order than on the Hub to make up for it.
+    Permuted,
+    /// Neighbours, as transformers does it for these families.
+    Neighbours,
+}
+
 /// A family as llama.cpp writes it.
 pub struct GgufArchitecture {
     /// Its name in `general.architecture`, and the prefix of its keys.
     pub name: &'static str,
     /// What this library calls it.
     pub(super) ours: &'static str,
-    /// Whether rows of queries and keys are permuted for interleaved rotary embedding.
-    pub interleaved_rope: bool,
+    /// How queries and keys are rotated.
+    pub rotation: GgufRotation,
     /// Whether queries and keys are normalised per head.
     pub(super) qk_norm: bool,
     /// Whether the feed-forward blocks are of experts.
     pub(super) experts: bool,
+    /// Whether the feed-forward blocks have a gate.
+    pub(super) is_gated: bool,
     /// Reads what is particular of the family into a description of layers that are all alike.
     pub(super) adapt: fn(&ConfigFile, &mut ModelDescription) -> Result<()>,
 }
@@ -48,11 +61,55 @@ pub struct GgufArchitecture {
 /// The tensor of factors by which Llama 3's converter writes its rotary scaling.
 pub const ROPE_FACTORS: &str = "rope_freqs.weight";
 
+/// The tensors of LongRoPE's two lists.
+pub const SHORT_FACTORS: &str = "rope_factors_short.weight";
+/// See [`SHORT_FACTORS`].
+pub const LONG_FACTORS: &str = "rope_factors_long.weight";
+
 /// The embedding, and the output projection.
 const EMBEDDING: &str = "token_embd.weight";
 const HEAD: &str = "output.weight";
 
+/// Which layers have a window: the key says it layer by layer, or after how many there is one without; `period` where
+/// it is left out.
+pub(super) fn sliding_pattern(
+    keys: &ConfigFile,
+    num_layers: usize,
+    period: usize,
+) -> Result<Vec<bool>> {
+    const KEY: &str = "attention.sliding_window_pattern";
+    let every = |period: usize| {
+        (1..=num_layers)
+            .map(|number| !number.is_multiple_of(period))
+            .collect()
+    };
+    match keys.value(KEY) {
+        None => Ok(every(period)),
+        Some(Value::Array(layers)) => {
+            let layers: Option<Vec<bool>> = layers
+                .iter()
+                .map(|layer| layer.as_bool().or(layer.as_u64().map(|flag| flag != 0)))
+                .collect();
+            layers
+                .filter(|layers| layers.len() == num_layers)
+                .ok_or_else(|| keys.invalid(KEY, format!("expected {num_layers} truth values")))
+        }
+        Some(_) => Ok(every(keys.required_count(KEY)?)),
+    }
+}
+
 impl GgufArchitecture {
+    /// What most families have, and no name.
+    pub(super) const COMMON: Self = Self {
+        name: "",
+        ours: "",
+        rotation: GgufRotation::Halves,
+        qk_norm: false,
+        experts: false,
+        is_gated: true,
+        adapt: |_, _| Ok(()),
+    };
+
     /// Reads the keys of the architecture. Those that llama.cpp reads and this does not are refused by
     /// name; the names of the others that are left come second.
     pub fn describe(&self, file: &dyn GgufMetadata) -> Result<Described> {
@@ -101,13 +158,11 @@ impl GgufArchitecture {
                 ));
             }
         };
-        for key in ["rope.dimension_count", "attention.value_length"] {
-            if keys.count(key)?.is_some_and(|n| n != head_dim) {
-                return Err(keys.unsupported(
-                    key,
-                    format!("keys and values of heads that are {head_dim} wide are, all rotated"),
-                ));
-            }
+        const VALUES: &str = "attention.value_length";
+        if keys.count(VALUES)?.is_some_and(|n| n != head_dim) {
+            return Err(
+                keys.unsupported(VALUES, format!("keys are {head_dim} wide, and values too"))
+            );
         }
         let num_layers = keys.required_count("block_count")?;
         if num_layers > LAYER_LIMIT {
@@ -119,16 +174,16 @@ impl GgufArchitecture {
         let max_position_embeddings = keys.required_count("context_length")?;
         let rope = self.rope(file, &keys, head_dim, max_position_embeddings)?;
         let feed_forward = self.feed_forward(file, &keys)?;
-        let biased = |name: &str| file.shape(&format!("blk.0.{name}.bias")).is_some();
+        let biased = |names: &[&str]| {
+            let mut names = names.iter();
+            names.any(|name| file.shape(&format!("blk.0.{name}.bias")).is_some())
+        };
         // Of the families whose layers are all alike, only files of Mistral's have a window that is switched on.
         let window = match keys.count("attention.sliding_window")? {
             size if self.name == "llama" => size,
             _ => None,
         };
-        let eps = keys.positive("attention.layer_norm_rms_epsilon")?;
-        let norm = RmsNorm::new(eps.ok_or_else(|| {
-            keys.invalid("attention.layer_norm_rms_epsilon", "this key is needed")
-        })?);
+        let norm = self.norm(file, &keys)?;
         let layer = LayerDescription {
             mixer_norms: BlockNorms::before(norm),
             mixer: Mixer::Attention(Attention {
@@ -138,15 +193,19 @@ impl GgufArchitecture {
                 window,
                 rope: Some(rope),
                 scale: 1.0 / (head_dim as f64).sqrt(),
-                qkv_bias: biased("attn_q"),
-                output_bias: biased("attn_output"),
+                score_cap: None,
+                query_growth: None,
+                qkv_bias: biased(&["attn_q", "attn_qkv"]),
+                output_bias: biased(&["attn_output"]),
                 qk_norm: self.qk_norm.then_some(QkNorm {
                     norm,
                     span: NormSpan::Head,
+                    is_after_rotation: false,
                 }),
             }),
             feed_forward_norms: BlockNorms::before(norm),
             residual_scale: 1.0,
+            is_parallel: false,
             feed_forward,
         };
         let mut config = ModelDescription {
@@ -158,11 +217,29 @@ impl GgufArchitecture {
             embedding_scale: 1.0,
             final_norm: norm,
             logits_scale: 1.0,
+            logits_cap: None,
             tie_word_embeddings: file.shape(HEAD).is_none(),
         };
         (self.adapt)(&keys, &mut config)?;
         keys.finish(read_keys::of_gguf(self.name))?;
         Ok((config, keys.ignored()))
+    }
+
+    /// The norm of all layers: each family has one of the two keys.
+    fn norm(&self, file: &dyn GgufMetadata, keys: &ConfigFile) -> Result<Norm> {
+        const RMS: &str = "attention.layer_norm_rms_epsilon";
+        if let Some(eps) = keys.positive(RMS)? {
+            return Ok(Norm::rms(eps));
+        }
+        match keys.positive("attention.layer_norm_epsilon")? {
+            Some(eps) => Ok(Norm {
+                eps,
+                kind: NormKind::Layer {
+                    bias: file.shape("output_norm.bias").is_some(),
+                },
+            }),
+            None => Err(keys.invalid(RMS, "this key is needed")),
+        }
     }
 
     fn feed_forward(&self, file: &dyn GgufMetadata, keys: &ConfigFile) -> Result<FeedForward> {
@@ -177,10 +254,11 @@ impl GgufArchitecture {
                     return Err(keys.unsupported(key, "Mixtral's experts are not computed"));
                 }
             }
-            return Ok(FeedForward::Dense(GatedMlp {
+            return Ok(FeedForward::Dense(Mlp {
                 intermediate_size: keys.required_count("feed_forward_length")?,
                 activation: Activation::Silu,
-                bias: file.shape("blk.0.ffn_gate.bias").is_some(),
+                bias: file.shape("blk.0.ffn_up.bias").is_some(),
+                is_gated: self.is_gated,
             }));
         }
         // The width of dense blocks, of which there are none.
@@ -198,10 +276,11 @@ impl GgufArchitecture {
             ));
         }
         Ok(FeedForward::Experts {
-            expert: GatedMlp {
+            expert: Mlp {
                 intermediate_size: keys.required_count("expert_feed_forward_length")?,
                 activation: Activation::Silu,
                 bias: false,
+                is_gated: true,
             },
             num_experts,
             experts_per_token: per_token,
@@ -217,6 +296,14 @@ impl GgufArchitecture {
         head_dim: usize,
         positions: usize,
     ) -> Result<Rope> {
+        const DIMS: &str = "rope.dimension_count";
+        let dims = keys.count(DIMS)?.unwrap_or(head_dim);
+        if dims != head_dim && self.rotation == GgufRotation::Permuted {
+            return Err(keys.unsupported(DIMS, format!("this family rotates all {head_dim}")));
+        }
+        if dims > head_dim || !dims.is_multiple_of(2) {
+            return Err(keys.invalid(DIMS, format!("expected an even number up to {head_dim}")));
+        }
         let theta = keys.positive("rope.freq_base")?.unwrap_or(10_000.0);
         // The second is an old name for the first; 0 means none.
         let old_factor = keys.not_negative("rope.scale_linear")?;
@@ -237,6 +324,15 @@ impl GgufArchitecture {
             factor.ok_or_else(|| keys.invalid("rope.scaling.factor", "rope.scaling.type needs it"))
         };
         let scaling = match kind {
+            "none" | "linear" | "longrope" if file.shape(LONG_FACTORS).is_some() => {
+                let factor = keys.positive("rope.scaling.attn_factor")?;
+                RopeScaling::LongRope {
+                    short_factor: file.floats(SHORT_FACTORS, dims / 2)?,
+                    long_factor: file.floats(LONG_FACTORS, dims / 2)?,
+                    attention_factor: factor.unwrap_or(1.0),
+                    original_max_position_embeddings: original,
+                }
+            }
             "none" | "linear" if file.shape(ROPE_FACTORS).is_some() => {
                 if kind == "linear" && factor.is_some_and(|factor| factor != 1.0) {
                     return Err(keys.unsupported(
@@ -244,7 +340,7 @@ impl GgufArchitecture {
                         format!("a linear factor beside the tensor {ROPE_FACTORS}"),
                     ));
                 }
-                let factors = file.floats(ROPE_FACTORS, head_dim / 2)?;
+                let factors = file.floats(ROPE_FACTORS, dims / 2)?;
                 RopeScaling::LongRope {
                     short_factor: factors.clone(),
                     long_factor: factors,
@@ -260,9 +356,12 @@ impl GgufArchitecture {
                 // A further factor of some converters, which transformers does not know: a file and
                 // the folder that it was made from compute the same.
                 let _ = keys.value("rope.scaling.attn_factor");
+                // What some families take back of YaRN's temperature.
+                let taken = keys.positive("rope.scaling.yarn_log_multiplier")?;
+                let taken = taken.map_or(1.0, |mscale| yarn_mscale(factor, mscale));
                 RopeScaling::Yarn {
                     factor,
-                    attention_factor: yarn_mscale(factor, 1.0),
+                    attention_factor: yarn_mscale(factor, 1.0) / taken,
                     beta_fast: keys
                         .positive("rope.scaling.yarn_beta_fast")?
                         .unwrap_or(32.0),
@@ -277,6 +376,11 @@ impl GgufArchitecture {
                 );
             }
         };
-        Ok(Rope { theta, scaling })
+        Ok(Rope {
+            theta,
+            scaling,
+            dims,
+            is_interleaved: self.rotation == GgufRotation::Neighbours,
+        })
     }
 }

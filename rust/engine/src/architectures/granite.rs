@@ -6,7 +6,7 @@
 use super::Architecture;
 use super::common::{Defaults, Shared};
 use super::config_file::ConfigFile;
-use super::gguf::GgufArchitecture;
+use super::gguf::{GgufArchitecture, GgufRotation};
 use crate::description::{FeedForward, ModelDescription};
 use crate::error::Result;
 
@@ -15,12 +15,11 @@ pub const ARCHITECTURE: Architecture = Architecture {
     name: "granite",
     class: "GraniteForCausalLM",
     describe,
+    names: &[],
     gguf: Some(GgufArchitecture {
         name: "granite",
-        interleaved_rope: true,
+        rotation: GgufRotation::Permuted,
         ours: "granite",
-        qk_norm: false,
-        experts: false,
         adapt: |keys, description| {
             let scale = |key: &str| keys.positive(key);
             let scales = Scales {
@@ -32,10 +31,11 @@ pub const ARCHITECTURE: Architecture = Architecture {
             scales.apply(description);
             Ok(())
         },
+        ..GgufArchitecture::COMMON
     }),
 };
 
-const DEFAULTS: Defaults = Defaults {
+pub(super) const DEFAULTS: Defaults = Defaults {
     vocab_size: 32_000,
     hidden_size: 4096,
     intermediate_size: 11_008,
@@ -72,13 +72,6 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     let shared = Shared::read(ARCHITECTURE.name, config, &DEFAULTS)?;
     let attention_bias = config.flag("attention_bias")?.unwrap_or(false);
     let mlp_bias = config.flag("mlp_bias")?.unwrap_or(false);
-    let scale = |key: &str| config.positive(key).map(|scale| scale.unwrap_or(1.0));
-    let scales = Scales {
-        embedding: scale("embedding_multiplier")?,
-        residual: scale("residual_multiplier")?,
-        attention: Some(scale("attention_multiplier")?),
-        logits: 1.0 / scale("logits_scaling")?,
-    };
     let mut description = shared.describe(|_, attention, feed_forward| {
         attention.qkv_bias = attention_bias;
         attention.output_bias = attention_bias;
@@ -86,6 +79,19 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
             mlp.bias = mlp_bias;
         }
     });
-    scales.apply(&mut description);
+    read_scales(config, &mut description)?;
     Ok(description)
+}
+
+/// Reads the multipliers.
+pub(super) fn read_scales(config: &ConfigFile, description: &mut ModelDescription) -> Result<()> {
+    let scale = |key: &str| config.positive(key).map(|scale| scale.unwrap_or(1.0));
+    let scales = Scales {
+        embedding: scale("embedding_multiplier")?,
+        residual: scale("residual_multiplier")?,
+        attention: Some(scale("attention_multiplier")?),
+        logits: 1.0 / scale("logits_scaling")?,
+    };
+    scales.apply(description);
+    Ok(())
 }

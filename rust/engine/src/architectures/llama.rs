@@ -6,7 +6,7 @@
 use super::Architecture;
 use super::common::{Defaults, Shared};
 use super::config_file::ConfigFile;
-use super::gguf::GgufArchitecture;
+use super::gguf::{GgufArchitecture, GgufRotation};
 use crate::description::{FeedForward, ModelDescription};
 use crate::error::Result;
 
@@ -15,13 +15,12 @@ pub const ARCHITECTURE: Architecture = Architecture {
     name: "llama",
     class: "LlamaForCausalLM",
     describe,
+    names: &[],
     gguf: Some(GgufArchitecture {
         name: "llama",
-        interleaved_rope: true,
+        rotation: GgufRotation::Permuted,
         ours: "llama",
-        qk_norm: false,
-        experts: false,
-        adapt: |_, _| Ok(()),
+        ..GgufArchitecture::COMMON
     }),
 };
 

@@ -4,7 +4,7 @@
 //! set to 4096 when the key is missing (null means none).
 
 use super::Architecture;
-use super::common::{Defaults, Shared};
+use super::common::{Defaults, Shared, window_or};
 use super::config_file::ConfigFile;
 use crate::description::ModelDescription;
 use crate::error::Result;
@@ -14,6 +14,7 @@ pub const ARCHITECTURE: Architecture = Architecture {
     name: "mistral",
     class: "MistralForCausalLM",
     describe,
+    names: &[],
     gguf: None,
 };
 
@@ -31,9 +32,6 @@ const DEFAULTS: Defaults = Defaults {
 
 fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     let shared = Shared::read(ARCHITECTURE.name, config, &DEFAULTS)?;
-    let window = match config.has("sliding_window") {
-        true => config.count("sliding_window")?,
-        false => Some(4096),
-    };
+    let window = window_or(config, 4096)?;
     Ok(shared.describe(|_, attention, _| attention.window = window))
 }

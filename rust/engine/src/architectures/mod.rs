@@ -7,16 +7,29 @@ pub mod encoders;
 pub mod gguf;
 pub(crate) mod read_keys;
 mod rope;
+pub(crate) mod wrappers;
 
+mod cohere2;
+mod ernie4_5;
+mod exaone4;
 mod gemma3;
+mod glm4;
 mod granite;
+mod granite4;
+mod hunyuan;
 mod llama;
+mod mellum;
+mod ministral3;
 mod mistral;
 mod olmo2;
+mod olmo3;
+mod phi3;
 mod qwen2;
 mod qwen3;
 mod qwen3_moe;
+mod qwen3_vl;
 mod smollm3;
+mod starcoder2;
 
 use config_file::ConfigFile;
 use gguf::{GgufArchitecture, GgufMetadata};
@@ -33,6 +46,8 @@ pub struct Architecture {
     pub class: &'static str,
     /// Reads `config.json`.
     pub describe: fn(&ConfigFile) -> Result<ModelDescription>,
+    /// Parts of the names of its tensors, and what the description calls them.
+    pub names: &'static [(&'static str, &'static str)],
     /// How llama.cpp writes it; `None` where that is another family's way.
     pub gguf: Option<GgufArchitecture>,
 }
@@ -51,6 +66,18 @@ static ARCHITECTURES: &[Architecture] = &[
     granite::ARCHITECTURE,
     olmo2::ARCHITECTURE,
     gemma3::ARCHITECTURE,
+    phi3::ARCHITECTURE,
+    exaone4::ARCHITECTURE,
+    olmo3::ARCHITECTURE,
+    glm4::ARCHITECTURE,
+    ernie4_5::ARCHITECTURE,
+    hunyuan::ARCHITECTURE,
+    ministral3::ARCHITECTURE,
+    cohere2::ARCHITECTURE,
+    starcoder2::ARCHITECTURE,
+    mellum::ARCHITECTURE,
+    granite4::ARCHITECTURE,
+    qwen3_vl::ARCHITECTURE,
 ];
 
 impl Architecture {
@@ -90,6 +117,15 @@ impl Architecture {
                 })
             }
         }
+    }
+
+    /// What the description calls a tensor of a folder.
+    pub fn tensor_name(&self, name: &str) -> String {
+        let found = self.names.iter().find(|(theirs, _)| name.contains(theirs));
+        found.map_or_else(
+            || name.to_owned(),
+            |(theirs, ours)| name.replace(theirs, ours),
+        )
     }
 
     /// The names of all architectures.

@@ -3,11 +3,11 @@
 //! What is particular: norms stand behind the blocks and not before them; queries and keys are normalised
 //! over all heads together; an optional bias on all four attention projections.
 
-use super::Architecture;
 use super::common::{Defaults, Shared};
 use super::config_file::ConfigFile;
 use super::gguf::GgufArchitecture;
-use crate::description::{BlockNorms, ModelDescription, NormSpan, QkNorm, RmsNorm};
+use super::{Architecture, olmo3};
+use crate::description::{BlockNorms, ModelDescription, Norm, NormSpan, QkNorm};
 use crate::error::Result;
 
 /// The table's entry.
@@ -15,16 +15,15 @@ pub const ARCHITECTURE: Architecture = Architecture {
     name: "olmo2",
     class: "Olmo2ForCausalLM",
     describe,
+    names: &[],
     gguf: Some(GgufArchitecture {
         name: "olmo2",
-        interleaved_rope: false,
         ours: "olmo2",
-        qk_norm: false,
-        experts: false,
-        adapt: |_, description| {
+        adapt: |keys, description| {
             place_norms(description, description.final_norm);
-            Ok(())
+            olmo3::adapt(keys, description)
         },
+        ..GgufArchitecture::COMMON
     }),
 };
 
@@ -41,7 +40,7 @@ const DEFAULTS: Defaults = Defaults {
     ..Defaults::COMMON
 };
 
-fn place_norms(description: &mut ModelDescription, norm: RmsNorm) {
+pub(super) fn place_norms(description: &mut ModelDescription, norm: Norm) {
     let behind = BlockNorms {
         before: None,
         after: Some(norm),
@@ -53,6 +52,7 @@ fn place_norms(description: &mut ModelDescription, norm: RmsNorm) {
             attention.qk_norm = Some(QkNorm {
                 norm,
                 span: NormSpan::Row,
+                is_after_rotation: false,
             });
         }
     }

@@ -15,13 +15,11 @@ pub const ARCHITECTURE: Architecture = Architecture {
     name: "qwen2",
     class: "Qwen2ForCausalLM",
     describe,
+    names: &[],
     gguf: Some(GgufArchitecture {
         name: "qwen2",
-        interleaved_rope: false,
         ours: "qwen2",
-        qk_norm: false,
-        experts: false,
-        adapt: |_, _| Ok(()),
+        ..GgufArchitecture::COMMON
     }),
 };
 

@@ -16,17 +16,16 @@ pub const ARCHITECTURE: Architecture = Architecture {
     name: "qwen3",
     class: "Qwen3ForCausalLM",
     describe,
+    names: &[],
     gguf: Some(GgufArchitecture {
         name: "qwen3",
-        interleaved_rope: false,
         ours: "qwen3",
         qk_norm: true,
-        experts: false,
-        adapt: |_, _| Ok(()),
+        ..GgufArchitecture::COMMON
     }),
 };
 
-const DEFAULTS: Defaults = Defaults {
+pub(super) const DEFAULTS: Defaults = Defaults {
     vocab_size: 151_936,
     hidden_size: 4096,
     intermediate_size: 22_016,
@@ -39,7 +38,16 @@ const DEFAULTS: Defaults = Defaults {
 };
 
 fn describe(config: &ConfigFile) -> Result<ModelDescription> {
-    let shared = Shared::read(ARCHITECTURE.name, config, &DEFAULTS)?;
+    describe_as(ARCHITECTURE.name, config, &DEFAULTS)
+}
+
+/// A model of this family under another name and with other defaults.
+pub(super) fn describe_as(
+    name: &'static str,
+    config: &ConfigFile,
+    defaults: &Defaults,
+) -> Result<ModelDescription> {
+    let shared = Shared::read(name, config, defaults)?;
     let windows = qwen_windows(config, shared.num_layers)?;
     let attention_bias = config.flag("attention_bias")?.unwrap_or(false);
     let norm = shared.head_norm();

@@ -8,7 +8,7 @@ use super::Architecture;
 use super::common::{Defaults, Shared};
 use super::config_file::ConfigFile;
 use super::gguf::GgufArchitecture;
-use crate::description::{EXPERT_LIMIT, FeedForward, GatedMlp, ModelDescription};
+use crate::description::{EXPERT_LIMIT, FeedForward, Mlp, ModelDescription};
 use crate::error::Result;
 
 /// The table's entry.
@@ -16,13 +16,13 @@ pub const ARCHITECTURE: Architecture = Architecture {
     name: "qwen3_moe",
     class: "Qwen3MoeForCausalLM",
     describe,
+    names: &[],
     gguf: Some(GgufArchitecture {
         name: "qwen3moe",
-        interleaved_rope: false,
         ours: "qwen3_moe",
         qk_norm: true,
         experts: true,
-        adapt: |_, _| Ok(()),
+        ..GgufArchitecture::COMMON
     }),
 };
 
@@ -56,46 +56,56 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     // the window; here all layers have it.
     config.whole("max_window_layers")?;
 
-    // Transformers 5 writes the second name for the first.
-    let old_name = config.count("num_experts")?;
-    let num_experts = config
-        .count("num_local_experts")?
-        .or(old_name)
-        .unwrap_or(128);
-    if num_experts > EXPERT_LIMIT {
-        return Err(config.invalid(
-            "num_experts",
-            format!("more than {EXPERT_LIMIT} experts are not believed"),
-        ));
-    }
-    let experts_per_token = config.count("num_experts_per_tok")?.unwrap_or(8);
-    if experts_per_token > num_experts {
-        return Err(config.invalid(
-            "num_experts_per_tok",
-            format!("must not exceed num_experts = {num_experts}"),
-        ));
-    }
-    let expert_size = config.count("moe_intermediate_size")?.unwrap_or(768);
-    let normalise_top_k = config.flag("norm_topk_prob")?.unwrap_or(false);
+    let experts = read_experts(config, shared.mlp, [128, 8, 768], false)?;
     let sparse_step = config.count("decoder_sparse_step")?.unwrap_or(1);
     let dense_layers = config.wholes("mlp_only_layers")?.unwrap_or_default();
     let norm = shared.head_norm();
-    let expert = GatedMlp {
-        intermediate_size: expert_size,
-        ..shared.mlp
-    };
     Ok(shared.describe(|index, attention, feed_forward| {
         attention.qk_norm = norm;
         attention.qkv_bias = attention_bias;
         attention.output_bias = attention_bias;
         attention.window = window;
         if !dense_layers.contains(&index) && (index + 1).is_multiple_of(sparse_step) {
-            *feed_forward = FeedForward::Experts {
-                expert,
-                num_experts,
-                experts_per_token,
-                normalise_top_k,
-            };
+            *feed_forward = experts.clone();
         }
     }))
+}
+
+/// Reads the keys of experts, each of which is like `mlp`. Their number, how many run for a token, their size, and whether
+/// weights are scaled are the family's where no key says so.
+pub(super) fn read_experts(
+    config: &ConfigFile,
+    mlp: Mlp,
+    [count, per_token, size]: [usize; 3],
+    normalises: bool,
+) -> Result<FeedForward> {
+    // Transformers 5 writes the second name for the first.
+    let old_name = config.count("num_experts")?;
+    let num_experts = config
+        .count("num_local_experts")?
+        .or(old_name)
+        .unwrap_or(count);
+    if num_experts > EXPERT_LIMIT {
+        return Err(config.invalid(
+            "num_experts",
+            format!("more than {EXPERT_LIMIT} experts are not believed"),
+        ));
+    }
+    let experts_per_token = config.count("num_experts_per_tok")?.unwrap_or(per_token);
+    if experts_per_token > num_experts {
+        return Err(config.invalid(
+            "num_experts_per_tok",
+            format!("must not exceed num_experts = {num_experts}"),
+        ));
+    }
+    let intermediate_size = config.count("moe_intermediate_size")?.unwrap_or(size);
+    Ok(FeedForward::Experts {
+        expert: Mlp {
+            intermediate_size,
+            ..mlp
+        },
+        num_experts,
+        experts_per_token,
+        normalise_top_k: config.flag("norm_topk_prob")?.unwrap_or(normalises),
+    })
 }

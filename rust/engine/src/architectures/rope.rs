@@ -8,57 +8,109 @@ use super::read_keys::ReadKeys;
 use crate::description::rope::{Rope, RopeScaling, yarn_mscale};
 use crate::error::Result;
 
+/// How a family rotates where its keys do not say otherwise.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RopeDefaults {
+    /// The base.
+    pub theta: f64,
+    /// The share of each head that is rotated; `None` where the family knows no such key.
+    pub share: Option<f64>,
+    /// Whether neighbours turn against each other, see [`Rope::is_interleaved`].
+    pub is_interleaved: bool,
+    /// Positions of the first training where `original_max_position_embeddings` is left out; the model's when `None`.
+    pub original: Option<usize>,
+}
+
+impl RopeDefaults {
+    /// Rotates whole heads, halves against each other.
+    pub const fn of(theta: f64) -> Self {
+        Self {
+            theta,
+            share: None,
+            is_interleaved: false,
+            original: None,
+        }
+    }
+
+    /// How many dimensions of a head are rotated.
+    fn dims(&self, keys: &[&ConfigFile], head_dim: usize) -> Result<usize> {
+        const KEY: &str = "partial_rotary_factor";
+        let mut share = self.share.unwrap_or(1.0);
+        for file in keys {
+            let Some(given) = file.positive(KEY)? else {
+                continue;
+            };
+            if self.share.is_none() && given != 1.0 {
+                return Err(file.unsupported(KEY, "this family rotates whole heads"));
+            }
+            share = given;
+        }
+        let dims = (head_dim as f64 * share) as usize;
+        match dims.is_multiple_of(2) && (2..=head_dim).contains(&dims) {
+            true => Ok(dims),
+            false => Err(keys[0].invalid(
+                KEY,
+                format!("expected an even number of dimensions of {head_dim}, got {dims}"),
+            )),
+        }
+    }
+}
+
 /// Reads the keys of either form. Where both stand, transformers takes the scaling of
-/// `rope_scaling`, and a `rope_theta` inside the object before the one outside. `default_theta` is
-/// the family's base where none is named.
+/// `rope_scaling`, and what is inside the object before what is outside.
 pub(super) fn read_rope_or(
     config: &ConfigFile,
     head_dim: usize,
-    default_theta: f64,
+    defaults: &RopeDefaults,
 ) -> Result<Rope> {
-    if let Some(factor) = config.positive("partial_rotary_factor")?
-        && factor != 1.0
-    {
-        return Err(config.unsupported(
-            "partial_rotary_factor",
-            "rotating a part of each head is not computed",
-        ));
-    }
     let positions = config.count("max_position_embeddings")?;
     let outer_theta = config.positive("rope_theta")?;
-    let outer_original = config.count("original_max_position_embeddings")?;
+    let outer_original = config
+        .count("original_max_position_embeddings")?
+        .or(defaults.original);
     let new_form = config.object("rope_parameters")?;
     let old_form = config.object("rope_scaling")?;
     let filled = |object: &ConfigFile| !object.is_empty();
     let Some(rope) = old_form.filter(filled).or(new_form.filter(filled)) else {
         return Ok(Rope {
-            theta: outer_theta.unwrap_or(default_theta),
+            theta: outer_theta.unwrap_or(defaults.theta),
             scaling: RopeScaling::None,
+            dims: defaults.dims(&[config], head_dim)?,
+            is_interleaved: defaults.is_interleaved,
         });
     };
     let theta = rope
         .positive("rope_theta")?
         .or(outer_theta)
-        .unwrap_or(default_theta);
-    let scaling = read_scaling(&rope, head_dim, positions, outer_original)?;
+        .unwrap_or(defaults.theta);
+    let dims = defaults.dims(&[config, &rope], head_dim)?;
+    let scaling = read_scaling(&rope, dims, positions, outer_original)?;
     // What another kind of scaling would read changes nothing in this one.
     rope.finish(&ReadKeys::new())?;
-    Ok(Rope { theta, scaling })
+    Ok(Rope {
+        theta,
+        scaling,
+        dims,
+        is_interleaved: defaults.is_interleaved,
+    })
 }
 
 /// Reads the rotary embedding of layers of a type: transformers 5 has an object for each type inside
-/// `rope_parameters`, older files have the base under a name of its own, `outer`. `default_theta` is
+/// `rope_parameters`, older files have the base under a name of its own, `outer`, or none. `default_theta` is
 /// the base where none is named, and `scaling` what takes the place of the object's scaling.
 pub(super) fn read_layer_rope<'a>(
     config: &ConfigFile<'a>,
     head_dim: usize,
     layer_type: &str,
-    outer: &str,
+    outer: Option<&str>,
     default_theta: f64,
     scaling: Option<ConfigFile<'a>>,
 ) -> Result<Rope> {
     let positions = config.count("max_position_embeddings")?;
-    let outer = config.positive(outer)?;
+    let outer = match outer {
+        Some(key) => config.positive(key)?,
+        None => None,
+    };
     let own = match config.object("rope_parameters")? {
         Some(all) => {
             for key in ["rope_theta", "rope_type"] {
@@ -77,29 +129,22 @@ pub(super) fn read_layer_rope<'a>(
     let theta = named.or(outer).unwrap_or(default_theta);
     let scaling = match scaling.filter(|object| !object.is_empty()).or(own) {
         Some(rope) => {
+            RopeDefaults::of(theta).dims(&[&rope], head_dim)?;
             let scaling = read_scaling(&rope, head_dim, positions, None)?;
             rope.finish(&ReadKeys::new())?;
             scaling
         }
         None => RopeScaling::None,
     };
-    Ok(Rope { theta, scaling })
+    Ok(Rope::new(theta, scaling, head_dim))
 }
 
 fn read_scaling(
     rope: &ConfigFile,
-    head_dim: usize,
+    dims: usize,
     positions: Option<usize>,
     outer_original: Option<usize>,
 ) -> Result<RopeScaling> {
-    if let Some(factor) = rope.positive("partial_rotary_factor")?
-        && factor != 1.0
-    {
-        return Err(rope.unsupported(
-            "partial_rotary_factor",
-            "rotating a part of each head is not computed",
-        ));
-    }
     let legacy = rope.text("type")?;
     let kind = rope.text("rope_type")?.or(legacy).unwrap_or("default");
     let need = |key: &str, value: Option<f64>| {
@@ -170,12 +215,12 @@ fn read_scaling(
                 let list = rope
                     .positives(key)?
                     .ok_or_else(|| rope.invalid(key, "rope_type longrope needs this key"))?;
-                if list.len() == head_dim / 2 {
+                if list.len() == dims / 2 {
                     Ok(list)
                 } else {
                     Err(rope.invalid(
                         key,
-                        format!("expected {} numbers, got {}", head_dim / 2, list.len()),
+                        format!("expected {} numbers, got {}", dims / 2, list.len()),
                     ))
                 }
             };

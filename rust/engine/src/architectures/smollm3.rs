@@ -6,7 +6,8 @@
 use super::Architecture;
 use super::common::{Defaults, Shared, sliding_layers};
 use super::config_file::ConfigFile;
-use super::gguf::GgufArchitecture;
+use super::gguf::{GgufArchitecture, GgufRotation};
+use super::rope::RopeDefaults;
 use crate::description::{FeedForward, ModelDescription};
 use crate::error::Result;
 
@@ -15,12 +16,11 @@ pub const ARCHITECTURE: Architecture = Architecture {
     name: "smollm3",
     class: "SmolLM3ForCausalLM",
     describe,
+    names: &[],
     gguf: Some(GgufArchitecture {
         name: "smollm3",
-        interleaved_rope: true,
+        rotation: GgufRotation::Permuted,
         ours: "smollm3",
-        qk_norm: false,
-        experts: false,
         adapt: |_, description| {
             // No key says so.
             for index in (0..description.layers.len()).filter(|index| !rotates(*index, INTERVAL)) {
@@ -30,6 +30,7 @@ pub const ARCHITECTURE: Architecture = Architecture {
             }
             Ok(())
         },
+        ..GgufArchitecture::COMMON
     }),
 };
 
@@ -42,7 +43,7 @@ const DEFAULTS: Defaults = Defaults {
     num_key_value_heads: Some(4),
     head_dim: None,
     max_position_embeddings: 32_768,
-    rope_theta: Some(2_000_000.0),
+    rope: Some(RopeDefaults::of(2_000_000.0)),
     tie_word_embeddings: true,
     ..Defaults::COMMON
 };

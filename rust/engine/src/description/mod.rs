@@ -36,14 +36,17 @@ pub struct ModelDescription {
     /// What the rows of the embedding are multiplied with.
     pub embedding_scale: f64,
     /// The norm behind the last layer.
-    pub final_norm: RmsNorm,
+    pub final_norm: Norm,
     /// What logits are multiplied with.
     pub logits_scale: f64,
+    /// The bound that logits, once multiplied, approach by a hyperbolic tangent.
+    pub logits_cap: Option<f64>,
     /// Whether the output projection is the embedding matrix.
     pub tie_word_embeddings: bool,
 }
 
-/// The description of one layer: `x += s · after(mixer(before(x)))`, then the same with the feed-forward block.
+/// The description of one layer: `x += s · after(mixer(before(x)))`, then the same with the feed-forward block; or, where
+/// both are parallel, `x += s · (mixer(before(x)) + feed_forward(before(x)))` with the norm before the mixer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerDescription {
     /// The norms around the mixer.
@@ -56,20 +59,22 @@ pub struct LayerDescription {
     pub feed_forward: FeedForward,
     /// What the output of each of the two is multiplied with before it is added: the `s` above.
     pub residual_scale: f64,
+    /// Whether both blocks read the same input.
+    pub is_parallel: bool,
 }
 
 /// The norms around a block.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BlockNorms {
     /// Of its input.
-    pub before: Option<RmsNorm>,
+    pub before: Option<Norm>,
     /// Of its output, before that is added to the residual stream.
-    pub after: Option<RmsNorm>,
+    pub after: Option<Norm>,
 }
 
 impl BlockNorms {
     /// A norm of the input alone, as most families have it.
-    pub fn before(norm: RmsNorm) -> Self {
+    pub fn before(norm: Norm) -> Self {
         Self {
             before: Some(norm),
             after: None,
@@ -99,21 +104,36 @@ pub struct Attention {
     pub rope: Option<Rope>,
     /// What products of queries and keys are multiplied with.
     pub scale: f64,
+    /// The bound that these products, once multiplied, approach by a hyperbolic tangent (Bello et al. 2016).
+    pub score_cap: Option<f64>,
+    /// How queries grow with their positions.
+    pub query_growth: Option<QueryGrowth>,
     /// Whether the projections to queries, keys and values have biases.
     pub qkv_bias: bool,
     /// Whether the output projection has a bias.
     pub output_bias: bool,
-    /// The norm of queries and keys, before the rotation.
+    /// The norm of queries and keys.
     pub qk_norm: Option<QkNorm>,
+}
+
+/// Queries are multiplied with `1 + beta · ln(1 + ⌊position / step⌋)`, as Llama 4's are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct QueryGrowth {
+    /// How much they grow.
+    pub beta: f64,
+    /// Positions with the same factor.
+    pub step: usize,
 }
 
 /// A norm of queries and one of keys.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct QkNorm {
     /// The norm of both, with a weight each.
-    pub norm: RmsNorm,
+    pub norm: Norm,
     /// What is normed at a time.
     pub span: NormSpan,
+    /// Whether it follows the rotation.
+    pub is_after_rotation: bool,
 }
 
 /// What of a row of heads is normed at a time.
@@ -125,22 +145,42 @@ pub enum NormSpan {
     Row,
 }
 
-/// Root mean square norm (Zhang and Sennrich 2019).
+/// A norm of rows, with a weight.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RmsNorm {
-    /// Added to the mean of the squares.
+pub struct Norm {
+    /// Added to the mean of the squares, or to the variance.
     pub eps: f64,
-    /// Whether the factor is the weight + 1.
-    pub plus_one: bool,
+    /// What rows are divided by.
+    pub kind: NormKind,
 }
 
-impl RmsNorm {
-    /// A norm whose factor is its weight.
-    pub fn new(eps: f64) -> Self {
+/// Kinds of norms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormKind {
+    /// By the root of the mean of the squares (Zhang and Sennrich 2019).
+    Rms {
+        /// Whether the factor is the weight + 1.
+        plus_one: bool,
+    },
+    /// By the deviation, after the mean was subtracted (Ba et al. 2016).
+    Layer {
+        /// Whether there is a bias beside the weight.
+        bias: bool,
+    },
+}
+
+impl Norm {
+    /// An RMS norm whose factor is its weight.
+    pub fn rms(eps: f64) -> Self {
         Self {
             eps,
-            plus_one: false,
+            kind: NormKind::Rms { plus_one: false },
         }
+    }
+
+    /// Whether there is a bias beside the weight.
+    pub fn has_bias(&self) -> bool {
+        self.kind == NormKind::Layer { bias: true }
     }
 }
 
@@ -156,12 +196,12 @@ pub struct LayerNorm {
 /// The block behind the mixer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FeedForward {
-    /// One gated block.
-    Dense(GatedMlp),
+    /// One block.
+    Dense(Mlp),
     /// A router picks a few of many such blocks for each token.
     Experts {
         /// One of them.
-        expert: GatedMlp,
+        expert: Mlp,
         /// How many there are.
         num_experts: usize,
         /// How many run for a token.
@@ -171,15 +211,17 @@ pub enum FeedForward {
     },
 }
 
-/// `down(act(gate(x)) · up(x))` (Shazeer 2020).
+/// `down(act(gate(x)) · up(x))` (Shazeer 2020), or without a gate `down(act(up(x)))`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct GatedMlp {
+pub struct Mlp {
     /// Width of gate and up.
     pub intermediate_size: usize,
     /// The non-linearity.
     pub activation: Activation,
-    /// Whether the three projections have biases.
+    /// Whether the projections have biases.
     pub bias: bool,
+    /// Whether there is a gate.
+    pub is_gated: bool,
 }
 
 /// The non-linearity between the projections of a feed-forward block.
@@ -221,7 +263,7 @@ impl Attention {
 }
 
 /// A norm of a layer, by the name of its tensor without `.weight`.
-pub type NamedNorm = (&'static str, Option<RmsNorm>);
+pub type NamedNorm = (&'static str, Option<Norm>);
 
 impl LayerDescription {
     /// The norms before and after the mixer, and before and after the feed-forward block.
@@ -302,6 +344,8 @@ impl ModelDescription {
     pub fn tensors(&self) -> impl Iterator<Item = (String, Vec<usize>)> + '_ {
         let head = (!self.tie_word_embeddings)
             .then(|| (HEAD.into(), vec![self.vocab_size, self.hidden_size]));
+        let bias = (self.final_norm.has_bias())
+            .then(|| ("model.norm.bias".into(), vec![self.hidden_size]));
         std::iter::once((EMBEDDING.into(), vec![self.vocab_size, self.hidden_size]))
             .chain(
                 self.layers
@@ -310,6 +354,7 @@ impl ModelDescription {
                     .flat_map(|(index, layer)| self.layer_tensors(index, layer)),
             )
             .chain([("model.norm.weight".into(), vec![self.hidden_size])])
+            .chain(bias)
             .chain(head)
     }
 
@@ -325,10 +370,7 @@ impl ModelDescription {
             before_feed_forward,
             after_feed_forward,
         ] = layer.norms();
-        let norm = |(name, norm): NamedNorm| norm.map(|_| format!("{name}.weight"));
-        if let Some(name) = norm(before_mixer) {
-            add(name, vec![hidden]);
-        }
+        norm_tensors(before_mixer, hidden, &mut add);
         match &layer.mixer {
             Mixer::Attention(attention) => {
                 let (query, kv) = (attention.query_size(), attention.kv_size());
@@ -349,15 +391,12 @@ impl ModelDescription {
                 }
             }
         }
-        for name in [after_mixer, before_feed_forward, after_feed_forward]
-            .into_iter()
-            .filter_map(norm)
-        {
-            add(name, vec![hidden]);
+        for norm in [after_mixer, before_feed_forward, after_feed_forward] {
+            norm_tensors(norm, hidden, &mut add);
         }
         match &layer.feed_forward {
             FeedForward::Dense(mlp) => {
-                for (name, shape) in mlp_tensors(mlp.intermediate_size, hidden) {
+                for (name, shape) in mlp_tensors(mlp, hidden) {
                     if mlp.bias {
                         add(format!("mlp.{name}.bias"), vec![shape[0]]);
                     }
@@ -371,7 +410,7 @@ impl ModelDescription {
             } => {
                 add("mlp.gate.weight".into(), vec![*num_experts, hidden]);
                 for index in 0..*num_experts {
-                    for (name, shape) in mlp_tensors(expert.intermediate_size, hidden) {
+                    for (name, shape) in mlp_tensors(expert, hidden) {
                         add(format!("mlp.experts.{index}.{name}.weight"), shape);
                     }
                 }
@@ -381,10 +420,20 @@ impl ModelDescription {
     }
 }
 
-fn mlp_tensors(intermediate: usize, hidden: usize) -> [(&'static str, Vec<usize>); 3] {
-    [
-        ("gate_proj", vec![intermediate, hidden]),
-        ("up_proj", vec![intermediate, hidden]),
-        ("down_proj", vec![hidden, intermediate]),
-    ]
+fn norm_tensors((name, norm): NamedNorm, hidden: usize, add: &mut impl FnMut(String, Vec<usize>)) {
+    if let Some(norm) = norm {
+        add(format!("{name}.weight"), vec![hidden]);
+        if norm.has_bias() {
+            add(format!("{name}.bias"), vec![hidden]);
+        }
+    }
+}
+
+fn mlp_tensors(mlp: &Mlp, hidden: usize) -> impl Iterator<Item = (&'static str, Vec<usize>)> {
+    let size = mlp.intermediate_size;
+    let gate = mlp.is_gated.then(|| ("gate_proj", vec![size, hidden]));
+    gate.into_iter().chain([
+        ("up_proj", vec![size, hidden]),
+        ("down_proj", vec![hidden, size]),
+    ])
 }

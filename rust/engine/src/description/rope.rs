@@ -1,12 +1,28 @@
 //! Rotary position embedding (Su et al. 2021), as data.
 
-/// Rotary position embedding of a model.
+/// Rotary position embedding of a layer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rope {
     /// Base of the geometric series of wave lengths.
     pub theta: f64,
     /// How the series is changed to reach longer contexts.
     pub scaling: RopeScaling,
+    /// How many of a head's first dimensions are rotated; even. The others stay as they are.
+    pub dims: usize,
+    /// Whether each dimension of even number turns with the next one; else the first half with the second.
+    pub is_interleaved: bool,
+}
+
+impl Rope {
+    /// Rotates all of heads that are `head_dim` wide, the first half with the second.
+    pub fn new(theta: f64, scaling: RopeScaling, head_dim: usize) -> Self {
+        Self {
+            theta,
+            scaling,
+            dims: head_dim,
+            is_interleaved: false,
+        }
+    }
 }
 
 /// How the series of wave lengths is changed.

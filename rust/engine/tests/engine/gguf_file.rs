@@ -33,6 +33,32 @@ fn texts(list: Vec<String>) -> Value {
     Value::Array(list.into_iter().map(Value::String).collect())
 }
 
+/// The width of a head.
+fn head_dim(config: &Json) -> usize {
+    let number = |name: &str| config[name].as_u64().map(|n| n as usize);
+    let heads = number("num_attention_heads").unwrap();
+    number("head_dim").unwrap_or_else(|| number("hidden_size").unwrap() / heads)
+}
+
+/// Granite 4's gate and up are two tensors in GGUF files.
+fn split_gates(tensors: HashMap<String, Tensor>) -> HashMap<String, Tensor> {
+    let mut split = HashMap::new();
+    for (name, tensor) in tensors {
+        match name.strip_suffix("shared_mlp.input_linear.weight") {
+            None => {
+                split.insert(name, tensor);
+            }
+            Some(layer) => {
+                for (part, half) in ["gate", "up"].iter().zip(tensor.chunk(2, 0).unwrap()) {
+                    let half = half.force_contiguous().unwrap();
+                    split.insert(format!("{layer}ffn_{part}.weight"), half);
+                }
+            }
+        }
+    }
+    split
+}
+
 impl GgufFile {
     /// A checkpoint, with its matrices as `dtype`.
     pub fn of(case: &str, dtype: GgmlDType) -> Self {
@@ -45,6 +71,10 @@ impl GgufFile {
         let architecture = match config["model_type"].as_str().unwrap() {
             "qwen3_moe" => "qwen3moe",
             "gemma3_text" => "gemma3",
+            "olmo3" => "olmo2",
+            "granitemoehybrid" => "granite",
+            "hunyuan_v1_dense" => "hunyuan-dense",
+            "ministral3" => "mistral3",
             other => other,
         };
         file.set("general.architecture", Value::String(architecture.into()));
@@ -53,27 +83,49 @@ impl GgufFile {
             ("embedding_length", "hidden_size"),
             ("block_count", "num_hidden_layers"),
             ("feed_forward_length", "intermediate_size"),
+            ("feed_forward_length", "shared_intermediate_size"),
+            ("attention.sliding_window", "sliding_window"),
             ("attention.head_count", "num_attention_heads"),
             ("attention.head_count_kv", "num_key_value_heads"),
-            ("rope.dimension_count", "head_dim"),
-            ("attention.key_length", "head_dim"),
-            ("attention.value_length", "head_dim"),
             ("vocab_size", "vocab_size"),
             ("expert_count", "num_experts"),
             ("expert_count", "num_local_experts"),
             ("expert_used_count", "num_experts_per_tok"),
             ("expert_feed_forward_length", "moe_intermediate_size"),
         ] {
-            if config[name].is_u64() {
+            let is_dense = config["num_local_experts"] == 0;
+            if config[name].is_u64() && !(is_dense && key.starts_with("expert")) {
                 file.set(&format!("{architecture}.{key}"), count(&config[name]));
             }
         }
-        let epsilon = config["rms_norm_eps"].as_f64().unwrap();
-        file.set(
-            &format!("{architecture}.attention.layer_norm_rms_epsilon"),
-            Value::F32(epsilon as f32),
-        );
+        let head_dim = head_dim(&config);
+        let share = config["rope_parameters"]["partial_rotary_factor"].as_f64();
+        let rotated = (head_dim as f64 * share.unwrap_or(1.0)) as usize;
+        for (key, value) in [
+            ("attention.key_length", head_dim),
+            ("attention.value_length", head_dim),
+            ("rope.dimension_count", rotated),
+        ] {
+            file.set(&format!("{architecture}.{key}"), Value::U32(value as u32));
+        }
+        // Gemma's converter leaves the pattern to its readers.
+        if let Some(types) = config["layer_types"].as_array()
+            && config["sliding_window"].is_u64()
+            && architecture != "gemma3"
+        {
+            let types = types
+                .iter()
+                .map(|kind| Value::Bool(kind == "sliding_attention"));
+            file.set(
+                &format!("{architecture}.attention.sliding_window_pattern"),
+                Value::Array(types.collect()),
+            );
+        }
         for (key, name) in [
+            ("attention.layer_norm_rms_epsilon", "rms_norm_eps"),
+            ("attention.layer_norm_epsilon", "layer_norm_eps"),
+            ("attention.layer_norm_epsilon", "norm_epsilon"),
+            ("logit_scale", "logit_scale"),
             ("embedding_scale", "embedding_multiplier"),
             ("residual_scale", "residual_multiplier"),
             ("attention.scale", "attention_multiplier"),
@@ -82,12 +134,6 @@ impl GgufFile {
             if let Some(scale) = config[name].as_f64() {
                 file.set(&format!("{architecture}.{key}"), Value::F32(scale as f32));
             }
-        }
-        if architecture == "gemma3" {
-            file.set(
-                "gemma3.attention.sliding_window",
-                count(&config["sliding_window"]),
-            );
         }
         file.add_rope(architecture, &config);
         file.add_tokenizer(case);
@@ -103,6 +149,10 @@ impl GgufFile {
         let float = |name: &str| Value::F32(rope[name].as_f64().unwrap() as f32);
         let key = |name: &str| format!("{architecture}.rope.{name}");
         self.set(&key("freq_base"), float("rope_theta"));
+        let local = &config["rope_parameters"]["sliding_attention"]["rope_theta"];
+        if let Some(theta) = local.as_f64() {
+            self.set(&key("freq_base_swa"), Value::F32(theta as f32));
+        }
         match rope["rope_type"].as_str().unwrap() {
             "llama3" => {
                 let factors = llama3_factors(rope, config["head_dim"].as_u64().unwrap() as usize);
@@ -117,6 +167,34 @@ impl GgufFile {
                     let original = &rope["original_max_position_embeddings"];
                     self.set(&key("scaling.original_context_length"), count(original));
                 }
+                if rope["llama_4_scaling_beta"].is_f64() {
+                    self.set(&key("scaling.yarn_log_multiplier"), float("mscale_all_dim"));
+                    self.set(
+                        &format!("{architecture}.attention.temperature_scale"),
+                        float("llama_4_scaling_beta"),
+                    );
+                }
+            }
+            "longrope" => {
+                let original = &rope["original_max_position_embeddings"];
+                self.set(&key("scaling.original_context_length"), count(original));
+                let (factor, original) = (rope["factor"].as_f64(), original.as_f64());
+                let scale = (1.0 + factor.unwrap().ln() / original.unwrap().ln()).sqrt();
+                self.set(&key("scaling.attn_factor"), Value::F32(scale as f32));
+                for length in ["long", "short"] {
+                    let factors = rope[format!("{length}_factor")].as_array().unwrap();
+                    let factors: Vec<f32> =
+                        factors.iter().map(|x| x.as_f64().unwrap() as f32).collect();
+                    let tensor = Tensor::new(factors, &Device::Cpu).unwrap();
+                    let name = format!("rope_factors_{length}.weight");
+                    self.tensors.push((name, tensor, GgmlDType::F32));
+                }
+            }
+            "dynamic" if rope["alpha"].is_f64() => {
+                let dims = head_dim(config) as f64;
+                let grown = rope["alpha"].as_f64().unwrap().powf(dims / (dims - 2.0));
+                let theta = rope["rope_theta"].as_f64().unwrap() * grown;
+                self.set(&key("freq_base"), Value::F32(theta as f32));
             }
             "default" => {}
             other => panic!("no GGUF file has {other}"),
@@ -173,15 +251,36 @@ impl GgufFile {
         let size = |name: &str| config[name].as_u64().unwrap() as usize;
         let path = models().join(case).join("model.safetensors");
         let family = config["model_type"].as_str().unwrap();
-        let interleaved = ["llama", "smollm3", "granite"].contains(&family);
-        let norms_after = ["olmo2", "gemma3_text"].contains(&family);
+        let interleaved = [
+            "llama",
+            "smollm3",
+            "granite",
+            "granitemoehybrid",
+            "ministral3",
+        ];
+        let interleaved = interleaved.contains(&family);
+        let norms_after = ["olmo2", "olmo3", "exaone4", "gemma3_text"].contains(&family);
         let behind_attention = match norms_after {
             true => "post_attention_norm",
             false => "ffn_norm",
         };
         let tensors = candle_core::safetensors::load(path, &Device::Cpu).unwrap();
-        for (name, tensor) in stack_experts(tensors) {
+        for (name, tensor) in stack_experts(split_gates(tensors)) {
+            let name = match family {
+                "glm4" => name
+                    .replace("post_attention_layernorm", "ffn_norm")
+                    .replace("post_self_attn_layernorm", "post_attention_norm")
+                    .replace("post_mlp_layernorm", "post_ffw_norm"),
+                _ => name,
+            };
             let name = name
+                .replace("self_attn.qkv_proj", "attn_qkv")
+                .replace("self_attn.query_layernorm", "attn_q_norm")
+                .replace("self_attn.key_layernorm", "attn_k_norm")
+                .replace("mlp.gate_up_proj", "ffn_up")
+                .replace("mlp.c_fc", "ffn_up")
+                .replace("mlp.c_proj", "ffn_down")
+                .replace("shared_mlp.output_linear", "ffn_down")
                 .replace("model.embed_tokens", "token_embd")
                 .replace("model.norm", "output_norm")
                 .replace("lm_head", "output")

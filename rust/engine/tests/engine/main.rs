@@ -27,3 +27,4 @@ mod sessions;
 mod texts;
 mod together;
 mod tools;
+mod wrapped;

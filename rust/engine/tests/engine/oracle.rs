@@ -35,16 +35,21 @@ const REFUSED: &[(&str, &str)] = &[
     ("qwen3-window", "sliding_window"),
     ("qwen3-moe-mlp-only-layers", "mlp_only_layers"),
     ("qwen3-moe-window", "sliding_window"),
-    ("smollm3-plain", "model_type"),
-    ("smollm3-window", "model_type"),
-    ("granite-plain", "model_type"),
-    ("granite-biases", "model_type"),
-    ("olmo2-plain", "model_type"),
-    ("olmo2-bias", "model_type"),
-    ("gemma3-plain", "model_type"),
-    ("gemma3-layer-types", "model_type"),
-    ("gemma3-biases", "model_type"),
 ];
+
+/// The families that Candle has models of.
+const CANDLES: [&str; 5] = ["llama", "mistral", "qwen2", "qwen3", "qwen3_moe"];
+
+/// The key that the refusal of a case by the `candle` engine must name.
+fn refused_key(case: &str) -> Option<&'static str> {
+    let config = std::fs::read(models().join(case).join("config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+    if !CANDLES.contains(&config["model_type"].as_str().unwrap()) {
+        return Some("model_type");
+    }
+    let refused = REFUSED.iter().find(|(name, _)| *name == case);
+    refused.map(|(_, key)| *key)
+}
 
 #[test]
 fn the_fused_engine_equals_transformers_in_every_configuration() {
@@ -58,22 +63,24 @@ fn the_fused_engine_equals_transformers_in_every_configuration() {
 #[test]
 fn the_candle_engine_equals_transformers_or_refuses_by_name() {
     let mut equal = 0;
+    let mut refused = 0;
     for case in cases() {
         let loaded = load(&case, Engine::Candle);
-        let refusal = REFUSED.iter().find(|(name, _)| *name == case);
-        match (loaded, refusal) {
+        match (loaded, refused_key(&case)) {
             (Ok(model), None) => {
                 compare(&case, Arc::new(model));
                 equal += 1;
             }
-            (Err(Error::UnsupportedModel { key, .. }), Some((_, expected))) => {
-                assert_eq!(&key, expected, "{case}");
+            (Err(Error::UnsupportedModel { key, .. }), Some(expected)) => {
+                assert_eq!(key, expected, "{case}");
+                refused += 1;
             }
             (Ok(_), Some(_)) => panic!("{case} should have been refused"),
             (Err(error), _) => panic!("{case}: {error}"),
         }
     }
-    assert_eq!(equal, cases().len() - REFUSED.len());
+    assert!(equal >= 25, "{equal} cases are equal");
+    assert!(refused >= REFUSED.len());
 }
 
 fn load(case: &str, engine: Engine) -> Result<Model, Error> {

@@ -25,6 +25,8 @@ pub struct Queries<'a> {
     pub bias: Option<DistanceBias<'a>>,
     /// Scale of the scores, usually `1/√width`.
     pub scale: f32,
+    /// The bound that scaled scores approach by a hyperbolic tangent, above 0 (Bello et al. 2016).
+    pub cap: Option<f32>,
 }
 
 /// Numbers that are added to scores by head and distance (Raffel et al. 2020, T5).

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::cache::{KV_PAGE, KV_TILE, TILE_PAGES, TypedPages};
 use super::queries::Queries;
 use crate::dispatch::Vectorized;
-use crate::simd::math::{exp, max, sum};
+use crate::simd::math::{exp, max, sum, tanh};
 use crate::simd::{Element, F32x16, LANES};
 
 /// A partial result begins with the maximal score, and the sum of `exp(score − max)`.
@@ -189,6 +189,11 @@ impl<E> PartialAttention<'_, E> {
         let scale = self.queries.scale;
         for score in numbers.iter_mut() {
             *score *= scale;
+        }
+        if let Some(cap) = self.queries.cap {
+            for score in numbers.iter_mut() {
+                *score = cap * tanh::<V>(*score / cap);
+            }
         }
         numbers[..seen.start].fill(f32::NEG_INFINITY);
         numbers[seen.end..].fill(f32::NEG_INFINITY);

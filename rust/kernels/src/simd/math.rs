@@ -166,6 +166,12 @@ pub(crate) fn sigmoid<V: F32x16>(x: f32) -> f32 {
     1.0 / (1.0 + exp::<V>(-x))
 }
 
+/// The hyperbolic tangent, within 2e-7.
+#[inline(always)]
+pub(crate) fn tanh<V: F32x16>(x: f32) -> f32 {
+    2.0 * sigmoid::<V>(2.0 * x) - 1.0
+}
+
 /// The error function, within 4e-7: an odd polynomial over an even one, fitted to where the function is not ±1 in 32
 /// bits (the coefficients are those that Eigen and XLA use).
 #[inline(always)]

@@ -17,9 +17,10 @@ struct Case {
     width: usize,
     positions: usize,
     window: Option<usize>,
+    cap: Option<f32>,
 }
 
-const CASES: [Case; 9] = [
+const CASES: [Case; 11] = [
     case(1, 9, 3, 64, 700, None),
     case(1, 4, 4, 8, 1, None),
     case(1, 6, 2, 100, 257, None),
@@ -29,7 +30,16 @@ const CASES: [Case; 9] = [
     case(40, 4, 2, 24, 300, None),
     case(100, 3, 1, 80, 100, Some(7)),
     case(33, 5, 5, 7, 290, Some(256)),
+    capped(case(1, 6, 2, 64, 700, None)),
+    capped(case(20, 4, 2, 24, 300, Some(64))),
 ];
+
+const fn capped(case: Case) -> Case {
+    Case {
+        cap: Some(0.5),
+        ..case
+    }
+}
 
 const fn case(
     rows: usize,
@@ -46,6 +56,7 @@ const fn case(
         width,
         positions,
         window,
+        cap: None,
     }
 }
 
@@ -120,6 +131,7 @@ impl Data {
             bias: None,
             window: self.case.window,
             scale: self.case.scale(),
+            cap: self.case.cap,
         }
     }
 
@@ -138,6 +150,7 @@ impl Data {
             width,
             positions,
             window,
+            cap,
         } = self.case;
         let mut out = Vec::new();
         for (row, head) in (0..rows * heads).map(|index| (index / heads, index % heads)) {
@@ -157,7 +170,12 @@ impl Data {
                         .zip(key)
                         .map(|(q, k)| f64::from(*q) * kept(dtype, *k))
                         .sum();
-                    (score * f64::from(self.case.scale())).exp()
+                    let score = score * f64::from(self.case.scale());
+                    let capped = cap.map_or(score, |cap| {
+                        let cap = f64::from(cap);
+                        cap * (score / cap).tanh()
+                    });
+                    capped.exp()
                 })
                 .collect();
             let total: f64 = weights.iter().sum();

@@ -1,6 +1,6 @@
 import org.jspecify.annotations.NullMarked;
 
-/** Local language models in the process: Llama, Mistral and Qwen on the Rust Candle crate. */
+/** Local language models in the process, of a dozen families, on the Rust Candle crate. */
 @NullMarked
 module io.candle4j {
   requires io.candle4j.bindings;

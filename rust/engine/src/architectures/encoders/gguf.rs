@@ -146,10 +146,11 @@ impl GgufEncoder {
             Positions::Rotary => context,
         };
         let rope = match self.is_nomic {
-            true => Some(Rope {
-                theta: keys.positive("rope.freq_base")?.unwrap_or(10_000.0),
-                scaling: RopeScaling::None,
-            }),
+            true => Some(Rope::new(
+                keys.positive("rope.freq_base")?.unwrap_or(10_000.0),
+                RopeScaling::None,
+                head_dim,
+            )),
             false => None,
         };
         let norm = norm_of(&keys, "attention.layer_norm_epsilon", 1e-12)?;
@@ -161,6 +162,8 @@ impl GgufEncoder {
                 window: None,
                 rope,
                 scale: 1.0 / (head_dim as f64).sqrt(),
+                score_cap: None,
+                query_growth: None,
                 qkv_bias: !self.is_nomic,
                 output_bias: !self.is_nomic,
                 qk_norm: None,

@@ -196,6 +196,8 @@ impl Shared {
                 window: None,
                 rope: None,
                 scale: 1.0 / (head_dim as f64).sqrt(),
+                score_cap: None,
+                query_growth: None,
                 qkv_bias: true,
                 output_bias: true,
                 qk_norm: None,

@@ -136,7 +136,7 @@ fn read_rope(
     if scaling.is_some_and(|scaling| !scaling.is_empty()) {
         return Err(config.unsupported("rope_scaling", "scaled rotation is not computed here"));
     }
-    let rope = read_layer_rope(config, head_dim, kind, outer, theta, None)?;
+    let rope = read_layer_rope(config, head_dim, kind, Some(outer), theta, None)?;
     match rope.scaling {
         RopeScaling::None => Ok(rope),
         _ => Err(config.unsupported("rope_parameters", "scaled rotation is not computed here")),

@@ -7,7 +7,7 @@ use super::{
     BERT_KEYS, ClassifierHead, Defaults, EncoderArchitecture, HeadActivation, Keys, Shared, norm_of,
 };
 use crate::architectures::config_file::ConfigFile;
-use crate::architectures::rope::read_rope_or;
+use crate::architectures::rope::{RopeDefaults, read_rope_or};
 use crate::description::Activation;
 use crate::description::encoder::{EncoderDescription, EncoderNames, Positions};
 use crate::description::rope::{Rope, RopeScaling};
@@ -94,8 +94,8 @@ fn describe(config: &ConfigFile) -> Result<EncoderDescription> {
         shared.attention.scale = 1.0 / (width as f64).sqrt();
     }
     let rope = match own {
-        true => own_rope(config)?,
-        false => read_rope_or(config, shared.attention.head_dim, 1000.0)?,
+        true => own_rope(config, shared.attention.head_dim)?,
+        false => read_rope_or(config, shared.attention.head_dim, &RopeDefaults::of(1000.0))?,
     };
     if !shared.attention.head_dim.is_multiple_of(2) {
         return Err(config.invalid(keys.heads, "rotary embedding needs heads of an even width"));
@@ -136,7 +136,7 @@ fn own_activation(config: &ConfigFile, key: &str, _: &'static str) -> Result<Act
 }
 
 /// The rotation as the family's own files say it; refuses what else they may ask for.
-fn own_rope(config: &ConfigFile) -> Result<Rope> {
+fn own_rope(config: &ConfigFile, head_dim: usize) -> Result<Rope> {
     for key in [
         "prenorm",
         "use_rms_norm",
@@ -171,8 +171,6 @@ fn own_rope(config: &ConfigFile) -> Result<Rope> {
             return Err(config.unsupported(key, "scaled rotation is not computed here"));
         }
     }
-    Ok(Rope {
-        theta: config.positive("rotary_emb_base")?.unwrap_or(10_000.0),
-        scaling: RopeScaling::None,
-    })
+    let theta = config.positive("rotary_emb_base")?.unwrap_or(10_000.0);
+    Ok(Rope::new(theta, RopeScaling::None, head_dim))
 }

@@ -24,7 +24,7 @@ pub(crate) use quantized_llama::MAX_POSITIONS as GGUF_MAX_POSITIONS;
 use refusals::{refuse, refuse_mixed_layers, refuse_rope_scaling, refuse_window};
 
 use crate::description::rope::Rope;
-use crate::description::{Activation, Attention, FeedForward, GatedMlp, ModelDescription};
+use crate::description::{Activation, Attention, FeedForward, Mlp, ModelDescription};
 use crate::error::Result;
 
 /// One of Candle's own models.
@@ -132,7 +132,7 @@ fn rope(description: &ModelDescription) -> &Rope {
 }
 
 /// The dense feed-forward block of all layers, or of one of those that have one.
-fn dense(description: &ModelDescription) -> Option<GatedMlp> {
+fn dense(description: &ModelDescription) -> Option<Mlp> {
     description
         .layers
         .iter()

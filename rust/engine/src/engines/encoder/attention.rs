@@ -87,6 +87,7 @@ impl Attention {
                         reach: *reach,
                     }),
                     scale: shape.scale as f32,
+                    cap: None,
                 })
             })
             .collect();

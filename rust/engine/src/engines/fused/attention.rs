@@ -11,7 +11,7 @@ use super::norm::Norm;
 use super::rotary::Angles;
 use super::rows::strided;
 use super::softmax::MaskedSoftmax;
-use crate::description::NormSpan;
+use crate::description::{NormSpan, QueryGrowth};
 
 /// The weights and the shape of one layer's attention.
 #[derive(Debug)]
@@ -33,6 +33,10 @@ pub(crate) struct Attention {
     pub(crate) window: Option<usize>,
     /// Of the scores.
     pub(crate) scale: f32,
+    /// The bound of the scores.
+    pub(crate) cap: Option<f32>,
+    /// How queries grow with their positions.
+    pub(crate) query_growth: Option<QueryGrowth>,
 }
 
 /// The norms of queries and of keys.
@@ -42,6 +46,8 @@ pub(crate) struct QkNorms {
     pub(crate) key: Norm,
     /// What is normed at a time.
     pub(crate) span: NormSpan,
+    /// Whether they follow the rotation.
+    pub(crate) are_after_rotation: bool,
 }
 
 impl Attention {
@@ -55,24 +61,39 @@ impl Attention {
     ) -> Result<Tensor> {
         let [q, k, v] = self.qkv.forward::<3>(x)?;
         let angles = &angles[self.rotary];
-        let (q, k) = match &self.norms {
-            None => (angles.rotate(&q, None)?, angles.rotate(&k, None)?),
-            Some(norms) => match norms.span {
-                NormSpan::Head => (
-                    angles.rotate(&q, Some(&norms.query))?,
-                    angles.rotate(&k, Some(&norms.key))?,
-                ),
-                NormSpan::Row => (
-                    angles.rotate(&norms.query.forward(&q)?, None)?,
-                    angles.rotate(&norms.key.forward(&k)?, None)?,
-                ),
-            },
-        };
+        let norms = self.norms.as_ref();
+        let mut q = rotated(&q, angles, norms.map(|norms| (norms, &norms.query)))?;
+        let k = rotated(&k, angles, norms.map(|norms| (norms, &norms.key)))?;
+        if let Some(growth) = self.query_growth {
+            q = self.grown(&q, growth, sequences)?;
+        }
         let attended = match x.device() {
             Device::Cpu => self.by_kernels(&q, &k, &v, sequences)?,
             _ => self.by_tensors(&q, &k, &v, sequences)?,
         };
         self.output.forward(&attended)
+    }
+
+    /// Queries times what their positions make of them.
+    fn grown(
+        &self,
+        q: &Tensor,
+        growth: QueryGrowth,
+        sequences: &mut [(&mut SequenceCache, usize)],
+    ) -> Result<Tensor> {
+        let mut factors = Vec::with_capacity(q.dim(0)?);
+        for (cache, count) in sequences {
+            let first = cache.layer(self.layer).len();
+            factors.extend((first..first + *count).map(|position| {
+                let step = (position / growth.step) as f32;
+                1.0 + growth.beta as f32 * step.ln_1p()
+            }));
+        }
+        if factors.iter().all(|factor| *factor == 1.0) {
+            return Ok(q.clone());
+        }
+        let factors = Tensor::from_vec(factors, (q.dim(0)?, 1, 1), q.device())?;
+        q.broadcast_mul(&factors.to_dtype(q.dtype())?)
     }
 
     /// What queries and keys, `rows × heads × head_dim`, and values, a row of all heads each, give on
@@ -114,6 +135,7 @@ impl Attention {
                 bias: None,
                 window: self.window,
                 scale: self.scale,
+                cap: self.cap,
             });
         }
         let mut out = vec![0f32; rows * width];
@@ -159,10 +181,32 @@ impl Attention {
         let (keys, values) = state.append(k, v, from)?;
         let softmax = MaskedSoftmax {
             scale: self.scale,
+            cap: self.cap,
             last_visible: position - from,
             window: self.window,
         };
         softmax.attend(q, &keys, &values)
+    }
+}
+
+/// Queries or keys, rotated and normed: `rows × heads × head_dim`.
+fn rotated(x: &Tensor, angles: &Angles, norm: Option<(&QkNorms, &Norm)>) -> Result<Tensor> {
+    let Some((norms, norm)) = norm else {
+        return angles.rotate(x, None);
+    };
+    match (norms.span, norms.are_after_rotation) {
+        (NormSpan::Head, false) => angles.rotate(x, Some(norm)),
+        (NormSpan::Row, false) => angles.rotate(&norm.forward(x)?, None),
+        (span, true) => {
+            let rotated = angles.rotate(x, None)?;
+            let (rows, heads, head_dim) = rotated.dims3()?;
+            let flat = match span {
+                NormSpan::Head => (rows * heads, head_dim),
+                NormSpan::Row => (rows, heads * head_dim),
+            };
+            let normed = norm.forward(&rotated.reshape(flat)?)?;
+            normed.reshape((rows, heads, head_dim))
+        }
     }
 }
 

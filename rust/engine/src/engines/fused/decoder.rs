@@ -16,8 +16,8 @@ use super::packed_weights::PackedWeights;
 use super::rotary::{Angles, Rotary};
 use super::rows::add;
 use crate::description::{
-    self, EMBEDDING, FeedForward, GatedMlp, HEAD, LayerDescription, Mixer, ModelDescription,
-    NamedNorm, QkNorm, RmsNorm,
+    self, EMBEDDING, FeedForward, HEAD, LayerDescription, Mixer, ModelDescription, NamedNorm,
+    NormKind, QkNorm,
 };
 use crate::error::{Result, candle_error};
 use crate::formats::{Matrix, TensorSource, unreadable};
@@ -30,6 +30,7 @@ pub(crate) struct Decoder {
     norm: Norm,
     head: Linear,
     logits_scale: f32,
+    logits_cap: Option<f32>,
     /// The rotary embeddings of the layers, each once.
     rotaries: Vec<Rotary>,
     cache: CacheShape,
@@ -47,6 +48,7 @@ struct Layer {
     feed_forward: Block,
     /// What a block's output is multiplied with.
     residual_scale: f64,
+    is_parallel: bool,
 }
 
 /// The norms around a block.
@@ -165,6 +167,7 @@ impl Decoder {
             norm,
             head: Linear::new(head, None),
             logits_scale: description.logits_scale as f32,
+            logits_cap: description.logits_cap.map(|cap| cap as f32),
             rotaries: loader.rotaries,
             cache: CacheShape {
                 layers: shapes.collect(),
@@ -284,7 +287,7 @@ impl Decoder {
             self.embedding_scale,
         )?;
         for (index, layer) in self.layers.iter().enumerate() {
-            let input = layer.mixer_norms.input(&x)?;
+            let mut input = layer.mixer_norms.input(&x)?;
             let output = layer.attention.forward(&input, &angles, &mut caches)?;
             x = layer
                 .mixer_norms
@@ -296,10 +299,12 @@ impl Decoder {
                 }
                 let wanted = Tensor::from_slice(&wanted, wanted.len(), &self.device)?;
                 x = x.index_select(&wanted, 0)?;
+                input = input.index_select(&wanted, 0)?;
             }
-            let output = layer
-                .feed_forward
-                .forward(&layer.feed_forward_norms.input(&x)?)?;
+            if !layer.is_parallel {
+                input = layer.feed_forward_norms.input(&x)?;
+            }
+            let output = layer.feed_forward.forward(&input)?;
             x = layer
                 .feed_forward_norms
                 .residual(&x, output, layer.residual_scale)?;
@@ -310,7 +315,7 @@ impl Decoder {
             match output {
                 Output::Logits => {
                     self.head.forward_to(&states, &mut logits)?;
-                    self.scale_logits(&mut logits);
+                    self.finish_logits(&mut logits);
                 }
                 Output::States => copy_rows(&states, &mut logits)?,
             }
@@ -324,10 +329,18 @@ impl Decoder {
 }
 
 impl Decoder {
-    fn scale_logits(&self, parts: &mut [(usize, &mut Vec<f32>)]) {
-        if self.logits_scale != 1.0 {
-            for logit in parts.iter_mut().flat_map(|(_, logits)| logits.iter_mut()) {
-                *logit *= self.logits_scale;
+    /// Multiplies and bounds them.
+    fn finish_logits(&self, parts: &mut [(usize, &mut Vec<f32>)]) {
+        for (_, logits) in parts {
+            if self.logits_scale != 1.0 {
+                for logit in logits.iter_mut() {
+                    *logit *= self.logits_scale;
+                }
+            }
+            if let Some(cap) = self.logits_cap {
+                for logit in logits.iter_mut() {
+                    *logit = cap * (*logit / cap).tanh();
+                }
             }
         }
     }
@@ -370,6 +383,7 @@ impl Loader<'_> {
             feed_forward_norms: self.norms(index, before_feed_forward, after_feed_forward)?,
             feed_forward: self.feed_forward(&at("mlp"), &layer.feed_forward)?,
             residual_scale: layer.residual_scale,
+            is_parallel: layer.is_parallel,
         })
     }
 
@@ -398,12 +412,17 @@ impl Loader<'_> {
         .map(|(name, rows)| (at(name), (rows, hidden), attention.qkv_bias));
         let norms = match attention.qk_norm {
             None => None,
-            Some(QkNorm { norm, span }) => {
+            Some(QkNorm {
+                norm,
+                span,
+                is_after_rotation,
+            }) => {
                 let [query, key] = attention.qk_norm_sizes(span);
                 Some(QkNorms {
                     query: self.norm(&at("q_norm"), query, norm)?,
                     key: self.norm(&at("k_norm"), key, norm)?,
                     span,
+                    are_after_rotation: is_after_rotation,
                 })
             }
         };
@@ -422,6 +441,8 @@ impl Loader<'_> {
             head_dim: attention.head_dim,
             window: attention.window,
             scale: attention.scale as f32,
+            cap: attention.score_cap.map(|cap| cap as f32),
+            query_growth: attention.query_growth,
         })
     }
 
@@ -459,28 +480,38 @@ impl Loader<'_> {
         }
     }
 
-    fn mlp(&self, name: &str, mlp: &GatedMlp) -> Result<Mlp> {
+    fn mlp(&self, name: &str, mlp: &description::Mlp) -> Result<Mlp> {
         let (hidden, size) = (self.description.hidden_size, mlp.intermediate_size);
+        let part = |part: &str| (format!("{name}.{part}"), (size, hidden), mlp.bias);
+        let gate_up = match mlp.is_gated {
+            true => vec![part("gate_proj"), part("up_proj")],
+            false => vec![part("up_proj")],
+        };
         Ok(Mlp {
-            gate_up: self.fused(&[
-                (format!("{name}.gate_proj"), (size, hidden), mlp.bias),
-                (format!("{name}.up_proj"), (size, hidden), mlp.bias),
-            ])?,
+            gate_up: self.fused(&gate_up)?,
             down: self.linear(&(format!("{name}.down_proj"), (hidden, size), mlp.bias))?,
             activation: mlp.activation,
+            is_gated: mlp.is_gated,
         })
     }
 
-    fn norm(&self, name: &str, len: usize, norm: RmsNorm) -> Result<Norm> {
-        let name = format!("{name}.weight");
-        let weight = self.source.vector(&name, len)?;
-        let factor = match norm.plus_one {
-            true => weight.affine(1.0, 1.0),
-            false => Ok(weight),
+    fn norm(&self, name: &str, len: usize, norm: description::Norm) -> Result<Norm> {
+        let weight_name = format!("{name}.weight");
+        let weight = self.source.vector(&weight_name, len)?;
+        let loaded = match norm.kind {
+            NormKind::Rms { plus_one: false } => Norm::rms(weight, norm.eps),
+            NormKind::Rms { plus_one: true } => weight
+                .affine(1.0, 1.0)
+                .and_then(|factor| Norm::rms(factor, norm.eps)),
+            NormKind::Layer { bias } => {
+                let bias = match bias {
+                    true => Some(self.source.vector(&format!("{name}.bias"), len)?),
+                    false => None,
+                };
+                Norm::layer(weight, bias, norm.eps)
+            }
         };
-        factor
-            .and_then(|factor| Norm::new(factor, norm.eps))
-            .map_err(|e| unreadable(&name, &e))
+        loaded.map_err(|e| unreadable(&weight_name, &e))
     }
 
     fn read(&self, (name, shape, biased): &Part) -> Result<(Matrix, Option<Tensor>)> {
@@ -554,7 +585,7 @@ mod tests {
     }
 
     fn decoder() -> Decoder {
-        let norm = RmsNorm::new(1e-5);
+        let norm = description::Norm::rms(1e-5);
         let layer = LayerDescription {
             mixer_norms: BlockNorms::before(norm),
             mixer: Mixer::Attention(description::Attention {
@@ -562,21 +593,22 @@ mod tests {
                 num_kv_heads: 2,
                 head_dim: 4,
                 window: None,
-                rope: Some(Rope {
-                    theta: 10_000.0,
-                    scaling: RopeScaling::None,
-                }),
+                rope: Some(Rope::new(10_000.0, RopeScaling::None, 4)),
                 scale: 0.5,
+                score_cap: None,
+                query_growth: None,
                 qkv_bias: false,
                 output_bias: false,
                 qk_norm: None,
             }),
             feed_forward_norms: BlockNorms::before(norm),
             residual_scale: 1.0,
-            feed_forward: FeedForward::Dense(GatedMlp {
+            is_parallel: false,
+            feed_forward: FeedForward::Dense(description::Mlp {
                 intermediate_size: 24,
                 activation: Activation::Silu,
                 bias: false,
+                is_gated: true,
             }),
         };
         let config = ModelDescription {
@@ -588,6 +620,7 @@ mod tests {
             embedding_scale: 1.0,
             final_norm: norm,
             logits_scale: 1.0,
+            logits_cap: None,
             tie_word_embeddings: false,
         };
         Decoder::load(&config, &Numbers(Device::Cpu)).unwrap()

@@ -7,12 +7,14 @@ use super::linear::{FusedLinear, Linear};
 use super::rows::{for_each_row, multiply, strided, usable};
 use crate::description::Activation;
 
-/// `down(act(gate(x)) · up(x))` (Shazeer 2020).
+/// `down(act(gate(x)) · up(x))` (Shazeer 2020), or without a gate `down(act(up(x)))`.
 #[derive(Debug)]
 pub(crate) struct Mlp {
+    /// Gate and up, or up alone.
     pub(crate) gate_up: FusedLinear,
     pub(crate) down: Linear,
     pub(crate) activation: Activation,
+    pub(crate) is_gated: bool,
 }
 
 /// A mixture of experts: a router picks a few of many such blocks for each row.
@@ -45,6 +47,10 @@ impl Block {
 
 impl Mlp {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        if !self.is_gated {
+            let [up] = self.gate_up.forward::<1>(x)?;
+            return self.down.forward(&self.activate(&up)?);
+        }
         let [gate, up] = self.gate_up.forward::<2>(x)?;
         let gated = match usable(&gate) && self.activation == Activation::Silu {
             true => gate.apply_op2_no_bwd(&up, &SwiGlu)?,

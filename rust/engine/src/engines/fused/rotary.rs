@@ -25,12 +25,15 @@ pub(crate) struct Rotary {
     frequencies: Vec<f32>,
 }
 
-/// Cosine and sine for the rows of one forward pass, each `rows × head_dim / 2`.
+/// Cosine and sine for the rows of one forward pass, each `rows × dims / 2` for heads whose first `dims` dimensions are
+/// rotated.
 #[derive(Debug, Clone)]
 pub(crate) struct Angles {
     cos: Vec<f32>,
     sin: Vec<f32>,
     half: usize,
+    head_dim: usize,
+    is_interleaved: bool,
     device: Device,
     /// The same as tensors, once another device than the CPU or another type than 32 bits wants them.
     tensors: OnceLock<(Tensor, Tensor)>,
@@ -39,19 +42,9 @@ pub(crate) struct Angles {
 impl Rotary {
     /// `positions` is the configuration's `max_position_embeddings`. Without a rope nothing is rotated.
     pub(crate) fn new(rope: Option<&Rope>, head_dim: usize, positions: usize) -> Self {
-        let Some(rope) = rope else {
-            return Self {
-                rope: Rope {
-                    theta: 1.0,
-                    scaling: RopeScaling::None,
-                },
-                head_dim,
-                positions,
-                frequencies: vec![0.0; head_dim / 2],
-            };
-        };
+        let nothing = || Rope::new(1.0, RopeScaling::None, 0);
         let mut rotary = Self {
-            rope: rope.clone(),
+            rope: rope.cloned().unwrap_or_else(nothing),
             head_dim,
             positions,
             frequencies: Vec::new(),
@@ -88,7 +81,7 @@ impl Rotary {
     /// The angles of rows. Each has its position, and the length of its sequence once the call that
     /// it belongs to is done, which some kinds depend on.
     pub(crate) fn angles(&self, rows: &[(usize, usize)], device: &Device) -> Angles {
-        let half = self.head_dim / 2;
+        let half = self.rope.dims / 2;
         let scale = self.scale();
         let mut cos = Vec::with_capacity(rows.len() * half);
         let mut sin = Vec::with_capacity(rows.len() * half);
@@ -111,6 +104,8 @@ impl Rotary {
             cos,
             sin,
             half,
+            head_dim: self.head_dim,
+            is_interleaved: self.rope.is_interleaved,
             device: device.clone(),
             tensors: OnceLock::new(),
         }
@@ -141,7 +136,7 @@ impl Rotary {
             RopeScaling::Dynamic { factor } => {
                 let length = length.max(self.positions) as f64;
                 let stretch = factor * length / self.positions as f64 - (factor - 1.0);
-                let dims = self.head_dim as f64;
+                let dims = self.rope.dims as f64;
                 self.series((self.rope.theta * stretch.powf(dims / (dims - 2.0))) as f32)
             }
             RopeScaling::Llama3 {
@@ -176,7 +171,7 @@ impl Rotary {
                 original_max_position_embeddings,
                 ..
             } => {
-                let dims = self.head_dim as f64;
+                let dims = self.rope.dims as f64;
                 let original = *original_max_position_embeddings as f64;
                 // The dimension that turns so many times within the first training.
                 let dimension = |turns: f64| {
@@ -225,24 +220,23 @@ impl Rotary {
     }
 
     fn wave_lengths(&self, theta: f32) -> impl Iterator<Item = f32> + '_ {
-        (0..self.head_dim)
+        (0..self.rope.dims)
             .step_by(2)
-            .map(move |i| theta.powf(i as f32 / self.head_dim as f32))
+            .map(move |i| theta.powf(i as f32 / self.rope.dims as f32))
     }
 }
 
 impl Angles {
-    /// Rotates heads, `rows × (heads · head_dim)`, the first half of each head's dimensions against
-    /// the second; before that each head is normed, where there is a norm. The answer is
-    /// `rows × heads × head_dim`, contiguous.
+    /// Rotates heads, `rows × (heads · head_dim)`; before that each head is normed, where there is a norm. The answer
+    /// is `rows × heads × head_dim`, contiguous.
     pub(crate) fn rotate(&self, x: &Tensor, norm: Option<&Norm>) -> Result<Tensor> {
         let (rows, width) = x.dims2()?;
-        let head_dim = 2 * self.half;
+        let head_dim = self.head_dim;
         let shape = (rows, width / head_dim, head_dim);
-        if usable(x) && norm.is_none_or(|norm| norm.on_cpu().is_some()) {
+        if usable(x) && norm.is_none_or(|norm| norm.rms_on_cpu().is_some()) {
             let op = Rotation {
                 angles: self,
-                norm: norm.and_then(Norm::on_cpu),
+                norm: norm.and_then(Norm::rms_on_cpu),
             };
             return x.apply_op1_no_bwd(&op)?.reshape(shape);
         }
@@ -251,11 +245,33 @@ impl Angles {
         if let Some(norm) = norm {
             heads = norm.forward(&heads)?;
         }
-        let heads = heads.reshape(shape)?.to_dtype(DType::F32)?.unsqueeze(0)?;
+        let heads = heads.reshape(shape)?;
+        let dims = 2 * self.half;
+        if dims == 0 {
+            return Ok(heads);
+        }
         let (cos, sin) = self.tensors(rows)?;
-        candle_nn::rotary_emb::rope_thd(&heads, cos, sin)?
-            .squeeze(0)?
-            .to_dtype(dtype)
+        let part = heads.narrow(2, 0, dims)?.to_dtype(DType::F32)?;
+        let part = match self.is_interleaved {
+            // Candle wants the heads before the rows for these.
+            true => {
+                let part = part.transpose(0, 1)?.contiguous()?.unsqueeze(0)?;
+                let rotated = candle_nn::rotary_emb::rope_i(&part, cos, sin)?;
+                rotated.squeeze(0)?.transpose(0, 1)?
+            }
+            false => {
+                let part = part.contiguous()?.unsqueeze(0)?;
+                candle_nn::rotary_emb::rope_thd(&part, cos, sin)?.squeeze(0)?
+            }
+        };
+        let part = part.to_dtype(dtype)?;
+        match dims == head_dim {
+            true => part.contiguous(),
+            false => {
+                let rest = heads.narrow(2, dims, head_dim - dims)?;
+                Tensor::cat(&[&part, &rest], 2)
+            }
+        }
     }
 
     /// Turns each head of one row, whose number tells its angles.
@@ -263,8 +279,16 @@ impl Angles {
         let half = self.half;
         let cos = &self.cos[index * half..][..half];
         let sin = &self.sin[index * half..][..half];
-        for head in row.chunks_exact_mut(2 * half) {
-            let (first, second) = head.split_at_mut(half);
+        for head in row.chunks_exact_mut(self.head_dim) {
+            let rotated = &mut head[..2 * half];
+            if self.is_interleaved {
+                for ((pair, cos), sin) in rotated.as_chunks_mut().0.iter_mut().zip(cos).zip(sin) {
+                    let [a, b] = *pair;
+                    *pair = [a * cos - b * sin, b * cos + a * sin];
+                }
+                continue;
+            }
+            let (first, second) = rotated.split_at_mut(half);
             for (((a, b), cos), sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
                 (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
             }
@@ -296,13 +320,13 @@ impl CustomOp1 for Rotation<'_> {
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let rows = strided(storage, layout)?;
         let (count, width) = layout.shape().dims2()?;
-        let half = self.angles.half;
+        let head_dim = self.angles.head_dim;
         let mut out = vec![0f32; count * width];
         for_each_row(&mut out, width, |index, out| {
             let row = rows.row(index);
             for (head, out) in row
-                .chunks_exact(2 * half)
-                .zip(out.chunks_exact_mut(2 * half))
+                .chunks_exact(head_dim)
+                .zip(out.chunks_exact_mut(head_dim))
             {
                 match self.norm {
                     Some((weight, eps)) => rms_norm(head, weight, eps, out),

@@ -7,6 +7,8 @@ use candle_core::{DType, Result, Tensor};
 pub(crate) struct MaskedSoftmax {
     /// What scores are multiplied by.
     pub(crate) scale: f32,
+    /// The bound that they approach then, if there is one.
+    pub(crate) cap: Option<f32>,
     /// The last position that the first query sees.
     pub(crate) last_visible: usize,
     /// How many columns a query sees, if not all before it.
@@ -38,6 +40,10 @@ impl MaskedSoftmax {
         let (heads, rows, columns) = scores.dims3()?;
         let dtype = scores.dtype();
         let mut scores = (scores.to_dtype(DType::F32)? * f64::from(self.scale))?;
+        if let Some(cap) = self.cap {
+            let cap = f64::from(cap);
+            scores = ((scores / cap)?.tanh()? * cap)?;
+        }
         if queries > 1 || self.window.is_some() {
             let mask: Vec<f32> = (0..queries)
                 .flat_map(|query| {
@@ -89,14 +95,15 @@ mod tests {
 
     #[test]
     fn it_equals_the_kernels_of_the_cpu() {
-        for (rows, heads, kv_heads, width, positions, window) in [
-            (1, 9, 3, 64, 700, None),
-            (8, 2, 1, 128, 600, None),
-            (3, 4, 2, 16, 1030, Some(300)),
-            (50, 4, 1, 36, 513, Some(2)),
+        for (rows, heads, kv_heads, width, positions, window, cap) in [
+            (1, 9, 3, 64, 700, None, None),
+            (8, 2, 1, 128, 600, None, Some(0.5)),
+            (3, 4, 2, 16, 1030, Some(300), None),
+            (50, 4, 1, 36, 513, Some(2), Some(2.0)),
         ] {
             let softmax = MaskedSoftmax {
                 scale: 1.0 / (width as f32).sqrt(),
+                cap,
                 last_visible: positions - rows,
                 window,
             };
@@ -119,6 +126,7 @@ mod tests {
                 bias: None,
                 window,
                 scale: softmax.scale,
+                cap,
             };
             attend(&[queries], &mut got);
             let by_head = |numbers: &[f32]| {

@@ -14,7 +14,7 @@ use candle_core::{DType, Device, Tensor, WithDType};
 use safetensors::tensor::{Dtype, TensorInfo};
 use serde::de::{Deserializer, MapAccess, Visitor};
 
-use crate::description::{EMBEDDING, HEAD};
+use crate::description::{EMBEDDING, FeedForward, HEAD, ModelDescription};
 use crate::error::{Error, Result};
 use crate::files::{self, Limit, ReadAt};
 
@@ -286,6 +286,61 @@ impl CheckpointTensors {
                 &["gate_proj", "up_proj"],
             )?;
             self.split(&format!("{prefix}down_proj"), &prefix, &["down_proj"])?;
+        }
+        Ok(())
+    }
+
+    /// Gives the projections of a layer that are one tensor, above each other, names of their own.
+    pub fn split_fused(&mut self, description: &ModelDescription) -> Result<()> {
+        for (index, layer) in description.layers.iter().enumerate() {
+            for kind in ["weight", "bias"] {
+                let at = |name: &str| format!("model.layers.{index}.{name}.{kind}");
+                if let Some(attention) = layer.attention() {
+                    let [query, key, value] = attention.qkv_sizes();
+                    let parts = [
+                        (at("self_attn.q_proj"), query),
+                        (at("self_attn.k_proj"), key),
+                        (at("self_attn.v_proj"), value),
+                    ];
+                    self.split_rows(&at("self_attn.qkv_proj"), &parts)?;
+                }
+                if let FeedForward::Dense(mlp) = &layer.feed_forward {
+                    let size = mlp.intermediate_size;
+                    let parts = [(at("mlp.gate_proj"), size), (at("mlp.up_proj"), size)];
+                    self.split_rows(&at("mlp.gate_up_proj"), &parts)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Splits the rows of a tensor, if it is there, among some of these names.
+    fn split_rows(&mut self, name: &str, parts: &[(String, usize)]) -> Result<()> {
+        let Some(entry) = self.tensors.remove(name) else {
+            return Ok(());
+        };
+        let rows: usize = parts.iter().map(|(_, rows)| rows).sum();
+        if entry.shape.first() != Some(&rows) {
+            return Err(Error::InvalidTensor {
+                file: String::new(),
+                tensor: name.into(),
+                expected: format!("{rows} rows"),
+                got: format!("shape {:?}", entry.shape),
+            });
+        }
+        let each = entry.bytes / rows;
+        let mut start = 0;
+        for (part, rows) in parts {
+            let mut shape = entry.shape.clone();
+            shape[0] = *rows;
+            let slice = TensorEntry {
+                shape,
+                offset: entry.offset + (start * each) as u64,
+                bytes: rows * each,
+                ..entry
+            };
+            self.tensors.insert(part.clone(), slice);
+            start += rows;
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ pub(crate) use source::FolderSource;
 pub(crate) use template::read as read_template;
 
 use super::{Checkpoint, GenerationDefaults, Tensors};
-use crate::architectures::Architecture;
+use crate::architectures::{Architecture, wrappers};
 use crate::description::{EMBEDDING, HEAD};
 use crate::error::{Error, Result};
 use crate::files::{self, Limit};
@@ -25,12 +25,19 @@ use crate::tokenizer::{Tokenizer, TokenizerConfig};
 
 /// Reads everything but the weights.
 pub(super) fn open(folder: &Path) -> Result<Checkpoint> {
-    let config = read_json(folder, "config.json")?.ok_or_else(|| without_config(folder))?;
+    let whole = read_json(folder, "config.json")?.ok_or_else(|| without_config(folder))?;
+    let inner = wrappers::decoder_config(&whole);
+    let config = inner.as_ref().unwrap_or(&whole);
     let generation = read_json(folder, GENERATION)?;
-    let architecture = Architecture::of("config.json", &config)?;
-    let (mut description, ignored_keys) = architecture.describe_config(&config)?;
+    let architecture = Architecture::of("config.json", config)?;
+    let (mut description, ignored_keys) = architecture.describe_config(config)?;
     let mut tensors = CheckpointTensors::open(folder)?;
+    if inner.is_some() {
+        tensors.rename(wrappers::decoder_tensor)?;
+    }
+    tensors.rename(|name| architecture.tensor_name(name))?;
     tensors.split_experts()?;
+    tensors.split_fused(&description)?;
     if description.tie_word_embeddings {
         description.tie_word_embeddings = tensors.ties_embeddings(EMBEDDING, HEAD)?;
     }
@@ -40,7 +47,7 @@ pub(super) fn open(folder: &Path) -> Result<Checkpoint> {
         Some(keys) => generation_config::defaults(keys),
         None => Default::default(),
     };
-    let mut eos_ids = generation_config::eos_ids(&config, generation.as_ref())?;
+    let mut eos_ids = generation_config::eos_ids(config, generation.as_ref())?;
     // vLLM ends an answer at it too; transformers looks at the two configurations alone, which in many
     // fine-tuned chat models still name the base model's.
     eos_ids.extend(

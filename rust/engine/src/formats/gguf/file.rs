@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::BufReader;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,7 @@ use serde_json::Map;
 
 use super::codebook::Codebook;
 use super::skim::{self, Listed, WithoutTensors};
-use crate::architectures::gguf::{GgufMetadata, ROPE_FACTORS};
+use crate::architectures::gguf::{GgufMetadata, LONG_FACTORS, ROPE_FACTORS, SHORT_FACTORS};
 use crate::description::{FeedForward, ModelDescription};
 use crate::error::{Error, Result};
 use crate::files::{self, ReadAt};
@@ -243,11 +244,14 @@ impl GgufFile {
                 FeedForward::Experts { num_experts, .. } => Some(num_experts),
                 FeedForward::Dense(_) => None,
             });
-        let mut expected = HashSet::from([ROPE_FACTORS.to_owned()]);
+        let mut expected =
+            HashSet::from([ROPE_FACTORS, SHORT_FACTORS, LONG_FACTORS].map(str::to_owned));
         for (name, mut shape) in config.tensors() {
-            let place = place(&name, config.has_norms_after());
-            if place.expert.is_some() {
-                shape.insert(0, experts.unwrap_or(0));
+            let place = self.place(&name, config);
+            match &place.part {
+                Some(Slice::Expert(_)) => shape.insert(0, experts.unwrap_or(0)),
+                Some(Slice::Rows { of, .. }) => shape[0] = *of,
+                None => {}
             }
             let tensor = self.tensor(&place.tensor)?;
             if tensor.shape != shape {
@@ -272,6 +276,51 @@ impl GgufFile {
                 reason: "the model has no place for it".into(),
             }),
         }
+    }
+
+    /// Where the tensor of a name on the Hub is found; some files have several behind each other in one.
+    pub(crate) fn place(&self, name: &str, description: &ModelDescription) -> Place {
+        let place = place(name, description.has_norms_after());
+        if self.tensors.contains_key(&place.tensor) && !name.contains(".mlp.up_proj.") {
+            return place;
+        }
+        self.fused(name, description).unwrap_or(place)
+    }
+
+    /// The rows of a larger tensor that are the tensor of a name.
+    fn fused(&self, name: &str, description: &ModelDescription) -> Option<Place> {
+        let (index, part) = name.strip_prefix("model.layers.")?.split_once('.')?;
+        let layer = description.layers.get(index.parse::<usize>().ok()?)?;
+        let (part, kind) = part.rsplit_once('.')?;
+        let (fused, sizes, number) = match (part, layer.attention(), &layer.feed_forward) {
+            ("self_attn.q_proj", Some(attention), _) => ("attn_qkv", attention.qkv_sizes(), 0),
+            ("self_attn.k_proj", Some(attention), _) => ("attn_qkv", attention.qkv_sizes(), 1),
+            ("self_attn.v_proj", Some(attention), _) => ("attn_qkv", attention.qkv_sizes(), 2),
+            ("mlp.gate_proj" | "mlp.up_proj", _, FeedForward::Dense(mlp)) if mlp.is_gated => {
+                if self
+                    .tensors
+                    .contains_key(&format!("blk.{index}.ffn_gate.{kind}"))
+                {
+                    return None;
+                }
+                let size = mlp.intermediate_size;
+                (
+                    "ffn_up",
+                    [size, size, 0],
+                    usize::from(part.ends_with("up_proj")),
+                )
+            }
+            _ => return None,
+        };
+        let tensor = format!("blk.{index}.{fused}.{kind}");
+        let start: usize = sizes[..number].iter().sum();
+        self.tensors.contains_key(&tensor).then(|| Place {
+            tensor,
+            part: Some(Slice::Rows {
+                rows: start..start + sizes[number],
+                of: sizes.iter().sum(),
+            }),
+        })
     }
 
     /// A value of the metadata.
@@ -521,12 +570,27 @@ fn first_line(message: &str) -> &str {
 pub(crate) struct Place {
     /// The tensor in the file.
     pub tensor: String,
-    /// Which part of it along the first dimension, where one tensor holds those of all experts.
-    pub expert: Option<usize>,
+    /// Which part of it, where it is not all.
+    pub part: Option<Slice>,
+}
+
+/// A part of a tensor along its first dimension.
+pub(crate) enum Slice {
+    /// One expert, where one tensor holds those of all experts.
+    Expert(usize),
+    /// Some rows.
+    Rows { rows: Range<usize>, of: usize },
+}
+
+impl Place {
+    /// All of a tensor.
+    pub(crate) fn whole(tensor: String) -> Self {
+        Self { tensor, part: None }
+    }
 }
 
 /// Where the tensor of a name on the Hub is found, of a model whose blocks have norms behind them or not.
-pub(crate) fn place(name: &str, norms_after: bool) -> Place {
+fn place(name: &str, norms_after: bool) -> Place {
     const EXPERTS: &str = ".mlp.experts.";
     let expert = name.split_once(EXPERTS).and_then(|(layer, rest)| {
         let (number, projection) = rest.split_once('.')?;
@@ -534,22 +598,19 @@ pub(crate) fn place(name: &str, norms_after: bool) -> Place {
         Some((layer, number.parse().ok()?, projection))
     });
     match expert {
-        None => Place {
-            tensor: gguf_name(name, norms_after),
-            expert: None,
-        },
+        None => Place::whole(gguf_name(name, norms_after)),
         Some((layer, expert, projection)) => Place {
             tensor: gguf_name(
                 &format!("{layer}.ffn_{projection}_exps.weight"),
                 norms_after,
             ),
-            expert: Some(expert),
+            part: Some(Slice::Expert(expert)),
         },
     }
 }
 
 /// What GGUF calls a tensor that is `name` on the Hub, experts left out.
-pub(crate) fn gguf_name(name: &str, norms_after: bool) -> String {
+fn gguf_name(name: &str, norms_after: bool) -> String {
     const PARTS: [(&str, &str); 17] = [
         ("model.embed_tokens.", "token_embd."),
         ("model.norm.", "output_norm."),

@@ -3,15 +3,16 @@
 use candle_core::quantized::GgmlDType;
 use candle_core::{DType, Device, Tensor};
 
-use super::file::{GgufFile, Place, place};
+use super::file::{GgufFile, Place, Slice};
 use super::loaded_view::LoadedView;
-use crate::architectures::gguf::GgufArchitecture;
+use crate::architectures::gguf::{GgufArchitecture, GgufRotation};
 use crate::description::ModelDescription;
 use crate::error::Result;
 use crate::formats::{Kernels, Matrix, TensorSource, kept_type, quantized_matrix, unreadable};
 
 /// The tensors of a file, each in the type that it gets in memory.
 pub(crate) struct GgufSource<'a> {
+    file: &'a GgufFile,
     view: LoadedView<'a>,
     /// The decoder whose tensors are asked for by their names on the Hub; by those of the file where there is none.
     decoder: Option<(&'a ModelDescription, &'static GgufArchitecture)>,
@@ -26,6 +27,7 @@ impl<'a> GgufSource<'a> {
         device: &'a Device,
     ) -> Self {
         Self {
+            file,
             view: LoadedView::new(file, device, Kernels::Packed),
             decoder: architecture.map(|architecture| (description, architecture)),
             device,
@@ -35,6 +37,7 @@ impl<'a> GgufSource<'a> {
     /// The tensors by the names that they have in the file.
     pub(super) fn plain(file: &'a GgufFile, device: &'a Device) -> Self {
         Self {
+            file,
             view: LoadedView::new(file, device, Kernels::Packed),
             decoder: None,
             device,
@@ -44,11 +47,8 @@ impl<'a> GgufSource<'a> {
     /// Where a tensor lies.
     fn place(&self, name: &str) -> Place {
         match self.decoder {
-            Some((description, _)) => place(name, description.has_norms_after()),
-            None => Place {
-                tensor: name.to_owned(),
-                expert: None,
-            },
+            Some((description, _)) => self.file.place(name, description),
+            None => Place::whole(name.to_owned()),
         }
     }
 
@@ -59,16 +59,30 @@ impl<'a> GgufSource<'a> {
         let shape = placed.shape();
         let columns = shape.last().copied().unwrap_or(1);
         let rows: usize = shape.iter().product::<usize>() / columns;
-        let (read, rows) = match place.expert {
+        let (read, rows) = match place.part {
             None => (self.view.whole(placed), rows),
-            Some(expert) => {
+            Some(Slice::Expert(expert)) => {
                 let each = rows / shape[0];
                 (self.view.rows(placed, expert * each, each), each)
+            }
+            Some(Slice::Rows { rows, .. }) => {
+                // Those of a vector, such as a bias, are columns in the file.
+                if shape.len() == 1 {
+                    let read = self.view.whole(placed);
+                    let bytes = read.map_err(|e| unreadable(&place.tensor, &e))?;
+                    let each = bytes.len() / columns;
+                    return Ok(Loaded {
+                        bytes: bytes[rows.start * each..rows.end * each].to_vec(),
+                        dtype: placed.dtype(),
+                        shape: (1, rows.len()),
+                    });
+                }
+                (self.view.rows(placed, rows.start, rows.len()), rows.len())
             }
         };
         let mut bytes = read.map_err(|e| unreadable(&place.tensor, &e))?;
         if let Some((description, architecture)) = self.decoder
-            && architecture.interleaved_rope
+            && architecture.rotation == GgufRotation::Permuted
             && let Some((heads, head_dim)) = rotated_heads(description, name)
         {
             bytes = unpermute_rope(&bytes, heads, head_dim);
@@ -152,10 +166,7 @@ impl TensorSource for GgufSource<'_> {
     }
 
     fn quantized(&self) -> bool {
-        let queries = place("model.layers.0.self_attn.q_proj.weight", false);
-        self.view
-            .placed(&queries.tensor)
-            .is_ok_and(|placed| placed.dtype().block_size() > 1)
+        self.view.prevailing_type().block_size() > 1
     }
 
     fn device(&self) -> &Device {
