@@ -12,6 +12,7 @@ pub(crate) mod wrappers;
 mod cohere2;
 mod ernie4_5;
 mod exaone4;
+mod gemma2;
 mod gemma3;
 mod glm4;
 mod granite;
@@ -66,6 +67,7 @@ static ARCHITECTURES: &[Architecture] = &[
     granite::ARCHITECTURE,
     olmo2::ARCHITECTURE,
     gemma3::ARCHITECTURE,
+    gemma2::ARCHITECTURE,
     phi3::ARCHITECTURE,
     exaone4::ARCHITECTURE,
     olmo3::ARCHITECTURE,

@@ -43,6 +43,7 @@ const CASES: &[&str] = &[
     "granite-biases",
     "olmo2-plain",
     "olmo2-bias",
+    "gemma2-plain",
     "gemma3-plain",
     "phi3-plain",
     "phi3-window",

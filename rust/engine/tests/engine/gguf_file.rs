@@ -111,7 +111,7 @@ impl GgufFile {
         // Gemma's converter leaves the pattern to its readers.
         if let Some(types) = config["layer_types"].as_array()
             && config["sliding_window"].is_u64()
-            && architecture != "gemma3"
+            && !["gemma2", "gemma3"].contains(&architecture)
         {
             let types = types
                 .iter()
@@ -126,6 +126,8 @@ impl GgufFile {
             ("attention.layer_norm_epsilon", "layer_norm_eps"),
             ("attention.layer_norm_epsilon", "norm_epsilon"),
             ("logit_scale", "logit_scale"),
+            ("attn_logit_softcapping", "attn_logit_softcapping"),
+            ("final_logit_softcapping", "final_logit_softcapping"),
             ("embedding_scale", "embedding_multiplier"),
             ("residual_scale", "residual_multiplier"),
             ("attention.scale", "attention_multiplier"),
@@ -259,7 +261,7 @@ impl GgufFile {
             "ministral3",
         ];
         let interleaved = interleaved.contains(&family);
-        let norms_after = ["olmo2", "olmo3", "exaone4", "gemma3_text"].contains(&family);
+        let norms_after = ["olmo2", "olmo3", "exaone4", "gemma2", "gemma3_text"].contains(&family);
         let behind_attention = match norms_after {
             true => "post_attention_norm",
             false => "ffn_norm",
@@ -308,7 +310,7 @@ impl GgufFile {
                 _ => tensor,
             };
             // llama.cpp's converter writes the factors.
-            let tensor = match family == "gemma3_text" && name.ends_with("norm.weight") {
+            let tensor = match family.starts_with("gemma") && name.ends_with("norm.weight") {
                 true => (tensor + 1.0).unwrap(),
                 false => tensor,
             };
