@@ -8,6 +8,7 @@
 //! - [`FloatMatrix`]: weights in F32, F16 or BF16; products are computed in F32 without rounding.
 //! - [`RoundedMatrix`]: weights and activations as integers of 16 bits, a scale a row.
 //! - [`KvCache`] holds keys and values of one layer in pages; [`attend`] computes attention over it.
+//! - [`delta_rule`] and [`short_conv`] compute recurrent layers.
 //! - [`rms_norm`], [`swiglu`], [`argmax`] and others work on single rows.
 //!
 //! All kernels share one thread team, see [`for_each_part`].
@@ -20,7 +21,7 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | `attention`, `products`, `elementwise` | what the engine calls; choice of the kernel |
+//! | `attention`, `products`, `recurrent`, `elementwise` | what the engine calls; choice of the kernel |
 //! | `dispatch` | compiles generic code for each instruction set |
 //! | `x86/{avx2,avx512,amx}` | micro-kernels and vectors of one instruction set |
 //! | `packing`, `output` | packed weights, quantized activations, results |
@@ -36,14 +37,18 @@ mod instructions;
 mod output;
 mod packing;
 mod products;
+mod recurrent;
 mod simd;
 mod team;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub use attention::{DistanceBias, KV_PAGE, KvCache, KvMemory, KvPage, Queries, Strided, attend};
+pub use attention::{
+    DistanceBias, KV_PAGE, KvCache, KvClaim, KvMemory, KvPage, Queries, Strided, attend,
+};
 pub use elementwise::{Activation, activate, are_finite, argmax, layer_norm, rms_norm, swiglu};
 pub use instructions::Instructions;
 pub use packing::PackedMatrix;
 pub use products::{FloatMatrix, RoundedMatrix, WeightMatrix};
+pub use recurrent::{DeltaHead, delta_rule, delta_state_len, short_conv};
 pub use team::{MAX_THREADS, for_each_part, set_threads, threads};

@@ -158,6 +158,7 @@ impl Shared {
                 scale: 1.0 / (head_dim as f64).sqrt(),
                 score_cap: None,
                 query_growth: None,
+                output_gate: false,
                 qkv_bias: false,
                 output_bias: false,
                 qk_norm: None,

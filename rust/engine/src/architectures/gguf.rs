@@ -54,6 +54,8 @@ pub struct GgufArchitecture {
     pub(super) experts: bool,
     /// Whether the feed-forward blocks have a gate.
     pub(super) is_gated: bool,
+    /// Whether some layers are recurrent.
+    pub(super) is_hybrid: bool,
     /// Reads what is particular of the family into a description of layers that are all alike.
     pub(super) adapt: fn(&ConfigFile, &mut ModelDescription) -> Result<()>,
 }
@@ -85,16 +87,24 @@ pub(super) fn sliding_pattern(
     };
     match keys.value(KEY) {
         None => Ok(every(period)),
-        Some(Value::Array(layers)) => {
-            let layers: Option<Vec<bool>> = layers
-                .iter()
-                .map(|layer| layer.as_bool().or(layer.as_u64().map(|flag| flag != 0)))
-                .collect();
-            layers
-                .filter(|layers| layers.len() == num_layers)
-                .ok_or_else(|| keys.invalid(KEY, format!("expected {num_layers} truth values")))
-        }
+        Some(Value::Array(_)) => Ok(truths(keys, KEY, num_layers)?.unwrap_or_default()),
         Some(_) => Ok(every(keys.required_count(KEY)?)),
+    }
+}
+
+/// A list of so many truth values, which some files have as numbers.
+pub(super) fn truths(keys: &ConfigFile, key: &str, count: usize) -> Result<Option<Vec<bool>>> {
+    let Some(value) = keys.value(key) else {
+        return Ok(None);
+    };
+    let truth = |value: &Value| value.as_bool().or(value.as_u64().map(|flag| flag != 0));
+    let list: Option<Vec<bool>> = value
+        .as_array()
+        .filter(|list| list.len() == count)
+        .and_then(|list| list.iter().map(truth).collect());
+    match list {
+        Some(list) => Ok(Some(list)),
+        None => Err(keys.invalid(key, format!("expected {count} truth values"))),
     }
 }
 
@@ -107,6 +117,7 @@ impl GgufArchitecture {
         qk_norm: false,
         experts: false,
         is_gated: true,
+        is_hybrid: false,
         adapt: |_, _| Ok(()),
     };
 
@@ -133,7 +144,7 @@ impl GgufArchitecture {
 
         let hidden_size = keys.required_count("embedding_length")?;
         let num_heads = keys.required_count("attention.head_count")?;
-        let num_kv_heads = keys.count("attention.head_count_kv")?.unwrap_or(num_heads);
+        let num_kv_heads = self.kv_heads(&keys)?.unwrap_or(num_heads);
         if !num_heads.is_multiple_of(num_kv_heads) {
             return Err(keys.invalid(
                 "attention.head_count_kv",
@@ -195,6 +206,7 @@ impl GgufArchitecture {
                 scale: 1.0 / (head_dim as f64).sqrt(),
                 score_cap: None,
                 query_growth: None,
+                output_gate: false,
                 qkv_bias: biased(&["attn_q", "attn_qkv"]),
                 output_bias: biased(&["attn_output"]),
                 qk_norm: self.qk_norm.then_some(QkNorm {
@@ -223,6 +235,21 @@ impl GgufArchitecture {
         (self.adapt)(&keys, &mut config)?;
         keys.finish(read_keys::of_gguf(self.name))?;
         Ok((config, keys.ignored()))
+    }
+
+    /// Heads of keys and values of those layers that have any: one number, or one a layer.
+    fn kv_heads(&self, keys: &ConfigFile) -> Result<Option<usize>> {
+        const KEY: &str = "attention.head_count_kv";
+        let Some(Value::Array(_)) = keys.value(KEY) else {
+            return keys.count(KEY);
+        };
+        let all = keys.wholes(KEY)?.unwrap_or_default();
+        let first = all.iter().copied().find(|heads| *heads > 0);
+        let alike = |heads: &usize| Some(*heads) == first || (self.is_hybrid && *heads == 0);
+        match first.is_some() && all.iter().all(alike) {
+            true => Ok(first),
+            false => Err(keys.unsupported(KEY, "layers with other heads than others")),
+        }
     }
 
     /// The norm of all layers: each family has one of the two keys.

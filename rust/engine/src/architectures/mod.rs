@@ -18,6 +18,7 @@ mod glm4;
 mod granite;
 mod granite4;
 mod hunyuan;
+mod lfm2;
 mod llama;
 mod mellum;
 mod ministral3;
@@ -27,6 +28,7 @@ mod olmo3;
 mod phi3;
 mod qwen2;
 mod qwen3;
+mod qwen3_5;
 mod qwen3_moe;
 mod qwen3_vl;
 mod smollm3;
@@ -80,6 +82,8 @@ static ARCHITECTURES: &[Architecture] = &[
     mellum::ARCHITECTURE,
     granite4::ARCHITECTURE,
     qwen3_vl::ARCHITECTURE,
+    lfm2::ARCHITECTURE,
+    qwen3_5::ARCHITECTURE,
 ];
 
 impl Architecture {

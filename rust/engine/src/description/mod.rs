@@ -87,6 +87,62 @@ impl BlockNorms {
 pub enum Mixer {
     /// Attention over keys and values.
     Attention(Attention),
+    /// A gated short convolution.
+    ShortConv(ShortConv),
+    /// The gated delta rule.
+    DeltaNet(DeltaNet),
+}
+
+/// `output(c · conv(b · x))` with one projection to `b`, `c` and `x`, each as wide as the residual stream (Liquid AI
+/// 2025, LFM2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShortConv {
+    /// Positions that the convolution sees, its own included.
+    pub taps: usize,
+    /// Whether projections and convolution have biases.
+    pub bias: bool,
+}
+
+/// The gated delta rule behind a short convolution (Yang et al. 2024, Gated DeltaNet).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DeltaNet {
+    /// Heads of queries and keys.
+    pub key_heads: usize,
+    /// Heads of values; a multiple of `key_heads`.
+    pub value_heads: usize,
+    /// Width of a head of queries and keys.
+    pub key_dim: usize,
+    /// Width of a head of values.
+    pub value_dim: usize,
+    /// Positions that the convolution sees, its own included.
+    pub taps: usize,
+    /// The ε of the norm of each head's answers.
+    pub eps: f64,
+    /// Whether the value heads of a key head are apart from each other, as many as there are key heads, as GGUF files
+    /// have them; else they are neighbours.
+    pub is_tiled: bool,
+    /// Whether the decays are stored as `−exp(A)`, as GGUF files have them; else as `A`.
+    pub has_decays: bool,
+}
+
+impl DeltaNet {
+    /// Width of all value heads together.
+    pub fn values_size(&self) -> usize {
+        self.value_heads * self.value_dim
+    }
+
+    /// Rows of the projection to queries, keys and values: the channels of the convolution.
+    pub fn channels(&self) -> usize {
+        2 * self.key_heads * self.key_dim + self.values_size()
+    }
+
+    /// The head of queries and keys that belongs to a head of values.
+    pub fn key_head(&self, value_head: usize) -> usize {
+        match self.is_tiled {
+            true => value_head % self.key_heads,
+            false => value_head / (self.value_heads / self.key_heads),
+        }
+    }
 }
 
 /// Causal attention of grouped query heads (Ainslie et al. 2023).
@@ -114,6 +170,9 @@ pub struct Attention {
     pub output_bias: bool,
     /// The norm of queries and keys.
     pub qk_norm: Option<QkNorm>,
+    /// Whether the output of each head is multiplied with the sigmoid of a gate, which the projection to queries gives
+    /// behind the head's query.
+    pub output_gate: bool,
 }
 
 /// Queries are multiplied with `1 + beta · ln(1 + ⌊position / step⌋)`, as Llama 4's are.
@@ -245,7 +304,8 @@ impl Attention {
 
     /// Rows of the projections to queries, keys and values.
     pub fn qkv_sizes(&self) -> [usize; 3] {
-        [self.query_size(), self.kv_size(), self.kv_size()]
+        let query = self.query_size() * (1 + usize::from(self.output_gate));
+        [query, self.kv_size(), self.kv_size()]
     }
 
     /// Width of all key heads together, and of all value heads.
@@ -290,6 +350,7 @@ impl LayerDescription {
     pub fn attention(&self) -> Option<&Attention> {
         match &self.mixer {
             Mixer::Attention(attention) => Some(attention),
+            Mixer::ShortConv(_) | Mixer::DeltaNet(_) => None,
         }
     }
 
@@ -297,6 +358,7 @@ impl LayerDescription {
     pub fn attention_mut(&mut self) -> Option<&mut Attention> {
         match &mut self.mixer {
             Mixer::Attention(attention) => Some(attention),
+            Mixer::ShortConv(_) | Mixer::DeltaNet(_) => None,
         }
     }
 }
@@ -373,8 +435,8 @@ impl ModelDescription {
         norm_tensors(before_mixer, hidden, &mut add);
         match &layer.mixer {
             Mixer::Attention(attention) => {
-                let (query, kv) = (attention.query_size(), attention.kv_size());
-                for (name, rows) in [("q", query), ("k", kv), ("v", kv)] {
+                let query = attention.query_size();
+                for (name, rows) in ["q", "k", "v"].iter().zip(attention.qkv_sizes()) {
                     add(format!("self_attn.{name}_proj.weight"), vec![rows, hidden]);
                     if attention.qkv_bias {
                         add(format!("self_attn.{name}_proj.bias"), vec![rows]);
@@ -388,6 +450,34 @@ impl ModelDescription {
                 add("self_attn.o_proj.weight".into(), vec![hidden, query]);
                 if attention.output_bias {
                     add("self_attn.o_proj.bias".into(), vec![hidden]);
+                }
+            }
+            Mixer::ShortConv(conv) => {
+                for (name, shape) in [
+                    ("in_proj", vec![3 * hidden, hidden]),
+                    ("conv", vec![hidden, conv.taps]),
+                    ("out_proj", vec![hidden, hidden]),
+                ] {
+                    if conv.bias {
+                        add(format!("conv.{name}.bias"), vec![shape[0]]);
+                    }
+                    add(format!("conv.{name}.weight"), shape);
+                }
+            }
+            Mixer::DeltaNet(net) => {
+                let (heads, values) = (net.value_heads, net.values_size());
+                for (name, shape) in [
+                    ("in_proj_qkv.weight", vec![net.channels(), hidden]),
+                    ("in_proj_z.weight", vec![values, hidden]),
+                    ("in_proj_b.weight", vec![heads, hidden]),
+                    ("in_proj_a.weight", vec![heads, hidden]),
+                    ("conv1d.weight", vec![net.channels(), net.taps]),
+                    ("A_log", vec![heads]),
+                    ("dt_bias", vec![heads]),
+                    ("norm.weight", vec![net.value_dim]),
+                    ("out_proj.weight", vec![hidden, values]),
+                ] {
+                    add(format!("linear_attn.{name}"), shape);
                 }
             }
         }

@@ -64,6 +64,8 @@ const CASES: &[&str] = &[
     "starcoder2-plain",
     "mellum-plain",
     "granite4-rope",
+    "lfm2-plain",
+    "qwen3-5-plain",
 ];
 
 fn with(engine: Engine) -> LoadOptions {

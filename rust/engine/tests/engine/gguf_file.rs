@@ -40,6 +40,47 @@ fn head_dim(config: &Json) -> usize {
     number("head_dim").unwrap_or_else(|| number("hidden_size").unwrap() / heads)
 }
 
+/// Whether the factors of a norm are 1 + weight in folders.
+fn adds_one(family: &str, name: &str) -> bool {
+    let is_gemma = family.starts_with("gemma");
+    (is_gemma || family == "qwen3_5_text")
+        && name.ends_with("norm.weight")
+        && !name.ends_with("ssm_norm.weight")
+}
+
+/// A tensor of a delta net as llama.cpp's converter writes it: the value heads of a key head lie apart, and decays are as
+/// they are used.
+fn tiled(name: &str, tensor: Tensor, config: &Json) -> Tensor {
+    let number = |name: &str| config[name].as_u64().unwrap() as usize;
+    let (keys, values) = (
+        number("linear_num_key_heads"),
+        number("linear_num_value_heads"),
+    );
+    let (key_dim, value_dim) = (
+        number("linear_key_head_dim"),
+        number("linear_value_head_dim"),
+    );
+    let tensor = match name.ends_with("A_log") {
+        true => tensor.exp().unwrap().neg().unwrap(),
+        false => tensor,
+    };
+    let (dim, first, width) = match name.rsplit("linear_attn.").next().unwrap() {
+        "in_proj_qkv.weight" | "conv1d.weight" => (0, 2 * keys * key_dim, value_dim),
+        "in_proj_z.weight" => (0, 0, value_dim),
+        "out_proj.weight" => (1, 0, value_dim),
+        "norm.weight" => return tensor,
+        _ => (0, 0, 1),
+    };
+    let each = values / keys;
+    let heads = (0..each).flat_map(|turn| (0..keys).map(move |key| key * each + turn));
+    let order: Vec<u32> = (0..first)
+        .chain(heads.flat_map(|head| (0..width).map(move |i| first + head * width + i)))
+        .map(|index| index as u32)
+        .collect();
+    let order = Tensor::new(order, &Device::Cpu).unwrap();
+    tensor.index_select(&order, dim).unwrap()
+}
+
 /// Granite 4's gate and up are two tensors in GGUF files.
 fn split_gates(tensors: HashMap<String, Tensor>) -> HashMap<String, Tensor> {
     let mut split = HashMap::new();
@@ -75,6 +116,7 @@ impl GgufFile {
             "granitemoehybrid" => "granite",
             "hunyuan_v1_dense" => "hunyuan-dense",
             "ministral3" => "mistral3",
+            "qwen3_5_text" => "qwen35",
             other => other,
         };
         file.set("general.architecture", Value::String(architecture.into()));
@@ -88,6 +130,11 @@ impl GgufFile {
             ("attention.head_count", "num_attention_heads"),
             ("attention.head_count_kv", "num_key_value_heads"),
             ("vocab_size", "vocab_size"),
+            ("shortconv.l_cache", "conv_L_cache"),
+            ("ssm.conv_kernel", "linear_conv_kernel_dim"),
+            ("ssm.state_size", "linear_key_head_dim"),
+            ("ssm.group_count", "linear_num_key_heads"),
+            ("ssm.time_step_rank", "linear_num_value_heads"),
             ("expert_count", "num_experts"),
             ("expert_count", "num_local_experts"),
             ("expert_used_count", "num_experts_per_tok"),
@@ -123,6 +170,7 @@ impl GgufFile {
         }
         for (key, name) in [
             ("attention.layer_norm_rms_epsilon", "rms_norm_eps"),
+            ("attention.layer_norm_rms_epsilon", "norm_eps"),
             ("attention.layer_norm_epsilon", "layer_norm_eps"),
             ("attention.layer_norm_epsilon", "norm_epsilon"),
             ("logit_scale", "logit_scale"),
@@ -137,10 +185,36 @@ impl GgufFile {
                 file.set(&format!("{architecture}.{key}"), Value::F32(scale as f32));
             }
         }
+        file.add_recurrent_layers(architecture, &config);
         file.add_rope(architecture, &config);
         file.add_tokenizer(case);
         file.add_tensors(case, &config, dtype);
         file
+    }
+
+    /// What says which layers are recurrent, and how.
+    fn add_recurrent_layers(&mut self, architecture: &str, config: &Json) {
+        let number = |name: &str| config[name].as_u64().map(|n| n as u32);
+        let key = |name: &str| format!("{architecture}.{name}");
+        if architecture == "lfm2" {
+            let heads = number("num_key_value_heads").unwrap();
+            let types = config["layer_types"].as_array().unwrap().iter();
+            let heads = types.map(|kind| match kind == "conv" {
+                true => Value::I32(0),
+                false => Value::I32(heads as i32),
+            });
+            self.set(
+                &key("attention.head_count_kv"),
+                Value::Array(heads.collect()),
+            );
+        }
+        if let Some(heads) = number("linear_num_value_heads") {
+            let size = heads * number("linear_value_head_dim").unwrap();
+            self.set(&key("ssm.inner_size"), Value::U32(size));
+            self.set(&key("full_attention_interval"), Value::U32(4));
+            let sections = [3, 3, 2, 0].map(Value::I32).to_vec();
+            self.set(&key("rope.dimension_sections"), Value::Array(sections));
+        }
     }
 
     fn add_rope(&mut self, architecture: &str, config: &Json) {
@@ -268,7 +342,33 @@ impl GgufFile {
         };
         let tensors = candle_core::safetensors::load(path, &Device::Cpu).unwrap();
         for (name, tensor) in stack_experts(split_gates(tensors)) {
+            let tensor = match name.contains("linear_attn") {
+                true => tiled(&name, tensor, config),
+                false => tensor,
+            };
             let name = match family {
+                "qwen3_5_text" => name
+                    .replace("post_attention_layernorm", "post_attention_norm")
+                    .replace("linear_attn.in_proj_qkv", "attn_qkv")
+                    .replace("linear_attn.in_proj_z", "attn_gate")
+                    .replace("linear_attn.in_proj_b", "ssm_beta")
+                    .replace("linear_attn.in_proj_a", "ssm_alpha")
+                    .replace("linear_attn.A_log", "ssm_a")
+                    .replace("linear_attn.dt_bias", "ssm_dt.bias")
+                    .replace("linear_attn.", "ssm_")
+                    .replace("out_proj", "out"),
+                "lfm2" => name
+                    .replace("model.embedding_norm", "token_embd_norm")
+                    .replace("operator_norm", "attn_norm")
+                    .replace("self_attn.out_proj", "attn_output")
+                    .replace("self_attn.q_layernorm", "attn_q_norm")
+                    .replace("self_attn.k_layernorm", "attn_k_norm")
+                    .replace("feed_forward.w1", "ffn_gate")
+                    .replace("feed_forward.w2", "ffn_down")
+                    .replace("feed_forward.w3", "ffn_up")
+                    .replace("conv.conv", "shortconv.conv")
+                    .replace("conv.in_proj", "shortconv.in_proj")
+                    .replace("conv.out_proj", "shortconv.out_proj"),
                 "glm4" => name
                     .replace("post_attention_layernorm", "ffn_norm")
                     .replace("post_self_attn_layernorm", "post_attention_norm")
@@ -304,13 +404,17 @@ impl GgufFile {
                 .replace("pre_feedforward_layernorm", "ffn_norm")
                 .replace("post_feedforward_layernorm", "post_ffw_norm")
                 .replace("input_layernorm", "attn_norm");
+            let tensor = match tensor.rank() {
+                3 => tensor.squeeze(1).unwrap(),
+                _ => tensor,
+            };
             let tensor = match name.rsplit('.').nth(1).unwrap() {
                 "attn_q" if interleaved => interleave(&tensor, size("num_attention_heads")),
                 "attn_k" if interleaved => interleave(&tensor, size("num_key_value_heads")),
                 _ => tensor,
             };
             // llama.cpp's converter writes the factors.
-            let tensor = match family.starts_with("gemma") && name.ends_with("norm.weight") {
+            let tensor = match adds_one(family, &name) {
                 true => (tensor + 1.0).unwrap(),
                 false => tensor,
             };

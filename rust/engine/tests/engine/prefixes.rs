@@ -21,6 +21,10 @@ fn depends_on_length(case: &str) -> bool {
     case.contains("dynamic") || case.contains("longrope")
 }
 
+fn is_hybrid(case: &str) -> bool {
+    case.starts_with("lfm2") || case.starts_with("qwen3-5")
+}
+
 #[test]
 fn a_second_turn_computes_its_new_tokens_only_and_gives_the_same_answer() {
     for case in cases() {
@@ -33,7 +37,9 @@ fn a_second_turn_computes_its_new_tokens_only_and_gives_the_same_answer() {
         let generation = generate(&mut session, &tokens(&long.prompt, 16));
         assert_eq!(generation.token_ids, long.greedy, "{case}");
         if !depends_on_length(&case) {
-            assert!(generation.cached_tokens >= half.len(), "{case}");
+            // Recurrent layers go back to before the last token of a prompt.
+            let known = half.len() - usize::from(is_hybrid(&case));
+            assert!(generation.cached_tokens >= known, "{case}");
         }
         // Nothing in common, and then once more the same.
         let generation = generate(&mut session, &tokens(&short.prompt, 16));
@@ -106,7 +112,13 @@ fn a_prepared_prompt_is_not_computed_again() {
 
 #[test]
 fn a_fork_goes_on_from_the_same_tokens_and_leaves_the_other_alone() {
-    for case in ["llama-gqa", "qwen2-window", "qwen3-moe-plain"] {
+    for case in [
+        "llama-gqa",
+        "qwen2-window",
+        "qwen3-moe-plain",
+        "lfm2-plain",
+        "qwen3-5-plain",
+    ] {
         let sequence = &expected(case).sequences[2];
         let mut session = Session::new(load(case));
         generate(&mut session, &prepared(&sequence.prompt[..80]));
@@ -140,4 +152,46 @@ fn candles_models_fork_without_what_was_computed() {
     let generation = generate(&mut session, &tokens(&sequence.prompt, 16));
     assert_eq!(generation.cached_tokens, 20);
     assert_eq!(generation.token_ids, sequence.greedy);
+}
+
+/// Sessions of their own find the states of recurrent layers behind prompts, parts of prompts and answers.
+#[test]
+fn other_sessions_go_on_from_what_a_hybrid_has_computed() {
+    for case in ["lfm2-plain", "qwen3-5-plain"] {
+        let model = load(case);
+        let prompt: Vec<u32> = (0..400u32).map(|i| 3 + i * 7 % 300).collect();
+        let fresh = |tokens_of: &[u32]| {
+            let other = load(case);
+            generate(&mut Session::new(other), &tokens(tokens_of, 12)).token_ids
+        };
+        let mut first = Session::new(model.clone());
+        let answer = generate(&mut first, &tokens(&prompt, 12)).token_ids;
+        assert_eq!(answer, fresh(&prompt), "{case}");
+        // The same prompt, one with its beginning, and one that goes on from the answer.
+        let mut begins_so = prompt[..300].to_vec();
+        begins_so.extend([5, 9, 5, 9]);
+        let mut goes_on = [&prompt[..], &answer[..]].concat();
+        goes_on.extend([11, 12, 13]);
+        for (next, known) in [
+            (&prompt, prompt.len() - 1),
+            (&begins_so, 256),
+            (&goes_on, prompt.len() + answer.len() - 1),
+        ] {
+            let mut other = Session::new(model.clone());
+            let generation = generate(&mut other, &tokens(next, 12));
+            assert_eq!(generation.cached_tokens, known, "{case}");
+            assert_eq!(generation.token_ids, fresh(next), "{case}");
+            // And once more, in the same session.
+            let generation = generate(&mut other, &tokens(next, 12));
+            assert_eq!(generation.token_ids, fresh(next), "{case}");
+        }
+        let forks = (0..100).map(|_| first.fork().unwrap());
+        for (index, mut fork) in forks.enumerate().step_by(33) {
+            let mut next = goes_on.clone();
+            next.push(20 + index as u32);
+            let generation = generate(&mut fork, &tokens(&next, 12));
+            assert!(generation.cached_tokens >= prompt.len() + answer.len() - 1);
+            assert_eq!(generation.token_ids, fresh(&next), "{case}");
+        }
+    }
 }

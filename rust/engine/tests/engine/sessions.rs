@@ -12,7 +12,9 @@ use candle4j_engine::session::{GenerateRequest, Prompt, Session};
 use crate::checkpoint::Checkpoint;
 use crate::golden::{expected, generate, load, tokens};
 
-const CASES: [&str; 5] = [
+const CASES: [&str; 7] = [
+    "lfm2-plain",
+    "qwen3-5-plain",
     "llama-gqa",
     "mistral-plain",
     "qwen2-plain",

@@ -68,6 +68,7 @@ fn a_decoder_inside_of_another_model_answers_as_it_does_alone() {
         ("mistral-plain", "mistral3", "mistral"),
         ("ministral3-plain", "mistral3", "ministral3"),
         ("qwen3-plain", "qwen3_vl", "qwen3_vl_text"),
+        ("qwen3-5-plain", "qwen3_5", "qwen3_5_text"),
     ] {
         for rename in [new_name, old_name] {
             let folder = wrapped(case, wrapper, decoder, rename);

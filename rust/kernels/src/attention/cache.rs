@@ -24,16 +24,38 @@ pub(super) const KV_TILE: usize = 256;
 /// Pages of a tile.
 pub(super) const TILE_PAGES: usize = KV_TILE / KV_PAGE;
 
-/// Counts the bytes of live pages of one or more caches.
+/// Counts the bytes of live pages of one or more caches, and of what is beside them.
 #[derive(Debug, Default)]
 pub struct KvMemory {
     used: AtomicUsize,
 }
 
 impl KvMemory {
-    /// Bytes of all live pages.
+    /// Bytes of all live pages and claims.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
+    }
+
+    /// Counts so many more bytes, until the claim is dropped.
+    pub fn claim(self: &Arc<Self>, bytes: usize) -> KvClaim {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+        KvClaim {
+            bytes,
+            memory: self.clone(),
+        }
+    }
+}
+
+/// Bytes that are counted while it lives.
+#[derive(Debug)]
+pub struct KvClaim {
+    bytes: usize,
+    memory: Arc<KvMemory>,
+}
+
+impl Drop for KvClaim {
+    fn drop(&mut self) {
+        self.memory.used.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -13,6 +13,6 @@ mod strided;
 mod tile;
 
 pub use attend::attend;
-pub use cache::{KV_PAGE, KvCache, KvMemory, KvPage};
+pub use cache::{KV_PAGE, KvCache, KvClaim, KvMemory, KvPage};
 pub use queries::{DistanceBias, Queries};
 pub use strided::Strided;

@@ -164,6 +164,7 @@ impl GgufEncoder {
                 scale: 1.0 / (head_dim as f64).sqrt(),
                 score_cap: None,
                 query_growth: None,
+                output_gate: false,
                 qkv_bias: !self.is_nomic,
                 output_bias: !self.is_nomic,
                 qk_norm: None,

@@ -198,6 +198,7 @@ impl Shared {
                 scale: 1.0 / (head_dim as f64).sqrt(),
                 score_cap: None,
                 query_growth: None,
+                output_gate: false,
                 qkv_bias: true,
                 output_bias: true,
                 qk_norm: None,

@@ -9,7 +9,7 @@ use super::cache::SequenceCache;
 use super::linear::{FusedLinear, Linear};
 use super::norm::Norm;
 use super::rotary::Angles;
-use super::rows::strided;
+use super::rows::{multiply, strided};
 use super::softmax::MaskedSoftmax;
 use crate::description::{NormSpan, QueryGrowth};
 
@@ -18,8 +18,10 @@ use crate::description::{NormSpan, QueryGrowth};
 pub(crate) struct Attention {
     /// The number of the layer in the cache.
     pub(crate) layer: usize,
-    /// To queries, keys and values.
+    /// To queries, keys and values; with an output gate, each head of queries has its gate behind it.
     pub(crate) qkv: FusedLinear,
+    /// Whether the output of each head is multiplied with the sigmoid of a gate.
+    pub(crate) has_gate: bool,
     /// Behind the attention.
     pub(crate) output: Linear,
     /// Norms of queries and of keys.
@@ -60,6 +62,20 @@ impl Attention {
         sequences: &mut [(&mut SequenceCache, usize)],
     ) -> Result<Tensor> {
         let [q, k, v] = self.qkv.forward::<3>(x)?;
+        let (q, gate) = match self.has_gate {
+            false => (q, None),
+            true => {
+                let each = q
+                    .contiguous()?
+                    .reshape((q.dim(0)?, self.heads, 2 * self.head_dim))?;
+                let part = |start| {
+                    each.narrow(2, start, self.head_dim)?
+                        .contiguous()?
+                        .flatten_from(1)
+                };
+                (part(0)?, Some(part(self.head_dim)?))
+            }
+        };
         let angles = &angles[self.rotary];
         let norms = self.norms.as_ref();
         let mut q = rotated(&q, angles, norms.map(|norms| (norms, &norms.query)))?;
@@ -71,7 +87,13 @@ impl Attention {
             Device::Cpu => self.by_kernels(&q, &k, &v, sequences)?,
             _ => self.by_tensors(&q, &k, &v, sequences)?,
         };
-        self.output.forward(&attended)
+        match gate {
+            None => self.output.forward(&attended),
+            Some(gate) => {
+                let gate = candle_nn::ops::sigmoid(&gate)?;
+                self.output.forward(&multiply(&attended, &gate)?)
+            }
+        }
     }
 
     /// Queries times what their positions make of them.
@@ -211,7 +233,7 @@ fn rotated(x: &Tensor, angles: &Angles, norm: Option<(&QkNorms, &Norm)>) -> Resu
 }
 
 /// The rows of a matrix on the CPU.
-fn on_cpu<'a>(
+pub(super) fn on_cpu<'a>(
     (storage, layout): &'a (impl Deref<Target = Storage>, &Layout),
 ) -> Result<Strided<'a>> {
     match &**storage {

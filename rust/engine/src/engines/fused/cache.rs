@@ -1,5 +1,6 @@
 //! What a sequence keeps: its tokens, and the state of each layer.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::Result;
@@ -7,6 +8,13 @@ use candle4j_kernels::KV_PAGE;
 
 use super::kv_state::{KvShape, KvState};
 use super::prefix::{Found, Node, PrefixTree};
+use super::recurrent::{Checkpoint, RecurrentShape, RecurrentState};
+
+/// Positions between two checkpoints of a prompt, at least.
+const CHECKPOINT_GAP: usize = 256;
+
+/// Most checkpoints of a sequence; of more, the one that is missed least is given up.
+const MOST_CHECKPOINTS: usize = 8;
 
 /// The states of all layers of one sequence, and the tokens that they have taken.
 ///
@@ -15,6 +23,12 @@ use super::prefix::{Found, Node, PrefixTree};
 #[derive(Debug)]
 pub(crate) struct SequenceCache {
     layers: Vec<KvState>,
+    /// Of the recurrent layers.
+    recurrent: Vec<RecurrentState>,
+    /// Where recurrent layers can go back to, ascending.
+    checkpoints: Vec<Kept>,
+    /// Behind how many rows of the pass there will be others, ascending.
+    planned: Vec<usize>,
     shape: CacheShape,
     /// Most positions there will ever be.
     limit: usize,
@@ -28,10 +42,21 @@ pub(crate) struct SequenceCache {
     tail: Option<Arc<Node>>,
 }
 
+/// A checkpoint of a sequence.
+#[derive(Debug, Clone)]
+struct Kept {
+    at: Arc<Checkpoint>,
+    /// Where others find it, when it is not at the end of a page.
+    _node: Option<Arc<Node>>,
+}
+
 /// The shapes of all layers.
 #[derive(Debug, Clone)]
 pub(crate) struct CacheShape {
+    /// Of those with attention.
     pub(crate) layers: Arc<[KvShape]>,
+    /// Of the recurrent ones.
+    pub(crate) recurrent: Arc<[RecurrentShape]>,
     /// What the sequences of the model share.
     pub(crate) tree: Arc<PrefixTree>,
 }
@@ -48,6 +73,9 @@ impl SequenceCache {
     pub(crate) fn new(shape: CacheShape, limit: usize) -> Self {
         Self {
             layers: Vec::new(),
+            recurrent: Vec::new(),
+            checkpoints: Vec::new(),
+            planned: Vec::new(),
             shape,
             limit,
             tokens: Vec::new(),
@@ -62,16 +90,117 @@ impl SequenceCache {
         self.tokens.len()
     }
 
-    /// The state of a layer, during a pass.
+    /// The state of a recurrent layer, during a pass.
+    pub(super) fn recurrent(&mut self, index: usize) -> &mut RecurrentState {
+        &mut self.recurrent[index]
+    }
+
+    /// The parts in which recurrent layers take the rows of a pass: up to each checkpoint, and behind the last.
+    pub(super) fn parts(&self, count: usize) -> Vec<Range<usize>> {
+        let ends = self.planned.iter().copied().chain([count]);
+        let starts = [0].into_iter().chain(self.planned.iter().copied());
+        let parts = starts.zip(ends).map(|(start, end)| start..end);
+        parts.filter(|part| !part.is_empty()).collect()
+    }
+
+    /// Keeps the state of a recurrent layer where there is to be a checkpoint behind so many rows.
+    pub(super) fn keep_at(&mut self, index: usize, rows: usize) {
+        if self.planned.contains(&rows) {
+            self.recurrent[index].keep();
+        }
+    }
+
+    /// Plans the checkpoints of a pass of so many tokens of a prompt: now and then, at the end of a page, and before its
+    /// last token, which whoever has the same prompt computes for its logits.
+    pub(crate) fn plan_checkpoints(&mut self, count: usize, ends_prompt: bool) {
+        self.planned.clear();
+        if self.shape.recurrent.is_empty() || count < 2 {
+            return;
+        }
+        let (start, end) = (self.len(), self.len() + count);
+        let mut last = self.checkpoints.last().map_or(0, |last| last.at.len);
+        let behind_start = (start + 1).next_multiple_of(KV_PAGE);
+        for place in (behind_start..end).step_by(KV_PAGE) {
+            if place >= last + CHECKPOINT_GAP {
+                self.planned.push(place - start);
+                last = place;
+            }
+        }
+        if ends_prompt && self.planned.last() != Some(&(count - 1)) {
+            self.planned.push(count - 1);
+        }
+    }
+
+    /// Whether no layer has a state yet.
+    fn is_new(&self) -> bool {
+        self.layers.is_empty() && self.recurrent.is_empty()
+    }
+
+    /// Adds a checkpoint behind the others.
+    fn add_checkpoint(&mut self, at: Arc<Checkpoint>, node: Option<Arc<Node>>) {
+        self.checkpoints.retain(|known| known.at.len < at.len);
+        self.checkpoints.push(Kept { at, _node: node });
+        if self.checkpoints.len() > MOST_CHECKPOINTS {
+            let place = |index: usize| self.checkpoints[index].at.len;
+            let gap = |index: &usize| {
+                let before = index.checked_sub(1).map_or(0, place);
+                place(index + 1) - before
+            };
+            let least = (0..self.checkpoints.len() - 1).min_by_key(gap).unwrap_or(0);
+            self.checkpoints.remove(least);
+        }
+    }
+
+    /// The checkpoints of a pass that began behind `start` positions.
+    fn commit_recurrent(&mut self, start: usize) {
+        let mut kept: Vec<_> = self
+            .recurrent
+            .iter_mut()
+            .map(|state| state.commit().into_iter())
+            .collect();
+        for rows in std::mem::take(&mut self.planned) {
+            let moments: Option<Vec<_>> = kept.iter_mut().map(Iterator::next).collect();
+            let Some(moments) = moments else {
+                continue;
+            };
+            let len = start + rows;
+            let at = Arc::new(Checkpoint { len, moments });
+            // One at the end of a page comes with that page.
+            let node = match len % KV_PAGE {
+                0 => None,
+                count if self.shares && self.chain.len() >= len / KV_PAGE => {
+                    let node = self.insert(len / KV_PAGE, count);
+                    node.inspect(|node| node.set_checkpoint(&at))
+                }
+                _ => None,
+            };
+            self.add_checkpoint(at, node);
+        }
+    }
+
+    /// Goes back to a checkpoint, or on to one of another sequence.
+    fn restore(&mut self, checkpoint: &Checkpoint) {
+        for (state, moment) in self.recurrent.iter_mut().zip(&checkpoint.moments) {
+            state.restore(moment.clone());
+        }
+    }
+
+    /// The state of a layer with attention, during a pass.
     pub(super) fn layer(&mut self, index: usize) -> &mut KvState {
         &mut self.layers[index]
     }
 
     /// Forgets all positions from `len` on and gives their memory back. It forgets all when a layer has
-    /// dropped what its window would show behind `len`, so ask [`Self::len`] what is left.
+    /// dropped what its window would show behind `len`, and those behind the last checkpoint where there are recurrent
+    /// layers, so ask [`Self::len`] what is left.
     pub(crate) fn truncate(&mut self, len: usize) {
         if len >= self.len().max(1) {
             return;
+        }
+        let mut len = len;
+        self.checkpoints.retain(|kept| kept.at.len <= len);
+        if !self.recurrent.is_empty() {
+            len = self.checkpoints.last().map_or(0, |last| last.at.len);
         }
         let possible = self.layers.iter().all(|layer| layer.can_truncate(len));
         let len = if possible { len } else { 0 };
@@ -80,8 +209,14 @@ impl SequenceCache {
         self.chain.truncate(len / KV_PAGE);
         if len == 0 {
             self.layers.clear();
+            self.recurrent.clear();
+            self.checkpoints.clear();
             self.shares = true;
             return;
+        }
+        if let Some(last) = self.checkpoints.last() {
+            let at = last.at.clone();
+            self.restore(&at);
         }
         for layer in &mut self.layers {
             layer.truncate(len);
@@ -96,6 +231,9 @@ impl SequenceCache {
                 .iter()
                 .map(KvState::fork)
                 .collect::<Result<_>>()?,
+            recurrent: self.recurrent.iter().map(RecurrentState::fork).collect(),
+            checkpoints: self.checkpoints.clone(),
+            planned: Vec::new(),
             shape: self.shape.clone(),
             limit: self.limit,
             tokens: self.tokens.clone(),
@@ -107,9 +245,11 @@ impl SequenceCache {
 
     /// Makes room for `count` more positions in every layer.
     pub(crate) fn reserve(&mut self, count: usize) -> Result<()> {
-        if self.layers.is_empty() {
+        if self.is_new() {
             let layers = self.shape.layers.iter().cloned().map(KvState::new);
             self.layers = layers.collect::<Result<_>>()?;
+            let recurrent = self.shape.recurrent.iter().cloned();
+            self.recurrent = recurrent.map(RecurrentState::new).collect();
         }
         for layer in &mut self.layers {
             layer.reserve(count, self.limit)?;
@@ -119,6 +259,7 @@ impl SequenceCache {
 
     /// Counts the positions of tokens, which all layers have written, and shares full pages with other sequences.
     pub(crate) fn commit(&mut self, tokens: &[u32]) {
+        let start = self.len();
         self.tokens.extend_from_slice(tokens);
         for layer in &mut self.layers {
             layer.commit(tokens.len());
@@ -130,21 +271,40 @@ impl SequenceCache {
             };
             self.chain.push(node);
         }
+        self.commit_recurrent(start);
+        for Kept { at, .. } in &self.checkpoints {
+            if at.len > start
+                && at.len.is_multiple_of(KV_PAGE)
+                && let Some(node) = self.chain.get(at.len / KV_PAGE - 1)
+            {
+                node.set_checkpoint(at);
+            }
+        }
     }
 
     /// Drops what layers have written since the last [`Self::commit`].
     pub(crate) fn rollback(&mut self) {
+        self.planned.clear();
         for layer in &mut self.layers {
+            layer.rollback();
+        }
+        for layer in &mut self.recurrent {
             layer.rollback();
         }
     }
 
     /// Puts a page of so many positions into the tree; `None` where layers have none.
-    fn publish(&mut self, index: usize, count: usize) -> Option<Arc<Node>> {
+    fn insert(&self, index: usize, count: usize) -> Option<Arc<Node>> {
         let pages = self.layers.iter().map(|layer| layer.share_page(index));
         let tokens = &self.tokens[index * KV_PAGE..][..count];
         let pages = pages.collect::<Option<Vec<_>>>()?;
-        let node = self.shape.tree.insert(self.chain.last(), tokens, pages);
+        let parent = index.checked_sub(1).map(|parent| &self.chain[parent]);
+        Some(self.shape.tree.insert(parent, tokens, pages))
+    }
+
+    /// Puts a page whose positions are all that it has into the tree.
+    fn publish(&mut self, index: usize, count: usize) -> Option<Arc<Node>> {
+        let node = self.insert(index, count)?;
         // Another sequence may have computed the same: one copy is enough.
         for (layer, page) in self.layers.iter_mut().zip(node.pages()) {
             if let Some(page) = page {
@@ -165,6 +325,26 @@ impl SequenceCache {
         if self.shares && count > 0 {
             self.tail = self.publish(self.len() / KV_PAGE, count);
         }
+        if !self.recurrent.is_empty() && self.len() > 0 {
+            let moments = self.recurrent.iter().map(RecurrentState::current);
+            let at = Arc::new(Checkpoint {
+                len: self.len(),
+                moments: moments.collect(),
+            });
+            if let Some(node) = self.end_node(count) {
+                node.set_checkpoint(&at);
+            }
+            self.add_checkpoint(at, None);
+        }
+    }
+
+    /// The node at the end, whose page has `count` positions; 0 for a full one.
+    fn end_node(&self, count: usize) -> Option<&Arc<Node>> {
+        match count {
+            0 if self.shares => self.chain.last(),
+            0 => None,
+            _ => self.tail.as_ref(),
+        }
     }
 
     /// The opposite of [`Self::rest`].
@@ -180,7 +360,15 @@ impl SequenceCache {
         }
         let aligned = self.chain.len() * KV_PAGE;
         let tokens = [&self.tokens[aligned..], next].concat();
-        let Found { full, partial } = self.shape.tree.find(self.chain.last().cloned(), &tokens);
+        let (parent, tree) = (self.chain.last().cloned(), &self.shape.tree);
+        let (found, checkpoint) = match self.shape.recurrent.is_empty() {
+            true => (tree.find(parent, &tokens), None),
+            false => match tree.find_checkpoint(parent, &tokens) {
+                Some((found, checkpoint)) => (found, Some(checkpoint)),
+                None => return 0,
+            },
+        };
+        let Found { full, partial } = found;
         let more = partial.as_ref().map_or(0, |(_, count)| *count);
         let len = aligned + full.len() * KV_PAGE + more;
         if len <= self.len() {
@@ -196,8 +384,13 @@ impl SequenceCache {
                 pages[layer].is_none() && shape.sees_before(len, end)
             })
         });
-        if misses || (self.layers.is_empty() && self.reserve(0).is_err()) {
+        if misses || (self.is_new() && self.reserve(0).is_err()) {
             return 0;
+        }
+        if let Some(checkpoint) = checkpoint {
+            self.restore(&checkpoint);
+            let node = partial.as_ref().map(|(node, _)| node.clone());
+            self.add_checkpoint(checkpoint, node);
         }
         for (index, layer) in self.layers.iter_mut().enumerate() {
             let adopted = pages.iter().map(|pages| pages[index].clone());
@@ -212,8 +405,12 @@ impl SequenceCache {
 
     /// Bytes that `count` more positions take.
     pub(crate) fn bytes_for(&self, count: usize) -> usize {
-        match self.layers.is_empty() {
-            true => count.div_ceil(KV_PAGE) * self.shape.page_bytes(),
+        match self.is_new() {
+            true => {
+                let states: usize = self.shape.recurrent.iter().map(RecurrentShape::bytes).sum();
+                // One that counts, one that is written, and a checkpoint.
+                count.div_ceil(KV_PAGE) * self.shape.page_bytes() + 3 * states
+            }
             false => self.layers.iter().map(|layer| layer.bytes_for(count)).sum(),
         }
     }

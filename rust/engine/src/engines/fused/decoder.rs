@@ -3,18 +3,21 @@
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
-use candle4j_kernels::KvMemory;
+use candle4j_kernels::{KvMemory, delta_state_len};
 
 use super::attention::{Attention, QkNorms};
 use super::budget::KvBudget;
 use super::cache::{CacheShape, SequenceCache};
+use super::delta_net::DeltaNet;
 use super::feed_forward::{Block, Experts, Mlp};
 use super::kv_state::KvShape;
 use super::linear::{FusedLinear, Linear};
 use super::norm::Norm;
 use super::packed_weights::PackedWeights;
+use super::recurrent::RecurrentShape;
 use super::rotary::{Angles, Rotary};
 use super::rows::add;
+use super::short_conv::ShortConv;
 use crate::description::{
     self, EMBEDDING, FeedForward, HEAD, LayerDescription, Mixer, ModelDescription, NamedNorm,
     NormKind, QkNorm,
@@ -43,12 +46,35 @@ pub(crate) struct Decoder {
 
 struct Layer {
     mixer_norms: Norms,
-    attention: Attention,
+    mixer: MixerBlock,
     feed_forward_norms: Norms,
     feed_forward: Block,
     /// What a block's output is multiplied with.
     residual_scale: f64,
     is_parallel: bool,
+}
+
+/// What mixes positions.
+enum MixerBlock {
+    Attention(Attention),
+    ShortConv(ShortConv),
+    DeltaNet(DeltaNet),
+}
+
+impl MixerBlock {
+    /// See [`Attention::forward`].
+    fn forward(
+        &self,
+        x: &Tensor,
+        angles: &[Angles],
+        sequences: &mut [(&mut SequenceCache, usize)],
+    ) -> candle_core::Result<Tensor> {
+        match self {
+            MixerBlock::Attention(attention) => attention.forward(x, angles, sequences),
+            MixerBlock::ShortConv(conv) => conv.forward(x, sequences),
+            MixerBlock::DeltaNet(net) => net.forward(x, sequences),
+        }
+    }
 }
 
 /// The norms around a block.
@@ -128,6 +154,8 @@ impl Decoder {
             description,
             source,
             rotaries: Vec::new(),
+            attentions: 0,
+            recurrent: Vec::new(),
         };
         let vocabulary = (description.vocab_size, description.hidden_size);
         let weights = |name: &str| {
@@ -171,6 +199,15 @@ impl Decoder {
             rotaries: loader.rotaries,
             cache: CacheShape {
                 layers: shapes.collect(),
+                recurrent: loader
+                    .recurrent
+                    .iter()
+                    .map(|(inputs, numbers)| RecurrentShape {
+                        inputs: *inputs,
+                        numbers: *numbers,
+                        memory: memory.clone(),
+                    })
+                    .collect(),
                 tree: Arc::default(),
             },
             budget: Arc::new(KvBudget::new(usize::MAX, memory.clone())),
@@ -260,6 +297,8 @@ impl Decoder {
         for step in steps.iter_mut() {
             let count = step.tokens.len();
             step.cache.reserve(count)?;
+            step.cache
+                .plan_checkpoints(count, step.wanted != Logits::None);
             let position = step.cache.len();
             places.extend((position..position + count).map(|p| (p, step.final_len)));
             let first = match step.wanted {
@@ -288,7 +327,7 @@ impl Decoder {
         )?;
         for (index, layer) in self.layers.iter().enumerate() {
             let mut input = layer.mixer_norms.input(&x)?;
-            let output = layer.attention.forward(&input, &angles, &mut caches)?;
+            let output = layer.mixer.forward(&input, &angles, &mut caches)?;
             x = layer
                 .mixer_norms
                 .residual(&x, output, layer.residual_scale)?;
@@ -362,6 +401,10 @@ struct Loader<'a> {
     description: &'a ModelDescription,
     source: &'a dyn TensorSource,
     rotaries: Vec<Rotary>,
+    /// Layers with attention by now.
+    attentions: usize,
+    /// Of each recurrent layer by now, the numbers that its convolution keeps, and those of its memory.
+    recurrent: Vec<(usize, usize)>,
 }
 
 /// A matrix by its name, its rows and columns, and whether it has a bias.
@@ -370,7 +413,11 @@ type Part = (String, (usize, usize), bool);
 impl Loader<'_> {
     fn layer(&mut self, index: usize, layer: &LayerDescription) -> Result<Layer> {
         let at = |name: &str| format!("model.layers.{index}.{name}");
-        let Mixer::Attention(attention) = &layer.mixer;
+        let mixer = match &layer.mixer {
+            Mixer::Attention(attention) => MixerBlock::Attention(self.attention(index, attention)?),
+            Mixer::ShortConv(conv) => MixerBlock::ShortConv(self.short_conv(index, *conv)?),
+            Mixer::DeltaNet(net) => MixerBlock::DeltaNet(self.delta_net(index, *net)?),
+        };
         let [
             before_mixer,
             after_mixer,
@@ -379,7 +426,7 @@ impl Loader<'_> {
         ] = layer.norms();
         Ok(Layer {
             mixer_norms: self.norms(index, before_mixer, after_mixer)?,
-            attention: self.attention(index, attention)?,
+            mixer,
             feed_forward_norms: self.norms(index, before_feed_forward, after_feed_forward)?,
             feed_forward: self.feed_forward(&at("mlp"), &layer.feed_forward)?,
             residual_scale: layer.residual_scale,
@@ -404,12 +451,10 @@ impl Loader<'_> {
     fn attention(&mut self, index: usize, attention: &description::Attention) -> Result<Attention> {
         let hidden = self.description.hidden_size;
         let at = |name: &str| format!("model.layers.{index}.self_attn.{name}");
-        let qkv = [
-            ("q_proj", attention.query_size()),
-            ("k_proj", attention.kv_size()),
-            ("v_proj", attention.kv_size()),
-        ]
-        .map(|(name, rows)| (at(name), (rows, hidden), attention.qkv_bias));
+        let [query, key, value] = attention.qkv_sizes();
+        let qkv = [("q_proj", query), ("k_proj", key), ("v_proj", value)]
+            .map(|(name, rows)| (at(name), (rows, hidden), attention.qkv_bias));
+        self.attentions += 1;
         let norms = match attention.qk_norm {
             None => None,
             Some(QkNorm {
@@ -427,8 +472,9 @@ impl Loader<'_> {
             }
         };
         Ok(Attention {
-            layer: index,
+            layer: self.attentions - 1,
             qkv: self.fused(&qkv)?,
+            has_gate: attention.output_gate,
             output: self.linear(&(
                 at("o_proj"),
                 (hidden, attention.query_size()),
@@ -444,6 +490,68 @@ impl Loader<'_> {
             cap: attention.score_cap.map(|cap| cap as f32),
             query_growth: attention.query_growth,
         })
+    }
+
+    fn short_conv(&mut self, index: usize, conv: description::ShortConv) -> Result<ShortConv> {
+        let hidden = self.description.hidden_size;
+        let at = |name: &str| format!("model.layers.{index}.conv.{name}");
+        self.recurrent.push(((conv.taps - 1) * hidden, 0));
+        Ok(ShortConv {
+            layer: self.recurrent.len() - 1,
+            input: self.linear(&(at("in_proj"), (3 * hidden, hidden), conv.bias))?,
+            weight: self.by_tap(&at("conv.weight"), (hidden, conv.taps))?,
+            bias: match conv.bias {
+                true => self.numbers(&at("conv.bias"), hidden)?,
+                false => Vec::new(),
+            },
+            output: self.linear(&(at("out_proj"), (hidden, hidden), conv.bias))?,
+        })
+    }
+
+    fn delta_net(&mut self, index: usize, net: description::DeltaNet) -> Result<DeltaNet> {
+        let hidden = self.description.hidden_size;
+        let at = |name: &str| format!("model.layers.{index}.linear_attn.{name}");
+        let (channels, values, heads) = (net.channels(), net.values_size(), net.value_heads);
+        let state = delta_state_len(net.key_dim, net.value_dim);
+        self.recurrent
+            .push(((net.taps - 1) * channels, heads * state));
+        let input = [
+            ("in_proj_qkv", channels),
+            ("in_proj_z", values),
+            ("in_proj_b", heads),
+            ("in_proj_a", heads),
+        ]
+        .map(|(name, rows)| (at(name), (rows, hidden), false));
+        let mut decay = self.numbers(&at("A_log"), heads)?;
+        if !net.has_decays {
+            decay.iter_mut().for_each(|a| *a = -a.exp());
+        }
+        Ok(DeltaNet {
+            layer: self.recurrent.len() - 1,
+            shape: net,
+            input: self.fused(&input)?,
+            conv: self.by_tap(&at("conv1d.weight"), (channels, net.taps))?,
+            decay,
+            time_bias: self.numbers(&at("dt_bias"), heads)?,
+            norm: self.numbers(&at("norm.weight"), net.value_dim)?,
+            output: self.linear(&(at("out_proj"), (hidden, values), false))?,
+        })
+    }
+
+    /// A vector in 32 bits.
+    fn numbers(&self, name: &str, len: usize) -> Result<Vec<f32>> {
+        self.source
+            .vector(name, len)?
+            .to_dtype(DType::F32)
+            .and_then(|vector| vector.to_vec1())
+            .map_err(|e| unreadable(name, &e))
+    }
+
+    /// The weights of a convolution, `[channels, taps]` in the file, as `[taps, channels]`.
+    fn by_tap(&self, name: &str, (channels, taps): (usize, usize)) -> Result<Vec<f32>> {
+        let table = self.source.table(name, (channels, taps))?;
+        let taps_of = |tap| (0..channels).map(move |channel| channel * taps + tap);
+        Ok((0..taps).flat_map(taps_of).map(|i| table[i]).collect())
     }
 
     /// The index of a layer's rotary embedding among those of all layers.
@@ -597,6 +705,7 @@ mod tests {
                 scale: 0.5,
                 score_cap: None,
                 query_growth: None,
+                output_gate: false,
                 qkv_bias: false,
                 output_bias: false,
                 qk_norm: None,

@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use super::recurrent::Checkpoint;
+
 use candle4j_kernels::{KV_PAGE, KvPage};
 
 type Children = HashMap<Box<[u32]>, Weak<Node>>;
@@ -25,6 +27,8 @@ pub(super) struct Node {
     /// As many as the page has positions, or fewer at the end of a sequence.
     tokens: Box<[u32]>,
     pages: Vec<Held>,
+    /// The states of recurrent layers behind its last position, while a sequence keeps them.
+    checkpoint: Mutex<Weak<Checkpoint>>,
     children: Mutex<Children>,
 }
 
@@ -58,6 +62,25 @@ impl Node {
     /// The page of each layer, as far as it is still there.
     pub(super) fn pages(&self) -> impl Iterator<Item = Option<Arc<KvPage>>> {
         self.pages.iter().map(Held::page)
+    }
+
+    /// Lets others find the states behind its last position, unless they find some already.
+    pub(super) fn set_checkpoint(&self, checkpoint: &Arc<Checkpoint>) {
+        let mut place = self
+            .checkpoint
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if place.strong_count() == 0 {
+            *place = Arc::downgrade(checkpoint);
+        }
+    }
+
+    fn checkpoint(&self) -> Option<Arc<Checkpoint>> {
+        let place = self
+            .checkpoint
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        place.upgrade()
     }
 }
 
@@ -110,6 +133,7 @@ impl PrefixTree {
             parent: parent.cloned(),
             tokens: tokens.into(),
             pages,
+            checkpoint: Mutex::default(),
             children: Mutex::default(),
         });
         children.insert(tokens.into(), Arc::downgrade(&node));
@@ -146,6 +170,49 @@ impl PrefixTree {
             .max_by_key(|(count, _)| *count)
             .and_then(|(count, node)| Some((node.upgrade()?, count)));
         Found { full, partial }
+    }
+
+    /// What there is below `parent` of `tokens` up to the last states of recurrent layers, and these.
+    pub(super) fn find_checkpoint(
+        &self,
+        parent: Option<Arc<Node>>,
+        mut tokens: &[u32],
+    ) -> Option<(Found, Arc<Checkpoint>)> {
+        let mut parent = parent;
+        let mut full: Vec<Arc<Node>> = Vec::new();
+        let mut best = None;
+        loop {
+            let (partial, child) = {
+                let children = self.children(parent.as_deref());
+                let partial = children
+                    .iter()
+                    .filter(|(page, _)| page.len() < KV_PAGE && tokens.starts_with(page))
+                    .filter_map(|(page, node)| {
+                        let node = node.upgrade()?;
+                        let checkpoint = node.checkpoint()?;
+                        Some((page.len(), node, checkpoint))
+                    })
+                    .max_by_key(|(count, _, _)| *count);
+                let page = tokens.get(..KV_PAGE);
+                let child = page.and_then(|page| children.get(page));
+                (partial, child.and_then(Weak::upgrade))
+            };
+            if let Some((count, node, checkpoint)) = partial {
+                best = Some((full.len(), Some((node, count)), checkpoint));
+            }
+            let Some(child) = child else {
+                break;
+            };
+            full.push(child.clone());
+            if let Some(checkpoint) = child.checkpoint() {
+                best = Some((full.len(), None, checkpoint));
+            }
+            parent = Some(child);
+            tokens = &tokens[KV_PAGE..];
+        }
+        let (count, partial, checkpoint) = best?;
+        full.truncate(count);
+        Some((Found { full, partial }, checkpoint))
     }
 }
 

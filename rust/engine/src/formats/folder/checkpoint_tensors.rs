@@ -293,6 +293,9 @@ impl CheckpointTensors {
     /// Gives the projections of a layer that are one tensor, above each other, names of their own.
     pub fn split_fused(&mut self, description: &ModelDescription) -> Result<()> {
         for (index, layer) in description.layers.iter().enumerate() {
+            for name in ["conv.conv.weight", "linear_attn.conv1d.weight"] {
+                self.squeeze(&format!("model.layers.{index}.{name}"));
+            }
             for kind in ["weight", "bias"] {
                 let at = |name: &str| format!("model.layers.{index}.{name}.{kind}");
                 if let Some(attention) = layer.attention() {
@@ -312,6 +315,15 @@ impl CheckpointTensors {
             }
         }
         Ok(())
+    }
+
+    /// Takes the dimension of 1 out of the weights of a convolution, if they are there: each channel has one input.
+    fn squeeze(&mut self, name: &str) {
+        if let Some(entry) = self.tensors.get_mut(name)
+            && let [channels, 1, taps] = entry.shape[..]
+        {
+            entry.shape = vec![channels, taps];
+        }
     }
 
     /// Splits the rows of a tensor, if it is there, among some of these names.

@@ -264,9 +264,17 @@ impl GgufFile {
             }
             expected.insert(place.tensor);
         }
+        let is_further = |name: &str| {
+            // Of the layers behind those of the model, which predict further tokens.
+            let index = name
+                .strip_prefix("blk.")
+                .and_then(|rest| rest.split('.').next());
+            let index = index.and_then(|index| index.parse::<usize>().ok());
+            index.is_some_and(|index| index >= config.layers.len()) && self.has_further_layers()
+        };
         match self
             .tensors()
-            .find(|tensor| !expected.contains(&tensor.name))
+            .find(|tensor| !expected.contains(&tensor.name) && !is_further(&tensor.name))
         {
             None => Ok(()),
             Some(tensor) => Err(Error::UnsupportedModel {
@@ -278,13 +286,36 @@ impl GgufFile {
         }
     }
 
+    /// Whether there are layers that predict further tokens behind those of the model.
+    fn has_further_layers(&self) -> bool {
+        let has = |(key, value): (&String, &Value)| {
+            key.ends_with(".nextn_predict_layers") && json(value).as_u64() > Some(0)
+        };
+        self.metadata.iter().any(has)
+    }
+
     /// Where the tensor of a name on the Hub is found; some files have several behind each other in one.
     pub(crate) fn place(&self, name: &str, description: &ModelDescription) -> Place {
         let place = place(name, description.has_norms_after());
         if self.tensors.contains_key(&place.tensor) && !name.contains(".mlp.up_proj.") {
             return place;
         }
-        self.fused(name, description).unwrap_or(place)
+        self.fused(name, description)
+            .or_else(|| self.other_name(&place.tensor))
+            .unwrap_or(place)
+    }
+
+    /// What some families call a tensor in a way of their own.
+    fn other_name(&self, usual: &str) -> Option<Place> {
+        [
+            ("output_norm.", "token_embd_norm."),
+            ("ffn_norm.", "post_attention_norm."),
+        ]
+        .iter()
+        .filter(|(usual_part, _)| usual.contains(usual_part))
+        .map(|(usual_part, own)| usual.replace(usual_part, own))
+        .find(|name| self.tensors.contains_key(name))
+        .map(Place::whole)
     }
 
     /// The rows of a larger tensor that are the tensor of a name.
@@ -611,11 +642,23 @@ fn place(name: &str, norms_after: bool) -> Place {
 
 /// What GGUF calls a tensor that is `name` on the Hub, experts left out.
 fn gguf_name(name: &str, norms_after: bool) -> String {
-    const PARTS: [(&str, &str); 17] = [
+    const PARTS: [(&str, &str); 29] = [
         ("model.embed_tokens.", "token_embd."),
         ("model.norm.", "output_norm."),
         ("lm_head.", "output."),
         ("model.layers.", "blk."),
+        ("conv.in_proj.", "shortconv.in_proj."),
+        ("conv.conv.", "shortconv.conv."),
+        ("conv.out_proj.", "shortconv.out_proj."),
+        ("linear_attn.in_proj_qkv.", "attn_qkv."),
+        ("linear_attn.in_proj_z.", "attn_gate."),
+        ("linear_attn.in_proj_b.", "ssm_beta."),
+        ("linear_attn.in_proj_a.", "ssm_alpha."),
+        ("linear_attn.conv1d.", "ssm_conv1d."),
+        ("linear_attn.A_log", "ssm_a"),
+        ("linear_attn.dt_bias", "ssm_dt.bias"),
+        ("linear_attn.norm.", "ssm_norm."),
+        ("linear_attn.out_proj.", "ssm_out."),
         ("self_attn.q_proj.", "attn_q."),
         ("self_attn.k_proj.", "attn_k."),
         ("self_attn.v_proj.", "attn_v."),
