@@ -185,9 +185,16 @@ impl GgufArchitecture {
         let max_position_embeddings = keys.required_count("context_length")?;
         let rope = self.rope(file, &keys, head_dim, max_position_embeddings)?;
         let feed_forward = self.feed_forward(file, &keys)?;
+        // Not every layer has attention: the first one with a projection to queries tells.
         let biased = |names: &[&str]| {
-            let mut names = names.iter();
-            names.any(|name| file.shape(&format!("blk.0.{name}.bias")).is_some())
+            let has = |layer: usize, name: &str, kind: &str| {
+                file.shape(&format!("blk.{layer}.{name}.{kind}")).is_some()
+            };
+            let found = names.iter().find_map(|name| {
+                let layer = (0..num_layers).find(|layer| has(*layer, name, "weight"))?;
+                Some(has(layer, name, "bias"))
+            });
+            found.unwrap_or(false)
         };
         // Of the families whose layers are all alike, only files of Mistral's have a window that is switched on.
         let window = match keys.count("attention.sliding_window")? {

@@ -29,6 +29,14 @@ pub const ARCHITECTURE: Architecture = Architecture {
                 logits: 1.0 / scale("logit_scale")?.unwrap_or(1.0),
             };
             scales.apply(description);
+            // Of Granite 4's dense models, the size of the one block that they have.
+            if let Some(size) = keys.count("expert_shared_feed_forward_length")? {
+                for layer in &mut description.layers {
+                    if let FeedForward::Dense(mlp) = &mut layer.feed_forward {
+                        mlp.intermediate_size = size;
+                    }
+                }
+            }
             Ok(())
         },
         ..GgufArchitecture::COMMON

@@ -66,6 +66,7 @@ const CASES: &[&str] = &[
     "granite4-rope",
     "lfm2-plain",
     "qwen3-5-plain",
+    "qwen3-5-heads",
 ];
 
 fn with(engine: Engine) -> LoadOptions {

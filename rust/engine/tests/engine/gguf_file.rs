@@ -125,7 +125,10 @@ impl GgufFile {
             ("embedding_length", "hidden_size"),
             ("block_count", "num_hidden_layers"),
             ("feed_forward_length", "intermediate_size"),
-            ("feed_forward_length", "shared_intermediate_size"),
+            (
+                "expert_shared_feed_forward_length",
+                "shared_intermediate_size",
+            ),
             ("attention.sliding_window", "sliding_window"),
             ("attention.head_count", "num_attention_heads"),
             ("attention.head_count_kv", "num_key_value_heads"),
@@ -141,7 +144,7 @@ impl GgufFile {
             ("expert_feed_forward_length", "moe_intermediate_size"),
         ] {
             let is_dense = config["num_local_experts"] == 0;
-            if config[name].is_u64() && !(is_dense && key.starts_with("expert")) {
+            if config[name].is_u64() && !(is_dense && key.starts_with("expert_used")) {
                 file.set(&format!("{architecture}.{key}"), count(&config[name]));
             }
         }
@@ -212,6 +215,12 @@ impl GgufFile {
             let size = heads * number("linear_value_head_dim").unwrap();
             self.set(&key("ssm.inner_size"), Value::U32(size));
             self.set(&key("full_attention_interval"), Value::U32(4));
+            let types = config["layer_types"].as_array().unwrap().iter();
+            let recurrent = types.map(|kind| Value::Bool(kind == "linear_attention"));
+            self.set(
+                &key("attention.recurrent_layers"),
+                Value::Array(recurrent.collect()),
+            );
             let sections = [3, 3, 2, 0].map(Value::I32).to_vec();
             self.set(&key("rope.dimension_sections"), Value::Array(sections));
         }
