@@ -21,7 +21,8 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | `attention`, `products`, `recurrent`, `elementwise` | what the engine calls; choice of the kernel |
+//! | `recurrent` | recurrent layers |
+//! | `attention`, `products`, `elementwise` | what the engine calls; choice of the kernel |
 //! | `dispatch` | compiles generic code for each instruction set |
 //! | `x86/{avx2,avx512,amx}` | micro-kernels and vectors of one instruction set |
 //! | `packing`, `output` | packed weights, quantized activations, results |
