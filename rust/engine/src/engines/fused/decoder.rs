@@ -413,19 +413,21 @@ type Part = (String, (usize, usize), bool);
 impl Loader<'_> {
     fn layer(&mut self, index: usize, layer: &LayerDescription) -> Result<Layer> {
         let at = |name: &str| format!("model.layers.{index}.{name}");
-        let mixer = match &layer.mixer {
-            Mixer::Attention(attention) => MixerBlock::Attention(self.attention(index, attention)?),
-            Mixer::ShortConv(conv) => MixerBlock::ShortConv(self.short_conv(index, *conv)?),
-            Mixer::DeltaNet(net) => MixerBlock::DeltaNet(self.delta_net(index, *net)?),
-        };
         let [
             before_mixer,
             after_mixer,
             before_feed_forward,
             after_feed_forward,
         ] = layer.norms();
+        // In the order of the forward pass, so that the first tensor that is missing is named.
+        let mixer_norms = self.norms(index, before_mixer, after_mixer)?;
+        let mixer = match &layer.mixer {
+            Mixer::Attention(attention) => MixerBlock::Attention(self.attention(index, attention)?),
+            Mixer::ShortConv(conv) => MixerBlock::ShortConv(self.short_conv(index, *conv)?),
+            Mixer::DeltaNet(net) => MixerBlock::DeltaNet(self.delta_net(index, *net)?),
+        };
         Ok(Layer {
-            mixer_norms: self.norms(index, before_mixer, after_mixer)?,
+            mixer_norms,
             mixer,
             feed_forward_norms: self.norms(index, before_feed_forward, after_feed_forward)?,
             feed_forward: self.feed_forward(&at("mlp"), &layer.feed_forward)?,
