@@ -59,6 +59,7 @@ impl Vectorized for DeltaHead<'_> {
         let mut unit_query = vec![0f32; key_dim];
         let mut seen = vec![[0f32; LANES]; width / LANES];
         let mut value = vec![[0f32; LANES]; width / LANES];
+        self.after.copy_from_slice(self.before);
         for step in 0..self.keys.rows {
             // SAFETY: the caller's promise.
             unsafe {
@@ -67,9 +68,6 @@ impl Vectorized for DeltaHead<'_> {
                 unit::<V>(self.queries.row(step), scale, &mut unit_query);
             }
             let (decay, beta) = (self.decays[step], self.betas[step]);
-            if step == 0 {
-                self.after.copy_from_slice(self.before);
-            }
             let state = self.after.as_chunks_mut::<LANES>().0;
             value.as_flattened_mut()[..value_dim].copy_from_slice(self.values.row(step));
             let columns = width / LANES;

@@ -4,7 +4,7 @@ use super::config_file::ConfigFile;
 use super::rope::{RopeDefaults, read_rope_or};
 use crate::description::{
     Activation, Attention, BlockNorms, FeedForward, LAYER_LIMIT, LayerDescription, Mixer, Mlp,
-    ModelDescription, Norm, NormSpan, QkNorm,
+    ModelDescription, Norm, QkNorm,
 };
 use crate::error::Result;
 
@@ -157,7 +157,7 @@ impl Shared {
                 },
                 scale: 1.0 / (head_dim as f64).sqrt(),
                 score_cap: None,
-                query_growth: None,
+                query_temperature: None,
                 output_gate: false,
                 qkv_bias: false,
                 output_bias: false,
@@ -193,11 +193,7 @@ impl Shared {
 
     /// The norm of queries and keys, a head at a time.
     pub fn head_norm(&self) -> Option<QkNorm> {
-        Some(QkNorm {
-            norm: self.norm,
-            span: NormSpan::Head,
-            is_after_rotation: false,
-        })
+        Some(QkNorm::of_heads(self.norm))
     }
 
     /// The whole description; `differ` says how the attention and the feed-forward block of each layer differ from the
@@ -294,18 +290,27 @@ pub fn window_or(config: &ConfigFile, default: usize) -> Result<Option<usize>> {
 
 /// Which layers have a window, by the entries of `layer_types`.
 pub fn sliding_layers(config: &ConfigFile, types: &[&str], num_layers: usize) -> Result<Vec<bool>> {
+    let kinds = ["sliding_attention", "full_attention"];
+    layers_of_kind(config, "layer_types", types, kinds, num_layers)
+}
+
+/// Which layers are of the first of two kinds, by a list with an entry a layer.
+pub fn layers_of_kind(
+    config: &ConfigFile,
+    key: &str,
+    types: &[&str],
+    [wanted, other]: [&str; 2],
+    num_layers: usize,
+) -> Result<Vec<bool>> {
     if types.len() != num_layers {
-        return Err(config.invalid("layer_types", format!("expected {num_layers} entries")));
+        return Err(config.invalid(key, format!("expected {num_layers} entries")));
     }
     types
         .iter()
         .map(|kind| match *kind {
-            "full_attention" => Ok(false),
-            "sliding_attention" => Ok(true),
-            _ => Err(config.unsupported(
-                "layer_types",
-                "only full_attention and sliding_attention are known",
-            )),
+            kind if kind == wanted => Ok(true),
+            kind if kind == other => Ok(false),
+            _ => Err(config.unsupported(key, format!("only {other} and {wanted} are known"))),
         })
         .collect()
 }

@@ -7,7 +7,7 @@ use super::Architecture;
 use super::common::{Defaults, Shared, sliding_or_every, window_or};
 use super::config_file::ConfigFile;
 use super::gguf::{GgufArchitecture, sliding_pattern};
-use crate::description::{BlockNorms, ModelDescription, Norm, NormSpan, QkNorm};
+use crate::description::{BlockNorms, ModelDescription, QkNorm};
 use crate::error::Result;
 
 /// The table's entry.
@@ -47,31 +47,15 @@ const PERIOD: usize = 4;
 /// Norms, and the windows of those layers that have one where there are windows at all.
 fn adapt(description: &mut ModelDescription, window: Option<usize>, sliding: &[bool]) {
     let norm = description.final_norm;
-    let behind = BlockNorms {
-        before: None,
-        after: Some(norm),
-    };
-    for (layer, sliding) in description.layers.iter_mut().zip(sliding) {
-        layer.mixer_norms = behind;
-        layer.feed_forward_norms = behind;
-        let Some(attention) = layer.attention_mut() else {
-            continue;
-        };
-        attention.qk_norm = head_norm(norm);
+    description.place_norms(BlockNorms::after(norm));
+    for (attention, sliding) in description.attentions_mut().zip(sliding) {
+        attention.qk_norm = Some(QkNorm::of_heads(norm));
         match window {
             None => {}
             Some(size) if *sliding => attention.window = Some(size),
             Some(_) => attention.rope = None,
         }
     }
-}
-
-fn head_norm(norm: Norm) -> Option<QkNorm> {
-    Some(QkNorm {
-        norm,
-        span: NormSpan::Head,
-        is_after_rotation: false,
-    })
 }
 
 fn describe(config: &ConfigFile) -> Result<ModelDescription> {

@@ -6,9 +6,9 @@
 use super::Architecture;
 use super::common::{Defaults, Shared, activation_of, sliding_or_every, window_or};
 use super::config_file::ConfigFile;
-use super::gemma3::{ONE_MORE, place_norms};
+use super::gemma3::{PLUS_ONE, place_norms};
 use super::gguf::{GgufArchitecture, sliding_pattern};
-use crate::description::{Activation, FeedForward, ModelDescription, Norm};
+use crate::description::{Activation, ModelDescription, Norm};
 use crate::error::Result;
 
 /// The table's entry.
@@ -20,6 +20,7 @@ pub const ARCHITECTURE: Architecture = Architecture {
     gguf: Some(GgufArchitecture {
         name: "gemma2",
         ours: "gemma2",
+        activation: Activation::GeluTanh,
         adapt,
         ..GgufArchitecture::COMMON
     }),
@@ -62,7 +63,7 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     let score_cap = cap("attn_logit_softcapping", CAPS[0])?;
     let logits_cap = cap("final_logit_softcapping", CAPS[1])?;
     let norm = Norm {
-        kind: ONE_MORE,
+        kind: PLUS_ONE,
         ..shared.norm
     };
     let mut description = shared.describe(|index, attention, _| {
@@ -86,13 +87,7 @@ fn adapt(keys: &ConfigFile, description: &mut ModelDescription) -> Result<()> {
     place_norms(description, description.final_norm);
     let (hidden, count) = (description.hidden_size, description.layers.len());
     let sliding = sliding_pattern(keys, count, PERIOD)?;
-    for (layer, sliding) in description.layers.iter_mut().zip(sliding) {
-        if let FeedForward::Dense(mlp) = &mut layer.feed_forward {
-            mlp.activation = Activation::GeluTanh;
-        }
-        let Some(attention) = layer.attention_mut() else {
-            continue;
-        };
+    for (attention, sliding) in description.attentions_mut().zip(sliding) {
         if count == LARGEST_LAYERS {
             attention.scale = (hidden as f64 / attention.num_heads as f64).powf(-0.5);
         }

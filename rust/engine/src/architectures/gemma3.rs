@@ -11,9 +11,7 @@ use super::config_file::ConfigFile;
 use super::gguf::{GgufArchitecture, sliding_pattern};
 use super::rope::read_layer_rope;
 use crate::description::rope::{Rope, RopeScaling};
-use crate::description::{
-    Activation, BlockNorms, FeedForward, ModelDescription, Norm, NormKind, NormSpan, QkNorm,
-};
+use crate::description::{Activation, BlockNorms, ModelDescription, Norm, NormKind, QkNorm};
 use crate::error::Result;
 
 /// The table's entry.
@@ -25,6 +23,7 @@ pub const ARCHITECTURE: Architecture = Architecture {
     gguf: Some(GgufArchitecture {
         name: "gemma3",
         ours: "gemma3_text",
+        activation: Activation::GeluTanh,
         adapt,
         ..GgufArchitecture::COMMON
     }),
@@ -79,7 +78,7 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     let pattern = config.count("sliding_window_pattern")?.unwrap_or(PATTERN);
     let sliding = sliding_or_every(config, shared.num_layers, pattern)?;
     let norm = Norm {
-        kind: ONE_MORE,
+        kind: PLUS_ONE,
         ..shared.norm
     };
     let mut description = shared.describe(|index, attention, _| {
@@ -98,33 +97,20 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
 }
 
 /// The kind of the norms of Gemma's folders.
-pub(super) const ONE_MORE: NormKind = NormKind::Rms { plus_one: true };
+pub(super) const PLUS_ONE: NormKind = NormKind::Rms { plus_one: true };
 
 /// What both forms of file have: norms around all blocks, and the scale of the embedding.
 pub(super) fn place_norms(description: &mut ModelDescription, norm: Norm) {
     description.embedding_scale = (description.hidden_size as f64).sqrt();
     description.final_norm = norm;
-    let around = BlockNorms {
-        before: Some(norm),
-        after: Some(norm),
-    };
-    for layer in &mut description.layers {
-        layer.mixer_norms = around;
-        layer.feed_forward_norms = around;
-    }
+    description.place_norms(BlockNorms::around(norm));
 }
 
 /// Norms of queries and keys.
 fn norm_heads(description: &mut ModelDescription) {
-    let norm = description.final_norm;
-    for layer in &mut description.layers {
-        if let Some(attention) = layer.attention_mut() {
-            attention.qk_norm = Some(QkNorm {
-                norm,
-                span: NormSpan::Head,
-                is_after_rotation: false,
-            });
-        }
+    let norm = QkNorm::of_heads(description.final_norm);
+    for attention in description.attentions_mut() {
+        attention.qk_norm = Some(norm);
     }
 }
 
@@ -137,13 +123,7 @@ fn adapt(keys: &ConfigFile, description: &mut ModelDescription) -> Result<()> {
     norm_heads(description);
     let (hidden, count) = (description.hidden_size, description.layers.len());
     let sliding = sliding_pattern(keys, count, PATTERN)?;
-    for (index, layer) in description.layers.iter_mut().enumerate() {
-        if let FeedForward::Dense(mlp) = &mut layer.feed_forward {
-            mlp.activation = Activation::GeluTanh;
-        }
-        let Some(attention) = layer.attention_mut() else {
-            continue;
-        };
+    for (index, attention) in description.attentions_mut().enumerate() {
         if count == LARGEST_LAYERS {
             attention.scale = (hidden as f64 / attention.num_heads as f64).powf(-0.5);
         }

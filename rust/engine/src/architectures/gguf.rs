@@ -7,7 +7,7 @@ use super::{Described, read_keys};
 use crate::description::rope::{Rope, RopeScaling, yarn_mscale};
 use crate::description::{
     Activation, Attention, BlockNorms, EXPERT_LIMIT, FeedForward, LAYER_LIMIT, LayerDescription,
-    Mixer, Mlp, ModelDescription, Norm, NormKind, NormSpan, QkNorm,
+    Mixer, Mlp, ModelDescription, Norm, NormKind, QkNorm,
 };
 use crate::error::{Error, Result};
 
@@ -52,6 +52,8 @@ pub struct GgufArchitecture {
     pub(super) qk_norm: bool,
     /// Whether the feed-forward blocks are of experts.
     pub(super) experts: bool,
+    /// The non-linearity of the feed-forward blocks.
+    pub(super) activation: Activation,
     /// Whether the feed-forward blocks have a gate.
     pub(super) is_gated: bool,
     /// Whether some layers are recurrent.
@@ -116,6 +118,7 @@ impl GgufArchitecture {
         rotation: GgufRotation::Halves,
         qk_norm: false,
         experts: false,
+        activation: Activation::Silu,
         is_gated: true,
         is_hybrid: false,
         adapt: |_, _| Ok(()),
@@ -196,9 +199,9 @@ impl GgufArchitecture {
             });
             found.unwrap_or(false)
         };
-        // Of the families whose layers are all alike, only files of Mistral's have a window that is switched on.
-        let window = match keys.count("attention.sliding_window")? {
-            size if self.name == "llama" => size,
+        // Files of Mistral's have one for all layers. Other families that have any read the key themselves.
+        let window = match self.name {
+            "llama" => keys.count("attention.sliding_window")?,
             _ => None,
         };
         let norm = self.norm(file, &keys)?;
@@ -212,15 +215,11 @@ impl GgufArchitecture {
                 rope: Some(rope),
                 scale: 1.0 / (head_dim as f64).sqrt(),
                 score_cap: None,
-                query_growth: None,
+                query_temperature: None,
                 output_gate: false,
                 qkv_bias: biased(&["attn_q", "attn_qkv"]),
                 output_bias: biased(&["attn_output"]),
-                qk_norm: self.qk_norm.then_some(QkNorm {
-                    norm,
-                    span: NormSpan::Head,
-                    is_after_rotation: false,
-                }),
+                qk_norm: self.qk_norm.then_some(QkNorm::of_heads(norm)),
             }),
             feed_forward_norms: BlockNorms::before(norm),
             residual_scale: 1.0,
@@ -290,7 +289,7 @@ impl GgufArchitecture {
             }
             return Ok(FeedForward::Dense(Mlp {
                 intermediate_size: keys.required_count("feed_forward_length")?,
-                activation: Activation::Silu,
+                activation: self.activation,
                 bias: file.shape("blk.0.ffn_up.bias").is_some(),
                 is_gated: self.is_gated,
             }));

@@ -52,14 +52,7 @@ const DEFAULTS: Defaults = Defaults {
 };
 
 fn place_norms(description: &mut ModelDescription) {
-    let around = BlockNorms {
-        before: Some(description.final_norm),
-        after: Some(description.final_norm),
-    };
-    for layer in &mut description.layers {
-        layer.mixer_norms = around;
-        layer.feed_forward_norms = around;
-    }
+    description.place_norms(BlockNorms::around(description.final_norm));
 }
 
 fn describe(config: &ConfigFile) -> Result<ModelDescription> {

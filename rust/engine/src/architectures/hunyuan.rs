@@ -9,7 +9,7 @@ use super::config_file::ConfigFile;
 use super::gguf::GgufArchitecture;
 use super::rope::{RopeDefaults, read_rope_or};
 use crate::description::rope::{Rope, RopeScaling};
-use crate::description::{ModelDescription, NormSpan, QkNorm};
+use crate::description::{ModelDescription, QkNorm};
 use crate::error::Result;
 
 /// The table's entry.
@@ -46,15 +46,12 @@ const DEFAULTS: Defaults = Defaults {
 };
 
 fn norm_heads(description: &mut ModelDescription) {
-    let norm = description.final_norm;
-    for layer in &mut description.layers {
-        if let Some(attention) = layer.attention_mut() {
-            attention.qk_norm = Some(QkNorm {
-                norm,
-                span: NormSpan::Head,
-                is_after_rotation: true,
-            });
-        }
+    let norm = QkNorm {
+        is_after_rotation: true,
+        ..QkNorm::of_heads(description.final_norm)
+    };
+    for attention in description.attentions_mut() {
+        attention.qk_norm = Some(norm);
     }
 }
 

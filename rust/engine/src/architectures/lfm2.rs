@@ -4,7 +4,7 @@
 //! and keys per head; a feed-forward block whose size is derived from the key.
 
 use super::Architecture;
-use super::common::{Defaults, Shared};
+use super::common::{Defaults, Shared, layers_of_kind};
 use super::config_file::ConfigFile;
 use super::gguf::GgufArchitecture;
 use super::rope::RopeDefaults;
@@ -38,7 +38,12 @@ pub const ARCHITECTURE: Architecture = Architecture {
                 bias: false,
             };
             // Layers without attention have no heads.
-            let heads = keys.wholes("attention.head_count_kv")?.unwrap_or_default();
+            const HEADS: &str = "attention.head_count_kv";
+            let heads = keys.wholes(HEADS)?.ok_or_else(|| keys.missing(HEADS))?;
+            let count = description.layers.len();
+            if heads.len() != count {
+                return Err(keys.invalid(HEADS, format!("expected {count} entries")));
+            }
             for (layer, heads) in description.layers.iter_mut().zip(heads) {
                 if heads == 0 {
                     layer.mixer = Mixer::ShortConv(conv);
@@ -97,11 +102,17 @@ fn feed_forward_size(config: &ConfigFile, size: usize) -> Result<usize> {
     };
     let multiple = config.count("block_multiple_of")?.unwrap_or(256);
     let thirds = 2 * size / 3;
-    Ok(match (adjusts, factor) {
-        (false, _) => size,
-        (true, None) => thirds,
-        (true, Some(factor)) => ((factor * thirds as f64) as usize).next_multiple_of(multiple),
-    })
+    match (adjusts, factor) {
+        (false, _) => Ok(size),
+        (true, None) => Ok(thirds),
+        (true, Some(factor)) if factor * (thirds as f64) < f64::from(u32::MAX) => {
+            Ok(((factor * thirds as f64) as usize).next_multiple_of(multiple))
+        }
+        (true, Some(_)) => Err(config.invalid(
+            "block_ffn_dim_multiplier",
+            "blocks of such a size are not believed",
+        )),
+    }
 }
 
 fn attention_layers(config: &ConfigFile, num_layers: usize) -> Result<Vec<bool>> {
@@ -110,15 +121,6 @@ fn attention_layers(config: &ConfigFile, num_layers: usize) -> Result<Vec<bool>>
         let is_listed = |index| listed.as_ref().is_none_or(|list| list.contains(&index));
         return Ok((0..num_layers).map(is_listed).collect());
     };
-    if types.len() != num_layers {
-        return Err(config.invalid("layer_types", format!("expected {num_layers} entries")));
-    }
-    types
-        .iter()
-        .map(|kind| match *kind {
-            "full_attention" => Ok(true),
-            "conv" => Ok(false),
-            _ => Err(config.unsupported("layer_types", "only full_attention and conv are known")),
-        })
-        .collect()
+    let kinds = ["full_attention", "conv"];
+    layers_of_kind(config, "layer_types", &types, kinds, num_layers)
 }

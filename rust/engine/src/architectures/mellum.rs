@@ -4,7 +4,7 @@
 //! by `mlp_layer_types`, some of them dense.
 
 use super::Architecture;
-use super::common::{Defaults, Shared, sliding_layers, window_or};
+use super::common::{Defaults, Shared, layers_of_kind, sliding_layers, window_or};
 use super::config_file::ConfigFile;
 use super::gguf::{GgufArchitecture, sliding_pattern};
 use super::qwen3_moe::read_experts;
@@ -91,17 +91,7 @@ fn dense_layers(config: &ConfigFile, num_layers: usize) -> Result<Vec<bool>> {
     let Some(types) = config.texts(KEY)? else {
         return Ok(vec![false; num_layers]);
     };
-    if types.len() != num_layers {
-        return Err(config.invalid(KEY, format!("expected {num_layers} entries")));
-    }
-    types
-        .iter()
-        .map(|kind| match *kind {
-            "dense" => Ok(true),
-            "sparse" => Ok(false),
-            _ => Err(config.unsupported(KEY, "only dense and sparse are known")),
-        })
-        .collect()
+    layers_of_kind(config, KEY, &types, ["dense", "sparse"], num_layers)
 }
 
 fn adapt(keys: &ConfigFile, description: &mut ModelDescription) -> Result<()> {

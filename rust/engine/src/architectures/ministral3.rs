@@ -8,7 +8,7 @@ use super::common::{Defaults, Shared};
 use super::config_file::ConfigFile;
 use super::gguf::{GgufArchitecture, GgufRotation};
 use super::rope::RopeDefaults;
-use crate::description::{ModelDescription, QueryGrowth};
+use crate::description::{ModelDescription, QueryTemperature};
 use crate::error::Result;
 
 /// The table's entry.
@@ -24,9 +24,9 @@ pub const ARCHITECTURE: Architecture = Architecture {
         adapt: |keys, description| {
             let beta = keys.not_negative("attention.temperature_scale")?;
             let step = keys.count("rope.scaling.original_context_length")?;
-            let growth = match beta.filter(|beta| *beta > 0.0) {
+            let temperature = match beta.filter(|beta| *beta > 0.0) {
                 None => None,
-                Some(beta) => Some(QueryGrowth {
+                Some(beta) => Some(QueryTemperature {
                     beta,
                     step: step.ok_or_else(|| {
                         keys.invalid(
@@ -36,7 +36,7 @@ pub const ARCHITECTURE: Architecture = Architecture {
                     })?,
                 }),
             };
-            set_growth(description, growth);
+            set_temperature(description, temperature);
             Ok(())
         },
         ..GgufArchitecture::COMMON
@@ -57,11 +57,9 @@ const DEFAULTS: Defaults = Defaults {
     ..Defaults::COMMON
 };
 
-fn set_growth(description: &mut ModelDescription, growth: Option<QueryGrowth>) {
-    for layer in &mut description.layers {
-        if let Some(attention) = layer.attention_mut() {
-            attention.query_growth = growth;
-        }
+fn set_temperature(description: &mut ModelDescription, temperature: Option<QueryTemperature>) {
+    for attention in description.attentions_mut() {
+        attention.query_temperature = temperature;
     }
 }
 
@@ -77,13 +75,13 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
         None => return Err(config.invalid("rope_parameters", "this key is needed")),
     };
     let needed = |key: &str| rope.invalid(key, "this key is needed");
-    let growth = QueryGrowth {
+    let temperature = QueryTemperature {
         beta: rope
             .not_negative("llama_4_scaling_beta")?
             .ok_or_else(|| needed("llama_4_scaling_beta"))?,
         step: rope.required_count("original_max_position_embeddings")?,
     };
     let mut description = shared.describe(|_, attention, _| attention.window = window);
-    set_growth(&mut description, Some(growth));
+    set_temperature(&mut description, Some(temperature));
     Ok(description)
 }

@@ -41,20 +41,12 @@ const DEFAULTS: Defaults = Defaults {
 };
 
 pub(super) fn place_norms(description: &mut ModelDescription, norm: Norm) {
-    let behind = BlockNorms {
-        before: None,
-        after: Some(norm),
-    };
-    for layer in &mut description.layers {
-        layer.mixer_norms = behind;
-        layer.feed_forward_norms = behind;
-        if let Some(attention) = layer.attention_mut() {
-            attention.qk_norm = Some(QkNorm {
-                norm,
-                span: NormSpan::Row,
-                is_after_rotation: false,
-            });
-        }
+    description.place_norms(BlockNorms::after(norm));
+    for attention in description.attentions_mut() {
+        attention.qk_norm = Some(QkNorm {
+            span: NormSpan::Row,
+            ..QkNorm::of_heads(norm)
+        });
     }
 }
 

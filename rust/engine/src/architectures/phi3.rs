@@ -48,10 +48,8 @@ const DEFAULTS: Defaults = Defaults {
 };
 
 fn set_window(description: &mut ModelDescription, window: Option<usize>) {
-    for layer in &mut description.layers {
-        if let Some(attention) = layer.attention_mut() {
-            attention.window = window;
-        }
+    for attention in description.attentions_mut() {
+        attention.window = window;
     }
 }
 

@@ -5,7 +5,7 @@
 //! inside of the delta net.
 
 use super::Architecture;
-use super::common::{Defaults, Shared};
+use super::common::{Defaults, Shared, layers_of_kind};
 use super::config_file::ConfigFile;
 use super::gguf::{GgufArchitecture, truths};
 use super::rope::RopeDefaults;
@@ -97,20 +97,8 @@ fn attention_layers(config: &ConfigFile, num_layers: usize, period: usize) -> Re
             .map(|number| number.is_multiple_of(period))
             .collect());
     };
-    if types.len() != num_layers {
-        return Err(config.invalid("layer_types", format!("expected {num_layers} entries")));
-    }
-    types
-        .iter()
-        .map(|kind| match *kind {
-            "full_attention" => Ok(true),
-            "linear_attention" => Ok(false),
-            _ => Err(config.unsupported(
-                "layer_types",
-                "only full_attention and linear_attention are known",
-            )),
-        })
-        .collect()
+    let kinds = ["full_attention", "linear_attention"];
+    layers_of_kind(config, "layer_types", &types, kinds, num_layers)
 }
 
 /// GGUF files have the 1 in the weights of norms, decays as they are used, and value heads in another order.
@@ -145,8 +133,11 @@ fn adapt(keys: &ConfigFile, description: &mut ModelDescription) -> Result<()> {
     // Behind the layers come those that predict further tokens, which answers do without.
     let all = description.layers.len();
     let further = keys.whole("nextn_predict_layers")?.unwrap_or(0);
+    if further >= all {
+        return Err(keys.invalid("nextn_predict_layers", format!("expected less than {all}")));
+    }
     let recurrent = truths(keys, "attention.recurrent_layers", all)?;
-    description.layers.truncate(all.saturating_sub(further));
+    description.layers.truncate(all - further);
     for (index, layer) in description.layers.iter_mut().enumerate() {
         let is_recurrent = match &recurrent {
             Some(recurrent) => recurrent[index],

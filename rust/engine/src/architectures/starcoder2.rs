@@ -7,7 +7,7 @@ use super::Architecture;
 use super::common::{Defaults, Shared, activation_of};
 use super::config_file::ConfigFile;
 use super::gguf::GgufArchitecture;
-use crate::description::{Activation, FeedForward, ModelDescription, Norm, NormKind};
+use crate::description::{Activation, ModelDescription, Norm, NormKind};
 use crate::error::Result;
 
 /// The table's entry.
@@ -22,15 +22,8 @@ pub const ARCHITECTURE: Architecture = Architecture {
     gguf: Some(GgufArchitecture {
         name: "starcoder2",
         ours: "starcoder2",
+        activation: Activation::GeluTanh,
         is_gated: false,
-        adapt: |_, description| {
-            for layer in &mut description.layers {
-                if let FeedForward::Dense(mlp) = &mut layer.feed_forward {
-                    mlp.activation = Activation::GeluTanh;
-                }
-            }
-            Ok(())
-        },
         ..GgufArchitecture::COMMON
     }),
 };

@@ -1,5 +1,4 @@
-//! Models that are a decoder and more, such as an eye: of these, only the decoder is read, and answers to texts alone are
-//! its own.
+//! Multimodal models: only their text decoder is read, which answers texts as the whole model does.
 
 use serde_json::{Map, Value};
 

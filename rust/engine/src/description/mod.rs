@@ -80,6 +80,22 @@ impl BlockNorms {
             after: None,
         }
     }
+
+    /// A norm of the output alone.
+    pub fn after(norm: Norm) -> Self {
+        Self {
+            before: None,
+            after: Some(norm),
+        }
+    }
+
+    /// Norms of input and output.
+    pub fn around(norm: Norm) -> Self {
+        Self {
+            before: Some(norm),
+            after: Some(norm),
+        }
+    }
 }
 
 /// What mixes the positions of a sequence.
@@ -163,7 +179,7 @@ pub struct Attention {
     /// The bound that these products, once multiplied, approach by a hyperbolic tangent (Bello et al. 2016).
     pub score_cap: Option<f64>,
     /// How queries grow with their positions.
-    pub query_growth: Option<QueryGrowth>,
+    pub query_temperature: Option<QueryTemperature>,
     /// Whether the projections to queries, keys and values have biases.
     pub qkv_bias: bool,
     /// Whether the output projection has a bias.
@@ -177,7 +193,7 @@ pub struct Attention {
 
 /// Queries are multiplied with `1 + beta · ln(1 + ⌊position / step⌋)`, as Llama 4's are.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct QueryGrowth {
+pub struct QueryTemperature {
     /// How much they grow.
     pub beta: f64,
     /// Positions with the same factor.
@@ -193,6 +209,17 @@ pub struct QkNorm {
     pub span: NormSpan,
     /// Whether it follows the rotation.
     pub is_after_rotation: bool,
+}
+
+impl QkNorm {
+    /// Of each head, before the rotation.
+    pub fn of_heads(norm: Norm) -> Self {
+        Self {
+            norm,
+            span: NormSpan::Head,
+            is_after_rotation: false,
+        }
+    }
 }
 
 /// What of a row of heads is normed at a time.
@@ -372,6 +399,21 @@ impl ModelDescription {
     /// The attention of all layers that have one.
     pub fn attentions(&self) -> impl Iterator<Item = &Attention> {
         self.layers.iter().filter_map(LayerDescription::attention)
+    }
+
+    /// The same, to be changed.
+    pub fn attentions_mut(&mut self) -> impl Iterator<Item = &mut Attention> {
+        self.layers
+            .iter_mut()
+            .filter_map(LayerDescription::attention_mut)
+    }
+
+    /// Places the same norms at both blocks of all layers.
+    pub fn place_norms(&mut self, norms: BlockNorms) {
+        for layer in &mut self.layers {
+            layer.mixer_norms = norms;
+            layer.feed_forward_norms = norms;
+        }
     }
 
     /// The rotary scalings of all layers.

@@ -391,6 +391,32 @@ fn what_is_not_understood_is_refused_by_name() {
 }
 
 #[test]
+fn hybrids_that_are_not_understood_are_refused_by_name() {
+    for (case, key, value) in [
+        (
+            "lfm2-plain",
+            "lfm2.attention.sliding_window",
+            Value::U32(16),
+        ),
+        (
+            "lfm2-plain",
+            "lfm2.attention.head_count_kv",
+            Value::Array(vec![Value::I32(0), Value::I32(2)]),
+        ),
+        (
+            "qwen3-5-plain",
+            "qwen35.nextn_predict_layers",
+            Value::U32(4),
+        ),
+    ] {
+        let mut file = GgufFile::of(case, GgmlDType::F32);
+        file.set(key, value);
+        let error = file.load().err().expect(key).to_string();
+        assert!(error.contains(key), "{error}");
+    }
+}
+
+#[test]
 fn what_candle_would_compute_wrongly_is_refused_by_name() {
     for (case, key) in [
         ("llama-head-dim", "attention.key_length"),

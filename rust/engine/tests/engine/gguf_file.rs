@@ -188,6 +188,10 @@ impl GgufFile {
                 file.set(&format!("{architecture}.{key}"), Value::F32(scale as f32));
             }
         }
+        if architecture == "phi3" && config["sliding_window"].is_null() {
+            // As the converter says that there is none.
+            file.set("phi3.attention.sliding_window", Value::U32(0));
+        }
         file.add_recurrent_layers(architecture, &config);
         file.add_rope(architecture, &config);
         file.add_tokenizer(case);

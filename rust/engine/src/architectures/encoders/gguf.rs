@@ -163,7 +163,7 @@ impl GgufEncoder {
                 rope,
                 scale: 1.0 / (head_dim as f64).sqrt(),
                 score_cap: None,
-                query_growth: None,
+                query_temperature: None,
                 output_gate: false,
                 qkv_bias: !self.is_nomic,
                 output_bias: !self.is_nomic,

@@ -197,7 +197,7 @@ impl Shared {
                 rope: None,
                 scale: 1.0 / (head_dim as f64).sqrt(),
                 score_cap: None,
-                query_growth: None,
+                query_temperature: None,
                 output_gate: false,
                 qkv_bias: true,
                 output_bias: true,

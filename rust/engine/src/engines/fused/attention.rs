@@ -11,7 +11,7 @@ use super::norm::Norm;
 use super::rotary::Angles;
 use super::rows::{multiply, strided};
 use super::softmax::MaskedSoftmax;
-use crate::description::{NormSpan, QueryGrowth};
+use crate::description::{NormSpan, QueryTemperature};
 
 /// The weights and the shape of one layer's attention.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(crate) struct Attention {
     /// The bound of the scores.
     pub(crate) cap: Option<f32>,
     /// How queries grow with their positions.
-    pub(crate) query_growth: Option<QueryGrowth>,
+    pub(crate) query_temperature: Option<QueryTemperature>,
 }
 
 /// The norms of queries and of keys.
@@ -80,8 +80,8 @@ impl Attention {
         let norms = self.norms.as_ref();
         let mut q = rotated(&q, angles, norms.map(|norms| (norms, &norms.query)))?;
         let k = rotated(&k, angles, norms.map(|norms| (norms, &norms.key)))?;
-        if let Some(growth) = self.query_growth {
-            q = self.grown(&q, growth, sequences)?;
+        if let Some(temperature) = self.query_temperature {
+            q = self.grown(&q, temperature, sequences)?;
         }
         let attended = match x.device() {
             Device::Cpu => self.by_kernels(&q, &k, &v, sequences)?,
@@ -100,15 +100,15 @@ impl Attention {
     fn grown(
         &self,
         q: &Tensor,
-        growth: QueryGrowth,
+        temperature: QueryTemperature,
         sequences: &mut [(&mut SequenceCache, usize)],
     ) -> Result<Tensor> {
         let mut factors = Vec::with_capacity(q.dim(0)?);
         for (cache, count) in sequences {
             let first = cache.layer(self.layer).len();
             factors.extend((first..first + *count).map(|position| {
-                let step = (position / growth.step) as f32;
-                1.0 + growth.beta as f32 * step.ln_1p()
+                let step = (position / temperature.step) as f32;
+                1.0 + temperature.beta as f32 * step.ln_1p()
             }));
         }
         if factors.iter().all(|factor| *factor == 1.0) {

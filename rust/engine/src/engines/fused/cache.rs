@@ -159,12 +159,12 @@ impl SequenceCache {
             .map(|state| state.commit().into_iter())
             .collect();
         for rows in std::mem::take(&mut self.planned) {
-            let moments: Option<Vec<_>> = kept.iter_mut().map(Iterator::next).collect();
-            let Some(moments) = moments else {
+            let snapshots: Option<Vec<_>> = kept.iter_mut().map(Iterator::next).collect();
+            let Some(snapshots) = snapshots else {
                 continue;
             };
             let len = start + rows;
-            let at = Arc::new(Checkpoint { len, moments });
+            let at = Arc::new(Checkpoint { len, snapshots });
             // One at the end of a page comes with that page.
             let node = match len % KV_PAGE {
                 0 => None,
@@ -180,8 +180,8 @@ impl SequenceCache {
 
     /// Goes back to a checkpoint, or on to one of another sequence.
     fn restore(&mut self, checkpoint: &Checkpoint) {
-        for (state, moment) in self.recurrent.iter_mut().zip(&checkpoint.moments) {
-            state.restore(moment.clone());
+        for (state, snapshot) in self.recurrent.iter_mut().zip(&checkpoint.snapshots) {
+            state.restore(snapshot.clone());
         }
     }
 
@@ -326,10 +326,10 @@ impl SequenceCache {
             self.tail = self.publish(self.len() / KV_PAGE, count);
         }
         if !self.recurrent.is_empty() && self.len() > 0 {
-            let moments = self.recurrent.iter().map(RecurrentState::current);
+            let snapshots = self.recurrent.iter().map(RecurrentState::current);
             let at = Arc::new(Checkpoint {
                 len: self.len(),
-                moments: moments.collect(),
+                snapshots: snapshots.collect(),
             });
             if let Some(node) = self.end_node(count) {
                 node.set_checkpoint(&at);

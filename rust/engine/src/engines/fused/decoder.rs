@@ -338,7 +338,9 @@ impl Decoder {
                 }
                 let wanted = Tensor::from_slice(&wanted, wanted.len(), &self.device)?;
                 x = x.index_select(&wanted, 0)?;
-                input = input.index_select(&wanted, 0)?;
+                if layer.is_parallel {
+                    input = input.index_select(&wanted, 0)?;
+                }
             }
             if !layer.is_parallel {
                 input = layer.feed_forward_norms.input(&x)?;
@@ -490,7 +492,7 @@ impl Loader<'_> {
             window: attention.window,
             scale: attention.scale as f32,
             cap: attention.score_cap.map(|cap| cap as f32),
-            query_growth: attention.query_growth,
+            query_temperature: attention.query_temperature,
         })
     }
 
@@ -706,7 +708,7 @@ mod tests {
                 rope: Some(Rope::new(10_000.0, RopeScaling::None, 4)),
                 scale: 0.5,
                 score_cap: None,
-                query_growth: None,
+                query_temperature: None,
                 output_gate: false,
                 qkv_bias: false,
                 output_bias: false,

@@ -11,7 +11,7 @@ use candle4j_kernels::{
 use super::attention::on_cpu;
 use super::cache::SequenceCache;
 use super::linear::{FusedLinear, Linear};
-use super::recurrent::Moment;
+use super::recurrent::Snapshot;
 use super::rows::for_each_row;
 use super::short_conv::{in_32_bits, shift_inputs};
 use crate::description;
@@ -94,8 +94,8 @@ impl DeltaNet {
         &self,
         rows: &Rows,
         range: &Range<usize>,
-        before: &Moment,
-        after: &mut Moment,
+        before: &Snapshot,
+        after: &mut Snapshot,
         out: &mut [f32],
     ) {
         let mixed = rows.mixed.rows(range);

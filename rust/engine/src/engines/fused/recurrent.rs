@@ -21,8 +21,8 @@ impl RecurrentShape {
         (self.inputs + self.numbers) * size_of::<f32>()
     }
 
-    fn empty(&self) -> Moment {
-        Moment {
+    fn empty(&self) -> Snapshot {
+        Snapshot {
             inputs: vec![0.0; self.inputs],
             numbers: vec![0.0; self.numbers],
             _claim: self.memory.claim(self.bytes()),
@@ -32,7 +32,7 @@ impl RecurrentShape {
 
 /// A state behind some position.
 #[derive(Debug)]
-pub(crate) struct Moment {
+pub(crate) struct Snapshot {
     /// The last inputs of the convolution, `[taps − 1, channels]`.
     pub(crate) inputs: Vec<f32>,
     /// The memory.
@@ -46,7 +46,7 @@ pub(super) struct Checkpoint {
     /// The position.
     pub(super) len: usize,
     /// One a layer.
-    pub(super) moments: Vec<Arc<Moment>>,
+    pub(super) snapshots: Vec<Arc<Snapshot>>,
 }
 
 /// The state of one layer of a sequence.
@@ -57,13 +57,13 @@ pub(super) struct Checkpoint {
 pub(crate) struct RecurrentState {
     shape: RecurrentShape,
     /// What counts.
-    current: Arc<Moment>,
+    current: Arc<Snapshot>,
     /// What a pass has written.
-    written: Option<Arc<Moment>>,
+    written: Option<Arc<Snapshot>>,
     /// What a pass has written up to each of its checkpoints.
-    kept: Vec<Arc<Moment>>,
+    kept: Vec<Arc<Snapshot>>,
     /// One that nobody uses, to be written next.
-    spare: Option<Moment>,
+    spare: Option<Snapshot>,
 }
 
 impl RecurrentState {
@@ -79,7 +79,7 @@ impl RecurrentState {
     }
 
     /// Lets `write` make the next state from the last one; it writes all numbers.
-    pub(super) fn step(&mut self, write: impl FnOnce(&Moment, &mut Moment)) {
+    pub(super) fn step(&mut self, write: impl FnOnce(&Snapshot, &mut Snapshot)) {
         let mut after = self.spare.take().unwrap_or_else(|| self.shape.empty());
         let before = self.written.as_ref().unwrap_or(&self.current);
         write(before, &mut after);
@@ -93,7 +93,7 @@ impl RecurrentState {
     }
 
     /// Counts what was written. Answers with what was to be kept.
-    pub(super) fn commit(&mut self) -> Vec<Arc<Moment>> {
+    pub(super) fn commit(&mut self) -> Vec<Arc<Snapshot>> {
         if let Some(written) = self.written.take() {
             let old = std::mem::replace(&mut self.current, written);
             self.spare = Arc::into_inner(old);
@@ -108,14 +108,14 @@ impl RecurrentState {
     }
 
     /// What counts.
-    pub(super) fn current(&self) -> Arc<Moment> {
+    pub(super) fn current(&self) -> Arc<Snapshot> {
         self.current.clone()
     }
 
     /// Goes back, or over to what another sequence has computed.
-    pub(super) fn restore(&mut self, moment: Arc<Moment>) {
+    pub(super) fn restore(&mut self, snapshot: Arc<Snapshot>) {
         self.rollback();
-        self.current = moment;
+        self.current = snapshot;
     }
 
     /// A copy that goes on by itself.

@@ -6,7 +6,7 @@ use candle4j_kernels::{Strided, short_conv};
 use super::attention::on_cpu;
 use super::cache::SequenceCache;
 use super::linear::Linear;
-use super::recurrent::Moment;
+use super::recurrent::Snapshot;
 use super::rows::multiply;
 
 /// `output(c · conv(b · x))`, where one projection gives `b`, `c` and `x`.
@@ -33,7 +33,7 @@ impl ShortConv {
         let projected = self.input.forward(x)?;
         let channels = projected.dim(1)? / 3;
         let part = |index: usize| projected.narrow(1, index * channels, channels);
-        let gated = multiply(&part(0)?.contiguous()?, &part(2)?.contiguous()?)?;
+        let gated = multiply(&part(0)?, &part(2)?)?;
         let rows = in_32_bits(&gated)?;
         let mixed = {
             let rows = rows.storage_and_layout();
@@ -43,8 +43,7 @@ impl ShortConv {
             Tensor::from_vec(out, (rows.rows, channels), &Device::Cpu)?
         };
         let mixed = mixed.to_device(x.device())?.to_dtype(x.dtype())?;
-        self.output
-            .forward(&multiply(&mixed, &part(1)?.contiguous()?)?)
+        self.output.forward(&multiply(&mixed, &part(1)?)?)
     }
 
     fn convolve(
@@ -79,7 +78,7 @@ impl ShortConv {
 }
 
 /// Makes the last inputs of a convolution those of the rows, and of what was there before where they are too few.
-pub(super) fn shift_inputs(before: &Moment, rows: Strided, after: &mut Moment) {
+pub(super) fn shift_inputs(before: &Snapshot, rows: Strided, after: &mut Snapshot) {
     let channels = rows.columns;
     let taps = before.inputs.len() / channels;
     for (place, input) in after.inputs.chunks_exact_mut(channels).enumerate() {
@@ -94,7 +93,5 @@ pub(super) fn shift_inputs(before: &Moment, rows: Strided, after: &mut Moment) {
 
 /// Rows in 32 bits in the processor's memory.
 pub(super) fn in_32_bits(x: &Tensor) -> Result<Tensor> {
-    x.to_device(&Device::Cpu)?
-        .to_dtype(DType::F32)?
-        .contiguous()
+    x.to_device(&Device::Cpu)?.to_dtype(DType::F32)
 }

@@ -297,16 +297,16 @@ impl GgufFile {
     /// Where the tensor of a name on the Hub is found; some files have several behind each other in one.
     pub(crate) fn place(&self, name: &str, description: &ModelDescription) -> Place {
         let place = place(name, description.has_norms_after());
-        if self.tensors.contains_key(&place.tensor) && !name.contains(".mlp.up_proj.") {
-            return place;
-        }
         self.fused(name, description)
             .or_else(|| self.other_name(&place.tensor))
             .unwrap_or(place)
     }
 
-    /// What some families call a tensor in a way of their own.
+    /// What some families call a tensor that is not there by its usual name.
     fn other_name(&self, usual: &str) -> Option<Place> {
+        if self.tensors.contains_key(usual) {
+            return None;
+        }
         [
             ("output_norm.", "token_embd_norm."),
             ("ffn_norm.", "post_attention_norm."),
