@@ -182,22 +182,23 @@ impl PrefixTree {
         let mut full: Vec<Arc<Node>> = Vec::new();
         let mut best = None;
         loop {
-            let (partial, child) = {
+            let (short, child) = {
                 let children = self.children(parent.as_deref());
-                let partial = children
+                let short: Vec<Arc<Node>> = children
                     .iter()
                     .filter(|(page, _)| page.len() < KV_PAGE && tokens.starts_with(page))
-                    .filter_map(|(page, node)| {
-                        let node = node.upgrade()?;
-                        let checkpoint = node.checkpoint()?;
-                        Some((page.len(), node, checkpoint))
-                    })
-                    .max_by_key(|(count, _, _)| *count);
+                    .filter_map(|(_, node)| node.upgrade())
+                    .collect();
                 let page = tokens.get(..KV_PAGE);
                 let child = page.and_then(|page| children.get(page));
-                (partial, child.and_then(Weak::upgrade))
+                (short, child.and_then(Weak::upgrade))
             };
-            if let Some((count, node, checkpoint)) = partial {
+            // Looked at and dropped after the lock is free: the last owner of a node takes the lock to unlink it.
+            let partial = short
+                .into_iter()
+                .filter_map(|node| Some((node.tokens.len(), node.checkpoint()?, node)))
+                .max_by_key(|(count, _, _)| *count);
+            if let Some((count, checkpoint, node)) = partial {
                 best = Some((full.len(), Some((node, count)), checkpoint));
             }
             let Some(child) = child else {
@@ -219,6 +220,28 @@ impl PrefixTree {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn searching_does_not_block_while_nodes_are_dropped() {
+        let tree = Arc::new(PrefixTree::default());
+        let (done, wait) = std::sync::mpsc::channel();
+        for inserts in [true, false] {
+            let (tree, done) = (tree.clone(), done.clone());
+            std::thread::spawn(move || {
+                for _ in 0..1_000_000 {
+                    match inserts {
+                        true => drop(tree.insert(None, &[1, 2], Vec::new())),
+                        false => assert!(tree.find_checkpoint(None, &[1, 2, 3]).is_none()),
+                    }
+                }
+                done.send(())
+            });
+        }
+        for _ in 0..2 {
+            let limit = std::time::Duration::from_secs(60);
+            wait.recv_timeout(limit).expect("threads that end");
+        }
+    }
 
     #[test]
     fn k3_a_chain_as_long_as_a_context_is_dropped_on_a_small_stack() {
