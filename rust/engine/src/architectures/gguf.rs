@@ -3,11 +3,12 @@
 use serde_json::{Map, Value};
 
 use super::config_file::ConfigFile;
+use super::gguf_experts::GgufExperts;
 use super::{Described, read_keys};
 use crate::description::rope::{Rope, RopeScaling, yarn_mscale};
 use crate::description::{
-    Activation, Attention, BlockNorms, EXPERT_LIMIT, FeedForward, LAYER_LIMIT, LayerDescription,
-    Mixer, Mlp, ModelDescription, Norm, NormKind, QkNorm,
+    Activation, Attention, BlockNorms, FeedForward, LAYER_LIMIT, LayerDescription, Mixer, Mlp,
+    ModelDescription, Norm, NormKind, QkNorm,
 };
 use crate::error::{Error, Result};
 
@@ -48,16 +49,19 @@ pub struct GgufArchitecture {
     pub(super) ours: &'static str,
     /// How queries and keys are rotated.
     pub rotation: GgufRotation,
-    /// Whether queries and keys are normalised per head.
-    pub(super) qk_norm: bool,
-    /// Whether the feed-forward blocks are of experts.
-    pub(super) experts: bool,
+    /// Whether queries and keys are normalised per head; `None` for a family some of whose models do, and have weights for
+    /// it.
+    pub(super) qk_norm: Option<bool>,
+    /// How its files say which experts run, of a family that has any.
+    pub(super) experts: Option<GgufExperts>,
     /// The non-linearity of the feed-forward blocks.
     pub(super) activation: Activation,
     /// Whether the feed-forward blocks have a gate.
     pub(super) is_gated: bool,
     /// Whether some layers are recurrent.
     pub(super) is_hybrid: bool,
+    /// Whether files may have layers behind the model's that predict further tokens, which answers do without.
+    pub(super) has_further_layers: bool,
     /// Reads what is particular of the family into a description of layers that are all alike.
     pub(super) adapt: fn(&ConfigFile, &mut ModelDescription) -> Result<()>,
 }
@@ -116,11 +120,12 @@ impl GgufArchitecture {
         name: "",
         ours: "",
         rotation: GgufRotation::Halves,
-        qk_norm: false,
-        experts: false,
+        qk_norm: Some(false),
+        experts: None,
         activation: Activation::Silu,
         is_gated: true,
         is_hybrid: false,
+        has_further_layers: false,
         adapt: |_, _| Ok(()),
     };
 
@@ -178,16 +183,25 @@ impl GgufArchitecture {
                 keys.unsupported(VALUES, format!("keys are {head_dim} wide, and values too"))
             );
         }
-        let num_layers = keys.required_count("block_count")?;
-        if num_layers > LAYER_LIMIT {
+        let all_layers = keys.required_count("block_count")?;
+        if all_layers > LAYER_LIMIT {
             return Err(keys.invalid(
                 "block_count",
                 format!("more than {LAYER_LIMIT} layers are not believed"),
             ));
         }
+        const FURTHER: &str = "nextn_predict_layers";
+        let further = match self.has_further_layers {
+            true => keys.whole(FURTHER)?.unwrap_or(0),
+            false => 0,
+        };
+        if further >= all_layers {
+            return Err(keys.invalid(FURTHER, format!("expected less than {all_layers}")));
+        }
+        let num_layers = all_layers - further;
         let max_position_embeddings = keys.required_count("context_length")?;
         let rope = self.rope(file, &keys, head_dim, max_position_embeddings)?;
-        let feed_forward = self.feed_forward(file, &keys)?;
+        let feed_forwards = self.feed_forwards(file, &keys, num_layers)?;
         // Not every layer has attention: the first one with a projection to queries tells.
         let biased = |names: &[&str]| {
             let has = |layer: usize, name: &str, kind: &str| {
@@ -205,21 +219,24 @@ impl GgufArchitecture {
             _ => None,
         };
         let norm = self.norm(file, &keys)?;
-        let layer = LayerDescription {
+        let layer = |feed_forward| LayerDescription {
             mixer_norms: BlockNorms::before(norm),
             mixer: Mixer::Attention(Attention {
                 num_heads,
                 num_kv_heads,
                 head_dim,
                 window,
-                rope: Some(rope),
+                rope: Some(rope.clone()),
                 scale: 1.0 / (head_dim as f64).sqrt(),
                 score_cap: None,
                 query_temperature: None,
                 output_gate: false,
                 qkv_bias: biased(&["attn_q", "attn_qkv"]),
                 output_bias: biased(&["attn_output"]),
-                qk_norm: self.qk_norm.then_some(QkNorm::of_heads(norm)),
+                qk_norm: self
+                    .qk_norm
+                    .unwrap_or_else(|| file.shape("blk.0.attn_q_norm.weight").is_some())
+                    .then_some(QkNorm::of_heads(norm)),
             }),
             feed_forward_norms: BlockNorms::before(norm),
             residual_scale: 1.0,
@@ -231,7 +248,7 @@ impl GgufArchitecture {
             vocab_size,
             hidden_size,
             max_position_embeddings,
-            layers: vec![layer; num_layers],
+            layers: feed_forwards.into_iter().map(layer).collect(),
             embedding_scale: 1.0,
             final_norm: norm,
             logits_scale: 1.0,
@@ -275,51 +292,43 @@ impl GgufArchitecture {
         }
     }
 
-    fn feed_forward(&self, file: &dyn GgufMetadata, keys: &ConfigFile) -> Result<FeedForward> {
-        let num_experts = keys.whole("expert_count")?.unwrap_or(0);
-        let per_token = keys.whole("expert_used_count")?.unwrap_or(0);
-        if !self.experts {
-            for (key, n) in [
-                ("expert_count", num_experts),
-                ("expert_used_count", per_token),
-            ] {
-                if n != 0 {
-                    return Err(keys.unsupported(key, "Mixtral's experts are not computed"));
+    /// The block of each layer.
+    fn feed_forwards(
+        &self,
+        file: &dyn GgufMetadata,
+        keys: &ConfigFile,
+        num_layers: usize,
+    ) -> Result<Vec<FeedForward>> {
+        let mlp = |intermediate_size, layer: usize| Mlp {
+            intermediate_size,
+            activation: self.activation,
+            bias: file.shape(&format!("blk.{layer}.ffn_up.bias")).is_some(),
+            is_gated: self.is_gated,
+        };
+        const DENSE: &str = "feed_forward_length";
+        let Some(experts) = self.experts else {
+            for key in ["expert_count", "expert_used_count"] {
+                if keys.whole(key)?.is_some_and(|n| n != 0) {
+                    return Err(keys.unsupported(key, "this family's experts are not computed"));
                 }
             }
-            return Ok(FeedForward::Dense(Mlp {
-                intermediate_size: keys.required_count("feed_forward_length")?,
-                activation: self.activation,
-                bias: file.shape("blk.0.ffn_up.bias").is_some(),
-                is_gated: self.is_gated,
-            }));
+            let dense = FeedForward::Dense(mlp(keys.required_count(DENSE)?, 0));
+            return Ok(vec![dense; num_layers]);
+        };
+        const LEADING: &str = "leading_dense_block_count";
+        let leading = keys.whole(LEADING)?.unwrap_or(0);
+        if leading > num_layers {
+            return Err(keys.invalid(LEADING, format!("expected at most {num_layers}")));
         }
-        // The width of dense blocks, of which there are none.
-        let _ = keys.count("feed_forward_length")?;
-        if num_experts > EXPERT_LIMIT {
-            return Err(keys.invalid(
-                "expert_count",
-                format!("more than {EXPERT_LIMIT} experts are not believed"),
-            ));
-        }
-        if per_token == 0 || per_token > num_experts {
-            return Err(keys.invalid(
-                "expert_used_count",
-                format!("expected 1 to expert_count = {num_experts}"),
-            ));
-        }
-        Ok(FeedForward::Experts {
-            expert: Mlp {
-                intermediate_size: keys.required_count("expert_feed_forward_length")?,
-                activation: Activation::Silu,
-                bias: false,
-                is_gated: true,
-            },
-            num_experts,
-            experts_per_token: per_token,
-            // The key for it is not read by those who compute such files: they always do it.
-            normalise_top_k: true,
-        })
+        // Of dense blocks, which there may be none of.
+        let size = match leading {
+            0 => keys.count(DENSE)?.unwrap_or(0),
+            _ => keys.required_count(DENSE)?,
+        };
+        let mut all = vec![FeedForward::Dense(mlp(size, 0)); leading];
+        let experts = experts.read(file, keys, leading, mlp(0, leading))?;
+        all.resize(num_layers, experts);
+        Ok(all)
     }
 
     fn rope(

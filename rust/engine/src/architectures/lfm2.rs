@@ -30,32 +30,14 @@ pub const ARCHITECTURE: Architecture = Architecture {
     gguf: Some(GgufArchitecture {
         name: "lfm2",
         ours: "lfm2",
-        qk_norm: true,
+        qk_norm: Some(true),
         is_hybrid: true,
-        adapt: |keys, description| {
-            let conv = ShortConv {
-                taps: keys.required_count("shortconv.l_cache")?,
-                bias: false,
-            };
-            // Layers without attention have no heads.
-            const HEADS: &str = "attention.head_count_kv";
-            let heads = keys.wholes(HEADS)?.ok_or_else(|| keys.missing(HEADS))?;
-            let count = description.layers.len();
-            if heads.len() != count {
-                return Err(keys.invalid(HEADS, format!("expected {count} entries")));
-            }
-            for (layer, heads) in description.layers.iter_mut().zip(heads) {
-                if heads == 0 {
-                    layer.mixer = Mixer::ShortConv(conv);
-                }
-            }
-            Ok(())
-        },
+        adapt,
         ..GgufArchitecture::COMMON
     }),
 };
 
-const DEFAULTS: Defaults = Defaults {
+pub(super) const DEFAULTS: Defaults = Defaults {
     vocab_size: 65_536,
     hidden_size: 2560,
     intermediate_size: 12_288,
@@ -92,6 +74,26 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     Ok(description)
 }
 
+/// Layers without attention have no heads.
+pub(super) fn adapt(keys: &ConfigFile, description: &mut ModelDescription) -> Result<()> {
+    let conv = ShortConv {
+        taps: keys.required_count("shortconv.l_cache")?,
+        bias: false,
+    };
+    const HEADS: &str = "attention.head_count_kv";
+    let heads = keys.wholes(HEADS)?.ok_or_else(|| keys.missing(HEADS))?;
+    let count = description.layers.len();
+    if heads.len() != count {
+        return Err(keys.invalid(HEADS, format!("expected {count} entries")));
+    }
+    for (layer, heads) in description.layers.iter_mut().zip(heads) {
+        if heads == 0 {
+            layer.mixer = Mixer::ShortConv(conv);
+        }
+    }
+    Ok(())
+}
+
 /// Two thirds of the key, times a factor, rounded up, unless the key is taken as it is.
 fn feed_forward_size(config: &ConfigFile, size: usize) -> Result<usize> {
     let size = config.count("block_ff_dim")?.unwrap_or(size);
@@ -115,7 +117,7 @@ fn feed_forward_size(config: &ConfigFile, size: usize) -> Result<usize> {
     }
 }
 
-fn attention_layers(config: &ConfigFile, num_layers: usize) -> Result<Vec<bool>> {
+pub(super) fn attention_layers(config: &ConfigFile, num_layers: usize) -> Result<Vec<bool>> {
     let listed = config.wholes("full_attn_idxs")?;
     let Some(types) = config.texts("layer_types")? else {
         let is_listed = |index| listed.as_ref().is_none_or(|list| list.contains(&index));

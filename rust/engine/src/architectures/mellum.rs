@@ -7,6 +7,7 @@ use super::Architecture;
 use super::common::{Defaults, Shared, layers_of_kind, sliding_layers, window_or};
 use super::config_file::ConfigFile;
 use super::gguf::{GgufArchitecture, sliding_pattern};
+use super::gguf_experts::GgufExperts;
 use super::qwen3_moe::read_experts;
 use super::rope::read_layer_rope;
 use crate::description::ModelDescription;
@@ -22,8 +23,8 @@ pub const ARCHITECTURE: Architecture = Architecture {
     gguf: Some(GgufArchitecture {
         name: "mellum",
         ours: "mellum",
-        qk_norm: true,
-        experts: true,
+        qk_norm: Some(true),
+        experts: Some(GgufExperts::SOFTMAX),
         adapt,
         ..GgufArchitecture::COMMON
     }),

@@ -5,6 +5,7 @@ mod common;
 pub mod config_file;
 pub mod encoders;
 pub mod gguf;
+mod gguf_experts;
 pub(crate) mod read_keys;
 mod rope;
 pub(crate) mod wrappers;
@@ -15,10 +16,12 @@ mod exaone4;
 mod gemma2;
 mod gemma3;
 mod glm4;
+mod glm4_moe;
 mod granite;
 mod granite4;
 mod hunyuan;
 mod lfm2;
+mod lfm2_moe;
 mod llama;
 mod mellum;
 mod ministral3;
@@ -29,6 +32,7 @@ mod phi3;
 mod qwen2;
 mod qwen3;
 mod qwen3_5;
+mod qwen3_5_moe;
 mod qwen3_moe;
 mod qwen3_vl;
 mod smollm3;
@@ -49,7 +53,7 @@ pub struct Architecture {
     pub class: &'static str,
     /// Reads `config.json`.
     pub describe: fn(&ConfigFile) -> Result<ModelDescription>,
-    /// Parts of the names of its tensors, and what the description calls them.
+    /// Parts of the names of its tensors, and what the description calls them, replaced one after the other.
     pub names: &'static [(&'static str, &'static str)],
     /// How llama.cpp writes it; `None` where that is another family's way.
     pub gguf: Option<GgufArchitecture>,
@@ -84,6 +88,9 @@ static ARCHITECTURES: &[Architecture] = &[
     qwen3_vl::ARCHITECTURE,
     lfm2::ARCHITECTURE,
     qwen3_5::ARCHITECTURE,
+    qwen3_5_moe::ARCHITECTURE,
+    lfm2_moe::ARCHITECTURE,
+    glm4_moe::ARCHITECTURE,
 ];
 
 impl Architecture {
@@ -127,11 +134,11 @@ impl Architecture {
 
     /// What the description calls a tensor of a folder.
     pub fn tensor_name(&self, name: &str) -> String {
-        let found = self.names.iter().find(|(theirs, _)| name.contains(theirs));
-        found.map_or_else(
-            || name.to_owned(),
-            |(theirs, ours)| name.replace(theirs, ours),
-        )
+        self.names
+            .iter()
+            .fold(name.to_owned(), |name, (theirs, ours)| {
+                name.replace(theirs, ours)
+            })
     }
 
     /// The names of all architectures.

@@ -20,7 +20,7 @@ pub const ARCHITECTURE: Architecture = Architecture {
     gguf: Some(GgufArchitecture {
         name: "qwen3",
         ours: "qwen3",
-        qk_norm: true,
+        qk_norm: Some(true),
         ..GgufArchitecture::COMMON
     }),
 };

@@ -21,14 +21,15 @@ pub const ARCHITECTURE: Architecture = Architecture {
     gguf: Some(GgufArchitecture {
         name: "qwen35",
         ours: "qwen3_5_text",
-        qk_norm: true,
+        qk_norm: Some(true),
         is_hybrid: true,
+        has_further_layers: true,
         adapt,
         ..GgufArchitecture::COMMON
     }),
 };
 
-const DEFAULTS: Defaults = Defaults {
+pub(super) const DEFAULTS: Defaults = Defaults {
     vocab_size: 248_320,
     hidden_size: 4096,
     intermediate_size: 12_288,
@@ -48,7 +49,16 @@ const DEFAULTS: Defaults = Defaults {
 const PERIOD: usize = 4;
 
 fn describe(config: &ConfigFile) -> Result<ModelDescription> {
-    let mut shared = Shared::read(ARCHITECTURE.name, config, &DEFAULTS)?;
+    describe_as(ARCHITECTURE.name, config, &DEFAULTS)
+}
+
+/// A model of this family under another name and with other defaults.
+pub(super) fn describe_as(
+    name: &'static str,
+    config: &ConfigFile,
+    defaults: &Defaults,
+) -> Result<ModelDescription> {
+    let mut shared = Shared::read(name, config, defaults)?;
     let count = |key: &str, default: usize| config.count(key).map(|n| n.unwrap_or(default));
     let net = DeltaNet {
         key_heads: count("linear_num_key_heads", 16)?,
@@ -102,7 +112,7 @@ fn attention_layers(config: &ConfigFile, num_layers: usize, period: usize) -> Re
 }
 
 /// GGUF files have the 1 in the weights of norms, decays as they are used, and value heads in another order.
-fn adapt(keys: &ConfigFile, description: &mut ModelDescription) -> Result<()> {
+pub(super) fn adapt(keys: &ConfigFile, description: &mut ModelDescription) -> Result<()> {
     let value_heads = keys.required_count("ssm.time_step_rank")?;
     let inner = keys.required_count("ssm.inner_size")?;
     if !inner.is_multiple_of(value_heads) {
@@ -130,14 +140,9 @@ fn adapt(keys: &ConfigFile, description: &mut ModelDescription) -> Result<()> {
     // Texts have three positions that are equal.
     let _ = keys.value("rope.dimension_sections");
     let period = keys.count("full_attention_interval")?.unwrap_or(PERIOD);
-    // Behind the layers come those that predict further tokens, which answers do without.
-    let all = description.layers.len();
-    let further = keys.whole("nextn_predict_layers")?.unwrap_or(0);
-    if further >= all {
-        return Err(keys.invalid("nextn_predict_layers", format!("expected less than {all}")));
-    }
+    // Also of layers that predict further tokens, which the description leaves out.
+    let all = keys.required_count("block_count")?;
     let recurrent = truths(keys, "attention.recurrent_layers", all)?;
-    description.layers.truncate(all - further);
     for (index, layer) in description.layers.iter_mut().enumerate() {
         let is_recurrent = match &recurrent {
             Some(recurrent) => recurrent[index],

@@ -8,7 +8,8 @@ use super::Architecture;
 use super::common::{Defaults, Shared};
 use super::config_file::ConfigFile;
 use super::gguf::GgufArchitecture;
-use crate::description::{EXPERT_LIMIT, FeedForward, Mlp, ModelDescription};
+use super::gguf_experts::GgufExperts;
+use crate::description::{EXPERT_LIMIT, FeedForward, Mlp, ModelDescription, Router};
 use crate::error::Result;
 
 /// The table's entry.
@@ -20,8 +21,8 @@ pub const ARCHITECTURE: Architecture = Architecture {
     gguf: Some(GgufArchitecture {
         name: "qwen3moe",
         ours: "qwen3_moe",
-        qk_norm: true,
-        experts: true,
+        qk_norm: Some(true),
+        experts: Some(GgufExperts::SOFTMAX),
         ..GgufArchitecture::COMMON
     }),
 };
@@ -106,6 +107,7 @@ pub(super) fn read_experts(
         },
         num_experts,
         experts_per_token,
-        normalise_top_k: config.flag("norm_topk_prob")?.unwrap_or(normalises),
+        router: Router::softmax(config.flag("norm_topk_prob")?.unwrap_or(normalises)),
+        shared: None,
     })
 }

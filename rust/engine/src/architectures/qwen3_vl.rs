@@ -17,7 +17,7 @@ pub const ARCHITECTURE: Architecture = Architecture {
     gguf: Some(GgufArchitecture {
         name: "qwen3vl",
         ours: "qwen3_vl_text",
-        qk_norm: true,
+        qk_norm: Some(true),
         adapt: |keys, _| {
             // Which dimensions turn by which of the three positions, and where images enter.
             let _ = keys.value("rope.dimension_sections");

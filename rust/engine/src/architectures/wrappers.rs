@@ -8,6 +8,7 @@ static WRAPPERS: &[(&str, &str)] = &[
     ("mistral3", "mistral"),
     ("qwen3_vl", "qwen3_vl_text"),
     ("qwen3_5", "qwen3_5_text"),
+    ("qwen3_5_moe", "qwen3_5_moe_text"),
 ];
 
 /// The configuration of the decoder inside a model; `None` for one that is a decoder itself.

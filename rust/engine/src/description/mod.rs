@@ -292,9 +292,82 @@ pub enum FeedForward {
         num_experts: usize,
         /// How many run for a token.
         experts_per_token: usize,
-        /// Whether the weights of the chosen ones are scaled to sum to 1.
-        normalise_top_k: bool,
+        /// How they are chosen and weighed.
+        router: Router,
+        /// A block that runs for every token beside them.
+        shared: Option<SharedExpert>,
     },
+}
+
+/// How experts are chosen and weighed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Router {
+    /// What makes weights of the router's scores.
+    pub scoring: Scoring,
+    /// Whether a bias is added to the weights for the choice alone (DeepSeek-V3, 2024).
+    pub has_choice_bias: bool,
+    /// Into how many groups experts are divided, and from how many of those that have the best two they are chosen.
+    pub groups: Option<(usize, usize)>,
+    /// Whether weights are divided by their sum, and what is added to it.
+    pub normalise: Option<f64>,
+    /// What weights are multiplied with.
+    pub scale: f64,
+}
+
+/// What makes weights of the scores of a router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scoring {
+    /// The softmax over all experts.
+    Softmax,
+    /// The sigmoid of each.
+    Sigmoid,
+}
+
+/// An expert that runs for every token.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SharedExpert {
+    /// The block.
+    pub mlp: Mlp,
+    /// Whether its output is multiplied with the sigmoid of a gate.
+    pub is_gated: bool,
+}
+
+impl Router {
+    /// A softmax whose chosen weights are divided by their sum, or are not.
+    pub fn softmax(normalises: bool) -> Self {
+        Self {
+            scoring: Scoring::Softmax,
+            has_choice_bias: false,
+            groups: None,
+            normalise: normalises.then_some(0.0),
+            scale: 1.0,
+        }
+    }
+
+    /// `count` groups of experts, of which the best `kept` are chosen from; `None` where all are.
+    ///
+    /// # Errors
+    /// Why so many experts cannot be chosen in this way.
+    pub fn check_groups(
+        count: usize,
+        kept: usize,
+        num_experts: usize,
+        experts_per_token: usize,
+    ) -> Result<Option<(usize, usize)>, String> {
+        if count == 1 {
+            return Ok(None);
+        }
+        let fits = num_experts.is_multiple_of(count)
+            && num_experts / count >= 2
+            && kept <= count
+            && experts_per_token <= kept * (num_experts / count);
+        match fits {
+            true => Ok(Some((count, kept))),
+            false => Err(format!(
+                "cannot choose {experts_per_token} of {num_experts} experts out of the best {kept} of {count} groups"
+            )),
+        }
+    }
 }
 
 /// `down(act(gate(x)) · up(x))` (Shazeer 2020), or without a gate `down(act(up(x)))`.
@@ -538,9 +611,25 @@ impl ModelDescription {
             FeedForward::Experts {
                 expert,
                 num_experts,
+                router,
+                shared,
                 ..
             } => {
                 add("mlp.gate.weight".into(), vec![*num_experts, hidden]);
+                if router.has_choice_bias {
+                    add(
+                        "mlp.gate.e_score_correction_bias".into(),
+                        vec![*num_experts],
+                    );
+                }
+                if let Some(shared) = shared {
+                    for (name, shape) in mlp_tensors(&shared.mlp, hidden) {
+                        add(format!("mlp.shared_expert.{name}.weight"), shape);
+                    }
+                    if shared.is_gated {
+                        add("mlp.shared_expert_gate.weight".into(), vec![1, hidden]);
+                    }
+                }
                 for index in 0..*num_experts {
                     for (name, shape) in mlp_tensors(expert, hidden) {
                         add(format!("mlp.experts.{index}.{name}.weight"), shape);

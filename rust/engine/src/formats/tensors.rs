@@ -172,6 +172,7 @@ pub(crate) fn quantized_type(
         words if words.ends_with("word_embeddings.weight") => wanted.map(|_| GgmlDType::Q8_0),
         words if words.ends_with("tok_embeddings.weight") => wanted.map(|_| GgmlDType::Q8_0),
         router if router.ends_with(".mlp.gate.weight") => None,
+        gate if gate.ends_with(".mlp.shared_expert_gate.weight") => None,
         _ => wanted,
     }?;
     [wanted, GgmlDType::Q8_0]

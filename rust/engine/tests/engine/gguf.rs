@@ -67,6 +67,10 @@ const CASES: &[&str] = &[
     "lfm2-plain",
     "qwen3-5-plain",
     "qwen3-5-heads",
+    "qwen3-5-moe-plain",
+    "lfm2-moe-plain",
+    "glm4-moe-plain",
+    "glm4-moe-groups",
 ];
 
 fn with(engine: Engine) -> LoadOptions {

@@ -43,7 +43,7 @@ fn head_dim(config: &Json) -> usize {
 /// Whether the factors of a norm are 1 + weight in folders.
 fn adds_one(family: &str, name: &str) -> bool {
     let is_gemma = family.starts_with("gemma");
-    (is_gemma || family == "qwen3_5_text")
+    (is_gemma || family.starts_with("qwen3_5"))
         && name.ends_with("norm.weight")
         && !name.ends_with("ssm_norm.weight")
 }
@@ -117,6 +117,9 @@ impl GgufFile {
             "hunyuan_v1_dense" => "hunyuan-dense",
             "ministral3" => "mistral3",
             "qwen3_5_text" => "qwen35",
+            "qwen3_5_moe_text" => "qwen35moe",
+            "lfm2_moe" => "lfm2moe",
+            "glm4_moe" => "glm4moe",
             other => other,
         };
         file.set("general.architecture", Value::String(architecture.into()));
@@ -140,7 +143,13 @@ impl GgufFile {
             ("ssm.time_step_rank", "linear_num_value_heads"),
             ("expert_count", "num_experts"),
             ("expert_count", "num_local_experts"),
+            ("expert_count", "n_routed_experts"),
             ("expert_used_count", "num_experts_per_tok"),
+            ("expert_shared_count", "n_shared_experts"),
+            ("expert_group_count", "n_group"),
+            ("expert_group_used_count", "topk_group"),
+            ("leading_dense_block_count", "first_k_dense_replace"),
+            ("leading_dense_block_count", "num_dense_layers"),
             ("expert_feed_forward_length", "moe_intermediate_size"),
         ] {
             let is_dense = config["num_local_experts"] == 0;
@@ -183,10 +192,17 @@ impl GgufFile {
             ("residual_scale", "residual_multiplier"),
             ("attention.scale", "attention_multiplier"),
             ("logit_scale", "logits_scaling"),
+            ("expert_weights_scale", "routed_scaling_factor"),
         ] {
             if let Some(scale) = config[name].as_f64() {
                 file.set(&format!("{architecture}.{key}"), Value::F32(scale as f32));
             }
+        }
+        if ["lfm2moe", "glm4moe"].contains(&architecture) {
+            file.set(&format!("{architecture}.expert_gating_func"), Value::U32(2));
+        }
+        if architecture == "glm4moe" {
+            file.set("glm4moe.expert_weights_norm", Value::Bool(true));
         }
         if architecture == "phi3" && config["sliding_window"].is_null() {
             // As the converter says that there is none.
@@ -203,7 +219,7 @@ impl GgufFile {
     fn add_recurrent_layers(&mut self, architecture: &str, config: &Json) {
         let number = |name: &str| config[name].as_u64().map(|n| n as u32);
         let key = |name: &str| format!("{architecture}.{name}");
-        if architecture == "lfm2" {
+        if architecture.starts_with("lfm2") {
             let heads = number("num_key_value_heads").unwrap();
             let types = config["layer_types"].as_array().unwrap().iter();
             let heads = types.map(|kind| match kind == "conv" {
@@ -360,7 +376,7 @@ impl GgufFile {
                 false => tensor,
             };
             let name = match family {
-                "qwen3_5_text" => name
+                "qwen3_5_text" | "qwen3_5_moe_text" => name
                     .replace("post_attention_layernorm", "post_attention_norm")
                     .replace("linear_attn.in_proj_qkv", "attn_qkv")
                     .replace("linear_attn.in_proj_z", "attn_gate")
@@ -370,12 +386,17 @@ impl GgufFile {
                     .replace("linear_attn.dt_bias", "ssm_dt.bias")
                     .replace("linear_attn.", "ssm_")
                     .replace("out_proj", "out"),
-                "lfm2" => name
+                "lfm2" | "lfm2_moe" => name
                     .replace("model.embedding_norm", "token_embd_norm")
                     .replace("operator_norm", "attn_norm")
                     .replace("self_attn.out_proj", "attn_output")
                     .replace("self_attn.q_layernorm", "attn_q_norm")
                     .replace("self_attn.k_layernorm", "attn_k_norm")
+                    .replace("feed_forward.expert_bias", "exp_probs_b.bias")
+                    .replace("feed_forward.gate", "ffn_gate_inp")
+                    .replace("feed_forward.experts.w1", "ffn_gate_exps")
+                    .replace("feed_forward.experts.w2", "ffn_down_exps")
+                    .replace("feed_forward.experts.w3", "ffn_up_exps")
                     .replace("feed_forward.w1", "ffn_gate")
                     .replace("feed_forward.w2", "ffn_down")
                     .replace("feed_forward.w3", "ffn_up")
@@ -406,10 +427,16 @@ impl GgufFile {
                 .replace("self_attn.v_proj", "attn_v")
                 .replace("self_attn.q_norm", "attn_q_norm")
                 .replace("self_attn.k_norm", "attn_k_norm")
+                .replace("mlp.gate.e_score_correction_bias", "exp_probs_b.bias")
+                .replace("mlp.shared_expert_gate.", "ffn_gate_inp_shexp.")
                 .replace("mlp.gate.", "ffn_gate_inp.")
                 .replace("mlp.experts.gate_proj", "ffn_gate_exps")
                 .replace("mlp.experts.up_proj", "ffn_up_exps")
                 .replace("mlp.experts.down_proj", "ffn_down_exps")
+                .replace("mlp.shared_experts.", "mlp.shared_expert.")
+                .replace("mlp.shared_expert.gate_proj", "ffn_gate_shexp")
+                .replace("mlp.shared_expert.up_proj", "ffn_up_shexp")
+                .replace("mlp.shared_expert.down_proj", "ffn_down_shexp")
                 .replace("mlp.gate_proj", "ffn_gate")
                 .replace("mlp.up_proj", "ffn_up")
                 .replace("mlp.down_proj", "ffn_down")

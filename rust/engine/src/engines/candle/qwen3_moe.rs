@@ -46,13 +46,14 @@ fn experts(config: &ModelDescription) -> Option<Experts> {
                 expert,
                 num_experts,
                 experts_per_token,
-                normalise_top_k,
+                router,
+                shared: _,
             } => {
                 found.sparse_step = found.sparse_step.min(index + 1);
                 found.intermediate_size = expert.intermediate_size;
                 found.num_experts = num_experts;
                 found.experts_per_token = experts_per_token;
-                found.normalise_top_k = normalise_top_k;
+                found.normalise_top_k = router.normalise.is_some();
             }
         }
     }

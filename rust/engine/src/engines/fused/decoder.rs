@@ -9,7 +9,7 @@ use super::attention::{Attention, QkNorms};
 use super::budget::KvBudget;
 use super::cache::{CacheShape, SequenceCache};
 use super::delta_net::DeltaNet;
-use super::feed_forward::{Block, Experts, Mlp};
+use super::feed_forward::{Block, Experts, Mlp, SharedExpert};
 use super::kv_state::KvShape;
 use super::linear::{FusedLinear, Linear};
 use super::norm::Norm;
@@ -576,7 +576,8 @@ impl Loader<'_> {
                 expert,
                 num_experts,
                 experts_per_token,
-                normalise_top_k,
+                router,
+                shared,
             } => Ok(Block::Experts(Experts {
                 router: self.linear(&(
                     format!("{name}.gate"),
@@ -587,9 +588,39 @@ impl Loader<'_> {
                     .map(|index| self.mlp(&format!("{name}.experts.{index}"), expert))
                     .collect::<Result<_>>()?,
                 per_token: *experts_per_token,
-                normalise: *normalise_top_k,
+                routing: *router,
+                choice_bias: match router.has_choice_bias {
+                    true => self.numbers(
+                        &format!("{name}.gate.e_score_correction_bias"),
+                        *num_experts,
+                    )?,
+                    false => Vec::new(),
+                },
+                shared: match shared {
+                    Some(shared) => Some(self.shared_expert(name, shared)?),
+                    None => None,
+                },
             })),
         }
+    }
+
+    fn shared_expert(
+        &self,
+        name: &str,
+        shared: &description::SharedExpert,
+    ) -> Result<SharedExpert> {
+        let hidden = self.description.hidden_size;
+        Ok(SharedExpert {
+            mlp: self.mlp(&format!("{name}.shared_expert"), &shared.mlp)?,
+            gate: match shared.is_gated {
+                true => Some(self.linear(&(
+                    format!("{name}.shared_expert_gate"),
+                    (1, hidden),
+                    false,
+                ))?),
+                false => None,
+            },
+        })
     }
 
     fn mlp(&self, name: &str, mlp: &description::Mlp) -> Result<Mlp> {

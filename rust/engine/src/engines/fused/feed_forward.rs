@@ -5,7 +5,7 @@ use candle4j_kernels::swiglu;
 
 use super::linear::{FusedLinear, Linear};
 use super::rows::{for_each_row, multiply, strided, usable};
-use crate::description::Activation;
+use crate::description::{Activation, Router, Scoring};
 
 /// `down(act(gate(x)) · up(x))` (Shazeer 2020), or without a gate `down(act(up(x)))`.
 #[derive(Debug)]
@@ -24,8 +24,30 @@ pub(crate) struct Experts {
     pub(crate) experts: Vec<Mlp>,
     /// How many run for a row.
     pub(crate) per_token: usize,
-    /// Whether the weights of the chosen ones are scaled to sum to 1.
-    pub(crate) normalise: bool,
+    /// How they are chosen and weighed.
+    pub(crate) routing: Router,
+    /// What is added to their weights for the choice; empty for nothing.
+    pub(crate) choice_bias: Vec<f32>,
+    /// One that runs for every row.
+    pub(crate) shared: Option<SharedExpert>,
+}
+
+/// An expert that runs for every row.
+#[derive(Debug)]
+pub(crate) struct SharedExpert {
+    pub(crate) mlp: Mlp,
+    /// What its output is multiplied with the sigmoid of.
+    pub(crate) gate: Option<Linear>,
+}
+
+impl SharedExpert {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let output = self.mlp.forward(x)?;
+        match &self.gate {
+            None => Ok(output),
+            Some(gate) => multiply(&output, &candle_nn::ops::sigmoid(&gate.forward(x)?)?),
+        }
+    }
 }
 
 /// The block of one layer.
@@ -112,33 +134,83 @@ const PART: usize = 256;
 impl Experts {
     /// Rows are grouped by expert, so that each expert's matrices are read once.
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let scores = self.router.forward(x)?.to_dtype(DType::F32)?;
-        let weights = candle_nn::ops::softmax_last_dim(&scores)?.to_vec2::<f32>()?;
-        let mut rows_of = vec![(Vec::new(), Vec::new()); self.experts.len()];
-        for (row, weights) in weights.iter().enumerate() {
-            let mut best: Vec<usize> = (0..weights.len()).collect();
-            best.sort_by(|a, b| weights[*b].total_cmp(&weights[*a]));
-            best.truncate(self.per_token);
-            let sum: f32 = match self.normalise {
-                true => best.iter().map(|expert| weights[*expert]).sum(),
-                false => 1.0,
-            };
-            for expert in best {
-                rows_of[expert].0.push(row as u32);
-                rows_of[expert].1.push(weights[expert] / sum);
+        let output = match &self.shared {
+            Some(shared) => shared.forward(x)?,
+            None => x.zeros_like()?,
+        };
+        let mut rows_of = vec![Vec::new(); self.experts.len()];
+        for (row, chosen) in self.route(x)?.into_iter().enumerate() {
+            for (expert, weight) in chosen {
+                rows_of[expert].push((row as u32, weight));
             }
         }
-        let mut output = x.zeros_like()?;
-        for (expert, (rows, weights)) in self.experts.iter().zip(rows_of) {
-            if rows.is_empty() {
-                continue;
+        let (rows, weights): (Vec<u32>, Vec<f32>) = rows_of.iter().flatten().copied().unzip();
+        let count = rows.len();
+        let rows = Tensor::from_vec(rows, count, x.device())?;
+        let weights = Tensor::from_vec(weights, (count, 1), x.device())?.to_dtype(x.dtype())?;
+        let inputs = x.index_select(&rows, 0)?;
+        let mut answers = Vec::new();
+        let mut start = 0;
+        for (expert, own) in self.experts.iter().zip(&rows_of) {
+            if !own.is_empty() {
+                answers.push(expert.forward(&inputs.narrow(0, start, own.len())?)?);
+                start += own.len();
             }
-            let count = rows.len();
-            let rows = Tensor::from_vec(rows, count, x.device())?;
-            let weights = Tensor::from_vec(weights, (count, 1), x.device())?.to_dtype(x.dtype())?;
-            let answers = multiply(&expert.forward(&x.index_select(&rows, 0)?)?, &weights)?;
-            output = output.index_add(&rows, &answers, 0)?;
         }
-        Ok(output)
+        let answers = multiply(&Tensor::cat(&answers, 0)?, &weights)?;
+        output.index_add(&rows, &answers, 0)
     }
+
+    /// The experts of each row, and their weights.
+    fn route(&self, x: &Tensor) -> Result<Vec<Vec<(usize, f32)>>> {
+        let scores = self.router.forward(x)?.to_dtype(DType::F32)?;
+        let weights = match self.routing.scoring {
+            Scoring::Softmax => candle_nn::ops::softmax_last_dim(&scores)?,
+            Scoring::Sigmoid => candle_nn::ops::sigmoid(&scores)?,
+        };
+        let chosen = weights.to_vec2::<f32>()?.into_iter().map(|weights| {
+            let chosen = self.choose(&weights);
+            let sum = match self.routing.normalise {
+                Some(more) => {
+                    chosen.iter().map(|expert| weights[*expert]).sum::<f32>() + more as f32
+                }
+                None => 1.0,
+            };
+            let scale = self.routing.scale as f32;
+            let weighted = chosen.into_iter();
+            weighted
+                .map(|expert| (expert, weights[expert] / sum * scale))
+                .collect()
+        });
+        Ok(chosen.collect())
+    }
+
+    /// The experts of a row, by its weights; of equal ones, the first.
+    fn choose(&self, weights: &[f32]) -> Vec<usize> {
+        let mut worth = weights.to_vec();
+        for (worth, bias) in worth.iter_mut().zip(&self.choice_bias) {
+            *worth += bias;
+        }
+        if let Some((groups, kept)) = self.routing.groups {
+            let size = worth.len() / groups;
+            let best_two = |group: usize| {
+                let mut own = worth[group * size..][..size].to_vec();
+                own.sort_by(|a, b| b.total_cmp(a));
+                own.iter().take(2).sum::<f32>()
+            };
+            let sums: Vec<f32> = (0..groups).map(best_two).collect();
+            for group in best(&sums, groups).into_iter().skip(kept) {
+                worth[group * size..][..size].fill(f32::NEG_INFINITY);
+            }
+        }
+        best(&worth, self.per_token)
+    }
+}
+
+/// The places of the greatest numbers, so many, in order.
+fn best(numbers: &[f32], count: usize) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..numbers.len()).collect();
+    places.sort_by(|a, b| numbers[*b].total_cmp(&numbers[*a]));
+    places.truncate(count);
+    places
 }

@@ -642,7 +642,7 @@ fn place(name: &str, norms_after: bool) -> Place {
 
 /// What GGUF calls a tensor that is `name` on the Hub, experts left out.
 fn gguf_name(name: &str, norms_after: bool) -> String {
-    const PARTS: [(&str, &str); 29] = [
+    const PARTS: [(&str, &str); 34] = [
         ("model.embed_tokens.", "token_embd."),
         ("model.norm.", "output_norm."),
         ("lm_head.", "output."),
@@ -668,7 +668,12 @@ fn gguf_name(name: &str, norms_after: bool) -> String {
         ("mlp.gate_proj.", "ffn_gate."),
         ("mlp.up_proj.", "ffn_up."),
         ("mlp.down_proj.", "ffn_down."),
+        ("mlp.gate.e_score_correction_bias", "exp_probs_b.bias"),
         ("mlp.gate.", "ffn_gate_inp."),
+        ("mlp.shared_expert.gate_proj.", "ffn_gate_shexp."),
+        ("mlp.shared_expert.up_proj.", "ffn_up_shexp."),
+        ("mlp.shared_expert.down_proj.", "ffn_down_shexp."),
+        ("mlp.shared_expert_gate.", "ffn_gate_inp_shexp."),
         ("input_layernorm.", "attn_norm."),
         ("pre_feedforward_layernorm.", "ffn_norm."),
         ("post_feedforward_layernorm.", "post_ffw_norm."),

@@ -1,0 +1,108 @@
+//! The keys and tensors of GGUF files that say which experts there are and how they are chosen.
+
+use super::config_file::ConfigFile;
+use super::gguf::GgufMetadata;
+use crate::description::{EXPERT_LIMIT, FeedForward, Mlp, Router, Scoring, SharedExpert};
+use crate::error::Result;
+
+/// How the files of a family say which experts run.
+#[derive(Debug, Clone, Copy)]
+pub struct GgufExperts {
+    /// What makes weights of a router's scores where no key says so.
+    pub(super) scoring: Scoring,
+    /// Whether keys say how weights are scaled; else they sum to 1, whatever a key says.
+    pub(super) has_scale_keys: bool,
+}
+
+impl GgufExperts {
+    /// A softmax whose chosen weights sum to 1.
+    pub(super) const SOFTMAX: Self = Self {
+        scoring: Scoring::Softmax,
+        has_scale_keys: false,
+    };
+
+    /// The blocks of a layer that has experts, each of which is like `mlp`.
+    pub(super) fn read(
+        self,
+        file: &dyn GgufMetadata,
+        keys: &ConfigFile,
+        layer: usize,
+        mlp: Mlp,
+    ) -> Result<FeedForward> {
+        let num_experts = keys.whole("expert_count")?.unwrap_or(0);
+        let experts_per_token = keys.whole("expert_used_count")?.unwrap_or(0);
+        if num_experts > EXPERT_LIMIT {
+            return Err(keys.invalid(
+                "expert_count",
+                format!("more than {EXPERT_LIMIT} experts are not believed"),
+            ));
+        }
+        if experts_per_token == 0 || experts_per_token > num_experts {
+            return Err(keys.invalid(
+                "expert_used_count",
+                format!("expected 1 to expert_count = {num_experts}"),
+            ));
+        }
+        let groups = Router::check_groups(
+            keys.count("expert_group_count")?.unwrap_or(1),
+            keys.count("expert_group_used_count")?.unwrap_or(1),
+            num_experts,
+            experts_per_token,
+        )
+        .map_err(|reason| keys.invalid("expert_group_count", reason))?;
+        let (normalises, scale) = self.scaling(keys)?;
+        let shape = |name: &str| file.shape(&format!("blk.{layer}.{name}"));
+        // Say again what shapes say.
+        for key in ["expert_shared_count", "expert_shared_feed_forward_length"] {
+            let _ = keys.whole(key)?;
+        }
+        let shared = shape("ffn_up_shexp.weight").map(|shape| SharedExpert {
+            mlp: Mlp {
+                intermediate_size: shape[0],
+                ..mlp
+            },
+            is_gated: file
+                .shape(&format!("blk.{layer}.ffn_gate_inp_shexp.weight"))
+                .is_some(),
+        });
+        Ok(FeedForward::Experts {
+            expert: Mlp {
+                intermediate_size: keys.required_count("expert_feed_forward_length")?,
+                ..mlp
+            },
+            num_experts,
+            experts_per_token,
+            router: Router {
+                scoring: self.scoring(keys)?,
+                has_choice_bias: shape("exp_probs_b.bias").is_some(),
+                groups,
+                normalise: normalises.then_some(0.0),
+                scale,
+            },
+            shared,
+        })
+    }
+
+    fn scoring(self, keys: &ConfigFile) -> Result<Scoring> {
+        const KEY: &str = "expert_gating_func";
+        match keys.whole(KEY)? {
+            None | Some(0) => Ok(self.scoring),
+            Some(1) => Ok(Scoring::Softmax),
+            Some(2) => Ok(Scoring::Sigmoid),
+            Some(_) => Err(keys.unsupported(KEY, "1, softmax, and 2, sigmoid, are computed")),
+        }
+    }
+
+    fn scaling(self, keys: &ConfigFile) -> Result<(bool, f64)> {
+        if !self.has_scale_keys {
+            return Ok((true, 1.0));
+        }
+        let scale = keys.not_negative("expert_weights_scale")?;
+        let normalises = keys.flag("expert_weights_norm")?.unwrap_or(false);
+        // 0 means none.
+        Ok((
+            normalises,
+            scale.filter(|scale| *scale != 0.0).unwrap_or(1.0),
+        ))
+    }
+}

@@ -1,0 +1,123 @@
+//! GLM-4.5, 4.6 and their Air models.
+//!
+//! What is particular: experts in all layers but the first few, chosen by the sigmoid of their scores and a bias out of the
+//! best groups, and one beside them for every token; half of each head is rotated; queries and keys may be normalised per
+//! head.
+
+use super::Architecture;
+use super::common::{Defaults, Shared};
+use super::config_file::ConfigFile;
+use super::gguf::GgufArchitecture;
+use super::gguf_experts::GgufExperts;
+use super::rope::RopeDefaults;
+use crate::description::{
+    EXPERT_LIMIT, FeedForward, Mlp, ModelDescription, Router, Scoring, SharedExpert,
+};
+use crate::error::Result;
+
+/// The table's entry.
+pub const ARCHITECTURE: Architecture = Architecture {
+    name: "glm4_moe",
+    class: "Glm4MoeForCausalLM",
+    describe,
+    names: &[(".shared_experts.", ".shared_expert.")],
+    gguf: Some(GgufArchitecture {
+        name: "glm4moe",
+        ours: "glm4_moe",
+        qk_norm: None,
+        has_further_layers: true,
+        experts: Some(GgufExperts {
+            scoring: Scoring::Sigmoid,
+            has_scale_keys: true,
+        }),
+        ..GgufArchitecture::COMMON
+    }),
+};
+
+const DEFAULTS: Defaults = Defaults {
+    vocab_size: 151_552,
+    hidden_size: 4096,
+    intermediate_size: 10_944,
+    num_hidden_layers: 46,
+    num_attention_heads: 96,
+    num_key_value_heads: Some(8),
+    max_position_embeddings: 131_072,
+    rms_norm_eps: 1e-5,
+    rope: Some(RopeDefaults {
+        share: Some(0.5),
+        ..RopeDefaults::of(10_000.0)
+    }),
+    ..Defaults::COMMON
+};
+
+fn describe(config: &ConfigFile) -> Result<ModelDescription> {
+    let shared = Shared::read(ARCHITECTURE.name, config, &DEFAULTS)?;
+    let qkv_bias = config.flag("attention_bias")?.unwrap_or(false);
+    let norm = match config.flag("use_qk_norm")?.unwrap_or(false) {
+        true => shared.head_norm(),
+        false => None,
+    };
+    let dense = config.whole("first_k_dense_replace")?.unwrap_or(1);
+    let experts = experts(config, shared.mlp)?;
+    // Layers behind the others that predict further tokens.
+    for key in ["num_nextn_predict_layers", "num_mtp_layers"] {
+        let _ = config.whole(key)?;
+    }
+    Ok(shared.describe(|index, attention, feed_forward| {
+        attention.qk_norm = norm;
+        attention.qkv_bias = qkv_bias;
+        if index >= dense {
+            *feed_forward = experts.clone();
+        }
+    }))
+}
+
+fn experts(config: &ConfigFile, mlp: Mlp) -> Result<FeedForward> {
+    // Transformers 5 may write the second name for the first.
+    let own = config.count("n_routed_experts")?;
+    let num_experts = own.or(config.count("num_local_experts")?).unwrap_or(128);
+    if num_experts > EXPERT_LIMIT {
+        return Err(config.invalid(
+            "n_routed_experts",
+            format!("more than {EXPERT_LIMIT} experts are not believed"),
+        ));
+    }
+    let experts_per_token = config.count("num_experts_per_tok")?.unwrap_or(8);
+    if experts_per_token > num_experts {
+        return Err(config.invalid(
+            "num_experts_per_tok",
+            format!("must not exceed n_routed_experts = {num_experts}"),
+        ));
+    }
+    let groups = config.count("n_group")?.unwrap_or(1);
+    let kept = config.count("topk_group")?.unwrap_or(1);
+    let groups = Router::check_groups(groups, kept, num_experts, experts_per_token)
+        .map_err(|reason| config.invalid("n_group", reason))?;
+    let expert = Mlp {
+        intermediate_size: config.count("moe_intermediate_size")?.unwrap_or(1408),
+        ..mlp
+    };
+    let shared = config.count("n_shared_experts")?.unwrap_or(1);
+    Ok(FeedForward::Experts {
+        expert,
+        num_experts,
+        experts_per_token,
+        router: Router {
+            scoring: Scoring::Sigmoid,
+            has_choice_bias: true,
+            groups,
+            normalise: config
+                .flag("norm_topk_prob")?
+                .unwrap_or(true)
+                .then_some(1e-20),
+            scale: config.positive("routed_scaling_factor")?.unwrap_or(1.0),
+        },
+        shared: Some(SharedExpert {
+            mlp: Mlp {
+                intermediate_size: expert.intermediate_size * shared,
+                ..expert
+            },
+            is_gated: false,
+        }),
+    })
+}
