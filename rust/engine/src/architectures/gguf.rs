@@ -1,9 +1,10 @@
 //! The keys of GGUF files, as llama.cpp writes them for all families.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::config_file::ConfigFile;
 use super::gguf_experts::GgufExperts;
+pub use super::gguf_metadata::GgufMetadata;
 use super::{Described, read_keys};
 use crate::description::rope::{Rope, RopeScaling, yarn_mscale};
 use crate::description::{
@@ -11,24 +12,6 @@ use crate::description::{
     ModelDescription, Norm, NormKind, QkNorm,
 };
 use crate::error::{Error, Result};
-
-/// What a GGUF file says of itself: its keys, and which tensors it has.
-pub trait GgufMetadata {
-    /// The file's name, for messages.
-    fn name(&self) -> String;
-
-    /// All keys that begin with a prefix, without it.
-    fn section(&self, prefix: &str) -> Map<String, Value>;
-
-    /// The shape of a tensor, outermost dimension first.
-    fn shape(&self, tensor: &str) -> Option<&[usize]>;
-
-    /// The numbers of a vector in F32.
-    ///
-    /// # Errors
-    /// [`Error::InvalidTensor`] when it has another length or type.
-    fn floats(&self, tensor: &str, len: usize) -> Result<Vec<f64>>;
-}
 
 /// How the files of a family rotate queries and keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The keys and tensors of GGUF files that say which experts there are and how they are chosen.
 
 use super::config_file::ConfigFile;
-use super::gguf::GgufMetadata;
+use super::gguf_metadata::GgufMetadata;
 use crate::description::{EXPERT_LIMIT, FeedForward, Mlp, Router, Scoring, SharedExpert};
 use crate::error::Result;
 

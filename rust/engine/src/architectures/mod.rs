@@ -6,6 +6,7 @@ pub mod config_file;
 pub mod encoders;
 pub mod gguf;
 mod gguf_experts;
+mod gguf_metadata;
 pub(crate) mod read_keys;
 mod rope;
 pub(crate) mod wrappers;

@@ -1,0 +1,23 @@
+//! What families ask a GGUF file.
+
+use serde_json::{Map, Value};
+
+use crate::error::Result;
+
+/// What a GGUF file says of itself: its keys, and which tensors it has.
+pub trait GgufMetadata {
+    /// The file's name, for messages.
+    fn name(&self) -> String;
+
+    /// All keys that begin with a prefix, without it.
+    fn section(&self, prefix: &str) -> Map<String, Value>;
+
+    /// The shape of a tensor, outermost dimension first.
+    fn shape(&self, tensor: &str) -> Option<&[usize]>;
+
+    /// The numbers of a vector in F32.
+    ///
+    /// # Errors
+    /// [`Error::InvalidTensor`] when it has another length or type.
+    fn floats(&self, tensor: &str, len: usize) -> Result<Vec<f64>>;
+}
