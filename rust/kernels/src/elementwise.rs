@@ -10,6 +10,19 @@ pub fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
     dispatch(Instructions::detect(), SwiGlu { gate, up, out });
 }
 
+/// `out = g · sigmoid(alpha · g) · (u + 1)`, element-wise, where `g` is `gate`, at most `limit`, and `u` is `up`, between
+/// `−limit` and `limit` (as in OpenAI's gpt-oss).
+pub fn clamped_swiglu(gate: &[f32], up: &[f32], alpha: f32, limit: f32, out: &mut [f32]) {
+    let clamped = ClampedSwiGlu {
+        gate,
+        up,
+        alpha,
+        limit,
+        out,
+    };
+    dispatch(Instructions::detect(), clamped);
+}
+
 /// `out = row / √(mean(row²) + eps) · weight` (Zhang and Sennrich 2019, RMSNorm).
 pub fn rms_norm(row: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     let norm = RmsNorm {
@@ -87,6 +100,28 @@ impl Vectorized for SwiGlu<'_> {
     unsafe fn run<V: F32x16>(self) {
         for ((out, gate), up) in self.out.iter_mut().zip(self.gate).zip(self.up) {
             *out = gate / (1.0 + exp::<V>(-gate)) * up;
+        }
+    }
+}
+
+struct ClampedSwiGlu<'a> {
+    gate: &'a [f32],
+    up: &'a [f32],
+    alpha: f32,
+    limit: f32,
+    out: &'a mut [f32],
+}
+
+impl Vectorized for ClampedSwiGlu<'_> {
+    #[inline(always)]
+    unsafe fn run<V: F32x16>(self) {
+        let (alpha, limit) = (self.alpha, self.limit);
+        for ((out, gate), up) in self.out.iter_mut().zip(self.gate).zip(self.up) {
+            // Comparisons and not `min`, so that NaN stays what it is.
+            let gate = if *gate > limit { limit } else { *gate };
+            let up = if *up > limit { limit } else { *up };
+            let up = if up < -limit { -limit } else { up };
+            *out = gate / (1.0 + exp::<V>(-alpha * gate)) * (up + 1.0);
         }
     }
 }

@@ -47,7 +47,9 @@ mod x86;
 pub use attention::{
     DistanceBias, KV_PAGE, KvCache, KvClaim, KvMemory, KvPage, Queries, Strided, attend,
 };
-pub use elementwise::{Activation, activate, are_finite, argmax, layer_norm, rms_norm, swiglu};
+pub use elementwise::{
+    Activation, activate, are_finite, argmax, clamped_swiglu, layer_norm, rms_norm, swiglu,
+};
 pub use instructions::Instructions;
 pub use packing::PackedMatrix;
 pub use products::{FloatMatrix, RoundedMatrix, WeightMatrix};

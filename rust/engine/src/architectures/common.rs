@@ -159,6 +159,7 @@ impl Shared {
                 score_cap: None,
                 query_temperature: None,
                 output_gate: false,
+                has_sinks: false,
                 qkv_bias: false,
                 output_bias: false,
                 qk_norm: None,
@@ -168,6 +169,7 @@ impl Shared {
                 activation,
                 bias: false,
                 is_gated: true,
+                clamp: None,
             },
             base: ModelDescription {
                 architecture,

@@ -214,6 +214,7 @@ impl GgufArchitecture {
                 score_cap: None,
                 query_temperature: None,
                 output_gate: false,
+                has_sinks: false,
                 qkv_bias: biased(&["attn_q", "attn_qkv"]),
                 output_bias: biased(&["attn_output"]),
                 qk_norm: self
@@ -287,6 +288,7 @@ impl GgufArchitecture {
             activation: self.activation,
             bias: file.shape(&format!("blk.{layer}.ffn_up.bias")).is_some(),
             is_gated: self.is_gated,
+            clamp: None,
         };
         const DENSE: &str = "feed_forward_length";
         let Some(experts) = self.experts else {

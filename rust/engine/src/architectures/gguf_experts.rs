@@ -50,31 +50,32 @@ impl GgufExperts {
             experts_per_token,
         )
         .map_err(|reason| keys.invalid("expert_group_count", reason))?;
+        let has = |name: &str| file.shape(&format!("blk.{layer}.{name}")).is_some();
         let (normalises, scale) = self.scaling(keys)?;
-        let shape = |name: &str| file.shape(&format!("blk.{layer}.{name}"));
         // Say again what shapes say.
         for key in ["expert_shared_count", "expert_shared_feed_forward_length"] {
             let _ = keys.whole(key)?;
         }
-        let shared = shape("ffn_up_shexp.weight").map(|shape| SharedExpert {
+        let shared = file.shape(&format!("blk.{layer}.ffn_up_shexp.weight"));
+        let shared = shared.map(|shape| SharedExpert {
             mlp: Mlp {
                 intermediate_size: shape[0],
                 ..mlp
             },
-            is_gated: file
-                .shape(&format!("blk.{layer}.ffn_gate_inp_shexp.weight"))
-                .is_some(),
+            is_gated: has("ffn_gate_inp_shexp.weight"),
         });
         Ok(FeedForward::Experts {
             expert: Mlp {
                 intermediate_size: keys.required_count("expert_feed_forward_length")?,
+                bias: has("ffn_up_exps.bias"),
                 ..mlp
             },
             num_experts,
             experts_per_token,
             router: Router {
                 scoring: self.scoring(keys)?,
-                has_choice_bias: shape("exp_probs_b.bias").is_some(),
+                has_bias: has("ffn_gate_inp.bias"),
+                has_choice_bias: has("exp_probs_b.bias"),
                 groups,
                 normalise: normalises.then_some(0.0),
                 scale,

@@ -104,6 +104,7 @@ fn experts(config: &ConfigFile, mlp: Mlp) -> Result<FeedForward> {
         experts_per_token,
         router: Router {
             scoring: Scoring::Sigmoid,
+            has_bias: false,
             has_choice_bias: true,
             groups,
             normalise: config

@@ -18,6 +18,7 @@ mod gemma2;
 mod gemma3;
 mod glm4;
 mod glm4_moe;
+mod gpt_oss;
 mod granite;
 mod granite4;
 mod hunyuan;
@@ -92,6 +93,7 @@ static ARCHITECTURES: &[Architecture] = &[
     qwen3_5_moe::ARCHITECTURE,
     lfm2_moe::ARCHITECTURE,
     glm4_moe::ARCHITECTURE,
+    gpt_oss::ARCHITECTURE,
 ];
 
 impl Architecture {

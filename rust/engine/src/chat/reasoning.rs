@@ -7,6 +7,9 @@
 use minijinja::machinery::Token;
 use minijinja::syntax::SyntaxConfig;
 
+use super::channels::{self, ChannelSplitter};
+use super::split::{Split, partial};
+
 /// The tags around thoughts that are known, as templates have them.
 const TAGS: [(&str, &str); 5] = [
     ("<think>", "</think>"),
@@ -26,9 +29,18 @@ pub(crate) struct ReasoningTags {
     pub(crate) end: &'static str,
 }
 
+/// The thoughts of gpt-oss are messages of a channel.
+const CHANNELS: ReasoningTags = ReasoningTags {
+    start: channels::ANALYSIS,
+    end: channels::TO_FINAL,
+};
+
 impl ReasoningTags {
     /// The tags that a template's source has.
     pub(super) fn of(source: &str) -> Option<Self> {
+        if source.contains(CHANNELS.start) {
+            return Some(CHANNELS);
+        }
         let (start, end) = TAGS.into_iter().find(|(_, end)| source.contains(end))?;
         Some(Self { start, end })
     }
@@ -36,6 +48,14 @@ impl ReasoningTags {
     /// Whether a prompt ends in the middle of a thought, which what is generated goes on with.
     pub(crate) fn is_open(self, prompt: &str) -> bool {
         prompt.trim_end().ends_with(self.start)
+    }
+
+    /// What ends a thought that has become too long.
+    pub(crate) fn ending(self) -> String {
+        match self == CHANNELS {
+            true => self.end.to_owned(),
+            false => format!("\n{}\n\n", self.end),
+        }
     }
 }
 
@@ -50,13 +70,6 @@ pub(super) fn switch(source: &str) -> Option<&'static str> {
         })
         .collect();
     SWITCHES.into_iter().find(|switch| names.contains(switch))
-}
-
-/// What became certain of a thought and of an answer.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Split {
-    pub(crate) reasoning: String,
-    pub(crate) text: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +90,8 @@ pub(crate) struct ReasoningSplitter {
     tags: Option<ReasoningTags>,
     state: State,
     held: String,
+    /// Splits instead, where thoughts are messages of a channel.
+    channels: Option<ChannelSplitter>,
 }
 
 impl ReasoningSplitter {
@@ -92,6 +107,7 @@ impl ReasoningSplitter {
             tags,
             state,
             held: String::new(),
+            channels: (tags == Some(CHANNELS)).then(|| ChannelSplitter::new(is_open)),
         }
     }
 
@@ -102,17 +118,26 @@ impl ReasoningSplitter {
 
     /// Whether what comes next is part of a thought, as far as is known.
     pub(crate) fn is_reasoning(&self) -> bool {
-        matches!(self.state, State::ReasoningBegins | State::Reasoning)
+        match &self.channels {
+            Some(channels) => channels.is_reasoning(),
+            None => matches!(self.state, State::ReasoningBegins | State::Reasoning),
+        }
     }
 
     /// Whether a special token's text is a tag, which the text of an answer would not have.
     pub(crate) fn is_tag(&self, text: &str) -> bool {
-        self.tags
-            .is_some_and(|tags| text == tags.start || text == tags.end)
+        match (&self.channels, self.tags) {
+            (Some(_), _) => ChannelSplitter::is_tag(text),
+            (None, Some(tags)) => text == tags.start || text == tags.end,
+            (None, None) => false,
+        }
     }
 
     /// Takes the next piece.
     pub(crate) fn push(&mut self, piece: &str) -> Split {
+        if let Some(channels) = &mut self.channels {
+            return channels.push(piece);
+        }
         let mut split = Split::default();
         self.held.push_str(piece);
         while let Some(tags) = self.tags
@@ -174,6 +199,9 @@ impl ReasoningSplitter {
 
     /// What is still held back when the stream ends.
     pub(crate) fn finish(&mut self) -> Split {
+        if let Some(channels) = &mut self.channels {
+            return channels.finish();
+        }
         let held = std::mem::take(&mut self.held);
         let mut split = Split::default();
         match self.state {
@@ -183,13 +211,6 @@ impl ReasoningSplitter {
         }
         split
     }
-}
-
-/// Length in bytes of the longest proper beginning of `tag` that `text` ends with.
-fn partial(text: &str, tag: &str) -> usize {
-    let lengths = tag.char_indices().map(|(index, _)| index).rev();
-    let fits = |length: &usize| text.ends_with(&tag[..*length]);
-    lengths.filter(|n| *n > 0).find(fits).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -263,6 +284,8 @@ mod tests {
         assert_eq!(switch(qwen), Some("enable_thinking"));
         assert_eq!(switch("{{ message.content }} enable_thinking"), None);
         assert_eq!(ReasoningTags::of("{{ messages }}"), None);
+        let gpt_oss = "{{ '<|start|>assistant<|channel|>analysis<|message|>' }}";
+        assert_eq!(ReasoningTags::of(gpt_oss), Some(CHANNELS));
         assert!(THINK.unwrap().is_open("<|assistant|><think>\n"));
         assert!(!THINK.unwrap().is_open("<think>\n\n</think>\n\n"));
     }

@@ -189,6 +189,9 @@ pub struct Attention {
     /// Whether the output of each head is multiplied with the sigmoid of a gate, which the projection to queries gives
     /// behind the head's query.
     pub output_gate: bool,
+    /// Whether each head has a score that takes part in the softmax beside those of the positions, with no value (Xiao et
+    /// al. 2023, attention sinks).
+    pub has_sinks: bool,
 }
 
 /// Queries are multiplied with `1 + beta · ln(1 + ⌊position / step⌋)`, as Llama 4's are.
@@ -304,6 +307,8 @@ pub enum FeedForward {
 pub struct Router {
     /// What makes weights of the router's scores.
     pub scoring: Scoring,
+    /// Whether the router adds a bias to the scores.
+    pub has_bias: bool,
     /// Whether a bias is added to the weights for the choice alone (DeepSeek-V3, 2024).
     pub has_choice_bias: bool,
     /// Into how many groups experts are divided, and from how many of those that have the best two they are chosen.
@@ -337,6 +342,7 @@ impl Router {
     pub fn softmax(normalises: bool) -> Self {
         Self {
             scoring: Scoring::Softmax,
+            has_bias: false,
             has_choice_bias: false,
             groups: None,
             normalise: normalises.then_some(0.0),
@@ -381,6 +387,18 @@ pub struct Mlp {
     pub bias: bool,
     /// Whether there is a gate.
     pub is_gated: bool,
+    /// The limits of gate and up, of a block that has any: then `g · sigmoid(alpha · g) · (u + 1)` stands for
+    /// `act(g) · u`, with `g` at most the limit, and `u` between it and its opposite.
+    pub clamp: Option<Clamp>,
+}
+
+/// See [`Mlp::clamp`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Clamp {
+    /// What the gate is multiplied with inside of the sigmoid.
+    pub alpha: f64,
+    /// The greatest number.
+    pub limit: f64,
 }
 
 /// The non-linearity between the projections of a feed-forward block.
@@ -562,6 +580,9 @@ impl ModelDescription {
                     add("self_attn.q_norm.weight".into(), vec![query]);
                     add("self_attn.k_norm.weight".into(), vec![key]);
                 }
+                if attention.has_sinks {
+                    add("self_attn.sinks".into(), vec![attention.num_heads]);
+                }
                 add("self_attn.o_proj.weight".into(), vec![hidden, query]);
                 if attention.output_bias {
                     add("self_attn.o_proj.bias".into(), vec![hidden]);
@@ -616,6 +637,9 @@ impl ModelDescription {
                 ..
             } => {
                 add("mlp.gate.weight".into(), vec![*num_experts, hidden]);
+                if router.has_bias {
+                    add("mlp.gate.bias".into(), vec![*num_experts]);
+                }
                 if router.has_choice_bias {
                     add(
                         "mlp.gate.e_score_correction_bias".into(),
@@ -632,6 +656,9 @@ impl ModelDescription {
                 }
                 for index in 0..*num_experts {
                     for (name, shape) in mlp_tensors(expert, hidden) {
+                        if expert.bias {
+                            add(format!("mlp.experts.{index}.{name}.bias"), vec![shape[0]]);
+                        }
                         add(format!("mlp.experts.{index}.{name}.weight"), shape);
                     }
                 }

@@ -1,9 +1,11 @@
 //! Where descriptions, tensors, tokenizers and chat templates come from: a folder of safetensors files, or one
 //! GGUF file. Both become a `Checkpoint`.
 
+mod codebook;
 pub mod folder;
 mod generation_defaults;
 pub(crate) mod gguf;
+mod grids;
 mod matrix;
 mod quantization;
 mod quantize;

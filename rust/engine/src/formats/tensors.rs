@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor};
 
 use super::folder::{CheckpointTensors, FolderSource};
 use super::gguf::GgufTensors;
-use super::{Matrix, quantized_bytes};
+use super::{Matrix, Quantization, quantized_bytes};
 use crate::description::{EMBEDDING, HEAD, ModelDescription};
 use crate::error::{Error, Result};
 
@@ -56,7 +56,11 @@ impl Tensors {
     pub(crate) fn precision(&self, device: &Device) -> &'static str {
         match self {
             Tensors::Gguf(gguf) => gguf.precision(device, Kernels::Packed),
-            Tensors::Folder(_) => {
+            Tensors::Folder(folder) => {
+                let largest = folder.iter().max_by_key(|(_, entry)| entry.byte_len());
+                if largest.is_some_and(|(_, entry)| entry.is_mxfp4()) {
+                    return Quantization::Q8_0.name();
+                }
                 let stored = self.stored_type().unwrap_or(DType::F32);
                 crate::device::precision_name(kept_type(stored, DType::F32, device))
             }
@@ -80,6 +84,9 @@ impl Tensors {
                         Kernels::Packed => kept_type(entry.dtype, storage.dtype, device),
                     };
                     let elements = entry.byte_len() / entry.dtype.size_in_bytes();
+                    if entry.is_mxfp4() {
+                        return quantized_bytes(GgmlDType::Q8_0, elements as u64, device);
+                    }
                     (elements * kept.size_in_bytes()) as u64
                 })
                 .sum(),

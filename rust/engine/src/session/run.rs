@@ -82,8 +82,7 @@ impl<'a, 'b> Run<'a, 'b> {
     /// Bounds the thought, if that was asked for.
     pub(super) fn think_within(&mut self, thinking: Option<Thinking>) -> Result<()> {
         if let (Some(Thinking::Budget(tokens)), Some(tags)) = (thinking, self.splitter.tags()) {
-            let end = format!("\n{}\n\n", tags.end);
-            let end = self.model.tokenizer().encode(&end, false)?;
+            let end = self.model.tokenizer().encode(&tags.ending(), false)?;
             self.budget = Some((tokens, end));
         }
         Ok(())
@@ -187,9 +186,13 @@ impl<'a, 'b> Run<'a, 'b> {
         let (mut piece, mut found) = self.stops.push(&parts.text);
         if let Some(text) = self.model.tokenizer().special_text(step.id) {
             if self.splitter.is_tag(text) {
-                parts
-                    .reasoning
-                    .push_str(&self.splitter.push(text).reasoning);
+                let split = self.splitter.push(text);
+                parts.reasoning.push_str(&split.reasoning);
+                let calls = self.calls.push(&split.text);
+                let (passed, now_found) = self.stops.push(&calls.text);
+                piece.push_str(&passed);
+                found |= now_found;
+                parts.calls.extend(calls.calls);
             } else if self.splitter.is_reasoning() {
                 // A thought is only ended by its tag.
             } else if self.calls.is_tag(text) && !found {

@@ -71,6 +71,7 @@ const CASES: &[&str] = &[
     "lfm2-moe-plain",
     "glm4-moe-plain",
     "glm4-moe-groups",
+    "gpt-oss-plain",
 ];
 
 fn with(engine: Engine) -> LoadOptions {

@@ -100,6 +100,37 @@ fn split_gates(tensors: HashMap<String, Tensor>) -> HashMap<String, Tensor> {
     split
 }
 
+/// The stacked experts of gpt-oss lie transposed in folders, gate and up in turn.
+fn split_alternating(tensors: HashMap<String, Tensor>) -> HashMap<String, Tensor> {
+    let mut split = HashMap::new();
+    for (name, tensor) in tensors {
+        let Some((layer, part)) = name.split_once("experts.") else {
+            split.insert(name, tensor);
+            continue;
+        };
+        let (part, kind) = match part.strip_suffix("_bias") {
+            Some(part) => (part, "bias"),
+            None => (part, "weight"),
+        };
+        let tensor = match kind {
+            "bias" => tensor,
+            _ => tensor.transpose(1, 2).unwrap().contiguous().unwrap(),
+        };
+        if part == "down_proj" {
+            split.insert(format!("{layer}experts.down_proj.{kind}"), tensor);
+            continue;
+        }
+        let rows = tensor.dim(1).unwrap() as u32;
+        for (first, part) in ["gate_proj", "up_proj"].iter().enumerate() {
+            let own: Vec<u32> = (first as u32..rows).step_by(2).collect();
+            let own = Tensor::new(own, &Device::Cpu).unwrap();
+            let half = tensor.index_select(&own, 1).unwrap();
+            split.insert(format!("{layer}experts.{part}.{kind}"), half);
+        }
+    }
+    split
+}
+
 impl GgufFile {
     /// A checkpoint, with its matrices as `dtype`.
     pub fn of(case: &str, dtype: GgmlDType) -> Self {
@@ -120,6 +151,7 @@ impl GgufFile {
             "qwen3_5_moe_text" => "qwen35moe",
             "lfm2_moe" => "lfm2moe",
             "glm4_moe" => "glm4moe",
+            "gpt_oss" => "gpt-oss",
             other => other,
         };
         file.set("general.architecture", Value::String(architecture.into()));
@@ -197,6 +229,10 @@ impl GgufFile {
             if let Some(scale) = config[name].as_f64() {
                 file.set(&format!("{architecture}.{key}"), Value::F32(scale as f32));
             }
+        }
+        if architecture == "gpt-oss" {
+            let size = count(&config["intermediate_size"]);
+            file.set("gpt-oss.expert_feed_forward_length", size);
         }
         if ["lfm2moe", "glm4moe"].contains(&architecture) {
             file.set(&format!("{architecture}.expert_gating_func"), Value::U32(2));
@@ -370,7 +406,11 @@ impl GgufFile {
             false => "ffn_norm",
         };
         let tensors = candle_core::safetensors::load(path, &Device::Cpu).unwrap();
-        for (name, tensor) in stack_experts(split_gates(tensors)) {
+        let tensors = match family {
+            "gpt_oss" => split_alternating(tensors),
+            _ => split_gates(tensors),
+        };
+        for (name, tensor) in stack_experts(tensors) {
             let tensor = match name.contains("linear_attn") {
                 true => tiled(&name, tensor, config),
                 false => tensor,
@@ -403,6 +443,10 @@ impl GgufFile {
                     .replace("conv.conv", "shortconv.conv")
                     .replace("conv.in_proj", "shortconv.in_proj")
                     .replace("conv.out_proj", "shortconv.out_proj"),
+                "gpt_oss" => name
+                    .replace("post_attention_layernorm", "post_attention_norm")
+                    .replace("self_attn.sinks", "attn_sinks.weight")
+                    .replace("mlp.router.", "mlp.gate."),
                 "glm4" => name
                     .replace("post_attention_layernorm", "ffn_norm")
                     .replace("post_self_attn_layernorm", "post_attention_norm")

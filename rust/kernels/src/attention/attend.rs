@@ -28,12 +28,14 @@ const TILE_ROWS: usize = 16;
 /// queries, nor on the number of threads.
 ///
 /// # Panics
-/// When `out` has another size, when the heads of queries are no multiple of those of keys, or when a
-/// query sees more positions than its cache has room for.
+/// When `out` has another size, when the heads of queries are no multiple of those of keys, when there is another number of
+/// sinks than of heads, or when a query sees more positions than its cache has room for.
 pub fn attend(all: &[Queries], out: &mut [f32]) {
     for queries in all {
         let (heads, kv_heads) = (queries.heads, queries.cache.kv_heads());
         assert_eq!(heads % kv_heads, 0, "{heads} heads over {kv_heads}");
+        let sinks = queries.sinks.map_or(heads, <[f32]>::len);
+        assert_eq!(sinks, heads, "{sinks} sinks for {heads} heads");
         let end = queries.first + queries.rows.rows;
         assert!(end <= queries.cache.capacity(), "room for {end} positions");
     }
@@ -200,8 +202,13 @@ impl<'a> RowTile<'a> {
             };
             dispatch(cache.instructions(), join);
             let (max_and_sum, mixed) = seen.split_at(MAX_AND_SUM);
+            let [greatest, sum] = [max_and_sum[0], max_and_sum[1]];
+            let sink = self
+                .queries
+                .sinks
+                .map_or(0.0, |sinks| (sinks[head] - greatest).exp());
             for (answer, mixed) in answer.iter_mut().zip(mixed) {
-                *answer = mixed / max_and_sum[1];
+                *answer = mixed / (sum + sink);
             }
         }
     }

@@ -27,6 +27,9 @@ pub struct Queries<'a> {
     pub scale: f32,
     /// The bound that scaled scores approach by a hyperbolic tangent, above 0 (Bello et al. 2016).
     pub cap: Option<f32>,
+    /// A score of each query head that takes part in its softmax beside those of the positions, with no value (Xiao et al.
+    /// 2023, attention sinks).
+    pub sinks: Option<&'a [f32]>,
 }
 
 /// Numbers that are added to scores by head and distance (Raffel et al. 2020, T5).

@@ -18,9 +18,10 @@ struct Case {
     positions: usize,
     window: Option<usize>,
     cap: Option<f32>,
+    has_sinks: bool,
 }
 
-const CASES: [Case; 11] = [
+const CASES: [Case; 13] = [
     case(1, 9, 3, 64, 700, None),
     case(1, 4, 4, 8, 1, None),
     case(1, 6, 2, 100, 257, None),
@@ -32,7 +33,16 @@ const CASES: [Case; 11] = [
     case(33, 5, 5, 7, 290, Some(256)),
     capped(case(1, 6, 2, 64, 700, None)),
     capped(case(20, 4, 2, 24, 300, Some(64))),
+    with_sinks(case(1, 6, 2, 64, 700, None)),
+    with_sinks(case(20, 4, 2, 24, 300, Some(64))),
 ];
+
+const fn with_sinks(case: Case) -> Case {
+    Case {
+        has_sinks: true,
+        ..case
+    }
+}
 
 const fn capped(case: Case) -> Case {
     Case {
@@ -57,6 +67,7 @@ const fn case(
         positions,
         window,
         cap: None,
+        has_sinks: false,
     }
 }
 
@@ -84,6 +95,7 @@ struct Data {
     queries: Vec<f32>,
     keys: Vec<f32>,
     values: Vec<f32>,
+    sinks: Vec<f32>,
 }
 
 impl Case {
@@ -93,6 +105,7 @@ impl Case {
             queries: numbers(self.rows * self.heads * self.width, 37),
             keys: numbers(self.positions * self.kv_heads * self.width, 71),
             values: numbers(self.positions * self.kv_heads * self.width, 113),
+            sinks: numbers(self.heads, 41).iter().map(|x| 4.0 * x).collect(),
         }
     }
 
@@ -132,6 +145,7 @@ impl Data {
             window: self.case.window,
             scale: self.case.scale(),
             cap: self.case.cap,
+            sinks: self.case.has_sinks.then_some(&self.sinks),
         }
     }
 
@@ -151,6 +165,7 @@ impl Data {
             positions,
             window,
             cap,
+            has_sinks,
         } = self.case;
         let mut out = Vec::new();
         for (row, head) in (0..rows * heads).map(|index| (index / heads, index % heads)) {
@@ -178,7 +193,11 @@ impl Data {
                     capped.exp()
                 })
                 .collect();
-            let total: f64 = weights.iter().sum();
+            let sink = match has_sinks {
+                true => f64::from(self.sinks[head]).exp(),
+                false => 0.0,
+            };
+            let total: f64 = weights.iter().sum::<f64>() + sink;
             for dimension in 0..width {
                 let mixed: f64 = seen
                     .clone()

@@ -165,6 +165,7 @@ impl GgufEncoder {
                 score_cap: None,
                 query_temperature: None,
                 output_gate: false,
+                has_sinks: false,
                 qkv_bias: !self.is_nomic,
                 output_bias: !self.is_nomic,
                 qk_norm: None,

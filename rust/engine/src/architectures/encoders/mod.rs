@@ -199,6 +199,7 @@ impl Shared {
                 score_cap: None,
                 query_temperature: None,
                 output_gate: false,
+                has_sinks: false,
                 qkv_bias: true,
                 output_bias: true,
                 qk_norm: None,

@@ -88,6 +88,7 @@ impl Attention {
                     }),
                     scale: shape.scale as f32,
                     cap: None,
+                    sinks: None,
                 })
             })
             .collect();

@@ -39,6 +39,8 @@ pub(crate) struct Attention {
     pub(crate) cap: Option<f32>,
     /// How queries grow with their positions.
     pub(crate) query_temperature: Option<QueryTemperature>,
+    /// A score of each head that has no value.
+    pub(crate) sinks: Option<Vec<f32>>,
 }
 
 /// The norms of queries and of keys.
@@ -158,6 +160,7 @@ impl Attention {
                 window: self.window,
                 scale: self.scale,
                 cap: self.cap,
+                sinks: self.sinks.as_deref(),
             });
         }
         let mut out = vec![0f32; rows * width];
@@ -206,6 +209,7 @@ impl Attention {
             cap: self.cap,
             last_visible: position - from,
             window: self.window,
+            sinks: self.sinks.as_deref(),
         };
         softmax.attend(q, &keys, &values)
     }

@@ -493,6 +493,10 @@ impl Loader<'_> {
             scale: attention.scale as f32,
             cap: attention.score_cap.map(|cap| cap as f32),
             query_temperature: attention.query_temperature,
+            sinks: match attention.has_sinks {
+                true => Some(self.numbers(&at("sinks"), attention.num_heads)?),
+                false => None,
+            },
         })
     }
 
@@ -582,7 +586,7 @@ impl Loader<'_> {
                 router: self.linear(&(
                     format!("{name}.gate"),
                     (*num_experts, self.description.hidden_size),
-                    false,
+                    router.has_bias,
                 ))?,
                 experts: (0..*num_experts)
                     .map(|index| self.mlp(&format!("{name}.experts.{index}"), expert))
@@ -635,6 +639,7 @@ impl Loader<'_> {
             down: self.linear(&(format!("{name}.down_proj"), (hidden, size), mlp.bias))?,
             activation: mlp.activation,
             is_gated: mlp.is_gated,
+            clamp: mlp.clamp,
         })
     }
 
@@ -741,6 +746,7 @@ mod tests {
                 score_cap: None,
                 query_temperature: None,
                 output_gate: false,
+                has_sinks: false,
                 qkv_bias: false,
                 output_bias: false,
                 qk_norm: None,
@@ -753,6 +759,7 @@ mod tests {
                 activation: Activation::Silu,
                 bias: false,
                 is_gated: true,
+                clamp: None,
             }),
         };
         let config = ModelDescription {

@@ -1,11 +1,11 @@
 //! The block behind the attention, dense or of experts.
 
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor};
-use candle4j_kernels::swiglu;
+use candle4j_kernels::{clamped_swiglu, swiglu};
 
 use super::linear::{FusedLinear, Linear};
 use super::rows::{for_each_row, multiply, strided, usable};
-use crate::description::{Activation, Router, Scoring};
+use crate::description::{Activation, Clamp, Router, Scoring};
 
 /// `down(act(gate(x)) · up(x))` (Shazeer 2020), or without a gate `down(act(up(x)))`.
 #[derive(Debug)]
@@ -15,6 +15,7 @@ pub(crate) struct Mlp {
     pub(crate) down: Linear,
     pub(crate) activation: Activation,
     pub(crate) is_gated: bool,
+    pub(crate) clamp: Option<Clamp>,
 }
 
 /// A mixture of experts: a router picks a few of many such blocks for each row.
@@ -74,9 +75,11 @@ impl Mlp {
             return self.down.forward(&self.activate(&up)?);
         }
         let [gate, up] = self.gate_up.forward::<2>(x)?;
-        let gated = match usable(&gate) && self.activation == Activation::Silu {
-            true => gate.apply_op2_no_bwd(&up, &SwiGlu)?,
-            false => multiply(&self.activate(&gate.contiguous()?)?, &up)?,
+        let is_swiglu = self.activation == Activation::Silu || self.clamp.is_some();
+        let gated = match (usable(&gate) && is_swiglu, self.clamp) {
+            (true, clamp) => gate.apply_op2_no_bwd(&up, &SwiGlu(clamp))?,
+            (false, None) => multiply(&self.activate(&gate.contiguous()?)?, &up)?,
+            (false, Some(clamp)) => clamped(&gate.contiguous()?, &up.contiguous()?, clamp)?,
         };
         self.down.forward(&gated)
     }
@@ -91,8 +94,15 @@ impl Mlp {
     }
 }
 
-/// `silu(gate) · up`, row by row.
-struct SwiGlu;
+/// See [`Clamp`].
+fn clamped(gate: &Tensor, up: &Tensor, Clamp { alpha, limit }: Clamp) -> Result<Tensor> {
+    let gate = gate.minimum(limit)?;
+    let up = (up.clamp(-limit, limit)? + 1.0)?;
+    (&gate * candle_nn::ops::sigmoid(&(&gate * alpha)?)?)? * up
+}
+
+/// `silu(gate) · up`, or what stands for it with limits, row by row.
+struct SwiGlu(Option<Clamp>);
 
 impl CustomOp2 for SwiGlu {
     fn name(&self) -> &'static str {
@@ -115,7 +125,12 @@ impl CustomOp2 for SwiGlu {
         let work = |row: usize, start: usize, out: &mut [f32]| {
             let gate = &gate.row(row)[start..][..out.len()];
             let up = &up.row(row)[start..][..out.len()];
-            swiglu(gate, up, out);
+            match self.0 {
+                None => swiglu(gate, up, out),
+                Some(Clamp { alpha, limit }) => {
+                    clamped_swiglu(gate, up, alpha as f32, limit as f32, out);
+                }
+            }
         };
         if columns == parts * part {
             for_each_row(&mut out, part, |index, out| {

@@ -4,7 +4,7 @@ use candle_core::{DType, Result, Tensor};
 
 /// The softmax over the positions that a query sees.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct MaskedSoftmax {
+pub(crate) struct MaskedSoftmax<'a> {
     /// What scores are multiplied by.
     pub(crate) scale: f32,
     /// The bound that they approach then, if there is one.
@@ -13,9 +13,11 @@ pub(crate) struct MaskedSoftmax {
     pub(crate) last_visible: usize,
     /// How many columns a query sees, if not all before it.
     pub(crate) window: Option<usize>,
+    /// A score of each head that takes part beside those of the positions.
+    pub(crate) sinks: Option<&'a [f32]>,
 }
 
-impl MaskedSoftmax {
+impl MaskedSoftmax<'_> {
     /// What queries of `rows × heads × head_dim` make of keys and values of
     /// `kv_heads × positions × head_dim`: `rows × (heads · head_dim)`.
     pub(crate) fn attend(&self, q: &Tensor, keys: &Tensor, values: &Tensor) -> Result<Tensor> {
@@ -60,7 +62,17 @@ impl MaskedSoftmax {
                 .broadcast_add(&mask)?
                 .reshape((heads, rows, columns))?;
         }
-        candle_nn::ops::softmax_last_dim(&scores)?.to_dtype(dtype)
+        let Some(sinks) = self.sinks else {
+            return candle_nn::ops::softmax_last_dim(&scores)?.to_dtype(dtype);
+        };
+        let sinks = Tensor::from_slice(sinks, (heads, rows / queries, 1, 1), scores.device())?;
+        let sinks = sinks
+            .broadcast_as((heads, rows / queries, queries, 1))?
+            .reshape((heads, rows, 1))?;
+        candle_nn::ops::softmax_last_dim(&Tensor::cat(&[&scores, &sinks], 2)?)?
+            .narrow(2, 0, columns)?
+            .contiguous()?
+            .to_dtype(dtype)
     }
 
     /// The columns that a query sees.
@@ -95,17 +107,20 @@ mod tests {
 
     #[test]
     fn it_equals_the_kernels_of_the_cpu() {
-        for (rows, heads, kv_heads, width, positions, window, cap) in [
-            (1, 9, 3, 64, 700, None, None),
-            (8, 2, 1, 128, 600, None, Some(0.5)),
-            (3, 4, 2, 16, 1030, Some(300), None),
-            (50, 4, 1, 36, 513, Some(2), Some(2.0)),
+        for (rows, heads, kv_heads, width, positions, window, cap, has_sinks) in [
+            (1, 9, 3, 64, 700, None, None, false),
+            (8, 2, 1, 128, 600, None, Some(0.5), false),
+            (3, 4, 2, 16, 1030, Some(300), None, true),
+            (50, 4, 1, 36, 513, Some(2), Some(2.0), false),
+            (1, 6, 2, 32, 40, None, None, true),
         ] {
+            let sinks = numbers(heads, 7);
             let softmax = MaskedSoftmax {
                 scale: 1.0 / (width as f32).sqrt(),
                 cap,
                 last_visible: positions - rows,
                 window,
+                sinks: has_sinks.then_some(&sinks),
             };
             let (q, k, v) = (
                 numbers(rows * heads * width, 37),
@@ -127,6 +142,7 @@ mod tests {
                 window,
                 scale: softmax.scale,
                 cap,
+                sinks: softmax.sinks,
             };
             attend(&[queries], &mut got);
             let by_head = |numbers: &[f32]| {

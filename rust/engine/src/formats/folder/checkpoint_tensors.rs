@@ -14,6 +14,7 @@ use candle_core::{DType, Device, Tensor, WithDType};
 use safetensors::tensor::{Dtype, TensorInfo};
 use serde::de::{Deserializer, MapAccess, Visitor};
 
+use super::tensor_entry::TensorEntry;
 use crate::description::{EMBEDDING, FeedForward, HEAD, ModelDescription};
 use crate::error::{Error, Result};
 use crate::files::{self, Limit, ReadAt};
@@ -21,32 +22,14 @@ use crate::files::{self, Limit, ReadAt};
 /// The largest header that is read; the format allows three times as much, and models have a hundredth.
 const HEADER_LIMIT: u64 = 32 << 20;
 
-/// One tensor as its file describes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorEntry {
-    /// Dimensions, outermost first.
-    pub shape: Vec<usize>,
-    /// Type of the elements.
-    pub dtype: DType,
-    file: usize,
-    offset: u64,
-    bytes: usize,
-}
-
-impl TensorEntry {
-    /// Size in the file.
-    pub fn byte_len(&self) -> usize {
-        self.bytes
-    }
-}
-
 /// All tensors of one model, of one file or of several shards.
 #[derive(Debug)]
 pub struct CheckpointTensors {
     files: Vec<(PathBuf, File)>,
     tensors: HashMap<String, TensorEntry>,
-    /// Tensors of types that no weight has here, such as the integers of other tools, and their types.
-    unread: HashMap<String, String>,
+    /// Tensors of types that no weight has by itself, such as the integers of other tools, and their types. Their entries
+    /// are of bytes.
+    others: HashMap<String, (String, TensorEntry)>,
 }
 
 /// What a folder without weights that can be read has instead.
@@ -93,7 +76,7 @@ impl CheckpointTensors {
         let mut weights = Self {
             files: Vec::new(),
             tensors: HashMap::new(),
-            unread: HashMap::new(),
+            others: HashMap::new(),
         };
         if single.is_file() {
             weights.add_file(&single)?;
@@ -190,10 +173,13 @@ impl CheckpointTensors {
                 expected,
                 got,
             };
-            let Some(dtype) = candle_dtype(info.dtype) else {
-                self.unread.insert(name.clone(), info.dtype.to_string());
-                continue;
-            };
+            let known = candle_dtype(info.dtype);
+            let dtype = known.unwrap_or(DType::U8);
+            let mut info = info;
+            if known.is_none() && info.dtype != Dtype::U8 {
+                // Of any type: bytes.
+                info.shape = vec![info.data_offsets.1.saturating_sub(info.data_offsets.0)];
+            }
             let bytes = info
                 .shape
                 .iter()
@@ -223,7 +209,13 @@ impl CheckpointTensors {
                 file: self.files.len(),
                 offset: data_start + start,
                 bytes,
+                strides: None,
+                mxfp4: None,
             };
+            if known.is_none() {
+                self.others.insert(name, (info.dtype.to_string(), entry));
+                continue;
+            }
             if self.tensors.insert(name.clone(), entry).is_some() {
                 return Err(Error::InvalidTensor {
                     file: files::name(path),
@@ -265,28 +257,10 @@ impl CheckpointTensors {
             }
             self.tensors.insert(new, entry);
         }
-        Ok(())
-    }
-
-    /// Gives the parts of expert tensors names of their own.
-    ///
-    /// Transformers 5 can save all experts of a layer as one tensor, gate above up; published
-    /// files have a tensor a projection and expert. The parts lie behind each other either way.
-    pub fn split_experts(&mut self) -> Result<()> {
-        let stacked: Vec<String> = self
-            .tensors
-            .keys()
-            .filter(|name| name.ends_with(".mlp.experts.gate_up_proj"))
-            .map(|name| name.trim_end_matches("gate_up_proj").to_owned())
+        self.others = std::mem::take(&mut self.others)
+            .into_iter()
+            .map(|(name, other)| (rename(&name), other))
             .collect();
-        for prefix in stacked {
-            self.split(
-                &format!("{prefix}gate_up_proj"),
-                &prefix,
-                &["gate_proj", "up_proj"],
-            )?;
-            self.split(&format!("{prefix}down_proj"), &prefix, &["down_proj"])?;
-        }
         Ok(())
     }
 
@@ -349,47 +323,10 @@ impl CheckpointTensors {
                 shape,
                 offset: entry.offset + (start * each) as u64,
                 bytes: rows * each,
-                ..entry
+                ..entry.clone()
             };
             self.tensors.insert(part.clone(), slice);
             start += rows;
-        }
-        Ok(())
-    }
-
-    /// Splits a tensor of shape experts × rows × columns by expert, and its rows among `parts`.
-    fn split(&mut self, name: &str, prefix: &str, parts: &[&str]) -> Result<()> {
-        let wrong = |got: String| Error::InvalidTensor {
-            file: String::new(),
-            tensor: name.into(),
-            expected: format!("experts × {} × columns", parts.join(" and ")),
-            got,
-        };
-        let entry = self
-            .tensors
-            .remove(name)
-            .ok_or_else(|| wrong("no such tensor".into()))?;
-        let &[experts, rows, columns] = entry.shape.as_slice() else {
-            return Err(wrong(format!("shape {:?}", entry.shape)));
-        };
-        if !rows.is_multiple_of(parts.len()) || experts == 0 {
-            return Err(wrong(format!("shape {:?}", entry.shape)));
-        }
-        let rows = rows / parts.len();
-        let bytes = rows * columns * entry.dtype.size_in_bytes();
-        for expert in 0..experts {
-            for (index, part) in parts.iter().enumerate() {
-                let offset = entry.offset + ((expert * parts.len() + index) * bytes) as u64;
-                self.tensors.insert(
-                    format!("{prefix}{expert}.{part}.weight"),
-                    TensorEntry {
-                        shape: vec![rows, columns],
-                        offset,
-                        bytes,
-                        ..entry
-                    },
-                );
-            }
         }
         Ok(())
     }
@@ -440,8 +377,8 @@ impl CheckpointTensors {
             got,
         };
         match self.get(name) {
-            None => Err(match self.unread.get(name) {
-                Some(dtype) => Error::InvalidTensor {
+            None => Err(match self.others.get(name) {
+                Some((dtype, _)) => Error::InvalidTensor {
                     file: String::new(),
                     tensor: name.into(),
                     expected: "a floating point type".into(),
@@ -454,13 +391,14 @@ impl CheckpointTensors {
         }
     }
 
-    /// Reads a part of a tensor's bytes, little-endian as in the file.
+    /// Reads a part of a tensor's bytes, little-endian as in the file, which must lie behind each other.
     ///
     /// `offset` counts from the tensor's first byte. Several threads may read at once.
     pub fn read_into(&self, entry: &TensorEntry, offset: usize, buffer: &mut [u8]) -> Result<()> {
+        let is_whole = entry.strides.is_none() && entry.mxfp4.is_none();
+        assert!(is_whole, "read bytes that do not lie behind each other");
         assert!(offset + buffer.len() <= entry.bytes, "read past the tensor");
-        let (path, file) = &self.files[entry.file];
-        file.read_at(path, entry.offset + offset as u64, buffer)
+        self.read_bytes(entry.file, entry.offset + offset as u64, buffer)
     }
 
     /// A whole tensor, converted to `dtype`, on `device`.
@@ -475,15 +413,34 @@ impl CheckpointTensors {
             })
     }
 
-    /// Some of a tensor's rows, which are its slices along the first dimension, as they are in the
-    /// file.
+    /// Some of a tensor's rows, which are its slices along the first dimension, in the type that its entry names.
     pub fn rows(&self, entry: &TensorEntry, first: usize, count: usize) -> Result<Tensor> {
+        if let Some(packed) = &entry.mxfp4 {
+            let numbers = packed.numbers(self, first, count)?;
+            let shape = (count, numbers.len() / count.max(1));
+            return Tensor::from_vec(numbers, shape, &Device::Cpu)
+                .map_err(|e| self.unreadable(entry.file, &e));
+        }
         match entry.dtype {
             DType::F16 => self.elements::<half::f16>(entry, first, count),
             DType::BF16 => self.elements::<half::bf16>(entry, first, count),
             DType::F64 => self.elements::<f64>(entry, first, count),
             _ => self.elements::<f32>(entry, first, count),
         }
+    }
+
+    /// Some of the rows of a tensor in MXFP4 as blocks of Q8_0, which hold the same numbers.
+    ///
+    /// # Panics
+    /// When it is stored in another way.
+    pub(super) fn q8_0_rows(
+        &self,
+        entry: &TensorEntry,
+        first: usize,
+        count: usize,
+    ) -> Result<Vec<u8>> {
+        let packed = entry.mxfp4.as_ref().expect("a tensor in MXFP4");
+        packed.q8_0(self, first, count)
     }
 
     fn elements<T: WithDType + bytemuck::Pod>(
@@ -498,12 +455,63 @@ impl CheckpointTensors {
         }
         let row: usize = shape.iter().skip(1).product();
         let mut elements: Vec<T> = bytemuck::zeroed_vec(count * row);
-        let start = first * row * size_of::<T>();
-        self.read_into(entry, start, bytemuck::cast_slice_mut(&mut elements))?;
-        Tensor::from_vec(elements, shape, &Device::Cpu).map_err(|e| Error::InvalidFile {
-            file: files::name(&self.files[entry.file].0),
-            reason: e.to_string(),
-        })
+        match entry.strides {
+            None => {
+                let start = first * row * size_of::<T>();
+                self.read_into(entry, start, bytemuck::cast_slice_mut(&mut elements))?;
+            }
+            Some([row_stride, column_stride]) if !elements.is_empty() => {
+                let last = (count - 1) * row_stride + (row - 1) * column_stride;
+                let mut span = vec![0u8; last + size_of::<T>()];
+                let start = entry.offset + (first * row_stride) as u64;
+                self.read_bytes(entry.file, start, &mut span)?;
+                for (index, element) in elements.iter_mut().enumerate() {
+                    let at = index / row * row_stride + index % row * column_stride;
+                    *element = bytemuck::pod_read_unaligned(&span[at..][..size_of::<T>()]);
+                }
+            }
+            Some(_) => {}
+        }
+        Tensor::from_vec(elements, shape, &Device::Cpu).map_err(|e| self.unreadable(entry.file, &e))
+    }
+
+    /// Reads bytes of a file.
+    pub(super) fn read_bytes(&self, file: usize, offset: u64, bytes: &mut [u8]) -> Result<()> {
+        let (path, file) = &self.files[file];
+        file.read_at(path, offset, bytes)
+    }
+
+    fn unreadable(&self, file: usize, error: &candle_core::Error) -> Error {
+        Error::InvalidFile {
+            file: files::name(&self.files[file].0),
+            reason: error.to_string(),
+        }
+    }
+
+    /// Takes a tensor out that other tensors are made of.
+    pub(super) fn take(&mut self, name: &str) -> Option<TensorEntry> {
+        self.tensors.remove(name)
+    }
+
+    /// Takes a tensor of bytes out that a packed tensor is made of.
+    pub(super) fn take_bytes(&mut self, name: &str) -> Option<TensorEntry> {
+        match self.others.get(name) {
+            Some((dtype, _)) if dtype == "U8" => self.others.remove(name).map(|(_, entry)| entry),
+            _ => None,
+        }
+    }
+
+    /// Adds a tensor that is made of others.
+    pub(super) fn put(&mut self, name: String, entry: TensorEntry) {
+        self.tensors.insert(name, entry);
+    }
+
+    /// The names of all tensors that end so, without that end; those of types that no weight has, too.
+    pub(super) fn stems(&self, end: &str) -> Vec<String> {
+        let names = self.tensors.keys().chain(self.others.keys());
+        names
+            .filter_map(|name| name.strip_suffix(end).map(str::to_owned))
+            .collect()
     }
 
     /// Names and descriptions in no particular order.

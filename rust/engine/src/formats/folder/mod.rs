@@ -2,19 +2,24 @@
 
 mod checkpoint_tensors;
 pub(crate) mod encoder;
+mod experts;
 mod generation_config;
+mod mxfp4;
 pub(crate) mod sentence;
 mod source;
+mod stored_quantization;
 mod template;
+mod tensor_entry;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-pub use checkpoint_tensors::{CheckpointTensors, TensorEntry};
+pub use checkpoint_tensors::CheckpointTensors;
 pub(crate) use source::FolderSource;
 pub(crate) use template::read as read_template;
+pub use tensor_entry::TensorEntry;
 
 use super::{Checkpoint, GenerationDefaults, Tensors};
 use crate::architectures::{Architecture, wrappers};
@@ -27,12 +32,15 @@ use crate::tokenizer::{Tokenizer, TokenizerConfig};
 pub(super) fn open(folder: &Path) -> Result<Checkpoint> {
     let whole = read_json(folder, "config.json")?.ok_or_else(|| without_config(folder))?;
     let inner = wrappers::decoder_config(&whole);
-    let config = inner.as_ref().unwrap_or(&whole);
+    let is_wrapped = inner.is_some();
+    let mut config = inner.unwrap_or(whole);
+    stored_quantization::take(&mut config)?;
+    let config = &config;
     let generation = read_json(folder, GENERATION)?;
     let architecture = Architecture::of("config.json", config)?;
     let (mut description, ignored_keys) = architecture.describe_config(config)?;
     let mut tensors = CheckpointTensors::open(folder)?;
-    if inner.is_some() {
+    if is_wrapped {
         tensors.rename(wrappers::decoder_tensor)?;
     }
     tensors.rename(|name| architecture.tensor_name(name))?;

@@ -67,6 +67,11 @@ impl TensorSource for FolderSource {
     fn matrix(&self, name: &str, shape: (usize, usize)) -> Result<Matrix> {
         let entry = self.tensors.expect(name, &[shape.0, shape.1])?;
         match quantized_type(name, shape.1, self.quantize) {
+            None if entry.is_mxfp4() => {
+                let bytes = self.tensors.q8_0_rows(entry, 0, shape.0)?;
+                quantized_matrix(GgmlDType::Q8_0, &bytes, shape, &self.device)
+                    .map_err(|e| unreadable(name, &e))
+            }
             None => {
                 let kept = kept_type(entry.dtype, self.dtype, &self.device);
                 let tensor = self.tensors.tensor(entry, kept, &self.device)?;

@@ -11,12 +11,12 @@ use candle_core::quantized::GgmlDType;
 use candle_core::quantized::gguf_file::{Content, Value, VersionedMagic};
 use serde_json::Map;
 
-use super::codebook::Codebook;
 use super::skim::{self, Listed, WithoutTensors};
 use crate::architectures::gguf::{GgufMetadata, LONG_FACTORS, ROPE_FACTORS, SHORT_FACTORS};
 use crate::description::{FeedForward, ModelDescription};
 use crate::error::{Error, Result};
 use crate::files::{self, ReadAt};
+use crate::formats::codebook::Codebook;
 
 /// One tensor as the file describes it.
 #[derive(Debug, Clone)]
@@ -625,14 +625,14 @@ fn place(name: &str, norms_after: bool) -> Place {
     const EXPERTS: &str = ".mlp.experts.";
     let expert = name.split_once(EXPERTS).and_then(|(layer, rest)| {
         let (number, projection) = rest.split_once('.')?;
-        let projection = projection.strip_suffix("_proj.weight")?;
-        Some((layer, number.parse().ok()?, projection))
+        let (projection, kind) = projection.split_once("_proj.")?;
+        Some((layer, number.parse().ok()?, projection, kind))
     });
     match expert {
         None => Place::whole(gguf_name(name, norms_after)),
-        Some((layer, expert, projection)) => Place {
+        Some((layer, expert, projection, kind)) => Place {
             tensor: gguf_name(
-                &format!("{layer}.ffn_{projection}_exps.weight"),
+                &format!("{layer}.ffn_{projection}_exps.{kind}"),
                 norms_after,
             ),
             part: Some(Slice::Expert(expert)),
@@ -642,7 +642,7 @@ fn place(name: &str, norms_after: bool) -> Place {
 
 /// What GGUF calls a tensor that is `name` on the Hub, experts left out.
 fn gguf_name(name: &str, norms_after: bool) -> String {
-    const PARTS: [(&str, &str); 34] = [
+    const PARTS: [(&str, &str); 35] = [
         ("model.embed_tokens.", "token_embd."),
         ("model.norm.", "output_norm."),
         ("lm_head.", "output."),
@@ -664,6 +664,7 @@ fn gguf_name(name: &str, norms_after: bool) -> String {
         ("self_attn.v_proj.", "attn_v."),
         ("self_attn.o_proj.", "attn_output."),
         ("self_attn.q_norm.", "attn_q_norm."),
+        ("self_attn.sinks", "attn_sinks.weight"),
         ("self_attn.k_norm.", "attn_k_norm."),
         ("mlp.gate_proj.", "ffn_gate."),
         ("mlp.up_proj.", "ffn_up."),

@@ -4,10 +4,8 @@
 //! [architecture](crate::architectures::gguf)), its tokenizer and its chat template, every key and every tensor
 //! that nobody would heed is refused by name, and the tensors are read for either engine.
 
-mod codebook;
 pub(crate) mod encoder;
 mod file;
-mod grids;
 mod loaded_view;
 mod pre_tokenizer;
 mod sampling;

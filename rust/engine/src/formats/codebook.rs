@@ -128,6 +128,15 @@ impl Codebook {
         bytes
     }
 
+    /// The numbers of blocks.
+    pub(crate) fn numbers(self, blocks: &[u8]) -> Vec<f32> {
+        let groups = blocks
+            .chunks_exact(self.type_size())
+            .flat_map(|block| self.groups(block));
+        let numbers = groups.flat_map(|group| group.multiples.map(|x| group.scale * f32::from(x)));
+        numbers.collect()
+    }
+
     /// The numbers of a block.
     fn groups(self, block: &[u8]) -> Vec<Group> {
         match self {

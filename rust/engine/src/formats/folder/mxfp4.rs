@@ -1,0 +1,84 @@
+//! MXFP4 as OpenAI's gpt-oss has it in safetensors files (OCP Microscaling Formats, 2023): a tensor of blocks, 32 numbers of
+//! 4 bits in 16 bytes, and one of their scales, powers of two in a byte each.
+
+use half::bf16;
+
+use super::checkpoint_tensors::CheckpointTensors;
+use crate::error::Result;
+use crate::formats::codebook::Codebook;
+
+/// Numbers of a block.
+const BLOCK: usize = 32;
+
+/// Bytes of the numbers of a block.
+const BLOCK_BYTES: usize = BLOCK / 2;
+
+/// The matrix of one expert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mxfp4 {
+    /// 16 bytes a block: the first of two numbers in the lower half of a byte.
+    pub(super) blocks: ByteRows,
+    /// A byte a block.
+    pub(super) scales: ByteRows,
+}
+
+/// Rows of bytes in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ByteRows {
+    pub(super) file: usize,
+    pub(super) offset: u64,
+    /// Bytes of a row.
+    pub(super) len: usize,
+    /// Bytes from a row to the next.
+    pub(super) stride: usize,
+}
+
+impl ByteRows {
+    fn read(&self, tensors: &CheckpointTensors, first: usize, count: usize) -> Result<Vec<u8>> {
+        let start = self.offset + (first * self.stride) as u64;
+        let mut span = vec![0; count.saturating_sub(1) * self.stride + self.len];
+        tensors.read_bytes(self.file, start, &mut span)?;
+        Ok(span
+            .chunks(self.stride)
+            .flat_map(|row| &row[..self.len])
+            .copied()
+            .collect())
+    }
+}
+
+impl Mxfp4 {
+    /// Some of the rows as blocks of Q8_0, which hold the same numbers.
+    pub(crate) fn q8_0(
+        &self,
+        tensors: &CheckpointTensors,
+        first: usize,
+        count: usize,
+    ) -> Result<Vec<u8>> {
+        Ok(Codebook::Mxfp4.to_q8_0(&self.ggml(tensors, first, count)?))
+    }
+
+    /// Some of the rows as numbers: BF16 holds all that there can be.
+    pub(super) fn numbers(
+        &self,
+        tensors: &CheckpointTensors,
+        first: usize,
+        count: usize,
+    ) -> Result<Vec<bf16>> {
+        let blocks = self.ggml(tensors, first, count)?;
+        let numbers = Codebook::Mxfp4.numbers(&blocks).into_iter();
+        Ok(numbers.map(bf16::from_f32).collect())
+    }
+
+    /// Some of the rows as GGML has them: the scale, then 16 bytes with the first half of the numbers in the lower halves.
+    fn ggml(&self, tensors: &CheckpointTensors, first: usize, count: usize) -> Result<Vec<u8>> {
+        let blocks = self.blocks.read(tensors, first, count)?;
+        let scales = self.scales.read(tensors, first, count)?;
+        let mut out = Vec::with_capacity(blocks.len() + scales.len());
+        for (block, scale) in blocks.as_chunks::<BLOCK_BYTES>().0.iter().zip(scales) {
+            let number = |index: usize| block[index / 2] >> (index % 2 * 4) & 0x0f;
+            out.push(scale);
+            out.extend((0..BLOCK_BYTES).map(|i| number(i) | number(i + BLOCK_BYTES) << 4));
+        }
+        Ok(out)
+    }
+}
