@@ -416,7 +416,11 @@ impl CheckpointTensors {
     /// Some of a tensor's rows, which are its slices along the first dimension, in the type that its entry names.
     pub fn rows(&self, entry: &TensorEntry, first: usize, count: usize) -> Result<Tensor> {
         if let Some(packed) = &entry.mxfp4 {
-            let numbers = packed.numbers(self, first, count)?;
+            let numbers = packed.numbers(
+                &|file, offset, bytes| self.read_bytes(file, offset, bytes),
+                first,
+                count,
+            )?;
             let shape = (count, numbers.len() / count.max(1));
             return Tensor::from_vec(numbers, shape, &Device::Cpu)
                 .map_err(|e| self.unreadable(entry.file, &e));
@@ -440,7 +444,11 @@ impl CheckpointTensors {
         count: usize,
     ) -> Result<Vec<u8>> {
         let packed = entry.mxfp4.as_ref().expect("a tensor in MXFP4");
-        packed.q8_0(self, first, count)
+        packed.q8_0(
+            &|file, offset, bytes| self.read_bytes(file, offset, bytes),
+            first,
+            count,
+        )
     }
 
     fn elements<T: WithDType + bytemuck::Pod>(

@@ -3,7 +3,6 @@
 
 use half::bf16;
 
-use super::checkpoint_tensors::CheckpointTensors;
 use crate::error::Result;
 use crate::formats::codebook::Codebook;
 
@@ -12,6 +11,9 @@ const BLOCK: usize = 32;
 
 /// Bytes of the numbers of a block.
 const BLOCK_BYTES: usize = BLOCK / 2;
+
+/// Reads bytes of a file, by its number, from an offset on.
+pub(super) type ReadBytes<'a> = &'a dyn Fn(usize, u64, &mut [u8]) -> Result<()>;
 
 /// The matrix of one expert.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,10 +36,10 @@ pub(super) struct ByteRows {
 }
 
 impl ByteRows {
-    fn read(&self, tensors: &CheckpointTensors, first: usize, count: usize) -> Result<Vec<u8>> {
+    fn read(&self, read: ReadBytes<'_>, first: usize, count: usize) -> Result<Vec<u8>> {
         let start = self.offset + (first * self.stride) as u64;
         let mut span = vec![0; count.saturating_sub(1) * self.stride + self.len];
-        tensors.read_bytes(self.file, start, &mut span)?;
+        read(self.file, start, &mut span)?;
         Ok(span
             .chunks(self.stride)
             .flat_map(|row| &row[..self.len])
@@ -48,31 +50,26 @@ impl ByteRows {
 
 impl Mxfp4 {
     /// Some of the rows as blocks of Q8_0, which hold the same numbers.
-    pub(crate) fn q8_0(
-        &self,
-        tensors: &CheckpointTensors,
-        first: usize,
-        count: usize,
-    ) -> Result<Vec<u8>> {
-        Ok(Codebook::Mxfp4.to_q8_0(&self.ggml(tensors, first, count)?))
+    pub(crate) fn q8_0(&self, read: ReadBytes<'_>, first: usize, count: usize) -> Result<Vec<u8>> {
+        Ok(Codebook::Mxfp4.to_q8_0(&self.ggml(read, first, count)?))
     }
 
     /// Some of the rows as numbers: BF16 holds all that there can be.
     pub(super) fn numbers(
         &self,
-        tensors: &CheckpointTensors,
+        read: ReadBytes<'_>,
         first: usize,
         count: usize,
     ) -> Result<Vec<bf16>> {
-        let blocks = self.ggml(tensors, first, count)?;
+        let blocks = self.ggml(read, first, count)?;
         let numbers = Codebook::Mxfp4.numbers(&blocks).into_iter();
         Ok(numbers.map(bf16::from_f32).collect())
     }
 
     /// Some of the rows as GGML has them: the scale, then 16 bytes with the first half of the numbers in the lower halves.
-    fn ggml(&self, tensors: &CheckpointTensors, first: usize, count: usize) -> Result<Vec<u8>> {
-        let blocks = self.blocks.read(tensors, first, count)?;
-        let scales = self.scales.read(tensors, first, count)?;
+    fn ggml(&self, read: ReadBytes<'_>, first: usize, count: usize) -> Result<Vec<u8>> {
+        let blocks = self.blocks.read(read, first, count)?;
+        let scales = self.scales.read(read, first, count)?;
         let mut out = Vec::with_capacity(blocks.len() + scales.len());
         for (block, scale) in blocks.as_chunks::<BLOCK_BYTES>().0.iter().zip(scales) {
             let number = |index: usize| block[index / 2] >> (index % 2 * 4) & 0x0f;
