@@ -3,8 +3,8 @@
 use super::config_file::ConfigFile;
 use super::rope::{RopeDefaults, read_rope_or};
 use crate::description::{
-    Activation, Attention, BlockNorms, FeedForward, LAYER_LIMIT, LayerDescription, Mixer, Mlp,
-    ModelDescription, Norm, QkNorm,
+    Activation, Attention, BlockNorms, FeedForward, KvSource, LAYER_LIMIT, LayerDescription, Mixer,
+    Mlp, ModelDescription, Norm, QkNorm,
 };
 use crate::error::Result;
 
@@ -160,6 +160,8 @@ impl Shared {
                 query_temperature: None,
                 output_gate: false,
                 has_sinks: false,
+                kv: KvSource::Projected,
+                v_norm: false,
                 qkv_bias: false,
                 output_bias: false,
                 qk_norm: None,
@@ -184,6 +186,7 @@ impl Shared {
                 tie_word_embeddings: config
                     .flag("tie_word_embeddings")?
                     .unwrap_or(defaults.tie_word_embeddings),
+                per_layer_inputs: None,
             },
         })
     }
@@ -215,6 +218,7 @@ impl Shared {
                 feed_forward,
                 residual_scale: 1.0,
                 is_parallel: false,
+                has_scalar: false,
             }
         });
         ModelDescription {

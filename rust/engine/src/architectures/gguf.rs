@@ -8,8 +8,8 @@ pub use super::gguf_metadata::GgufMetadata;
 use super::{Described, read_keys};
 use crate::description::rope::{Rope, RopeScaling, yarn_mscale};
 use crate::description::{
-    Activation, Attention, BlockNorms, FeedForward, LAYER_LIMIT, LayerDescription, Mixer, Mlp,
-    ModelDescription, Norm, NormKind, QkNorm,
+    Activation, Attention, BlockNorms, FeedForward, KvSource, LAYER_LIMIT, LayerDescription, Mixer,
+    Mlp, ModelDescription, Norm, NormKind, QkNorm,
 };
 use crate::error::{Error, Result};
 
@@ -45,8 +45,12 @@ pub struct GgufArchitecture {
     pub(super) is_hybrid: bool,
     /// Whether files may have layers behind the model's that predict further tokens, which answers do without.
     pub(super) has_further_layers: bool,
+    /// Whether layers may differ in their heads of keys and values, which [`Self::adapt`] reads then.
+    pub(super) heads_vary: bool,
     /// Reads what is particular of the family into a description of layers that are all alike.
     pub(super) adapt: fn(&ConfigFile, &mut ModelDescription) -> Result<()>,
+    /// Then, what no key but the tensors say.
+    pub(super) adapt_to_tensors: fn(&dyn GgufMetadata, &mut ModelDescription),
 }
 
 /// The tensor of factors by which Llama 3's converter writes its rotary scaling.
@@ -109,7 +113,9 @@ impl GgufArchitecture {
         is_gated: true,
         is_hybrid: false,
         has_further_layers: false,
+        heads_vary: false,
         adapt: |_, _| Ok(()),
+        adapt_to_tensors: |_, _| {},
     };
 
     /// Reads the keys of the architecture. Those that llama.cpp reads and this does not are refused by
@@ -215,6 +221,8 @@ impl GgufArchitecture {
                 query_temperature: None,
                 output_gate: false,
                 has_sinks: false,
+                kv: KvSource::Projected,
+                v_norm: false,
                 qkv_bias: biased(&["attn_q", "attn_qkv"]),
                 output_bias: biased(&["attn_output"]),
                 qk_norm: self
@@ -225,6 +233,7 @@ impl GgufArchitecture {
             feed_forward_norms: BlockNorms::before(norm),
             residual_scale: 1.0,
             is_parallel: false,
+            has_scalar: false,
             feed_forward,
         };
         let mut config = ModelDescription {
@@ -238,8 +247,10 @@ impl GgufArchitecture {
             logits_scale: 1.0,
             logits_cap: None,
             tie_word_embeddings: file.shape(HEAD).is_none(),
+            per_layer_inputs: None,
         };
         (self.adapt)(&keys, &mut config)?;
+        (self.adapt_to_tensors)(file, &mut config);
         keys.finish(read_keys::of_gguf(self.name))?;
         Ok((config, keys.ignored()))
     }
@@ -252,7 +263,9 @@ impl GgufArchitecture {
         };
         let all = keys.wholes(KEY)?.unwrap_or_default();
         let first = all.iter().copied().find(|heads| *heads > 0);
-        let alike = |heads: &usize| Some(*heads) == first || (self.is_hybrid && *heads == 0);
+        let alike = |heads: &usize| {
+            Some(*heads) == first || (self.is_hybrid && *heads == 0) || self.heads_vary
+        };
         match first.is_some() && all.iter().all(alike) {
             true => Ok(first),
             false => Err(keys.unsupported(KEY, "layers with other heads than others")),
@@ -297,8 +310,18 @@ impl GgufArchitecture {
                     return Err(keys.unsupported(key, "this family's experts are not computed"));
                 }
             }
-            let dense = FeedForward::Dense(mlp(keys.required_count(DENSE)?, 0));
-            return Ok(vec![dense; num_layers]);
+            let sizes = match keys.value(DENSE) {
+                Some(Value::Array(_)) => keys.wholes(DENSE)?.unwrap_or_default(),
+                _ => vec![keys.required_count(DENSE)?; num_layers],
+            };
+            if sizes.len() != num_layers || sizes.contains(&0) {
+                let expected = format!("expected {num_layers} numbers above 0");
+                return Err(keys.invalid(DENSE, expected));
+            }
+            let dense = sizes
+                .into_iter()
+                .map(|size| FeedForward::Dense(mlp(size, 0)));
+            return Ok(dense.collect());
         };
         const LEADING: &str = "leading_dense_block_count";
         let leading = keys.whole(LEADING)?.unwrap_or(0);

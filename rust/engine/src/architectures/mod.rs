@@ -16,6 +16,7 @@ mod ernie4_5;
 mod exaone4;
 mod gemma2;
 mod gemma3;
+mod gemma4;
 mod glm4;
 mod glm4_moe;
 mod gpt_oss;
@@ -94,6 +95,7 @@ static ARCHITECTURES: &[Architecture] = &[
     lfm2_moe::ARCHITECTURE,
     glm4_moe::ARCHITECTURE,
     gpt_oss::ARCHITECTURE,
+    gemma4::ARCHITECTURE,
 ];
 
 impl Architecture {

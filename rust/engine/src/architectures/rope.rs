@@ -128,6 +128,19 @@ pub(super) fn read_layer_rope<'a>(
     };
     let theta = named.or(outer).unwrap_or(default_theta);
     let scaling = match scaling.filter(|object| !object.is_empty()).or(own) {
+        Some(rope) if rope.text("rope_type")? == Some("proportional") => {
+            let share = rope.positive("partial_rotary_factor")?.unwrap_or(1.0);
+            let frequencies = (share * head_dim as f64 / 2.0) as usize;
+            if frequencies > head_dim / 2 {
+                return Err(rope.invalid("partial_rotary_factor", "expected at most 1"));
+            }
+            let factor = rope.positive("factor")?.unwrap_or(1.0);
+            rope.finish(&ReadKeys::new())?;
+            RopeScaling::Proportional {
+                frequencies,
+                factor,
+            }
+        }
         Some(rope) => {
             RopeDefaults::of(theta).dims(&[&rope], head_dim)?;
             let scaling = read_scaling(&rope, head_dim, positions, None)?;

@@ -9,6 +9,7 @@ static WRAPPERS: &[(&str, &str)] = &[
     ("qwen3_vl", "qwen3_vl_text"),
     ("qwen3_5", "qwen3_5_text"),
     ("qwen3_5_moe", "qwen3_5_moe_text"),
+    ("gemma4", "gemma4_text"),
 ];
 
 /// The configuration of the decoder inside a model; `None` for one that is a decoder itself.

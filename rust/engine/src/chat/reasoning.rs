@@ -11,12 +11,13 @@ use super::channels::{self, ChannelSplitter};
 use super::split::{Split, partial};
 
 /// The tags around thoughts that are known, as templates have them.
-const TAGS: [(&str, &str); 5] = [
+const TAGS: [(&str, &str); 6] = [
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
     ("<seed:think>", "</seed:think>"),
     ("[THINK]", "[/THINK]"),
     ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<|channel>thought", "<channel|>"),
 ];
 
 /// The variables by which templates are told whether to think.
@@ -128,7 +129,8 @@ impl ReasoningSplitter {
     pub(crate) fn is_tag(&self, text: &str) -> bool {
         match (&self.channels, self.tags) {
             (Some(_), _) => ChannelSplitter::is_tag(text),
-            (None, Some(tags)) => text == tags.start || text == tags.end,
+            // A tag may be a special token and a word behind it.
+            (None, Some(tags)) => tags.start.starts_with(text) || text == tags.end,
             (None, None) => false,
         }
     }

@@ -14,6 +14,9 @@ pub const EMBEDDING: &str = "model.embed_tokens.weight";
 /// Name of the output projection's tensor.
 pub const HEAD: &str = "lm_head.weight";
 
+/// Name of the embedding's tensor that all layers' inputs come from.
+pub const PER_LAYER_EMBEDDING: &str = "model.embed_tokens_per_layer.weight";
+
 /// More layers than any model has; what exceeds it is a damaged file.
 pub const LAYER_LIMIT: usize = 4096;
 
@@ -43,6 +46,20 @@ pub struct ModelDescription {
     pub logits_cap: Option<f64>,
     /// Whether the output projection is the embedding matrix.
     pub tie_word_embeddings: bool,
+    /// What each layer is told of the tokens besides.
+    pub per_layer_inputs: Option<PerLayerInputs>,
+}
+
+/// A vector for each layer and token, from an embedding of its own and from the model's: behind its blocks a layer adds
+/// `norm(projection(act(gate(x)) · input))` (as in Gemma 4).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PerLayerInputs {
+    /// Rows of the embedding.
+    pub vocab_size: usize,
+    /// Width of a vector.
+    pub size: usize,
+    /// The non-linearity.
+    pub activation: Activation,
 }
 
 /// The description of one layer: `x += s · after(mixer(before(x)))`, then the same with the feed-forward block; or, where
@@ -61,6 +78,8 @@ pub struct LayerDescription {
     pub residual_scale: f64,
     /// Whether both blocks read the same input.
     pub is_parallel: bool,
+    /// Whether the residual stream behind the layer is multiplied with a number.
+    pub has_scalar: bool,
 }
 
 /// The norms around a block.
@@ -192,6 +211,21 @@ pub struct Attention {
     /// Whether each head has a score that takes part in the softmax beside those of the positions, with no value (Xiao et
     /// al. 2023, attention sinks).
     pub has_sinks: bool,
+    /// Where keys and values come from.
+    pub kv: KvSource,
+    /// Whether values are normed like heads of queries and keys, but without a weight.
+    pub v_norm: bool,
+}
+
+/// Where the keys and values of a layer come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KvSource {
+    /// From a projection each.
+    Projected,
+    /// Values are the keys, before those are normed and rotated.
+    KeysAsValues,
+    /// They are those of an earlier layer, by its index.
+    Layer(usize),
 }
 
 /// Queries are multiplied with `1 + beta · ln(1 + ⌊position / step⌋)`, as Llama 4's are.
@@ -420,10 +454,19 @@ impl Attention {
         self.num_heads * self.head_dim
     }
 
-    /// Rows of the projections to queries, keys and values.
+    /// Rows of the projections to queries, keys and values; 0 of one that there is not.
     pub fn qkv_sizes(&self) -> [usize; 3] {
         let query = self.query_size() * (1 + usize::from(self.output_gate));
-        [query, self.kv_size(), self.kv_size()]
+        match self.kv {
+            KvSource::Projected => [query, self.kv_size(), self.kv_size()],
+            KvSource::KeysAsValues => [query, self.kv_size(), 0],
+            KvSource::Layer(_) => [query, 0, 0],
+        }
+    }
+
+    /// Whether the layer has keys and values of its own.
+    pub fn has_own_kv(&self) -> bool {
+        !matches!(self.kv, KvSource::Layer(_))
     }
 
     /// Width of all key heads together, and of all value heads.
@@ -542,6 +585,7 @@ impl ModelDescription {
         let bias = (self.final_norm.has_bias())
             .then(|| ("model.norm.bias".into(), vec![self.hidden_size]));
         std::iter::once((EMBEDDING.into(), vec![self.vocab_size, self.hidden_size]))
+            .chain(self.per_layer_tensors())
             .chain(
                 self.layers
                     .iter()
@@ -551,6 +595,24 @@ impl ModelDescription {
             .chain([("model.norm.weight".into(), vec![self.hidden_size])])
             .chain(bias)
             .chain(head)
+    }
+
+    fn per_layer_tensors(&self) -> impl Iterator<Item = (String, Vec<usize>)> {
+        let (hidden, layers) = (self.hidden_size, self.layers.len());
+        self.per_layer_inputs.into_iter().flat_map(move |inputs| {
+            let all = layers * inputs.size;
+            [
+                (PER_LAYER_EMBEDDING.to_owned(), vec![inputs.vocab_size, all]),
+                (
+                    "model.per_layer_model_projection.weight".to_owned(),
+                    vec![all, hidden],
+                ),
+                (
+                    "model.per_layer_projection_norm.weight".to_owned(),
+                    vec![inputs.size],
+                ),
+            ]
+        })
     }
 
     fn layer_tensors(&self, index: usize, layer: &LayerDescription) -> Vec<(String, Vec<usize>)> {
@@ -569,7 +631,12 @@ impl ModelDescription {
         match &layer.mixer {
             Mixer::Attention(attention) => {
                 let query = attention.query_size();
-                for (name, rows) in ["q", "k", "v"].iter().zip(attention.qkv_sizes()) {
+                let sizes = attention.qkv_sizes();
+                for (name, rows) in ["q", "k", "v"]
+                    .iter()
+                    .zip(sizes)
+                    .filter(|(_, rows)| *rows > 0)
+                {
                     add(format!("self_attn.{name}_proj.weight"), vec![rows, hidden]);
                     if attention.qkv_bias {
                         add(format!("self_attn.{name}_proj.bias"), vec![rows]);
@@ -578,7 +645,9 @@ impl ModelDescription {
                 if let Some(norm) = attention.qk_norm {
                     let [query, key] = attention.qk_norm_sizes(norm.span);
                     add("self_attn.q_norm.weight".into(), vec![query]);
-                    add("self_attn.k_norm.weight".into(), vec![key]);
+                    if attention.has_own_kv() {
+                        add("self_attn.k_norm.weight".into(), vec![key]);
+                    }
                 }
                 if attention.has_sinks {
                     add("self_attn.sinks".into(), vec![attention.num_heads]);
@@ -663,6 +732,20 @@ impl ModelDescription {
                     }
                 }
             }
+        }
+        if let Some(inputs) = self.per_layer_inputs {
+            add(
+                "per_layer_input_gate.weight".into(),
+                vec![inputs.size, hidden],
+            );
+            add(
+                "per_layer_projection.weight".into(),
+                vec![hidden, inputs.size],
+            );
+            add("post_per_layer_input_norm.weight".into(), vec![hidden]);
+        }
+        if layer.has_scalar {
+            add("layer_scalar".into(), vec![1]);
         }
         tensors
     }

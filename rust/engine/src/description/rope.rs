@@ -66,6 +66,13 @@ pub enum RopeScaling {
         /// Positions of the first training.
         original_max_position_embeddings: usize,
     },
+    /// The series of a whole head, of which the first frequencies turn and the others stand still (as in Gemma 4).
+    Proportional {
+        /// How many turn.
+        frequencies: usize,
+        /// Their divisor.
+        factor: f64,
+    },
     /// One factor a frequency, from one of two lists (Ding et al. 2024, LongRoPE).
     LongRope {
         /// Divisors while the sequence is at most as long as the first training.
@@ -85,9 +92,10 @@ impl RopeScaling {
     pub fn max_context(&self, max_position_embeddings: usize) -> usize {
         let scaled = |positions: usize, factor: f64| (positions as f64 * factor) as usize;
         match self {
-            RopeScaling::None | RopeScaling::Llama3 { .. } | RopeScaling::LongRope { .. } => {
-                max_position_embeddings
-            }
+            RopeScaling::None
+            | RopeScaling::Llama3 { .. }
+            | RopeScaling::Proportional { .. }
+            | RopeScaling::LongRope { .. } => max_position_embeddings,
             RopeScaling::Linear { factor } | RopeScaling::Dynamic { factor } => {
                 scaled(max_position_embeddings, factor.max(1.0))
             }
@@ -107,6 +115,7 @@ impl RopeScaling {
             RopeScaling::Dynamic { .. } => "dynamic",
             RopeScaling::Llama3 { .. } => "llama3",
             RopeScaling::Yarn { .. } => "yarn",
+            RopeScaling::Proportional { .. } => "proportional",
             RopeScaling::LongRope { .. } => "longrope",
         }
     }

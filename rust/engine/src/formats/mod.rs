@@ -20,7 +20,7 @@ pub(crate) use generation_defaults::{LARGEST_PENALTY, is_penalty, is_temperature
 pub(crate) use matrix::{Matrix, quantized_bytes, quantized_matrix};
 pub use quantization::Quantization;
 pub(crate) use tensors::{
-    Kernels, Storage, TensorSource, Tensors, kept_type, quantized_type, unreadable,
+    Kernels, LazyRows, Storage, TensorSource, Tensors, kept_type, quantized_type, unreadable,
 };
 
 use crate::description::ModelDescription;

@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Tensor};
 use super::folder::{CheckpointTensors, FolderSource};
 use super::gguf::GgufTensors;
 use super::{Matrix, Quantization, quantized_bytes};
-use crate::description::{EMBEDDING, HEAD, ModelDescription};
+use crate::description::{EMBEDDING, HEAD, ModelDescription, PER_LAYER_EMBEDDING};
 use crate::error::{Error, Result};
 
 /// The tensors of a checkpoint, on disk.
@@ -78,6 +78,8 @@ impl Tensors {
             (Tensors::Gguf(gguf), _) => gguf.byte_len(device, storage.kernels),
             (Tensors::Folder(folder), None) => folder
                 .iter()
+                // Stays in the file.
+                .filter(|(name, _)| *name != PER_LAYER_EMBEDDING)
                 .map(|(_, entry)| {
                     let kept = match storage.kernels {
                         Kernels::Candle => storage.dtype,
@@ -92,6 +94,7 @@ impl Tensors {
                 .sum(),
             (Tensors::Folder(_), wanted) => description
                 .tensors()
+                .filter(|(name, _)| name != PER_LAYER_EMBEDDING)
                 .map(|(name, shape)| {
                     let elements = shape.iter().product::<usize>() as u64;
                     match (
@@ -151,6 +154,15 @@ pub(crate) trait TensorSource {
     /// The numbers of a small matrix that is looked up and not multiplied, in 32 bits, row by row.
     fn table(&self, name: &str, shape: (usize, usize)) -> Result<Vec<f32>>;
 
+    /// The rows of a matrix too large to be kept, each read when it is looked up.
+    fn lazy_rows(&self, name: &str, shape: (usize, usize)) -> Result<Box<dyn LazyRows>> {
+        let table = self.table(name, shape)?;
+        Ok(Box::new(KeptRows {
+            table,
+            columns: shape.1,
+        }))
+    }
+
     /// The vector of a name, in the type in which the decoder computes.
     fn vector(&self, name: &str, len: usize) -> Result<Tensor>;
 
@@ -162,6 +174,35 @@ pub(crate) trait TensorSource {
 
     /// Where it computes.
     fn device(&self) -> &Device;
+}
+
+/// Rows of a matrix that are looked up.
+pub(crate) trait LazyRows: Send + Sync {
+    /// The numbers of some rows behind each other. Several threads may read at once.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or has no such row.
+    fn read(&self, rows: &[u32]) -> candle_core::Result<Vec<f32>>;
+}
+
+/// Rows that are in memory nevertheless.
+struct KeptRows {
+    table: Vec<f32>,
+    columns: usize,
+}
+
+impl LazyRows for KeptRows {
+    fn read(&self, rows: &[u32]) -> candle_core::Result<Vec<f32>> {
+        let mut numbers = Vec::with_capacity(rows.len() * self.columns);
+        for row in rows {
+            let start = *row as usize * self.columns;
+            match self.table.get(start..start + self.columns) {
+                Some(row) => numbers.extend_from_slice(row),
+                None => candle_core::bail!("there is no row {row}"),
+            }
+        }
+        Ok(numbers)
+    }
 }
 
 /// The type of blocks that the matrix of a name becomes, if any.

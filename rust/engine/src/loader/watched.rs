@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use super::{LoadListener, LoadProgress};
 use crate::cancel::Interrupt;
 use crate::error::{Error, Result};
-use crate::formats::{Matrix, TensorSource};
+use crate::formats::{LazyRows, Matrix, TensorSource};
 
 /// Time between two reports.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -80,6 +80,12 @@ impl TensorSource for WatchedSource<'_, '_> {
         let table = self.source.table(name, shape)?;
         self.tell(shape.0 * shape.1)?;
         Ok(table)
+    }
+
+    fn lazy_rows(&self, name: &str, shape: (usize, usize)) -> Result<Box<dyn LazyRows>> {
+        let rows = self.source.lazy_rows(name, shape)?;
+        self.tell(shape.0 * shape.1)?;
+        Ok(rows)
     }
 
     fn vector(&self, name: &str, len: usize) -> Result<Tensor> {

@@ -72,6 +72,8 @@ const CASES: &[&str] = &[
     "glm4-moe-plain",
     "glm4-moe-groups",
     "gpt-oss-plain",
+    "gemma4-plain",
+    "gemma4-keys-as-values",
 ];
 
 fn with(engine: Engine) -> LoadOptions {

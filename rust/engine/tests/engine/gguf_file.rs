@@ -42,7 +42,7 @@ fn head_dim(config: &Json) -> usize {
 
 /// Whether the factors of a norm are 1 + weight in folders.
 fn adds_one(family: &str, name: &str) -> bool {
-    let is_gemma = family.starts_with("gemma");
+    let is_gemma = family.starts_with("gemma") && family != "gemma4_text";
     (is_gemma || family.starts_with("qwen3_5"))
         && name.ends_with("norm.weight")
         && !name.ends_with("ssm_norm.weight")
@@ -152,6 +152,7 @@ impl GgufFile {
             "lfm2_moe" => "lfm2moe",
             "glm4_moe" => "glm4moe",
             "gpt_oss" => "gpt-oss",
+            "gemma4_text" => "gemma4",
             other => other,
         };
         file.set("general.architecture", Value::String(architecture.into()));
@@ -230,6 +231,9 @@ impl GgufFile {
                 file.set(&format!("{architecture}.{key}"), Value::F32(scale as f32));
             }
         }
+        if architecture == "gemma4" {
+            file.add_gemma4(&config);
+        }
         if architecture == "gpt-oss" {
             let size = count(&config["intermediate_size"]);
             file.set("gpt-oss.expert_feed_forward_length", size);
@@ -252,6 +256,42 @@ impl GgufFile {
     }
 
     /// What says which layers are recurrent, and how.
+    /// Heads of layers with a window, and what layers share.
+    fn add_gemma4(&mut self, config: &Json) {
+        let number = |name: &str| config[name].as_u64().unwrap() as u32;
+        let layers = number("num_hidden_layers");
+        let own = |name: &str, layer: u32| {
+            let own = &config["per_layer_config"][layer.to_string()][name];
+            own.as_u64().map_or(number(name), |own| own as u32)
+        };
+        let full = own("head_dim", layers - 1);
+        let (local, shared) = (number("head_dim"), number("num_kv_shared_layers"));
+        let wide = layers - shared * u32::from(config["use_double_wide_mlp"] == true);
+        let sizes = (0..layers).map(|layer| match layer < wide {
+            true => number("intermediate_size"),
+            false => 2 * number("intermediate_size"),
+        });
+        let heads = (0..layers).map(|layer| own("num_key_value_heads", layer));
+        let list = |numbers: Vec<u32>| Value::Array(numbers.into_iter().map(Value::U32).collect());
+        for (key, value) in [
+            ("attention.key_length", Value::U32(full)),
+            ("attention.value_length", Value::U32(full)),
+            ("attention.key_length_swa", Value::U32(local)),
+            ("attention.value_length_swa", Value::U32(local)),
+            ("attention.shared_kv_layers", Value::U32(shared)),
+            ("attention.head_count_kv", list(heads.collect())),
+            ("feed_forward_length", list(sizes.collect())),
+            ("rope.dimension_count", Value::U32(full)),
+            ("rope.dimension_count_swa", Value::U32(local)),
+            (
+                "embedding_length_per_layer_input",
+                Value::U32(number("hidden_size_per_layer_input")),
+            ),
+        ] {
+            self.set(&format!("gemma4.{key}"), value);
+        }
+    }
+
     fn add_recurrent_layers(&mut self, architecture: &str, config: &Json) {
         let number = |name: &str| config[name].as_u64().map(|n| n as u32);
         let key = |name: &str| format!("{architecture}.{name}");
@@ -331,6 +371,20 @@ impl GgufFile {
                     self.tensors.push((name, tensor, GgmlDType::F32));
                 }
             }
+            "proportional" => {
+                // Those that stand still have factors without end.
+                let dims = config["per_layer_config"]["1"]["head_dim"]
+                    .as_u64()
+                    .unwrap() as usize;
+                let share = rope["partial_rotary_factor"].as_f64().unwrap();
+                let turning = (dims as f64 * share / 2.0) as usize;
+                let factors: Vec<f32> = (0..dims / 2)
+                    .map(|index| if index < turning { 1.0 } else { 1e30 })
+                    .collect();
+                let tensor = Tensor::new(factors, &Device::Cpu).unwrap();
+                self.tensors
+                    .push(("rope_freqs.weight".into(), tensor, GgmlDType::F32));
+            }
             "dynamic" if rope["alpha"].is_f64() => {
                 let dims = head_dim(config) as f64;
                 let grown = rope["alpha"].as_f64().unwrap().powf(dims / (dims - 2.0));
@@ -400,7 +454,15 @@ impl GgufFile {
             "ministral3",
         ];
         let interleaved = interleaved.contains(&family);
-        let norms_after = ["olmo2", "olmo3", "exaone4", "gemma2", "gemma3_text"].contains(&family);
+        let norms_after = [
+            "olmo2",
+            "olmo3",
+            "exaone4",
+            "gemma2",
+            "gemma3_text",
+            "gemma4_text",
+        ];
+        let norms_after = norms_after.contains(&family);
         let behind_attention = match norms_after {
             true => "post_attention_norm",
             false => "ffn_norm",
@@ -443,6 +505,14 @@ impl GgufFile {
                     .replace("conv.conv", "shortconv.conv")
                     .replace("conv.in_proj", "shortconv.in_proj")
                     .replace("conv.out_proj", "shortconv.out_proj"),
+                "gemma4_text" => name
+                    .replace("model.embed_tokens_per_layer", "per_layer_token_embd")
+                    .replace("model.per_layer_model_projection", "per_layer_model_proj")
+                    .replace("model.per_layer_projection_norm", "per_layer_proj_norm")
+                    .replace("post_per_layer_input_norm", "post_norm")
+                    .replace("per_layer_input_gate", "inp_gate")
+                    .replace("per_layer_projection", "proj")
+                    .replace("layer_scalar", "layer_output_scale.weight"),
                 "gpt_oss" => name
                     .replace("post_attention_layernorm", "post_attention_norm")
                     .replace("self_attn.sinks", "attn_sinks.weight")

@@ -9,7 +9,7 @@ use crate::description::encoder::{
     EncoderDescription, EncoderLayer, EncoderMlp, EncoderNames, NormPlace, Positions,
 };
 use crate::description::rope::{Rope, RopeScaling};
-use crate::description::{Activation, Attention, LAYER_LIMIT};
+use crate::description::{Activation, Attention, KvSource, LAYER_LIMIT};
 use crate::error::{Error, Result};
 
 /// A family as llama.cpp writes it.
@@ -166,6 +166,8 @@ impl GgufEncoder {
                 query_temperature: None,
                 output_gate: false,
                 has_sinks: false,
+                kv: KvSource::Projected,
+                v_norm: false,
                 qkv_bias: !self.is_nomic,
                 output_bias: !self.is_nomic,
                 qk_norm: None,

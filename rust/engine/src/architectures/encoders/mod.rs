@@ -17,7 +17,7 @@ use super::read_keys;
 use crate::description::encoder::{
     EncoderDescription, EncoderLayer, EncoderMlp, EncoderNames, NormPlace, Positions,
 };
-use crate::description::{Activation, Attention, LAYER_LIMIT, LayerNorm};
+use crate::description::{Activation, Attention, KvSource, LAYER_LIMIT, LayerNorm};
 use crate::error::{Error, Result};
 
 /// A family of encoders.
@@ -200,6 +200,8 @@ impl Shared {
                 query_temperature: None,
                 output_gate: false,
                 has_sinks: false,
+                kv: KvSource::Projected,
+                v_norm: false,
                 qkv_bias: true,
                 output_bias: true,
                 qk_norm: None,

@@ -11,15 +11,20 @@ use super::norm::Norm;
 use super::rotary::Angles;
 use super::rows::{multiply, strided};
 use super::softmax::MaskedSoftmax;
-use crate::description::{NormSpan, QueryTemperature};
+use crate::description::{KvSource, NormSpan, QueryTemperature};
 
 /// The weights and the shape of one layer's attention.
 #[derive(Debug)]
 pub(crate) struct Attention {
-    /// The number of the layer in the cache.
+    /// The number of the layer in the cache whose keys and values these are.
     pub(crate) layer: usize,
-    /// To queries, keys and values; with an output gate, each head of queries has its gate behind it.
+    /// To queries, and to keys and values as far as they come from there; with an output gate, each head of queries has its
+    /// gate behind it.
     pub(crate) qkv: FusedLinear,
+    /// Where keys and values come from.
+    pub(crate) kv: KvSource,
+    /// Of each head of values.
+    pub(crate) value_norm: Option<Norm>,
     /// Whether the output of each head is multiplied with the sigmoid of a gate.
     pub(crate) has_gate: bool,
     /// Behind the attention.
@@ -47,7 +52,8 @@ pub(crate) struct Attention {
 #[derive(Debug)]
 pub(crate) struct QkNorms {
     pub(crate) query: Norm,
-    pub(crate) key: Norm,
+    /// Of a layer with keys of its own.
+    pub(crate) key: Option<Norm>,
     /// What is normed at a time.
     pub(crate) span: NormSpan,
     /// Whether they follow the rotation.
@@ -63,7 +69,20 @@ impl Attention {
         angles: &[Angles],
         sequences: &mut [(&mut SequenceCache, usize)],
     ) -> Result<Tensor> {
-        let [q, k, v] = self.qkv.forward::<3>(x)?;
+        let (q, own) = match self.kv {
+            KvSource::Projected => {
+                let [q, k, v] = self.qkv.forward::<3>(x)?;
+                (q, Some((k, v)))
+            }
+            KvSource::KeysAsValues => {
+                let [q, k] = self.qkv.forward::<2>(x)?;
+                (q, Some((k.clone(), k)))
+            }
+            KvSource::Layer(_) => {
+                let [q] = self.qkv.forward::<1>(x)?;
+                (q, None)
+            }
+        };
         let (q, gate) = match self.has_gate {
             false => (q, None),
             true => {
@@ -81,13 +100,20 @@ impl Attention {
         let angles = &angles[self.rotary];
         let norms = self.norms.as_ref();
         let mut q = rotated(&q, angles, norms.map(|norms| (norms, &norms.query)))?;
-        let k = rotated(&k, angles, norms.map(|norms| (norms, &norms.key)))?;
+        let own = match own {
+            None => None,
+            Some((k, v)) => {
+                let norm = norms.and_then(|norms| Some((norms, norms.key.as_ref()?)));
+                Some((rotated(&k, angles, norm)?, self.values(v)?))
+            }
+        };
+        let own = own.as_ref().map(|(k, v)| (k, v));
         if let Some(temperature) = self.query_temperature {
             q = self.grown(&q, temperature, sequences)?;
         }
         let attended = match x.device() {
-            Device::Cpu => self.by_kernels(&q, &k, &v, sequences)?,
-            _ => self.by_tensors(&q, &k, &v, sequences)?,
+            Device::Cpu => self.by_kernels(&q, own, sequences)?,
+            _ => self.by_tensors(&q, own, sequences)?,
         };
         match gate {
             None => self.output.forward(&attended),
@@ -96,6 +122,18 @@ impl Attention {
                 self.output.forward(&multiply(&attended, &gate)?)
             }
         }
+    }
+
+    /// Values, normed by head where that is to be.
+    fn values(&self, v: Tensor) -> Result<Tensor> {
+        let Some(norm) = &self.value_norm else {
+            return Ok(v);
+        };
+        let (rows, width) = v.dims2()?;
+        let heads = v
+            .contiguous()?
+            .reshape((rows * self.kv_heads, self.head_dim))?;
+        norm.forward(&heads)?.reshape((rows, width))
     }
 
     /// Queries times what their positions make of them.
@@ -120,29 +158,31 @@ impl Attention {
         q.broadcast_mul(&factors.to_dtype(q.dtype())?)
     }
 
-    /// What queries and keys, `rows × heads × head_dim`, and values, a row of all heads each, give on
-    /// the CPU.
+    /// What queries, `rows × heads × head_dim`, give on the CPU, with the keys, of the same form, and values, a row of all
+    /// heads each, of a layer that has its own.
     fn by_kernels(
         &self,
         q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
+        own: Option<(&Tensor, &Tensor)>,
         sequences: &mut [(&mut SequenceCache, usize)],
     ) -> Result<Tensor> {
         let dtype = q.dtype();
         let in_32_bits = |tensor: &Tensor| tensor.to_dtype(DType::F32);
-        let (q, k, v) = (
-            in_32_bits(&q.flatten_from(1)?)?,
-            in_32_bits(&k.flatten_from(1)?)?,
-            in_32_bits(v)?,
-        );
+        let q = in_32_bits(&q.flatten_from(1)?)?;
+        let own = match own {
+            None => None,
+            Some((k, v)) => Some((in_32_bits(&k.flatten_from(1)?)?, in_32_bits(v)?)),
+        };
         let (rows, width) = q.dims2()?;
-        let (q, k, v) = (
-            q.storage_and_layout(),
-            k.storage_and_layout(),
-            v.storage_and_layout(),
-        );
-        let (q, k, v) = (on_cpu(&q)?, on_cpu(&k)?, on_cpu(&v)?);
+        let own = own
+            .as_ref()
+            .map(|(k, v)| (k.storage_and_layout(), v.storage_and_layout()));
+        let own = match &own {
+            None => None,
+            Some((k, v)) => Some((on_cpu(k)?, on_cpu(v)?)),
+        };
+        let q = q.storage_and_layout();
+        let q = on_cpu(&q)?;
         let mut start = 0;
         let mut queries = Vec::with_capacity(sequences.len());
         for (cache, count) in sequences {
@@ -151,7 +191,10 @@ impl Attention {
             let state = cache.layer(self.layer);
             let first = state.len();
             queries.push(Queries {
-                cache: state.write(k.rows(&rows), v.rows(&rows))?,
+                cache: match &own {
+                    Some((k, v)) => state.write(k.rows(&rows), v.rows(&rows))?,
+                    None => state.written()?,
+                },
                 rows: q.rows(&rows),
                 heads: self.heads,
                 first,
@@ -172,18 +215,23 @@ impl Attention {
     fn by_tensors(
         &self,
         q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
+        own: Option<(&Tensor, &Tensor)>,
         sequences: &mut [(&mut SequenceCache, usize)],
     ) -> Result<Tensor> {
-        let v = v
-            .contiguous()?
-            .reshape((q.dim(0)?, self.kv_heads, self.head_dim))?;
+        let heads = (q.dim(0)?, self.kv_heads, self.head_dim);
+        let own = match own {
+            None => None,
+            Some((k, v)) => Some((k, v.contiguous()?.reshape(heads)?)),
+        };
         let mut start = 0;
         let mut parts = Vec::with_capacity(sequences.len());
         for (cache, count) in sequences {
             let part = |tensor: &Tensor| tensor.narrow(0, start, *count);
-            parts.push(self.sequence_by_tensors(&part(q)?, &part(k)?, &part(&v)?, cache)?);
+            let own = match &own {
+                None => None,
+                Some((k, v)) => Some((part(k)?, part(v)?)),
+            };
+            parts.push(self.sequence_by_tensors(&part(q)?, own, cache)?);
             start += *count;
         }
         Tensor::cat(&parts, 0)
@@ -192,8 +240,7 @@ impl Attention {
     fn sequence_by_tensors(
         &self,
         q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
+        own: Option<(Tensor, Tensor)>,
         cache: &mut SequenceCache,
     ) -> Result<Tensor> {
         let state = cache.layer(self.layer);
@@ -203,7 +250,10 @@ impl Attention {
             Some(window) => (position + 1).saturating_sub(window),
             None => 0,
         };
-        let (keys, values) = state.append(k, v, from)?;
+        if let Some((k, v)) = own {
+            state.append(&k, &v)?;
+        }
+        let (keys, values) = state.appended(from, q.dim(0)?)?;
         let softmax = MaskedSoftmax {
             scale: self.scale,
             cap: self.cap,

@@ -14,13 +14,14 @@ use super::kv_state::KvShape;
 use super::linear::{FusedLinear, Linear};
 use super::norm::Norm;
 use super::packed_weights::PackedWeights;
+use super::per_layer::{PerLayerBlock, PerLayerEmbedding};
 use super::recurrent::RecurrentShape;
 use super::rotary::{Angles, Rotary};
 use super::rows::add;
 use super::short_conv::ShortConv;
 use crate::description::{
-    self, EMBEDDING, FeedForward, HEAD, LayerDescription, Mixer, ModelDescription, NamedNorm,
-    NormKind, QkNorm,
+    self, EMBEDDING, FeedForward, HEAD, KvSource, LayerDescription, Mixer, ModelDescription,
+    NamedNorm, NormKind, PER_LAYER_EMBEDDING, QkNorm,
 };
 use crate::error::{Result, candle_error};
 use crate::formats::{Matrix, TensorSource, unreadable};
@@ -30,6 +31,7 @@ pub(crate) struct Decoder {
     embedding: PackedWeights,
     layers: Vec<Layer>,
     embedding_scale: f64,
+    per_layer_inputs: Option<PerLayerEmbedding>,
     norm: Norm,
     head: Linear,
     logits_scale: f32,
@@ -52,6 +54,9 @@ struct Layer {
     /// What a block's output is multiplied with.
     residual_scale: f64,
     is_parallel: bool,
+    per_layer_input: Option<PerLayerBlock>,
+    /// What the residual stream is multiplied with behind the layer.
+    scalar: f64,
 }
 
 /// What mixes positions.
@@ -154,7 +159,7 @@ impl Decoder {
             description,
             source,
             rotaries: Vec::new(),
-            attentions: 0,
+            caches: Vec::new(),
             recurrent: Vec::new(),
         };
         let vocabulary = (description.vocab_size, description.hidden_size);
@@ -165,6 +170,10 @@ impl Decoder {
         let head = match description.tie_word_embeddings {
             true => embedding.clone(),
             false => weights(HEAD)?,
+        };
+        let per_layer_inputs = match description.per_layer_inputs {
+            Some(inputs) => Some(loader.per_layer_embedding(inputs)?),
+            None => None,
         };
         let mut layers = Vec::with_capacity(description.layers.len());
         for (index, layer) in description.layers.iter().enumerate() {
@@ -180,7 +189,10 @@ impl Decoder {
             true => DType::F16,
             false => source.dtype(),
         };
-        let shapes = description.attentions().map(|attention| KvShape {
+        let own = description
+            .attentions()
+            .filter(|attention| attention.has_own_kv());
+        let shapes = own.map(|attention| KvShape {
             kv_heads: attention.num_kv_heads,
             head_dim: attention.head_dim,
             window: attention.window,
@@ -192,6 +204,7 @@ impl Decoder {
             embedding,
             layers,
             embedding_scale: description.embedding_scale,
+            per_layer_inputs,
             norm,
             head: Linear::new(head, None),
             logits_scale: description.logits_scale as f32,
@@ -315,7 +328,8 @@ impl Decoder {
             }
         }
         let rows = tokens.len();
-        let tokens = Tensor::from_vec(tokens, rows, &self.device)?;
+        let ids = tokens;
+        let tokens = Tensor::from_slice(&ids, rows, &self.device)?;
         let angles: Vec<Angles> = self
             .rotaries
             .iter()
@@ -325,6 +339,10 @@ impl Decoder {
             self.embedding.select(&tokens, self.dtype)?,
             self.embedding_scale,
         )?;
+        let mut per_layer_inputs = match &self.per_layer_inputs {
+            Some(embedding) => Some(embedding.inputs(&ids, &x)?),
+            None => None,
+        };
         for (index, layer) in self.layers.iter().enumerate() {
             let mut input = layer.mixer_norms.input(&x)?;
             let output = layer.mixer.forward(&input, &angles, &mut caches)?;
@@ -338,6 +356,10 @@ impl Decoder {
                 }
                 let wanted = Tensor::from_slice(&wanted, wanted.len(), &self.device)?;
                 x = x.index_select(&wanted, 0)?;
+                per_layer_inputs = match per_layer_inputs {
+                    Some(inputs) => Some(inputs.index_select(&wanted, 0)?),
+                    None => None,
+                };
                 if layer.is_parallel {
                     input = input.index_select(&wanted, 0)?;
                 }
@@ -349,6 +371,10 @@ impl Decoder {
             x = layer
                 .feed_forward_norms
                 .residual(&x, output, layer.residual_scale)?;
+            if let (Some(block), Some(inputs)) = (&layer.per_layer_input, &per_layer_inputs) {
+                x = block.forward(&x, inputs, index)?;
+            }
+            x = scaled(x, layer.scalar)?;
             after_layer(index, &x)?;
         }
         if !wanted.is_empty() {
@@ -403,8 +429,8 @@ struct Loader<'a> {
     description: &'a ModelDescription,
     source: &'a dyn TensorSource,
     rotaries: Vec<Rotary>,
-    /// Layers with attention by now.
-    attentions: usize,
+    /// Of each layer by now that has keys and values of its own, its index.
+    caches: Vec<usize>,
     /// Of each recurrent layer by now, the numbers that its convolution keeps, and those of its memory.
     recurrent: Vec<(usize, usize)>,
 }
@@ -435,6 +461,14 @@ impl Loader<'_> {
             feed_forward: self.feed_forward(&at("mlp"), &layer.feed_forward)?,
             residual_scale: layer.residual_scale,
             is_parallel: layer.is_parallel,
+            per_layer_input: match self.description.per_layer_inputs {
+                Some(inputs) => Some(self.per_layer_block(index, inputs)?),
+                None => None,
+            },
+            scalar: match layer.has_scalar {
+                true => f64::from(self.numbers(&at("layer_scalar"), 1)?[0]),
+                false => 1.0,
+            },
         })
     }
 
@@ -456,9 +490,22 @@ impl Loader<'_> {
         let hidden = self.description.hidden_size;
         let at = |name: &str| format!("model.layers.{index}.self_attn.{name}");
         let [query, key, value] = attention.qkv_sizes();
-        let qkv = [("q_proj", query), ("k_proj", key), ("v_proj", value)]
-            .map(|(name, rows)| (at(name), (rows, hidden), attention.qkv_bias));
-        self.attentions += 1;
+        let qkv: Vec<Part> = [("q_proj", query), ("k_proj", key), ("v_proj", value)]
+            .into_iter()
+            .filter(|(_, rows)| *rows > 0)
+            .map(|(name, rows)| (at(name), (rows, hidden), attention.qkv_bias))
+            .collect();
+        let source = match attention.kv {
+            KvSource::Layer(source) => source,
+            _ => {
+                self.caches.push(index);
+                index
+            }
+        };
+        let cache = self.caches.iter().position(|layer| *layer == source);
+        let cache = cache.ok_or_else(|| {
+            unreadable(&at("k_proj"), &"a layer before it has no keys and values")
+        })?;
         let norms = match attention.qk_norm {
             None => None,
             Some(QkNorm {
@@ -469,15 +516,31 @@ impl Loader<'_> {
                 let [query, key] = attention.qk_norm_sizes(span);
                 Some(QkNorms {
                     query: self.norm(&at("q_norm"), query, norm)?,
-                    key: self.norm(&at("k_norm"), key, norm)?,
+                    key: match attention.has_own_kv() {
+                        true => Some(self.norm(&at("k_norm"), key, norm)?),
+                        false => None,
+                    },
                     span,
                     are_after_rotation: is_after_rotation,
                 })
             }
         };
         Ok(Attention {
-            layer: self.attentions - 1,
+            layer: cache,
             qkv: self.fused(&qkv)?,
+            kv: attention.kv,
+            value_norm: match (attention.v_norm, attention.qk_norm) {
+                (true, Some(QkNorm { norm, .. })) => {
+                    let ones = Tensor::ones(
+                        attention.head_dim,
+                        self.source.dtype(),
+                        self.source.device(),
+                    );
+                    let norm = ones.and_then(|ones| Norm::rms(ones, norm.eps));
+                    Some(norm.map_err(|e| unreadable(&at("v_norm"), &e))?)
+                }
+                _ => None,
+            },
             has_gate: attention.output_gate,
             output: self.linear(&(
                 at("o_proj"),
@@ -497,6 +560,42 @@ impl Loader<'_> {
                 true => Some(self.numbers(&at("sinks"), attention.num_heads)?),
                 false => None,
             },
+        })
+    }
+
+    fn per_layer_embedding(
+        &self,
+        inputs: description::PerLayerInputs,
+    ) -> Result<PerLayerEmbedding> {
+        let (hidden, size) = (self.description.hidden_size, inputs.size);
+        let all = self.description.layers.len() * size;
+        let name = "model.per_layer_model_projection";
+        let norm = description::Norm::rms(self.description.final_norm.eps);
+        Ok(PerLayerEmbedding {
+            rows: self
+                .source
+                .lazy_rows(PER_LAYER_EMBEDDING, (inputs.vocab_size, all))?,
+            projection: self.linear(&(name.to_owned(), (all, hidden), false))?,
+            norm: self.norm("model.per_layer_projection_norm", size, norm)?,
+            hidden,
+            size,
+        })
+    }
+
+    fn per_layer_block(
+        &self,
+        layer: usize,
+        inputs: description::PerLayerInputs,
+    ) -> Result<PerLayerBlock> {
+        let (hidden, size) = (self.description.hidden_size, inputs.size);
+        let at = |name: &str| format!("model.layers.{layer}.{name}");
+        let norm = description::Norm::rms(self.description.final_norm.eps);
+        Ok(PerLayerBlock {
+            gate: self.linear(&(at("per_layer_input_gate"), (size, hidden), false))?,
+            projection: self.linear(&(at("per_layer_projection"), (hidden, size), false))?,
+            norm: self.norm(&at("post_per_layer_input_norm"), hidden, norm)?,
+            activation: inputs.activation,
+            size,
         })
     }
 
@@ -747,6 +846,8 @@ mod tests {
                 query_temperature: None,
                 output_gate: false,
                 has_sinks: false,
+                kv: KvSource::Projected,
+                v_norm: false,
                 qkv_bias: false,
                 output_bias: false,
                 qk_norm: None,
@@ -754,6 +855,7 @@ mod tests {
             feed_forward_norms: BlockNorms::before(norm),
             residual_scale: 1.0,
             is_parallel: false,
+            has_scalar: false,
             feed_forward: FeedForward::Dense(description::Mlp {
                 intermediate_size: 24,
                 activation: Activation::Silu,
@@ -773,6 +875,7 @@ mod tests {
             logits_scale: 1.0,
             logits_cap: None,
             tie_word_embeddings: false,
+            per_layer_inputs: None,
         };
         Decoder::load(&config, &Numbers(Device::Cpu)).unwrap()
     }

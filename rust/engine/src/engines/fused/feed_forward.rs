@@ -72,25 +72,26 @@ impl Mlp {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         if !self.is_gated {
             let [up] = self.gate_up.forward::<1>(x)?;
-            return self.down.forward(&self.activate(&up)?);
+            return self.down.forward(&activated(&up, self.activation)?);
         }
         let [gate, up] = self.gate_up.forward::<2>(x)?;
         let is_swiglu = self.activation == Activation::Silu || self.clamp.is_some();
         let gated = match (usable(&gate) && is_swiglu, self.clamp) {
             (true, clamp) => gate.apply_op2_no_bwd(&up, &SwiGlu(clamp))?,
-            (false, None) => multiply(&self.activate(&gate.contiguous()?)?, &up)?,
+            (false, None) => multiply(&activated(&gate.contiguous()?, self.activation)?, &up)?,
             (false, Some(clamp)) => clamped(&gate.contiguous()?, &up.contiguous()?, clamp)?,
         };
         self.down.forward(&gated)
     }
+}
 
-    fn activate(&self, gate: &Tensor) -> Result<Tensor> {
-        match self.activation {
-            Activation::Silu => candle_nn::ops::silu(gate),
-            Activation::Gelu => gate.gelu_erf(),
-            Activation::GeluTanh => gate.gelu(),
-            Activation::Relu => gate.relu(),
-        }
+/// What a non-linearity makes of numbers.
+pub(super) fn activated(x: &Tensor, activation: Activation) -> Result<Tensor> {
+    match activation {
+        Activation::Silu => candle_nn::ops::silu(x),
+        Activation::Gelu => x.gelu_erf(),
+        Activation::GeluTanh => x.gelu(),
+        Activation::Relu => x.relu(),
     }
 }
 

@@ -141,14 +141,16 @@ impl KvState {
         }
     }
 
-    /// Like [`Self::write`], on other devices, with tensors `rows × kv_heads × head_dim`; returns all from position
-    /// `from` on, `kv_heads × positions × head_dim`.
-    pub(super) fn append(
-        &self,
-        keys: &Tensor,
-        values: &Tensor,
-        from: usize,
-    ) -> Result<(Tensor, Tensor)> {
+    /// What [`Self::write`] returned last in this pass.
+    pub(super) fn written(&self) -> Result<&KvCache> {
+        match &self.store {
+            Store::Pages(pages) => Ok(pages),
+            Store::Tensors { .. } => bail!("keys and values that are not on the CPU"),
+        }
+    }
+
+    /// Like [`Self::write`], on other devices, with tensors `rows × kv_heads × head_dim`.
+    pub(super) fn append(&self, keys: &Tensor, values: &Tensor) -> Result<()> {
         let Store::Tensors {
             keys: all_keys,
             values: all_values,
@@ -156,15 +158,18 @@ impl KvState {
         else {
             bail!("keys and values that are on the CPU");
         };
-        let rows = keys.dim(0)?;
         let by_head = |tensor: &Tensor| tensor.transpose(0, 1)?.contiguous();
         all_keys.slice_set(&by_head(keys)?, 1, self.len)?;
-        all_values.slice_set(&by_head(values)?, 1, self.len)?;
+        all_values.slice_set(&by_head(values)?, 1, self.len)
+    }
+
+    /// All keys and values from position `from` on, `kv_heads × positions × head_dim`, `rows` appended ones included.
+    pub(super) fn appended(&self, from: usize, rows: usize) -> Result<(Tensor, Tensor)> {
+        let Store::Tensors { keys, values } = &self.store else {
+            bail!("keys and values that are on the CPU");
+        };
         let count = self.len + rows - from;
-        Ok((
-            all_keys.narrow(1, from, count)?,
-            all_values.narrow(1, from, count)?,
-        ))
+        Ok((keys.narrow(1, from, count)?, values.narrow(1, from, count)?))
     }
 
     /// Counts `count` new positions, and drops pages that the window does not show any more.
@@ -293,7 +298,8 @@ mod tests {
         let first = state.len();
         state.reserve(count, 1000).unwrap();
         let (keys, values) = (rows(first, count, 1), rows(first, count, 10_000));
-        let all = state.append(&keys, &values, from).unwrap();
+        state.append(&keys, &values).unwrap();
+        let all = state.appended(from, count).unwrap();
         state.commit(count);
         all
     }
@@ -312,7 +318,7 @@ mod tests {
         state.truncate(304);
         // What was not committed does not count.
         state.reserve(5, 1000).unwrap();
-        state.append(&rows(700, 5, 0), &rows(700, 5, 0), 0).unwrap();
+        state.append(&rows(700, 5, 0), &rows(700, 5, 0)).unwrap();
         state.rollback();
         for state in [&mut state, &mut fork] {
             let first = state.len();

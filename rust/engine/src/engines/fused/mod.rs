@@ -30,6 +30,7 @@ mod linear;
 mod norm;
 mod pace;
 pub(crate) mod packed_weights;
+mod per_layer;
 mod prefix;
 mod recurrent;
 pub(crate) mod rotary;

@@ -195,6 +195,17 @@ impl Rotary {
                     })
                     .collect()
             }
+            RopeScaling::Proportional {
+                frequencies,
+                factor,
+            } => {
+                let series = self.series(theta).into_iter().enumerate();
+                let turning = |(index, frequency)| match index < *frequencies {
+                    true => frequency / *factor as f32,
+                    false => 0.0,
+                };
+                series.map(turning).collect()
+            }
             RopeScaling::LongRope {
                 short_factor,
                 long_factor,

@@ -10,7 +10,7 @@ use super::{CheckpointTensors, TensorEntry};
 use crate::error::Result;
 use crate::formats::quantize::quantized_blocks;
 use crate::formats::{
-    Matrix, TensorSource, kept_type, quantized_matrix, quantized_type, unreadable,
+    LazyRows, Matrix, TensorSource, kept_type, quantized_matrix, quantized_type, unreadable,
 };
 
 /// The safetensors files of a folder, converted to one type.
@@ -88,6 +88,14 @@ impl TensorSource for FolderSource {
         numbers.map_err(|e| unreadable(name, &e))
     }
 
+    fn lazy_rows(&self, name: &str, shape: (usize, usize)) -> Result<Box<dyn LazyRows>> {
+        let entry = self.tensors.expect(name, &[shape.0, shape.1])?;
+        Ok(Box::new(FolderRows {
+            tensors: self.tensors.clone(),
+            entry: entry.clone(),
+        }))
+    }
+
     fn vector(&self, name: &str, len: usize) -> Result<Tensor> {
         let entry = self.tensors.expect(name, &[len])?;
         self.tensors.tensor(entry, self.dtype, &self.device)
@@ -103,6 +111,28 @@ impl TensorSource for FolderSource {
 
     fn device(&self) -> &Device {
         &self.device
+    }
+}
+
+/// Rows that stay in the file.
+struct FolderRows {
+    tensors: Arc<CheckpointTensors>,
+    entry: TensorEntry,
+}
+
+impl LazyRows for FolderRows {
+    fn read(&self, rows: &[u32]) -> candle_core::Result<Vec<f32>> {
+        let mut numbers = Vec::new();
+        for row in rows {
+            let row = *row as usize;
+            if row >= self.entry.shape[0] {
+                candle_core::bail!("there is no row {row}");
+            }
+            let read = self.tensors.rows(&self.entry, row, 1);
+            let row = read.map_err(candle_core::Error::wrap)?;
+            numbers.extend(row.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?);
+        }
+        Ok(numbers)
     }
 }
 

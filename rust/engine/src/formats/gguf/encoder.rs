@@ -1,6 +1,7 @@
 //! Encoders in a GGUF file: BERT and NomicBERT, with word pieces.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::file::GgufFile;
 use super::{GgufTensors, tokenizer};
@@ -62,7 +63,7 @@ pub(crate) fn open(path: &Path) -> Result<Option<(EncoderCheckpoint, Option<Pool
             tells_pairs: true,
             lengths: LengthSettings::default(),
             tensors: Tensors::Gguf(GgufTensors {
-                file,
+                file: Arc::new(file),
                 architecture: None,
             }),
             description,

@@ -272,9 +272,24 @@ impl GgufFile {
             let index = index.and_then(|index| index.parse::<usize>().ok());
             index.is_some_and(|index| index >= config.layers.len()) && self.has_further_layers()
         };
+        // Some files have what layers with the keys and values of others do not read.
+        let is_unread = |name: &str| {
+            let layers = config.layers.iter().enumerate();
+            let without = layers.filter(|(_, layer)| {
+                layer
+                    .attention()
+                    .is_some_and(|attention| !attention.has_own_kv())
+            });
+            let mut parts = without.flat_map(|(index, _)| {
+                let part = move |part| format!("blk.{index}.{part}.weight");
+                ["attn_k", "attn_v", "attn_k_norm"].map(part)
+            });
+            parts.any(|part| part == name)
+        };
+        let is_spare = |name: &str| is_further(name) || is_unread(name);
         match self
             .tensors()
-            .find(|tensor| !expected.contains(&tensor.name) && !is_further(&tensor.name))
+            .find(|tensor| !expected.contains(&tensor.name) && !is_spare(&tensor.name))
         {
             None => Ok(()),
             Some(tensor) => Err(Error::UnsupportedModel {
@@ -642,9 +657,16 @@ fn place(name: &str, norms_after: bool) -> Place {
 
 /// What GGUF calls a tensor that is `name` on the Hub, experts left out.
 fn gguf_name(name: &str, norms_after: bool) -> String {
-    const PARTS: [(&str, &str); 35] = [
+    const PARTS: [(&str, &str); 42] = [
         ("model.embed_tokens.", "token_embd."),
         ("model.norm.", "output_norm."),
+        ("model.embed_tokens_per_layer.", "per_layer_token_embd."),
+        ("model.per_layer_model_projection.", "per_layer_model_proj."),
+        ("model.per_layer_projection_norm.", "per_layer_proj_norm."),
+        ("post_per_layer_input_norm.", "post_norm."),
+        ("per_layer_input_gate.", "inp_gate."),
+        ("per_layer_projection.", "proj."),
+        ("layer_scalar", "layer_output_scale.weight"),
         ("lm_head.", "output."),
         ("model.layers.", "blk."),
         ("conv.in_proj.", "shortconv.in_proj."),

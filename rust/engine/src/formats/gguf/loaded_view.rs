@@ -15,6 +15,9 @@ use crate::error::{Error, Result};
 use crate::formats::quantize::quantized_blocks;
 use crate::formats::{Kernels, quantized_bytes};
 
+/// What is looked up in the file and never loaded.
+const PER_LAYER_EMBEDDING: &str = "per_layer_token_embd.weight";
+
 /// The file as it would be with its tensors in the form that they get in memory, one behind the
 /// other. They are converted when they are read, so that there is never a second copy of all.
 pub(crate) struct LoadedView<'a> {
@@ -53,6 +56,8 @@ impl<'a> LoadedView<'a> {
                 };
                 size += placed.len;
                 byte_len += match kernels {
+                    // Stays in the file.
+                    Kernels::Packed if tensor.name == PER_LAYER_EMBEDDING => 0,
                     Kernels::Packed => quantized_bytes(dtype, elements, device),
                     Kernels::Candle => placed.len,
                 };
@@ -77,7 +82,8 @@ impl<'a> LoadedView<'a> {
     /// The type of most of the weights.
     pub(super) fn prevailing_type(&self) -> GgmlDType {
         let mut elements: Vec<(GgmlDType, usize)> = Vec::new();
-        for placed in &self.tensors {
+        let kept = |placed: &&Placed| placed.tensor.name != PER_LAYER_EMBEDDING;
+        for placed in self.tensors.iter().filter(kept) {
             let count = placed.tensor.shape.iter().product::<usize>();
             match elements
                 .iter_mut()

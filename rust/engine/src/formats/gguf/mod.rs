@@ -6,6 +6,7 @@
 
 pub(crate) mod encoder;
 mod file;
+mod lazy_rows;
 mod loaded_view;
 mod pre_tokenizer;
 mod sampling;
@@ -17,6 +18,7 @@ mod tokenizer_parts;
 mod word_pieces;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::Device;
 
@@ -32,7 +34,7 @@ use crate::error::Result;
 
 /// The tensors of a GGUF file, which are read when they are asked for.
 pub(crate) struct GgufTensors {
-    file: GgufFile,
+    file: Arc<GgufFile>,
     /// Of a decoder, whose tensors are asked for by their names on the Hub.
     architecture: Option<&'static GgufArchitecture>,
 }
@@ -65,7 +67,7 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint> {
         tokenizer,
         template,
         tensors: Tensors::Gguf(GgufTensors {
-            file,
+            file: Arc::new(file),
             architecture: Some(architecture),
         }),
     })

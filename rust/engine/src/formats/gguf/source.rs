@@ -1,18 +1,23 @@
 //! A file's tensors for the `fused` engine.
 
+use std::sync::Arc;
+
 use candle_core::quantized::GgmlDType;
 use candle_core::{DType, Device, Tensor};
 
 use super::file::{GgufFile, Place, Slice};
+use super::lazy_rows::GgufRows;
 use super::loaded_view::LoadedView;
 use crate::architectures::gguf::{GgufArchitecture, GgufRotation};
 use crate::description::ModelDescription;
 use crate::error::Result;
-use crate::formats::{Kernels, Matrix, TensorSource, kept_type, quantized_matrix, unreadable};
+use crate::formats::{
+    Kernels, LazyRows, Matrix, TensorSource, kept_type, quantized_matrix, unreadable,
+};
 
 /// The tensors of a file, each in the type that it gets in memory.
 pub(crate) struct GgufSource<'a> {
-    file: &'a GgufFile,
+    file: &'a Arc<GgufFile>,
     view: LoadedView<'a>,
     /// The decoder whose tensors are asked for by their names on the Hub; by those of the file where there is none.
     decoder: Option<(&'a ModelDescription, &'static GgufArchitecture)>,
@@ -21,7 +26,7 @@ pub(crate) struct GgufSource<'a> {
 
 impl<'a> GgufSource<'a> {
     pub(super) fn new(
-        file: &'a GgufFile,
+        file: &'a Arc<GgufFile>,
         architecture: Option<&'static GgufArchitecture>,
         description: &'a ModelDescription,
         device: &'a Device,
@@ -35,7 +40,7 @@ impl<'a> GgufSource<'a> {
     }
 
     /// The tensors by the names that they have in the file.
-    pub(super) fn plain(file: &'a GgufFile, device: &'a Device) -> Self {
+    pub(super) fn plain(file: &'a Arc<GgufFile>, device: &'a Device) -> Self {
         Self {
             file,
             view: LoadedView::new(file, device, Kernels::Packed),
@@ -146,6 +151,14 @@ impl TensorSource for GgufSource<'_> {
                 .to_vec1()
         });
         numbers.map_err(|e| unreadable(name, &e))
+    }
+
+    fn lazy_rows(&self, name: &str, _: (usize, usize)) -> Result<Box<dyn LazyRows>> {
+        let place = self.place(name);
+        Ok(Box::new(GgufRows {
+            file: self.file.clone(),
+            tensor: self.file.tensor(&place.tensor)?.clone(),
+        }))
     }
 
     fn vector(&self, name: &str, _: usize) -> Result<Tensor> {
