@@ -160,6 +160,7 @@ impl Shared {
                 query_temperature: None,
                 output_gate: false,
                 has_sinks: false,
+                is_causal: true,
                 kv: KvSource::Projected,
                 v_norm: false,
                 qkv_bias: false,

@@ -74,7 +74,12 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     let local = rope("sliding_attention", "rope_local_base_freq", THETA[1], None)?;
     let attention_bias = config.flag("attention_bias")?.unwrap_or(false);
     let scalar = config.positive("query_pre_attn_scalar")?.unwrap_or(256.0);
-    let size = window_or(config, 4096)?;
+    // EmbeddingGemma's: a window on both sides, half as wide.
+    let sees_all = config.flag("use_bidirectional_attention")?.unwrap_or(false);
+    let size = window_or(config, 4096)?.map(|size| match sees_all {
+        true => size / 2 + 1,
+        false => size,
+    });
     let pattern = config.count("sliding_window_pattern")?.unwrap_or(PATTERN);
     let sliding = sliding_or_every(config, shared.num_layers, pattern)?;
     let norm = Norm {
@@ -85,6 +90,7 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
         attention.qkv_bias = attention_bias;
         attention.output_bias = attention_bias;
         attention.scale = scalar.powf(-0.5);
+        attention.is_causal = !sees_all;
         attention.window = size.filter(|_| sliding[index]);
         attention.rope = Some(match sliding[index] {
             true => local.clone(),

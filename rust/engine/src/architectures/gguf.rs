@@ -221,6 +221,7 @@ impl GgufArchitecture {
                 query_temperature: None,
                 output_gate: false,
                 has_sinks: false,
+                is_causal: true,
                 kv: KvSource::Projected,
                 v_norm: false,
                 qkv_bias: biased(&["attn_q", "attn_qkv"]),

@@ -211,6 +211,8 @@ pub struct Attention {
     /// Whether each head has a score that takes part in the softmax beside those of the positions, with no value (Xiao et
     /// al. 2023, attention sinks).
     pub has_sinks: bool,
+    /// Whether a position sees no later ones. Models without that read texts and do not write any.
+    pub is_causal: bool,
     /// Where keys and values come from.
     pub kv: KvSource,
     /// Whether values are normed like heads of queries and keys, but without a weight.
@@ -540,6 +542,11 @@ impl ModelDescription {
         self.layers
             .iter_mut()
             .filter_map(LayerDescription::attention_mut)
+    }
+
+    /// Whether no position sees later ones.
+    pub fn is_causal(&self) -> bool {
+        self.attentions().all(|attention| attention.is_causal)
     }
 
     /// Places the same norms at both blocks of all layers.

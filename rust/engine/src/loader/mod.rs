@@ -132,6 +132,14 @@ impl Loader {
         eos_ids: Vec<u32>,
         options: &LoadOptions,
     ) -> Result<Self> {
+        if !description.is_causal() {
+            return Err(Error::UnsupportedModel {
+                file: String::new(),
+                key: "use_bidirectional_attention".into(),
+                value: "true".into(),
+                reason: "such a model reads texts and writes none: load it as an embedder".into(),
+            });
+        }
         let device = options.device.open()?;
         let max_context = match (&tensors, options.engine.resolve(&device)) {
             (Tensors::Gguf(_), Engine::Candle) => {

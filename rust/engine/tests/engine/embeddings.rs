@@ -46,6 +46,19 @@ pub fn cases() -> BTreeMap<String, Expected> {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
+#[test]
+fn a_model_that_sees_later_positions_writes_no_text() {
+    let loaded =
+        candle4j_engine::model::Model::load(&folder("embedding-gemma"), &Default::default());
+    match loaded.err() {
+        Some(Error::UnsupportedModel { key, reason, .. }) => {
+            assert_eq!(key, "use_bidirectional_attention");
+            assert!(reason.contains("embedder"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 fn load(name: &str) -> Embedder {
     Embedder::load(&folder(name), &TextOptions::default()).unwrap_or_else(|e| panic!("{name}: {e}"))
 }

@@ -166,6 +166,7 @@ impl GgufEncoder {
                 query_temperature: None,
                 output_gate: false,
                 has_sinks: false,
+                is_causal: false,
                 kv: KvSource::Projected,
                 v_norm: false,
                 qkv_bias: !self.is_nomic,

@@ -200,6 +200,7 @@ impl Shared {
                 query_temperature: None,
                 output_gate: false,
                 has_sinks: false,
+                is_causal: false,
                 kv: KvSource::Projected,
                 v_norm: false,
                 qkv_bias: true,

@@ -44,6 +44,8 @@ pub(crate) struct Attention {
     pub(crate) cap: Option<f32>,
     /// How queries grow with their positions.
     pub(crate) query_temperature: Option<QueryTemperature>,
+    /// Whether a position sees no later ones; else it sees those of its own pass, all of its text.
+    pub(crate) is_causal: bool,
     /// A score of each head that has no value.
     pub(crate) sinks: Option<Vec<f32>>,
 }
@@ -198,7 +200,7 @@ impl Attention {
                 rows: q.rows(&rows),
                 heads: self.heads,
                 first,
-                causal: true,
+                causal: self.is_causal,
                 bias: None,
                 window: self.window,
                 scale: self.scale,
@@ -218,6 +220,9 @@ impl Attention {
         own: Option<(&Tensor, &Tensor)>,
         sequences: &mut [(&mut SequenceCache, usize)],
     ) -> Result<Tensor> {
+        if !self.is_causal {
+            bail!("attention to later positions is computed on the CPU alone");
+        }
         let heads = (q.dim(0)?, self.kv_heads, self.head_dim);
         let own = match own {
             None => None,

@@ -556,6 +556,7 @@ impl Loader<'_> {
             scale: attention.scale as f32,
             cap: attention.score_cap.map(|cap| cap as f32),
             query_temperature: attention.query_temperature,
+            is_causal: attention.is_causal,
             sinks: match attention.has_sinks {
                 true => Some(self.numbers(&at("sinks"), attention.num_heads)?),
                 false => None,
@@ -846,6 +847,7 @@ mod tests {
                 query_temperature: None,
                 output_gate: false,
                 has_sinks: false,
+                is_causal: true,
                 kv: KvSource::Projected,
                 v_norm: false,
                 qkv_bias: false,

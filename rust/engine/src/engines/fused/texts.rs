@@ -11,9 +11,11 @@ use crate::formats::TensorSource;
 pub(crate) struct DecoderTexts {
     decoder: Decoder,
     hidden_size: usize,
+    /// Tokens of a text that go through the layers at once.
+    chunk: usize,
 }
 
-/// Tokens of a text that go through the layers at once.
+/// Tokens of a text that go through the layers at once where no position sees later ones.
 const CHUNK: usize = 512;
 
 impl DecoderTexts {
@@ -31,6 +33,10 @@ impl DecoderTexts {
         Ok(Self {
             decoder: Decoder::load(&description, source)?,
             hidden_size: description.hidden_size,
+            chunk: match description.is_causal() {
+                true => CHUNK,
+                false => usize::MAX,
+            },
         })
     }
 
@@ -47,7 +53,7 @@ impl DecoderTexts {
             .collect();
         let longest = texts.iter().map(|text| text.tokens.len()).max();
         let mut results = vec![Vec::new(); texts.len()];
-        for start in (0..longest.unwrap_or(0)).step_by(CHUNK) {
+        for start in (0..longest.unwrap_or(0)).step_by(self.chunk) {
             if stop.reason().is_some() {
                 return Err(Error::Cancelled);
             }
@@ -58,7 +64,7 @@ impl DecoderTexts {
                 .zip(&mut chunks)
                 .filter(|((text, _), _)| text.tokens.len() > start)
                 .map(|((text, cache), logits)| {
-                    let end = text.tokens.len().min(start + CHUNK);
+                    let end = text.tokens.len().min(start.saturating_add(self.chunk));
                     let is_last = end == text.tokens.len();
                     SequenceStep {
                         tokens: &text.tokens[start..end],
