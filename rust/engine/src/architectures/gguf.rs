@@ -305,7 +305,8 @@ impl GgufArchitecture {
             clamp: None,
         };
         const DENSE: &str = "feed_forward_length";
-        let Some(experts) = self.experts else {
+        let has_experts = keys.whole("expert_count")?.is_some_and(|count| count > 0);
+        let Some(experts) = self.experts.filter(|_| has_experts) else {
             for key in ["expert_count", "expert_used_count"] {
                 if keys.whole(key)?.is_some_and(|n| n != 0) {
                     return Err(keys.unsupported(key, "this family's experts are not computed"));

@@ -10,15 +10,26 @@ use crate::error::Result;
 pub struct GgufExperts {
     /// What makes weights of a router's scores where no key says so.
     pub(super) scoring: Scoring,
-    /// Whether keys say how weights are scaled; else they sum to 1, whatever a key says.
-    pub(super) has_scale_keys: bool,
+    /// How weights are scaled.
+    pub(super) weights: GgufWeights,
+}
+
+/// How the weights of chosen experts are scaled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GgufWeights {
+    /// They sum to 1, whatever a key says.
+    Normalised,
+    /// Not at all.
+    AsTheyAre,
+    /// As keys say.
+    ByKeys,
 }
 
 impl GgufExperts {
     /// A softmax whose chosen weights sum to 1.
     pub(super) const SOFTMAX: Self = Self {
         scoring: Scoring::Softmax,
-        has_scale_keys: false,
+        weights: GgufWeights::Normalised,
     };
 
     /// The blocks of a layer that has experts, each of which is like `mlp`.
@@ -66,7 +77,10 @@ impl GgufExperts {
         });
         Ok(FeedForward::Experts {
             expert: Mlp {
-                intermediate_size: keys.required_count("expert_feed_forward_length")?,
+                intermediate_size: match keys.count("expert_feed_forward_length")? {
+                    Some(size) => size,
+                    None => keys.required_count("feed_forward_length")?,
+                },
                 bias: has("ffn_up_exps.bias"),
                 ..mlp
             },
@@ -95,8 +109,8 @@ impl GgufExperts {
     }
 
     fn scaling(self, keys: &ConfigFile) -> Result<(bool, f64)> {
-        if !self.has_scale_keys {
-            return Ok((true, 1.0));
+        if self.weights != GgufWeights::ByKeys {
+            return Ok((self.weights == GgufWeights::Normalised, 1.0));
         }
         let scale = keys.not_negative("expert_weights_scale")?;
         let normalises = keys.flag("expert_weights_norm")?.unwrap_or(false);

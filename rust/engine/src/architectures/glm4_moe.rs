@@ -8,7 +8,7 @@ use super::Architecture;
 use super::common::{Defaults, Shared};
 use super::config_file::ConfigFile;
 use super::gguf::GgufArchitecture;
-use super::gguf_experts::GgufExperts;
+use super::gguf_experts::{GgufExperts, GgufWeights};
 use super::rope::RopeDefaults;
 use crate::description::{
     EXPERT_LIMIT, FeedForward, Mlp, ModelDescription, Router, Scoring, SharedExpert,
@@ -28,7 +28,7 @@ pub const ARCHITECTURE: Architecture = Architecture {
         has_further_layers: true,
         experts: Some(GgufExperts {
             scoring: Scoring::Sigmoid,
-            has_scale_keys: true,
+            weights: GgufWeights::ByKeys,
         }),
         ..GgufArchitecture::COMMON
     }),

@@ -20,25 +20,7 @@ pub const ARCHITECTURE: Architecture = Architecture {
         name: "granite",
         rotation: GgufRotation::Permuted,
         ours: "granite",
-        adapt: |keys, description| {
-            let scale = |key: &str| keys.positive(key);
-            let scales = Scales {
-                embedding: scale("embedding_scale")?.unwrap_or(1.0),
-                residual: scale("residual_scale")?.unwrap_or(1.0),
-                attention: scale("attention.scale")?,
-                logits: 1.0 / scale("logit_scale")?.unwrap_or(1.0),
-            };
-            scales.apply(description);
-            // Of Granite 4's dense models, the size of the one block that they have.
-            if let Some(size) = keys.count("expert_shared_feed_forward_length")? {
-                for layer in &mut description.layers {
-                    if let FeedForward::Dense(mlp) = &mut layer.feed_forward {
-                        mlp.intermediate_size = size;
-                    }
-                }
-            }
-            Ok(())
-        },
+        adapt,
         ..GgufArchitecture::COMMON
     }),
 };
@@ -89,6 +71,26 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     });
     read_scales(config, &mut description)?;
     Ok(description)
+}
+
+/// Reads the multipliers of GGUF files, and the size of the one block of Granite 4's dense models.
+pub(super) fn adapt(keys: &ConfigFile, description: &mut ModelDescription) -> Result<()> {
+    let scale = |key: &str| keys.positive(key);
+    let scales = Scales {
+        embedding: scale("embedding_scale")?.unwrap_or(1.0),
+        residual: scale("residual_scale")?.unwrap_or(1.0),
+        attention: scale("attention.scale")?,
+        logits: 1.0 / scale("logit_scale")?.unwrap_or(1.0),
+    };
+    scales.apply(description);
+    if let Some(size) = keys.count("expert_shared_feed_forward_length")? {
+        for layer in &mut description.layers {
+            if let FeedForward::Dense(mlp) = &mut layer.feed_forward {
+                mlp.intermediate_size = size;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Reads the multipliers.

@@ -6,7 +6,7 @@ use super::Architecture;
 use super::common::{Defaults, Shared};
 use super::config_file::ConfigFile;
 use super::gguf::GgufArchitecture;
-use super::gguf_experts::GgufExperts;
+use super::gguf_experts::{GgufExperts, GgufWeights};
 use super::lfm2::{self, attention_layers};
 use super::qwen3_moe::read_experts;
 use crate::description::{FeedForward, Mixer, ModelDescription, Norm, Router, Scoring, ShortConv};
@@ -37,7 +37,7 @@ pub const ARCHITECTURE: Architecture = Architecture {
         is_hybrid: true,
         experts: Some(GgufExperts {
             scoring: Scoring::Sigmoid,
-            has_scale_keys: false,
+            weights: GgufWeights::Normalised,
         }),
         adapt: lfm2::adapt,
         ..GgufArchitecture::COMMON

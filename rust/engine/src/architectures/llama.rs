@@ -3,11 +3,12 @@
 //! What is particular: an optional bias on all four attention projections (`attention_bias`) and on
 //! all three of the feed-forward block (`mlp_bias`).
 
-use super::Architecture;
 use super::common::{Defaults, Shared};
 use super::config_file::ConfigFile;
 use super::gguf::{GgufArchitecture, GgufRotation};
-use crate::description::{FeedForward, ModelDescription};
+use super::gguf_experts::GgufExperts;
+use super::{Architecture, mixtral};
+use crate::description::{FeedForward, LayerDescription, ModelDescription};
 use crate::error::Result;
 
 /// The table's entry.
@@ -20,6 +21,17 @@ pub const ARCHITECTURE: Architecture = Architecture {
         name: "llama",
         rotation: GgufRotation::Permuted,
         ours: "llama",
+        experts: Some(GgufExperts::SOFTMAX),
+        // With experts it is Mixtral.
+        adapt: |_, description| {
+            let is_experts = |layer: &LayerDescription| {
+                matches!(layer.feed_forward, FeedForward::Experts { .. })
+            };
+            if description.layers.iter().any(is_experts) {
+                description.architecture = mixtral::ARCHITECTURE.name;
+            }
+            Ok(())
+        },
         ..GgufArchitecture::COMMON
     }),
 };

@@ -13,6 +13,7 @@ pub(crate) mod wrappers;
 
 mod cohere2;
 mod ernie4_5;
+mod ernie4_5_moe;
 mod exaone4;
 mod gemma2;
 mod gemma3;
@@ -22,6 +23,7 @@ mod glm4_moe;
 mod gpt_oss;
 mod granite;
 mod granite4;
+mod granite_moe;
 mod hunyuan;
 mod lfm2;
 mod lfm2_moe;
@@ -29,10 +31,13 @@ mod llama;
 mod mellum;
 mod ministral3;
 mod mistral;
+mod mixtral;
 mod olmo2;
 mod olmo3;
+mod olmoe;
 mod phi3;
 mod qwen2;
+mod qwen2_moe;
 mod qwen3;
 mod qwen3_5;
 mod qwen3_5_moe;
@@ -96,6 +101,12 @@ static ARCHITECTURES: &[Architecture] = &[
     glm4_moe::ARCHITECTURE,
     gpt_oss::ARCHITECTURE,
     gemma4::ARCHITECTURE,
+    mixtral::ARCHITECTURE,
+    qwen2_moe::ARCHITECTURE,
+    olmoe::ARCHITECTURE,
+    granite_moe::ARCHITECTURE,
+    granite_moe::SHARED,
+    ernie4_5_moe::ARCHITECTURE,
 ];
 
 impl Architecture {

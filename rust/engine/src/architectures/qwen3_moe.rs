@@ -58,18 +58,25 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     config.whole("max_window_layers")?;
 
     let experts = read_experts(config, shared.mlp, [128, 8, 768], false)?;
-    let sparse_step = config.count("decoder_sparse_step")?.unwrap_or(1);
-    let dense_layers = config.wholes("mlp_only_layers")?.unwrap_or_default();
+    let sparse = sparse_layers(config, shared.num_layers)?;
     let norm = shared.head_norm();
     Ok(shared.describe(|index, attention, feed_forward| {
         attention.qk_norm = norm;
         attention.qkv_bias = attention_bias;
         attention.output_bias = attention_bias;
         attention.window = window;
-        if !dense_layers.contains(&index) && (index + 1).is_multiple_of(sparse_step) {
+        if sparse[index] {
             *feed_forward = experts.clone();
         }
     }))
+}
+
+/// Which layers have experts.
+pub(super) fn sparse_layers(config: &ConfigFile, num_layers: usize) -> Result<Vec<bool>> {
+    let step = config.count("decoder_sparse_step")?.unwrap_or(1);
+    let dense = config.wholes("mlp_only_layers")?.unwrap_or_default();
+    let is_sparse = |index: usize| !dense.contains(&index) && (index + 1).is_multiple_of(step);
+    Ok((0..num_layers).map(is_sparse).collect())
 }
 
 /// Reads the keys of experts, each of which is like `mlp`. Their number, how many run for a token, their size, and whether

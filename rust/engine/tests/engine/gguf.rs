@@ -74,6 +74,12 @@ const CASES: &[&str] = &[
     "gpt-oss-plain",
     "gemma4-plain",
     "gemma4-keys-as-values",
+    "mixtral-plain",
+    "qwen2-moe-plain",
+    "olmoe-plain",
+    "granite-moe-plain",
+    "granite-moe-shared",
+    "ernie4-5-moe-plain",
 ];
 
 fn with(engine: Engine) -> LoadOptions {
@@ -364,7 +370,6 @@ fn what_is_not_understood_is_refused_by_name() {
     let text = |text: &str| Value::String(text.into());
     for (key, value) in [
         ("general.architecture", text("mamba")),
-        ("llama.expert_count", Value::U32(8)),
         ("llama.rope.scaling.type", text("longrope")),
         ("llama.rope.scaling.alpha", Value::F32(1000.0)),
         ("llama.attention.causal", Value::Bool(false)),

@@ -81,18 +81,24 @@ fn tiled(name: &str, tensor: Tensor, config: &Json) -> Tensor {
     tensor.index_select(&order, dim).unwrap()
 }
 
-/// Granite 4's gate and up are two tensors in GGUF files.
+/// Granite's gate and up are two tensors in GGUF files.
 fn split_gates(tensors: HashMap<String, Tensor>) -> HashMap<String, Tensor> {
+    const STACKED: &str = "block_sparse_moe.input_linear.weight";
+    let has_experts = tensors.keys().any(|name| name.ends_with(STACKED));
+    let behind = if has_experts { "_shexp" } else { "" };
     let mut split = HashMap::new();
     for (name, tensor) in tensors {
-        match name.strip_suffix("shared_mlp.input_linear.weight") {
+        let experts = name.strip_suffix(STACKED).map(|layer| (layer, "_exps", 1));
+        let one = name.strip_suffix("shared_mlp.input_linear.weight");
+        match experts.or(one.map(|layer| (layer, behind, 0))) {
             None => {
                 split.insert(name, tensor);
             }
-            Some(layer) => {
-                for (part, half) in ["gate", "up"].iter().zip(tensor.chunk(2, 0).unwrap()) {
+            Some((layer, behind, rows)) => {
+                let halves = tensor.chunk(2, rows).unwrap();
+                for (part, half) in ["gate", "up"].iter().zip(halves) {
                     let half = half.force_contiguous().unwrap();
-                    split.insert(format!("{layer}ffn_{part}.weight"), half);
+                    split.insert(format!("{layer}ffn_{part}{behind}.weight"), half);
                 }
             }
         }
@@ -153,6 +159,10 @@ impl GgufFile {
             "glm4_moe" => "glm4moe",
             "gpt_oss" => "gpt-oss",
             "gemma4_text" => "gemma4",
+            "mixtral" => "llama",
+            "qwen2_moe" => "qwen2moe",
+            "granitemoe" | "granitemoeshared" => "granitemoe",
+            "ernie4_5_moe" => "ernie4_5-moe",
             other => other,
         };
         file.set("general.architecture", Value::String(architecture.into()));
@@ -177,6 +187,10 @@ impl GgufFile {
             ("expert_count", "num_experts"),
             ("expert_count", "num_local_experts"),
             ("expert_count", "n_routed_experts"),
+            ("expert_count", "moe_num_experts"),
+            ("expert_used_count", "moe_k"),
+            ("leading_dense_block_count", "moe_layer_start_index"),
+            ("interleave_moe_layer_step", "moe_layer_interval"),
             ("expert_used_count", "num_experts_per_tok"),
             ("expert_shared_count", "n_shared_experts"),
             ("expert_group_count", "n_group"),
@@ -448,6 +462,9 @@ impl GgufFile {
         let family = config["model_type"].as_str().unwrap();
         let interleaved = [
             "llama",
+            "mixtral",
+            "granitemoe",
+            "granitemoeshared",
             "smollm3",
             "granite",
             "granitemoehybrid",
@@ -505,6 +522,19 @@ impl GgufFile {
                     .replace("conv.conv", "shortconv.conv")
                     .replace("conv.in_proj", "shortconv.in_proj")
                     .replace("conv.out_proj", "shortconv.out_proj"),
+                "mixtral" => name
+                    .replace("block_sparse_moe", "mlp")
+                    .replace("experts.w1", "experts.gate_proj")
+                    .replace("experts.w2", "experts.down_proj")
+                    .replace("experts.w3", "experts.up_proj"),
+                "granitemoe" | "granitemoeshared" => name
+                    .replace("block_sparse_moe.router.layer", "mlp.gate")
+                    .replace("block_sparse_moe.output_linear", "ffn_down_exps")
+                    .replace("shared_mlp.output_linear", "ffn_down_shexp"),
+                "ernie4_5_moe" => name.replace(
+                    "moe_statics.e_score_correction_bias",
+                    "gate.e_score_correction_bias",
+                ),
                 "gemma4_text" => name
                     .replace("model.embed_tokens_per_layer", "per_layer_token_embd")
                     .replace("model.per_layer_model_projection", "per_layer_model_proj")
@@ -560,6 +590,7 @@ impl GgufFile {
                 .replace("input_layernorm", "attn_norm");
             let tensor = match tensor.rank() {
                 3 => tensor.squeeze(1).unwrap(),
+                2 if name.ends_with("exp_probs_b.bias") => tensor.squeeze(0).unwrap(),
                 _ => tensor,
             };
             let tensor = match name.rsplit('.').nth(1).unwrap() {

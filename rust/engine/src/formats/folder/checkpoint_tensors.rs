@@ -270,6 +270,12 @@ impl CheckpointTensors {
             for name in ["conv.conv.weight", "linear_attn.conv1d.weight"] {
                 self.squeeze(&format!("model.layers.{index}.{name}"));
             }
+            let bias = format!("model.layers.{index}.mlp.gate.e_score_correction_bias");
+            if let Some(entry) = self.tensors.get_mut(&bias)
+                && let [1, experts] = entry.shape[..]
+            {
+                entry.shape = vec![experts];
+            }
             for kind in ["weight", "bias"] {
                 let at = |name: &str| format!("model.layers.{index}.{name}.{kind}");
                 if let Some(attention) = layer.attention() {
@@ -281,11 +287,17 @@ impl CheckpointTensors {
                     ];
                     self.split_rows(&at("self_attn.qkv_proj"), &parts)?;
                 }
-                if let FeedForward::Dense(mlp) = &layer.feed_forward {
-                    let size = mlp.intermediate_size;
-                    let parts = [(at("mlp.gate_proj"), size), (at("mlp.up_proj"), size)];
-                    self.split_rows(&at("mlp.gate_up_proj"), &parts)?;
-                }
+                let (name, size) = match &layer.feed_forward {
+                    FeedForward::Dense(mlp) => ("mlp", mlp.intermediate_size),
+                    FeedForward::Experts {
+                        shared: Some(shared),
+                        ..
+                    } => ("mlp.shared_expert", shared.mlp.intermediate_size),
+                    FeedForward::Experts { shared: None, .. } => continue,
+                };
+                let at = |part: &str| at(&format!("{name}.{part}"));
+                let parts = [(at("gate_proj"), size), (at("up_proj"), size)];
+                self.split_rows(&at("gate_up_proj"), &parts)?;
             }
         }
         Ok(())
