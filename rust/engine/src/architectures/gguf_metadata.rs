@@ -18,6 +18,6 @@ pub trait GgufMetadata {
     /// The numbers of a vector in F32.
     ///
     /// # Errors
-    /// [`Error::InvalidTensor`] when it has another length or type.
+    /// [`Error::InvalidTensor`](crate::error::Error::InvalidTensor) when it has another length or type.
     fn floats(&self, tensor: &str, len: usize) -> Result<Vec<f64>>;
 }

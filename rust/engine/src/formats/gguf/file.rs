@@ -254,7 +254,12 @@ impl GgufFile {
                 None => {}
             }
             let tensor = self.tensor(&place.tensor)?;
-            if tensor.shape != shape {
+            // A file may say of a vector that it is one row.
+            let significant = |shape: &[usize]| {
+                let ones = shape.iter().take_while(|n| **n == 1).count();
+                shape[ones..].to_vec()
+            };
+            if significant(&tensor.shape) != significant(&shape) {
                 return Err(Error::InvalidTensor {
                     file: self.name(),
                     tensor: place.tensor,
