@@ -21,7 +21,7 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | `recurrent` | recurrent layers |
+//! | `recurrent`, `state_space` | recurrent layers |
 //! | `attention`, `products`, `elementwise` | what the engine calls; choice of the kernel |
 //! | `dispatch` | compiles generic code for each instruction set |
 //! | `x86/{avx2,avx512,amx}` | micro-kernels and vectors of one instruction set |
@@ -40,6 +40,7 @@ mod packing;
 mod products;
 mod recurrent;
 mod simd;
+mod state_space;
 mod team;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -54,4 +55,5 @@ pub use instructions::Instructions;
 pub use packing::PackedMatrix;
 pub use products::{FloatMatrix, RoundedMatrix, WeightMatrix};
 pub use recurrent::{DeltaHead, delta_rule, delta_state_len, short_conv};
+pub use state_space::{StateSpaceHead, state_space, state_space_len};
 pub use team::{MAX_THREADS, for_each_part, set_threads, threads};

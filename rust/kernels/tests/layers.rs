@@ -8,7 +8,7 @@ fn modules_import_only_from_the_layers_below() {
     layers::assert_arrows_go_down(
         env!("CARGO_MANIFEST_DIR"),
         &[
-            &["recurrent"],
+            &["recurrent", "state_space"],
             &["attention", "elementwise", "products"],
             &["dispatch"],
             &["x86"],

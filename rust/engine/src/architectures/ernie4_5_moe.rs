@@ -83,23 +83,36 @@ fn last_sparse(config: &ConfigFile, num_layers: usize) -> Result<usize> {
     }
 }
 
+/// A sum of weights that there is none of.
+const NO_SUM: f64 = 1e-12;
+
 fn experts(config: &ConfigFile, mlp: Mlp) -> Result<FeedForward> {
-    let num_experts = config.count("moe_num_experts")?.unwrap_or(64);
+    let other_name = config.count("num_experts")?;
+    let num_experts = config
+        .count("moe_num_experts")?
+        .or(other_name)
+        .unwrap_or(64);
     if num_experts > EXPERT_LIMIT {
         return Err(config.invalid(
             "moe_num_experts",
             format!("more than {EXPERT_LIMIT} experts are not believed"),
         ));
     }
-    let experts_per_token = config.count("moe_k")?.unwrap_or(6);
+    let other_name = config.count("num_experts_per_tok")?;
+    let experts_per_token = config.count("moe_k")?.or(other_name).unwrap_or(6);
     if experts_per_token > num_experts {
         return Err(config.invalid(
             "moe_k",
             format!("must not exceed moe_num_experts = {num_experts}"),
         ));
     }
-    // The least sum that weights are divided by.
-    let _ = config.positive("moe_norm_min")?;
+    const LEAST: &str = "moe_norm_min";
+    if config
+        .not_negative(LEAST)?
+        .is_some_and(|least| least > NO_SUM)
+    {
+        return Err(config.unsupported(LEAST, "sums of weights are as they are"));
+    }
     let expert = Mlp {
         intermediate_size: config.count("moe_intermediate_size")?.unwrap_or(1536),
         ..mlp
@@ -111,6 +124,7 @@ fn experts(config: &ConfigFile, mlp: Mlp) -> Result<FeedForward> {
         experts_per_token,
         router: Router {
             has_choice_bias: true,
+            normalise: Some(NO_SUM),
             ..Router::softmax(true)
         },
         shared: (shared > 0).then_some(SharedExpert {

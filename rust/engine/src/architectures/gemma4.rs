@@ -10,13 +10,13 @@ use super::Architecture;
 use super::common::{Defaults, Shared, activation_of, sliding_layers, window_or};
 use super::config_file::ConfigFile;
 use super::gemma3::place_norms;
-use super::gguf::{GgufArchitecture, GgufMetadata, truths};
+use super::gguf::{GgufArchitecture, GgufMetadata, ROPE_FACTORS, truths};
 use super::rope::read_layer_rope;
 use crate::description::rope::{Rope, RopeScaling};
 use crate::description::{
     Activation, Attention, FeedForward, KvSource, ModelDescription, PerLayerInputs, QkNorm,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The table's entry.
 pub const ARCHITECTURE: Architecture = Architecture {
@@ -217,6 +217,8 @@ fn by_layer(
     num_kv_heads: usize,
 ) -> Result<GlobalHeads> {
     const KEY: &str = "per_layer_config";
+    /// More than any head is wide.
+    const LARGEST: u64 = 1 << 20;
     let of = |index: usize| -> Option<(usize, usize)> {
         let Some(own) = layers.get(&index.to_string()) else {
             return Some((head_dim, num_kv_heads));
@@ -227,7 +229,7 @@ fn by_layer(
             None => Some(default),
             Some(count) => count
                 .as_u64()
-                .filter(|count| *count > 0)
+                .filter(|count| (1..=LARGEST).contains(count))
                 .map(|count| count as usize),
         };
         own.keys().all(known).then_some(())?;
@@ -260,7 +262,13 @@ fn by_layer(
 }
 
 fn global_rope(config: &ConfigFile, head_dim: usize) -> Result<Rope> {
-    if config.has("rope_parameters") {
+    if let Some(all) = config.object("rope_parameters")? {
+        for kind in ["full_attention", "sliding_attention"] {
+            let own = all.object(kind)?.ok_or_else(|| all.missing(kind))?;
+            if own.value("rope_theta").is_none() {
+                return Err(own.missing("rope_theta"));
+            }
+        }
         return read_layer_rope(config, head_dim, "full_attention", None, THETA[0], None);
     }
     let scaling = RopeScaling::Proportional {
@@ -323,7 +331,6 @@ fn adapt(keys: &ConfigFile, description: &mut ModelDescription) -> Result<()> {
     let norm = description.final_norm;
     place_norms(description, norm);
     for (index, layer) in description.layers.iter_mut().enumerate() {
-        layer.has_scalar = true;
         let Some(attention) = layer.attention_mut() else {
             continue;
         };
@@ -357,10 +364,19 @@ fn adapt(keys: &ConfigFile, description: &mut ModelDescription) -> Result<()> {
     Ok(())
 }
 
-/// Layers without a projection to values take keys for them.
-fn adapt_to_tensors(file: &dyn GgufMetadata, description: &mut ModelDescription) {
+/// Layers without a projection to values take keys for them; and the frequencies that stand still are those of a tensor.
+fn adapt_to_tensors(file: &dyn GgufMetadata, description: &mut ModelDescription) -> Result<()> {
+    if file.shape(ROPE_FACTORS).is_none() {
+        return Err(Error::InvalidTensor {
+            file: file.name(),
+            tensor: ROPE_FACTORS.into(),
+            expected: "a tensor of that name".into(),
+            got: "none".into(),
+        });
+    }
     for (index, layer) in description.layers.iter_mut().enumerate() {
         let has = |name: &str| file.shape(&format!("blk.{index}.{name}.weight")).is_some();
+        layer.has_scalar = has("layer_output_scale");
         if let Some(attention) = layer.attention_mut()
             && attention.has_own_kv()
             && has("attn_k")
@@ -369,4 +385,5 @@ fn adapt_to_tensors(file: &dyn GgufMetadata, description: &mut ModelDescription)
             attention.kv = KvSource::KeysAsValues;
         }
     }
+    Ok(())
 }

@@ -50,7 +50,7 @@ pub struct GgufArchitecture {
     /// Reads what is particular of the family into a description of layers that are all alike.
     pub(super) adapt: fn(&ConfigFile, &mut ModelDescription) -> Result<()>,
     /// Then, what no key but the tensors say.
-    pub(super) adapt_to_tensors: fn(&dyn GgufMetadata, &mut ModelDescription),
+    pub(super) adapt_to_tensors: fn(&dyn GgufMetadata, &mut ModelDescription) -> Result<()>,
 }
 
 /// The tensor of factors by which Llama 3's converter writes its rotary scaling.
@@ -115,7 +115,7 @@ impl GgufArchitecture {
         has_further_layers: false,
         heads_vary: false,
         adapt: |_, _| Ok(()),
-        adapt_to_tensors: |_, _| {},
+        adapt_to_tensors: |_, _| Ok(()),
     };
 
     /// Reads the keys of the architecture. Those that llama.cpp reads and this does not are refused by
@@ -251,7 +251,10 @@ impl GgufArchitecture {
             per_layer_inputs: None,
         };
         (self.adapt)(&keys, &mut config)?;
-        (self.adapt_to_tensors)(file, &mut config);
+        (self.adapt_to_tensors)(file, &mut config)?;
+        config
+            .check_experts()
+            .map_err(|reason| keys.invalid("expert_count", reason))?;
         keys.finish(read_keys::of_gguf(self.name))?;
         Ok((config, keys.ignored()))
     }

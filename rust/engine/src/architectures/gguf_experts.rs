@@ -70,17 +70,20 @@ impl GgufExperts {
         let shared = file.shape(&format!("blk.{layer}.ffn_up_shexp.weight"));
         let shared = shared.map(|shape| SharedExpert {
             mlp: Mlp {
-                intermediate_size: shape[0],
+                intermediate_size: shape.first().copied().unwrap_or(0),
                 ..mlp
             },
             is_gated: has("ffn_gate_inp_shexp.weight"),
         });
+        // Older files say the size by other keys, or none: the tensor does in all.
+        let named = keys.count("expert_feed_forward_length")?;
+        let intermediate_size = match file.shape(&format!("blk.{layer}.ffn_up_exps.weight")) {
+            Some(&[_, size, _]) => size,
+            _ => named.unwrap_or(0),
+        };
         Ok(FeedForward::Experts {
             expert: Mlp {
-                intermediate_size: match keys.count("expert_feed_forward_length")? {
-                    Some(size) => size,
-                    None => keys.required_count("feed_forward_length")?,
-                },
+                intermediate_size,
                 bias: has("ffn_up_exps.bias"),
                 ..mlp
             },

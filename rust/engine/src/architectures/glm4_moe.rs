@@ -25,6 +25,11 @@ pub const ARCHITECTURE: Architecture = Architecture {
         name: "glm4moe",
         ours: "glm4_moe",
         qk_norm: None,
+        adapt: |keys, _| {
+            // Texts have several positions that are equal.
+            let _ = keys.value("rope.dimension_sections");
+            Ok(())
+        },
         has_further_layers: true,
         experts: Some(GgufExperts {
             scoring: Scoring::Sigmoid,
@@ -97,7 +102,7 @@ fn experts(config: &ConfigFile, mlp: Mlp) -> Result<FeedForward> {
         intermediate_size: config.count("moe_intermediate_size")?.unwrap_or(1408),
         ..mlp
     };
-    let shared = config.count("n_shared_experts")?.unwrap_or(1);
+    let shared = config.whole("n_shared_experts")?.unwrap_or(1);
     Ok(FeedForward::Experts {
         expert,
         num_experts,
@@ -113,7 +118,7 @@ fn experts(config: &ConfigFile, mlp: Mlp) -> Result<FeedForward> {
                 .then_some(1e-20),
             scale: config.positive("routed_scaling_factor")?.unwrap_or(1.0),
         },
-        shared: Some(SharedExpert {
+        shared: (shared > 0).then_some(SharedExpert {
             mlp: Mlp {
                 intermediate_size: expert.intermediate_size * shared,
                 ..expert

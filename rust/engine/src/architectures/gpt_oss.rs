@@ -8,9 +8,9 @@ use super::common::{Defaults, Shared, sliding_or_every, window_or};
 use super::config_file::ConfigFile;
 use super::gguf::{GgufArchitecture, sliding_pattern};
 use super::gguf_experts::GgufExperts;
-use super::qwen3_moe::read_experts;
+use super::qwen3_moe::{NUM_EXPERTS, read_experts};
 use super::rope::RopeDefaults;
-use crate::description::rope::RopeScaling;
+use crate::description::rope::{Rope, RopeScaling, yarn_mscale};
 use crate::description::{Activation, Clamp, FeedForward, Mlp, ModelDescription};
 use crate::error::Result;
 
@@ -53,10 +53,7 @@ const CLAMP: Clamp = Clamp {
 };
 
 fn describe(config: &ConfigFile) -> Result<ModelDescription> {
-    // Transformers makes up a scaling where there is none.
-    if !config.has("rope_parameters") && !config.has("rope_scaling") {
-        return Err(config.missing("rope_parameters"));
-    }
+    let made_up = made_up_rope(config)?;
     let shared = Shared::read(ARCHITECTURE.name, config, &DEFAULTS)?;
     let window = window_or(config, 128)?;
     let sliding = sliding_or_every(config, shared.num_layers, PERIOD)?;
@@ -70,7 +67,13 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
         }),
         ..shared.mlp
     };
-    let mut experts = read_experts(config, mlp, [128, 4, mlp.intermediate_size], true)?;
+    let mut experts = read_experts(
+        config,
+        NUM_EXPERTS,
+        mlp,
+        [128, 4, mlp.intermediate_size],
+        true,
+    )?;
     if let FeedForward::Experts { expert, router, .. } = &mut experts {
         // Keys of other families' experts, which this one does not read.
         *expert = mlp;
@@ -81,8 +84,30 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
         attention.qkv_bias = bias;
         attention.output_bias = bias;
         attention.has_sinks = true;
+        if let Some(made_up) = &made_up {
+            attention.rope = attention.rope.take().map(|rope| Rope {
+                scaling: made_up.clone(),
+                ..rope
+            });
+        }
         attention.window = window.filter(|_| sliding[index]);
         *feed_forward = experts.clone();
+    }))
+}
+
+/// The scaling that transformers makes up where no key says anything; an empty object of version 5 says that there is none.
+fn made_up_rope(config: &ConfigFile) -> Result<Option<RopeScaling>> {
+    let old = config.object("rope_scaling")?;
+    let says_something =
+        config.value("rope_parameters").is_some() || old.is_some_and(|object| !object.is_empty());
+    const FACTOR: f64 = 32.0;
+    Ok((!says_something).then(|| RopeScaling::Yarn {
+        factor: FACTOR,
+        attention_factor: yarn_mscale(FACTOR, 1.0),
+        beta_fast: 32.0,
+        beta_slow: 1.0,
+        truncate: false,
+        original_max_position_embeddings: 4096,
     }))
 }
 

@@ -73,7 +73,7 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     Ok(description)
 }
 
-/// Reads the multipliers of GGUF files, and the size of the one block of Granite 4's dense models.
+/// Reads the multipliers of GGUF files, whether anything is rotated, and the size of the one block of Granite 4's dense models.
 pub(super) fn adapt(keys: &ConfigFile, description: &mut ModelDescription) -> Result<()> {
     let scale = |key: &str| keys.positive(key);
     let scales = Scales {
@@ -83,6 +83,11 @@ pub(super) fn adapt(keys: &ConfigFile, description: &mut ModelDescription) -> Re
         logits: 1.0 / scale("logit_scale")?.unwrap_or(1.0),
     };
     scales.apply(description);
+    if keys.flag("rope.scaling.finetuned")? == Some(false) {
+        for attention in description.attentions_mut() {
+            attention.rope = None;
+        }
+    }
     if let Some(size) = keys.count("expert_shared_feed_forward_length")? {
         for layer in &mut description.layers {
             if let FeedForward::Dense(mlp) = &mut layer.feed_forward {

@@ -13,7 +13,8 @@ use super::qwen3_moe::read_experts;
 use crate::description::{FeedForward, Mlp, ModelDescription, Router, SharedExpert};
 use crate::error::Result;
 
-const NAMES: &[(&str, &str)] = &[
+/// What Granite calls the tensors of its blocks.
+pub(super) const NAMES: &[(&str, &str)] = &[
     (
         ".block_sparse_moe.input_linear.weight",
         ".mlp.experts.gate_up_proj",
@@ -64,28 +65,11 @@ fn describe(name: &'static str, config: &ConfigFile, has_shared: bool) -> Result
     let common = Shared::read(name, config, &DEFAULTS)?;
     let bias = config.flag("attention_bias")?.unwrap_or(false);
     let mlp = common.mlp;
-    let mut experts = read_experts(config, mlp, [8, 2, mlp.intermediate_size], true)?;
     let size = match has_shared {
-        true => config.whole("shared_intermediate_size")?.unwrap_or(1024),
+        true => config.whole("shared_intermediate_size")?.unwrap_or(0),
         false => 0,
     };
-    if let FeedForward::Experts {
-        expert,
-        router,
-        shared,
-        ..
-    } = &mut experts
-    {
-        *expert = mlp;
-        *router = Router::softmax(true);
-        *shared = (size > 0).then_some(SharedExpert {
-            mlp: Mlp {
-                intermediate_size: size,
-                ..mlp
-            },
-            is_gated: false,
-        });
-    }
+    let experts = read_granite_experts(config, mlp, size)?;
     let mut description = common.describe(|_, attention, feed_forward| {
         attention.qkv_bias = bias;
         attention.output_bias = bias;
@@ -93,4 +77,38 @@ fn describe(name: &'static str, config: &ConfigFile, has_shared: bool) -> Result
     });
     read_scales(config, &mut description)?;
     Ok(description)
+}
+
+/// Experts that are like `mlp`, and one of a `shared_size` for every token, unless that is 0.
+pub(super) fn read_granite_experts(
+    config: &ConfigFile,
+    mlp: Mlp,
+    shared_size: usize,
+) -> Result<FeedForward> {
+    let mut experts = read_experts(
+        config,
+        &["num_local_experts"],
+        mlp,
+        [8, 2, mlp.intermediate_size],
+        true,
+    )?;
+    if let FeedForward::Experts {
+        expert,
+        router,
+        shared,
+        ..
+    } = &mut experts
+    {
+        // Keys of other families, which this one does not read.
+        *expert = mlp;
+        *router = Router::softmax(true);
+        *shared = (shared_size > 0).then_some(SharedExpert {
+            mlp: Mlp {
+                intermediate_size: shared_size,
+                ..mlp
+            },
+            is_gated: false,
+        });
+    }
+    Ok(experts)
 }

@@ -8,7 +8,7 @@ use super::common::{Defaults, Shared, layers_of_kind};
 use super::config_file::ConfigFile;
 use super::gguf::GgufArchitecture;
 use super::rope::RopeDefaults;
-use crate::description::{Mixer, ModelDescription, Norm, ShortConv};
+use crate::description::{Activation, Mixer, ModelDescription, Norm, ShortConv};
 use crate::error::Result;
 
 /// The table's entry.
@@ -53,6 +53,8 @@ pub(super) const DEFAULTS: Defaults = Defaults {
 fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     let mut shared = Shared::read(ARCHITECTURE.name, config, &DEFAULTS)?;
     shared.norm = Norm::rms(config.positive("norm_eps")?.unwrap_or(1e-5));
+    // Whatever the key says.
+    shared.mlp.activation = Activation::Silu;
     shared.mlp.intermediate_size = feed_forward_size(config, shared.mlp.intermediate_size)?;
     let is_attention = attention_layers(config, shared.num_layers)?;
     let conv = ShortConv {

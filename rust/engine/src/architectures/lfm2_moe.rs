@@ -9,7 +9,9 @@ use super::gguf::GgufArchitecture;
 use super::gguf_experts::{GgufExperts, GgufWeights};
 use super::lfm2::{self, attention_layers};
 use super::qwen3_moe::read_experts;
-use crate::description::{FeedForward, Mixer, ModelDescription, Norm, Router, Scoring, ShortConv};
+use crate::description::{
+    Activation, FeedForward, Mixer, ModelDescription, Norm, Router, Scoring, ShortConv,
+};
 use crate::error::Result;
 
 /// The table's entry.
@@ -53,6 +55,8 @@ const DEFAULTS: Defaults = Defaults {
 fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     let mut shared = Shared::read(ARCHITECTURE.name, config, &DEFAULTS)?;
     shared.norm = Norm::rms(config.positive("norm_eps")?.unwrap_or(1e-5));
+    // Whatever the key says.
+    shared.mlp.activation = Activation::Silu;
     if config.value("layer_types").is_none() {
         return Err(config.missing("layer_types"));
     }
@@ -62,7 +66,7 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
         bias: config.flag("conv_bias")?.unwrap_or(false),
     };
     let dense = config.whole("num_dense_layers")?.unwrap_or(2);
-    let mut experts = read_experts(config, shared.mlp, [32, 4, 1792], true)?;
+    let mut experts = read_experts(config, &["num_experts"], shared.mlp, [32, 4, 1792], true)?;
     if let FeedForward::Experts { router, .. } = &mut experts {
         *router = Router {
             scoring: Scoring::Sigmoid,

@@ -8,7 +8,7 @@ use super::common::{Defaults, Shared, layers_of_kind, sliding_layers, window_or}
 use super::config_file::ConfigFile;
 use super::gguf::{GgufArchitecture, sliding_pattern};
 use super::gguf_experts::GgufExperts;
-use super::qwen3_moe::read_experts;
+use super::qwen3_moe::{NUM_EXPERTS, read_experts};
 use super::rope::read_layer_rope;
 use crate::description::ModelDescription;
 use crate::description::rope::Rope;
@@ -62,7 +62,7 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
         None => vec![false; shared.num_layers],
     };
     let dense = dense_layers(config, shared.num_layers)?;
-    let experts = read_experts(config, shared.mlp, [64, 8, 896], true)?;
+    let experts = read_experts(config, NUM_EXPERTS, shared.mlp, [64, 8, 896], true)?;
     // Heads that predict further tokens, which the answer does without.
     for key in ["num_mtp_layers", "num_nextn_predict_layers"] {
         let _ = config.whole(key)?;

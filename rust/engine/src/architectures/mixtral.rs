@@ -5,7 +5,7 @@
 use super::Architecture;
 use super::common::{Defaults, Shared};
 use super::config_file::ConfigFile;
-use super::qwen3_moe::read_experts;
+use super::qwen3_moe::{NUM_EXPERTS, read_experts};
 use super::rope::RopeDefaults;
 use crate::description::{FeedForward, ModelDescription, Router};
 use crate::error::Result;
@@ -42,6 +42,7 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     let window = config.count("sliding_window")?;
     let mut experts = read_experts(
         config,
+        NUM_EXPERTS,
         shared.mlp,
         [8, 2, shared.mlp.intermediate_size],
         true,

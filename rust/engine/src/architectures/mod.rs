@@ -169,6 +169,9 @@ impl Architecture {
     pub fn describe_config(&self, keys: &Map<String, Value>) -> Result<Described> {
         let file = ConfigFile::new("config.json", keys);
         let description = (self.describe)(&file)?;
+        description
+            .check_experts()
+            .map_err(|reason| file.invalid("num_hidden_layers", reason))?;
         file.finish(read_keys::of_config(self.name))?;
         Ok((description, file.ignored()))
     }

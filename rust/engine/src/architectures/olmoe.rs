@@ -8,7 +8,7 @@ use super::common::{Defaults, Shared};
 use super::config_file::ConfigFile;
 use super::gguf::GgufArchitecture;
 use super::gguf_experts::{GgufExperts, GgufWeights};
-use super::qwen3_moe::read_experts;
+use super::qwen3_moe::{NUM_EXPERTS, read_experts};
 use crate::description::{FeedForward, ModelDescription, Norm, NormSpan, QkNorm, Scoring};
 use crate::error::Result;
 
@@ -53,7 +53,13 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     let bias = config.flag("attention_bias")?.unwrap_or(false);
     let norm = shared.norm;
     let mlp = shared.mlp;
-    let mut experts = read_experts(config, mlp, [64, 8, mlp.intermediate_size], false)?;
+    let mut experts = read_experts(
+        config,
+        NUM_EXPERTS,
+        mlp,
+        [64, 8, mlp.intermediate_size],
+        false,
+    )?;
     if let FeedForward::Experts { expert, .. } = &mut experts {
         *expert = mlp;
     }

@@ -44,7 +44,7 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     let shared = Shared::read(ARCHITECTURE.name, config, &DEFAULTS)?;
     let bias = config.flag("qkv_bias")?.unwrap_or(true);
     let windows = windows(config, shared.num_layers)?;
-    let mut experts = read_experts(config, shared.mlp, [60, 4, 1408], false)?;
+    let mut experts = read_experts(config, &["num_experts"], shared.mlp, [60, 4, 1408], false)?;
     let size = config.count("shared_expert_intermediate_size")?;
     if let FeedForward::Experts { shared: beside, .. } = &mut experts {
         *beside = Some(SharedExpert {

@@ -9,7 +9,7 @@ use super::config_file::ConfigFile;
 use super::gguf::GgufArchitecture;
 use super::gguf_experts::GgufExperts;
 use super::qwen3_5::{self, describe_as};
-use super::qwen3_moe::read_experts;
+use super::qwen3_moe::{NUM_EXPERTS, read_experts};
 use crate::description::{FeedForward, Mlp, ModelDescription, Router, SharedExpert};
 use crate::error::Result;
 
@@ -47,7 +47,7 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
         let FeedForward::Dense(mlp) = layer.feed_forward else {
             continue;
         };
-        let mut experts = read_experts(config, mlp, [256, 8, 512], true)?;
+        let mut experts = read_experts(config, NUM_EXPERTS, mlp, [256, 8, 512], true)?;
         if let FeedForward::Experts { router, shared, .. } = &mut experts {
             *router = Router::softmax(true);
             *shared = Some(SharedExpert {

@@ -57,7 +57,7 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     // the window; here all layers have it.
     config.whole("max_window_layers")?;
 
-    let experts = read_experts(config, shared.mlp, [128, 8, 768], false)?;
+    let experts = read_experts(config, NUM_EXPERTS, shared.mlp, [128, 8, 768], false)?;
     let sparse = sparse_layers(config, shared.num_layers)?;
     let norm = shared.head_norm();
     Ok(shared.describe(|index, attention, feed_forward| {
@@ -79,20 +79,23 @@ pub(super) fn sparse_layers(config: &ConfigFile, num_layers: usize) -> Result<Ve
     Ok((0..num_layers).map(is_sparse).collect())
 }
 
-/// Reads the keys of experts, each of which is like `mlp`. Their number, how many run for a token, their size, and whether
+/// The names of the number of experts: transformers 5 writes the first for the second.
+pub(super) const NUM_EXPERTS: &[&str] = &["num_local_experts", "num_experts"];
+
+/// Reads the keys of experts, each of which is like `mlp`. Their number goes by the first of the `names` that is there. Their number, how many run for a token, their size, and whether
 /// weights are scaled are the family's where no key says so.
 pub(super) fn read_experts(
     config: &ConfigFile,
+    names: &[&str],
     mlp: Mlp,
     [count, per_token, size]: [usize; 3],
     normalises: bool,
 ) -> Result<FeedForward> {
-    // Transformers 5 writes the second name for the first.
-    let old_name = config.count("num_experts")?;
-    let num_experts = config
-        .count("num_local_experts")?
-        .or(old_name)
-        .unwrap_or(count);
+    let mut num_experts = None;
+    for name in names {
+        num_experts = num_experts.or(config.count(name)?);
+    }
+    let num_experts = num_experts.unwrap_or(count);
     if num_experts > EXPERT_LIMIT {
         return Err(config.invalid(
             "num_experts",

@@ -10,7 +10,7 @@ const START: &str = "<|start|>";
 const MESSAGE: &str = "<|message|>";
 
 /// What ends a message.
-const ENDS: [&str; 5] = ["<|end|>", "<|return|>", "<|call|>", START, CHANNEL];
+const ENDS: [&str; 3] = ["<|end|>", "<|return|>", "<|call|>"];
 
 /// The beginning of a thought, at the end of a prompt too.
 pub(super) const ANALYSIS: &str = "<|channel|>analysis<|message|>";
@@ -57,7 +57,7 @@ impl ChannelSplitter {
 
     /// Whether a special token's text tells channels apart.
     pub(super) fn is_tag(text: &str) -> bool {
-        text == MESSAGE || text == "<|constrain|>" || ENDS.contains(&text)
+        [MESSAGE, CHANNEL, START, "<|constrain|>"].contains(&text) || ENDS.contains(&text)
     }
 
     /// Takes the next piece.
@@ -90,7 +90,8 @@ impl ChannelSplitter {
         let Some((header, rest)) = self.held.split_once(MESSAGE) else {
             return false;
         };
-        let channel = header.split_once(CHANNEL).map_or("", |(_, name)| name);
+        // The last one: a thought whose budget is used up may end within its header.
+        let channel = header.rsplit_once(CHANNEL).map_or("", |(_, name)| name);
         self.state = match channel.trim_start().starts_with("analysis") {
             true => State::Thought,
             false => State::Answer,
@@ -125,10 +126,7 @@ impl ChannelSplitter {
         let Some((_, end)) = first else {
             return false;
         };
-        // The others begin the next header.
-        if end != START && end != CHANNEL {
-            self.held.drain(..end.len());
-        }
+        self.held.drain(..end.len());
         self.state = State::Header;
         true
     }
@@ -138,7 +136,18 @@ impl ChannelSplitter {
         let held = std::mem::take(&mut self.held);
         let mut split = Split::default();
         match self.state {
-            State::Header => {}
+            // Of a header that never ended, what is more than a header.
+            State::Header => {
+                let behind = [CHANNEL, START]
+                    .iter()
+                    .filter_map(|tag| held.rsplit_once(tag));
+                let last = behind
+                    .map(|(_, behind)| behind)
+                    .min_by_key(|behind| behind.len());
+                if let Some((_, text)) = last.unwrap_or("").split_once(char::is_whitespace) {
+                    split.text = text.trim_start().to_owned();
+                }
+            }
             State::Thought => split.reasoning = held,
             State::Answer | State::Plain => split.text = held,
         }
@@ -192,6 +201,19 @@ mod tests {
             ),
             (false, "Plain <|words|>", "", "Plain <|words|>"),
             (false, "<|channel|>ana", "", ""),
+            (false, "<|channel|>final Yes, I do", "", "Yes, I do"),
+            (
+                false,
+                "<|channel|>analysis<|end|><|start|>assistant<|channel|>final<|message|>Yes",
+                "",
+                "Yes",
+            ),
+            (
+                false,
+                "<|channel|>final<|message|>A header has <|channel|> and <|start|> in it",
+                "",
+                "A header has <|channel|> and <|start|> in it",
+            ),
             (false, "", "", ""),
         ] {
             let expected = (reasoning.to_owned(), answer.to_owned());

@@ -51,6 +51,14 @@ impl ReasoningTags {
         prompt.trim_end().ends_with(self.start)
     }
 
+    /// The special token that a thought begins with, where its tag is one: the tag, or what of it stands before a word.
+    pub(crate) fn first_token(self) -> &'static str {
+        match self.start.find('>') {
+            Some(at) => &self.start[..=at],
+            None => self.start,
+        }
+    }
+
     /// What ends a thought that has become too long.
     pub(crate) fn ending(self) -> String {
         match self == CHANNELS {
@@ -121,7 +129,31 @@ impl ReasoningSplitter {
     pub(crate) fn is_reasoning(&self) -> bool {
         match &self.channels {
             Some(channels) => channels.is_reasoning(),
-            None => matches!(self.state, State::ReasoningBegins | State::Reasoning),
+            None => {
+                matches!(self.state, State::ReasoningBegins | State::Reasoning)
+                    || self.is_at_second_word()
+            }
+        }
+    }
+
+    /// Whether the first token of a tag of more than one came.
+    fn is_at_second_word(&self) -> bool {
+        self.state == State::Begin
+            && self.tags.is_some_and(|tags| {
+                let first = tags.first_token();
+                first != tags.start && self.held.trim_start().starts_with(first)
+            })
+    }
+
+    /// Takes the text of a special token that [is a tag](Self::is_tag). Out of its place, it is no text.
+    pub(crate) fn push_tag(&mut self, text: &str) -> Split {
+        let split = self.push(text);
+        match self.channels {
+            Some(_) => split,
+            None => Split {
+                text: String::new(),
+                ..split
+            },
         }
     }
 
@@ -277,6 +309,22 @@ mod tests {
             let single: Vec<&str> = single.iter().map(String::as_str).collect();
             assert_eq!(run(is_open, &single), expected, "{text} in characters");
         }
+    }
+
+    #[test]
+    fn a_tag_of_a_token_and_a_word_begins_a_thought_with_the_token() {
+        let tags = ReasoningTags::of("{{ '<|channel>thought\n<channel|>' }}").unwrap();
+        assert_eq!(tags.first_token(), "<|channel>");
+        let mut splitter = ReasoningSplitter::new(Some(tags), false);
+        assert!(splitter.is_tag("<|channel>"));
+        assert_eq!(splitter.push_tag("<|channel>"), Split::default());
+        assert!(splitter.is_reasoning());
+        assert_eq!(splitter.push("thought\nHm.").reasoning, "Hm.");
+        splitter.push_tag("<channel|>");
+        assert!(!splitter.is_reasoning());
+        // Out of its place it is no text.
+        assert_eq!(splitter.push("Yes").text, "Yes");
+        assert_eq!(splitter.push_tag("<channel|>"), Split::default());
     }
 
     #[test]

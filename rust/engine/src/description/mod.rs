@@ -126,6 +126,48 @@ pub enum Mixer {
     ShortConv(ShortConv),
     /// The gated delta rule.
     DeltaNet(DeltaNet),
+    /// A selective state space.
+    StateSpace(StateSpace),
+}
+
+/// A selective state space behind a short convolution (Dao and Gu 2024, Mamba 2), whose answers are gated and then normed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StateSpace {
+    /// Heads of inputs.
+    pub heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// Heads with the same writes and reads, and with a norm together, are a group; divides `heads`.
+    pub groups: usize,
+    /// Width of writes and reads.
+    pub state_dim: usize,
+    /// Positions that the convolution sees, its own included.
+    pub taps: usize,
+    /// Whether the convolution has a bias.
+    pub conv_bias: bool,
+    /// Whether the projections have biases.
+    pub bias: bool,
+    /// The ε of the norm.
+    pub eps: f64,
+    /// Whether the decays are stored as `−exp(A)`, as GGUF files have them; else as `A`.
+    pub has_decays: bool,
+}
+
+impl StateSpace {
+    /// Width of all heads together.
+    pub fn inner_size(&self) -> usize {
+        self.heads * self.head_dim
+    }
+
+    /// The channels of the convolution: inputs, writes and reads.
+    pub fn channels(&self) -> usize {
+        self.inner_size() + 2 * self.groups * self.state_dim
+    }
+
+    /// Rows of the projection to gates, channels and time steps.
+    pub fn projection_size(&self) -> usize {
+        self.inner_size() + self.channels() + self.heads
+    }
 }
 
 /// `output(c · conv(b · x))` with one projection to `b`, `c` and `x`, each as wide as the residual stream (Liquid AI
@@ -513,7 +555,7 @@ impl LayerDescription {
     pub fn attention(&self) -> Option<&Attention> {
         match &self.mixer {
             Mixer::Attention(attention) => Some(attention),
-            Mixer::ShortConv(_) | Mixer::DeltaNet(_) => None,
+            Mixer::ShortConv(_) | Mixer::DeltaNet(_) | Mixer::StateSpace(_) => None,
         }
     }
 
@@ -521,7 +563,7 @@ impl LayerDescription {
     pub fn attention_mut(&mut self) -> Option<&mut Attention> {
         match &mut self.mixer {
             Mixer::Attention(attention) => Some(attention),
-            Mixer::ShortConv(_) | Mixer::DeltaNet(_) => None,
+            Mixer::ShortConv(_) | Mixer::DeltaNet(_) | Mixer::StateSpace(_) => None,
         }
     }
 }
@@ -547,6 +589,24 @@ impl ModelDescription {
     /// Whether no position sees later ones.
     pub fn is_causal(&self) -> bool {
         self.attentions().all(|attention| attention.is_causal)
+    }
+
+    /// Makes sure that there are no more experts in all layers together than any model has: each has tensors of its own.
+    ///
+    /// # Errors
+    /// What is not believed.
+    pub fn check_experts(&self) -> Result<(), String> {
+        const LIMIT: usize = 1 << 17;
+        let experts = self.layers.iter().map(|layer| match &layer.feed_forward {
+            FeedForward::Experts { num_experts, .. } => *num_experts,
+            FeedForward::Dense(_) => 0,
+        });
+        match experts.sum::<usize>() <= LIMIT {
+            true => Ok(()),
+            false => Err(format!(
+                "more than {LIMIT} experts in all layers are not believed"
+            )),
+        }
     }
 
     /// Places the same norms at both blocks of all layers.
@@ -692,6 +752,11 @@ impl ModelDescription {
                     add(format!("linear_attn.{name}"), shape);
                 }
             }
+            Mixer::StateSpace(space) => {
+                for (name, shape) in state_space_tensors(space, hidden) {
+                    add(format!("mamba.{name}"), shape);
+                }
+            }
         }
         for norm in [after_mixer, before_feed_forward, after_feed_forward] {
             norm_tensors(norm, hidden, &mut add);
@@ -765,6 +830,29 @@ fn norm_tensors((name, norm): NamedNorm, hidden: usize, add: &mut impl FnMut(Str
             add(format!("{name}.bias"), vec![hidden]);
         }
     }
+}
+
+fn state_space_tensors(
+    space: &StateSpace,
+    hidden: usize,
+) -> impl Iterator<Item = (&'static str, Vec<usize>)> {
+    let (inner, heads) = (space.inner_size(), space.heads);
+    let (channels, projection) = (space.channels(), space.projection_size());
+    [
+        (true, "in_proj.weight", vec![projection, hidden]),
+        (space.bias, "in_proj.bias", vec![projection]),
+        (true, "conv1d.weight", vec![channels, space.taps]),
+        (space.conv_bias, "conv1d.bias", vec![channels]),
+        (true, "dt_bias", vec![heads]),
+        (true, "A_log", vec![heads]),
+        (true, "D", vec![heads]),
+        (true, "norm.weight", vec![inner]),
+        (true, "out_proj.weight", vec![hidden, inner]),
+        (space.bias, "out_proj.bias", vec![hidden]),
+    ]
+    .into_iter()
+    .filter(|(is_there, _, _)| *is_there)
+    .map(|(_, name, shape)| (name, shape))
 }
 
 fn mlp_tensors(mlp: &Mlp, hidden: usize) -> impl Iterator<Item = (&'static str, Vec<usize>)> {

@@ -186,7 +186,7 @@ impl<'a, 'b> Run<'a, 'b> {
         let (mut piece, mut found) = self.stops.push(&parts.text);
         if let Some(text) = self.model.tokenizer().special_text(step.id) {
             if self.splitter.is_tag(text) {
-                let split = self.splitter.push(text);
+                let split = self.splitter.push_tag(text);
                 parts.reasoning.push_str(&split.reasoning);
                 let calls = self.calls.push(&split.text);
                 let (passed, now_found) = self.stops.push(&calls.text);
@@ -275,7 +275,7 @@ impl<'a, 'b> Run<'a, 'b> {
             .splitter
             .tags()
             .filter(|_| thinking != Some(Thinking::Off));
-        let thought = tags.and_then(|tags| self.model.tokenizer().id_of(tags.start));
+        let thought = tags.and_then(|tags| self.model.tokenizer().id_of(tags.first_token()));
         self.grammar = Some(Grammar::new(answer, thought));
         Ok(())
     }

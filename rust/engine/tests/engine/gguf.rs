@@ -80,6 +80,7 @@ const CASES: &[&str] = &[
     "granite-moe-plain",
     "granite-moe-shared",
     "ernie4-5-moe-plain",
+    "granite4-hybrid",
 ];
 
 fn with(engine: Engine) -> LoadOptions {

@@ -33,6 +33,13 @@ fn texts(list: Vec<String>) -> Value {
     Value::Array(list.into_iter().map(Value::String).collect())
 }
 
+/// Whether some layers have Mamba 2.
+fn has_state_spaces(config: &Json) -> bool {
+    let types = config["layer_types"].as_array();
+    config["mamba_d_state"].is_u64()
+        && types.is_some_and(|types| types.iter().any(|kind| kind == "linear_attention"))
+}
+
 /// The width of a head.
 fn head_dim(config: &Json) -> usize {
     let number = |name: &str| config[name].as_u64().map(|n| n as usize);
@@ -150,6 +157,7 @@ impl GgufFile {
             "qwen3_moe" => "qwen3moe",
             "gemma3_text" => "gemma3",
             "olmo3" => "olmo2",
+            "granitemoehybrid" if has_state_spaces(&config) => "granitehybrid",
             "granitemoehybrid" => "granite",
             "hunyuan_v1_dense" => "hunyuan-dense",
             "ministral3" => "mistral3",
@@ -309,10 +317,23 @@ impl GgufFile {
     fn add_recurrent_layers(&mut self, architecture: &str, config: &Json) {
         let number = |name: &str| config[name].as_u64().map(|n| n as u32);
         let key = |name: &str| format!("{architecture}.{name}");
-        if architecture.starts_with("lfm2") {
+        if architecture == "granitehybrid" {
+            let inner = number("mamba_n_heads").unwrap() * number("mamba_d_head").unwrap();
+            for (name, value) in [
+                ("ssm.conv_kernel", number("mamba_d_conv").unwrap()),
+                ("ssm.state_size", number("mamba_d_state").unwrap()),
+                ("ssm.group_count", number("mamba_n_groups").unwrap()),
+                ("ssm.inner_size", inner),
+                ("ssm.time_step_rank", number("mamba_n_heads").unwrap()),
+            ] {
+                self.set(&key(name), Value::U32(value));
+            }
+            self.set(&key("rope.scaling.finetuned"), Value::Bool(false));
+        }
+        if architecture.starts_with("lfm2") || architecture == "granitehybrid" {
             let heads = number("num_key_value_heads").unwrap();
             let types = config["layer_types"].as_array().unwrap().iter();
-            let heads = types.map(|kind| match kind == "conv" {
+            let heads = types.map(|kind| match kind == "conv" || kind == "linear_attention" {
                 true => Value::I32(0),
                 false => Value::I32(heads as i32),
             });
@@ -489,6 +510,7 @@ impl GgufFile {
             "gpt_oss" => split_alternating(tensors),
             _ => split_gates(tensors),
         };
+        let has_experts = tensors.keys().any(|name| name.contains("block_sparse_moe"));
         for (name, tensor) in stack_experts(tensors) {
             let tensor = match name.contains("linear_attn") {
                 true => tiled(&name, tensor, config),
@@ -527,10 +549,24 @@ impl GgufFile {
                     .replace("experts.w1", "experts.gate_proj")
                     .replace("experts.w2", "experts.down_proj")
                     .replace("experts.w3", "experts.up_proj"),
-                "granitemoe" | "granitemoeshared" => name
+                "granitemoe" | "granitemoeshared" | "granitemoehybrid" => name
+                    .replace("mamba.in_proj", "ssm_in")
+                    .replace("mamba.out_proj", "ssm_out")
+                    .replace("mamba.conv1d", "ssm_conv1d")
+                    .replace("mamba.norm", "ssm_norm")
+                    .replace("mamba.dt_bias", "ssm_dt.bias")
+                    .replace("mamba.A_log", "ssm_a")
+                    .replace("mamba.D", "ssm_d")
                     .replace("block_sparse_moe.router.layer", "mlp.gate")
                     .replace("block_sparse_moe.output_linear", "ffn_down_exps")
-                    .replace("shared_mlp.output_linear", "ffn_down_shexp"),
+                    .replace(
+                        "shared_mlp.output_linear",
+                        if has_experts {
+                            "ffn_down_shexp"
+                        } else {
+                            "ffn_down"
+                        },
+                    ),
                 "ernie4_5_moe" => name.replace(
                     "moe_statics.e_score_correction_bias",
                     "gate.e_score_correction_bias",
@@ -596,6 +632,10 @@ impl GgufFile {
             let tensor = match name.rsplit('.').nth(1).unwrap() {
                 "attn_q" if interleaved => interleave(&tensor, size("num_attention_heads")),
                 "attn_k" if interleaved => interleave(&tensor, size("num_key_value_heads")),
+                _ => tensor,
+            };
+            let tensor = match name.rsplit('.').next().unwrap() {
+                "ssm_a" if family == "granitemoehybrid" => tensor.exp().unwrap().neg().unwrap(),
                 _ => tensor,
             };
             // llama.cpp's converter writes the factors.

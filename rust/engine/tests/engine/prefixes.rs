@@ -22,7 +22,9 @@ fn depends_on_length(case: &str) -> bool {
 }
 
 fn is_hybrid(case: &str) -> bool {
-    case.starts_with("lfm2") || case.starts_with("qwen3-5")
+    ["lfm2", "qwen3-5", "granite4-hybrid"]
+        .iter()
+        .any(|family| case.starts_with(family))
 }
 
 #[test]

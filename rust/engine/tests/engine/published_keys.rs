@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::checkpoint::Checkpoint;
 use crate::gguf_file::GgufFile;
-use crate::golden::{expected, generate, tokens};
+use crate::golden::{expected, generate, logprobs, squares, tokens};
 
 fn assert_golden(model: Model, case: &str) {
     let mut session = Session::new(std::sync::Arc::new(model));
@@ -96,6 +96,25 @@ fn keys_of_published_folders() {
         }
         assert_golden(model, case);
     }
+}
+
+#[test]
+fn what_gpt_oss_makes_up_is_what_its_key_says() {
+    let made_up = json!({
+        "rope_type": "yarn", "rope_theta": 150000.0, "factor": 32.0, "beta_fast": 32.0, "beta_slow": 1.0,
+        "truncate": false, "original_max_position_embeddings": 4096,
+    });
+    let prompt: Vec<u32> = (5..45).collect();
+    let of = |keys: &[(&str, Value)]| logprobs(with_keys("gpt-oss-plain", keys), &prompt);
+    let said = of(&[("rope_parameters", made_up)]);
+    let null = of(&[("rope_parameters", Value::Null)]);
+    let old = of(&[
+        ("rope_parameters", Value::Null),
+        ("rope_scaling", json!({})),
+    ]);
+    assert_eq!((&null, &old), (&said, &said));
+    let none = of(&[("rope_parameters", json!({}))]);
+    assert!(squares(&none, &said) > 1e-6);
 }
 
 #[test]

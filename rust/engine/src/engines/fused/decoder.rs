@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
-use candle4j_kernels::{KvMemory, delta_state_len};
+use candle4j_kernels::{KvMemory, delta_state_len, state_space_len};
 
 use super::attention::{Attention, QkNorms};
 use super::budget::KvBudget;
@@ -19,6 +19,7 @@ use super::recurrent::RecurrentShape;
 use super::rotary::{Angles, Rotary};
 use super::rows::add;
 use super::short_conv::ShortConv;
+use super::state_space::StateSpace;
 use crate::description::{
     self, EMBEDDING, FeedForward, HEAD, KvSource, LayerDescription, Mixer, ModelDescription,
     NamedNorm, NormKind, PER_LAYER_EMBEDDING, QkNorm,
@@ -64,6 +65,7 @@ enum MixerBlock {
     Attention(Attention),
     ShortConv(ShortConv),
     DeltaNet(DeltaNet),
+    StateSpace(StateSpace),
 }
 
 impl MixerBlock {
@@ -78,6 +80,7 @@ impl MixerBlock {
             MixerBlock::Attention(attention) => attention.forward(x, angles, sequences),
             MixerBlock::ShortConv(conv) => conv.forward(x, sequences),
             MixerBlock::DeltaNet(net) => net.forward(x, sequences),
+            MixerBlock::StateSpace(space) => space.forward(x, sequences),
         }
     }
 }
@@ -453,6 +456,7 @@ impl Loader<'_> {
             Mixer::Attention(attention) => MixerBlock::Attention(self.attention(index, attention)?),
             Mixer::ShortConv(conv) => MixerBlock::ShortConv(self.short_conv(index, *conv)?),
             Mixer::DeltaNet(net) => MixerBlock::DeltaNet(self.delta_net(index, *net)?),
+            Mixer::StateSpace(space) => MixerBlock::StateSpace(self.state_space(index, *space)?),
         };
         Ok(Layer {
             mixer_norms,
@@ -647,6 +651,33 @@ impl Loader<'_> {
     }
 
     /// A vector in 32 bits.
+    fn state_space(&mut self, index: usize, space: description::StateSpace) -> Result<StateSpace> {
+        let hidden = self.description.hidden_size;
+        let at = |name: &str| format!("model.layers.{index}.mamba.{name}");
+        let (inner, channels, heads) = (space.inner_size(), space.channels(), space.heads);
+        let state = heads * state_space_len(space.state_dim, space.head_dim);
+        self.recurrent.push(((space.taps - 1) * channels, state));
+        let decay = self.numbers(&at("A_log"), heads)?;
+        Ok(StateSpace {
+            layer: self.recurrent.len() - 1,
+            shape: space,
+            input: self.linear(&(at("in_proj"), (space.projection_size(), hidden), space.bias))?,
+            conv: self.by_tap(&at("conv1d.weight"), (channels, space.taps))?,
+            conv_bias: match space.conv_bias {
+                true => self.numbers(&at("conv1d.bias"), channels)?,
+                false => Vec::new(),
+            },
+            decay: match space.has_decays {
+                true => decay,
+                false => decay.iter().map(|a| -a.exp()).collect(),
+            },
+            time_bias: self.numbers(&at("dt_bias"), heads)?,
+            skip: self.numbers(&at("D"), heads)?,
+            norm: self.numbers(&at("norm.weight"), inner)?,
+            output: self.linear(&(at("out_proj"), (hidden, inner), space.bias))?,
+        })
+    }
+
     fn numbers(&self, name: &str, len: usize) -> Result<Vec<f32>> {
         self.source
             .vector(name, len)?

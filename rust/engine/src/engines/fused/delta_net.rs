@@ -14,6 +14,7 @@ use super::linear::{FusedLinear, Linear};
 use super::recurrent::Snapshot;
 use super::rows::for_each_row;
 use super::short_conv::{in_32_bits, shift_inputs};
+use super::steps::step_parts;
 use crate::description;
 
 /// Queries, keys and values go through a short convolution, and then each head through the delta rule; the answers are
@@ -74,19 +75,11 @@ impl DeltaNet {
     /// sequence.
     fn mix(&self, rows: &Rows, sequences: &mut [(&mut SequenceCache, usize)]) -> Vec<Part> {
         let mut parts = Vec::new();
-        let mut start = 0;
-        for (cache, count) in sequences {
-            for range in cache.parts(*count) {
-                let range = start + range.start..start + range.end;
-                let mut out = vec![0f32; range.len() * self.shape.values_size()];
-                cache.recurrent(self.layer).step(|before, after| {
-                    self.part(rows, &range, before, after, &mut out);
-                });
-                cache.keep_at(self.layer, range.end - start);
-                parts.push(Part { rows: range, out });
-            }
-            start += *count;
-        }
+        step_parts(self.layer, sequences, |range, before, after| {
+            let mut out = vec![0f32; range.len() * self.shape.values_size()];
+            self.part(rows, &range, before, after, &mut out);
+            parts.push(Part { rows: range, out });
+        });
         parts
     }
 
@@ -180,7 +173,7 @@ struct Part {
 }
 
 /// `ln(1 + eˣ)`.
-fn softplus(x: f32) -> f32 {
+pub(super) fn softplus(x: f32) -> f32 {
     // As PyTorch has it: beyond this, the number itself.
     match x > 20.0 {
         true => x,

@@ -39,6 +39,8 @@ mod scheduler;
 mod sequence;
 mod short_conv;
 mod softmax;
+mod state_space;
+mod steps;
 mod texts;
 
 use decoder::Decoder;

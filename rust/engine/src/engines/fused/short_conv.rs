@@ -8,6 +8,7 @@ use super::cache::SequenceCache;
 use super::linear::Linear;
 use super::recurrent::Snapshot;
 use super::rows::multiply;
+use super::steps::step_parts;
 
 /// `output(c · conv(b · x))`, where one projection gives `b`, `c` and `x`.
 #[derive(Debug)]
@@ -53,27 +54,22 @@ impl ShortConv {
         out: &mut [f32],
     ) {
         let channels = rows.columns;
-        let mut start = 0;
-        for (cache, count) in sequences {
-            for range in cache.parts(*count) {
-                let range = start + range.start..start + range.end;
-                let rows = rows.rows(&range);
-                let out = &mut out[range.start * channels..range.end * channels];
-                cache.recurrent(self.layer).step(|before, after| {
-                    short_conv(&before.inputs, rows, &self.weight, out);
-                    shift_inputs(before, rows, after);
-                });
-                cache.keep_at(self.layer, range.end - start);
-            }
-            start += *count;
+        step_parts(self.layer, sequences, |range, before, after| {
+            let rows = rows.rows(&range);
+            let out = &mut out[range.start * channels..range.end * channels];
+            short_conv(&before.inputs, rows, &self.weight, out);
+            shift_inputs(before, rows, after);
+        });
+        for row in out.chunks_exact_mut(channels) {
+            add_bias(row, &self.bias);
         }
-        if !self.bias.is_empty() {
-            for row in out.chunks_exact_mut(channels) {
-                row.iter_mut()
-                    .zip(&self.bias)
-                    .for_each(|(x, bias)| *x += bias);
-            }
-        }
+    }
+}
+
+/// Adds a bias, if there is one, to a row.
+pub(super) fn add_bias(row: &mut [f32], bias: &[f32]) {
+    for (x, bias) in row.iter_mut().zip(bias) {
+        *x += bias;
     }
 }
 

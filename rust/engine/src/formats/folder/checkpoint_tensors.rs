@@ -267,7 +267,11 @@ impl CheckpointTensors {
     /// Gives the projections of a layer that are one tensor, above each other, names of their own.
     pub fn split_fused(&mut self, description: &ModelDescription) -> Result<()> {
         for (index, layer) in description.layers.iter().enumerate() {
-            for name in ["conv.conv.weight", "linear_attn.conv1d.weight"] {
+            for name in [
+                "conv.conv.weight",
+                "linear_attn.conv1d.weight",
+                "mamba.conv1d.weight",
+            ] {
                 self.squeeze(&format!("model.layers.{index}.{name}"));
             }
             let bias = format!("model.layers.{index}.mlp.gate.e_score_correction_bias");
@@ -275,6 +279,15 @@ impl CheckpointTensors {
                 && let [1, experts] = entry.shape[..]
             {
                 entry.shape = vec![experts];
+            }
+            if matches!(layer.feed_forward, FeedForward::Dense(_)) {
+                // Granite's block of a layer without experts goes by the name of the one beside them.
+                for part in ["gate_up_proj", "down_proj"] {
+                    let at = |name: &str| format!("model.layers.{index}.{name}.{part}.weight");
+                    if let Some(entry) = self.tensors.remove(&at("mlp.shared_expert")) {
+                        self.tensors.insert(at("mlp"), entry);
+                    }
+                }
             }
             for kind in ["weight", "bias"] {
                 let at = |name: &str| format!("model.layers.{index}.{name}.{kind}");

@@ -5,6 +5,7 @@ use candle_core::DType;
 use super::checkpoint_tensors::CheckpointTensors;
 use super::mxfp4::{ByteRows, Mxfp4};
 use super::tensor_entry::TensorEntry;
+use crate::description::EXPERT_LIMIT;
 use crate::error::{Error, Result};
 
 const GATE_UP: &str = "gate_up_proj";
@@ -17,6 +18,15 @@ fn wrong(tensor: String, expected: &str, got: impl Into<String>) -> Error {
         expected: expected.into(),
         got: got.into(),
     }
+}
+
+/// Whether a tensor can be one of experts × rows × columns, with the rows of so many `parts`. One without numbers could say
+/// that there are more experts than can be counted.
+fn is_plausible([experts, rows, columns]: [usize; 3], parts: &[&str]) -> bool {
+    (1..=EXPERT_LIMIT).contains(&experts)
+        && rows > 0
+        && columns > 0
+        && rows.is_multiple_of(parts.len())
 }
 
 impl CheckpointTensors {
@@ -52,7 +62,7 @@ impl CheckpointTensors {
         let &[experts, rows, columns] = entry.shape.as_slice() else {
             return Err(wrong(tensor, &expected, shape));
         };
-        if !rows.is_multiple_of(parts.len()) || experts == 0 {
+        if !is_plausible([experts, rows, columns], parts) {
             return Err(wrong(tensor, &expected, shape));
         }
         let rows = rows / parts.len();
@@ -93,6 +103,9 @@ impl CheckpointTensors {
         let &[experts, rows] = entry.shape.as_slice() else {
             return Err(wrong(tensor, EXPECTED, format!("shape {:?}", entry.shape)));
         };
+        if !is_plausible([experts, rows, 1], parts) {
+            return Err(wrong(tensor, EXPECTED, format!("shape {:?}", entry.shape)));
+        }
         let size = entry.dtype.size_in_bytes();
         for expert in 0..experts {
             for (index, part) in parts.iter().enumerate() {
@@ -116,11 +129,17 @@ impl CheckpointTensors {
         parts: &[&str],
         entry: &TensorEntry,
     ) -> Result<()> {
-        let &[experts, columns, rows] = entry.shape.as_slice() else {
+        let refused = || {
             let expected = format!("experts × columns × {}", parts.join(" and "));
             let got = format!("shape {:?}", entry.shape);
-            return Err(wrong(format!("{prefix}{name}"), &expected, got));
+            Err(wrong(format!("{prefix}{name}"), &expected, got))
         };
+        let &[experts, columns, rows] = entry.shape.as_slice() else {
+            return refused();
+        };
+        if !is_plausible([experts, rows, columns], parts) {
+            return refused();
+        }
         let size = entry.dtype.size_in_bytes();
         for expert in 0..experts {
             for (index, part) in parts.iter().enumerate() {
@@ -146,7 +165,9 @@ impl CheckpointTensors {
         let (blocks, scales) = (take("blocks")?, take("scales")?);
         let fits = matches!(
             (blocks.shape.as_slice(), scales.shape.as_slice()),
-            (&[e, r, c, 16], &[experts, rows, columns]) if (e, r, c) == (experts, rows, columns)
+            (&[e, r, c, 16], &[experts, rows, columns])
+                if [e, r, c] == [experts, rows, columns]
+                    && is_plausible([experts, rows, columns], parts)
         );
         if !fits {
             return Err(wrong(
@@ -184,5 +205,20 @@ impl CheckpointTensors {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tensors_without_numbers_and_halves_of_rows_are_no_experts() {
+        let pair = ["gate_proj", "up_proj"];
+        assert!(is_plausible([4, 6, 2], &pair));
+        assert!(!is_plausible([4, 5, 2], &pair));
+        assert!(!is_plausible([1 << 58, 0, 1], &pair));
+        assert!(!is_plausible([1 << 58, 2, 0], &pair));
+        assert!(!is_plausible([EXPERT_LIMIT + 1, 2, 1], &pair));
     }
 }

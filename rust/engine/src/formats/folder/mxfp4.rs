@@ -1,13 +1,18 @@
 //! MXFP4 as OpenAI's gpt-oss has it in safetensors files (OCP Microscaling Formats, 2023): a tensor of blocks, 32 numbers of
 //! 4 bits in 16 bytes, and one of their scales, powers of two in a byte each.
 
+use std::ops::RangeInclusive;
+
 use half::bf16;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::formats::codebook::Codebook;
 
 /// Numbers of a block.
 const BLOCK: usize = 32;
+
+/// Scales of MXFP4, 127 more than the powers of two, whose halves F16 holds.
+const SCALES: RangeInclusive<u8> = 104..=143;
 
 /// Bytes of the numbers of a block.
 const BLOCK_BYTES: usize = BLOCK / 2;
@@ -50,8 +55,22 @@ impl ByteRows {
 
 impl Mxfp4 {
     /// Some of the rows as blocks of Q8_0, which hold the same numbers.
+    ///
+    /// # Errors
+    /// [`Error::InvalidTensor`] for scales that Q8_0 has no place for.
     pub(crate) fn q8_0(&self, read: ReadBytes<'_>, first: usize, count: usize) -> Result<Vec<u8>> {
-        Ok(Codebook::Mxfp4.to_q8_0(&self.ggml(read, first, count)?))
+        let blocks = self.ggml(read, first, count)?;
+        let is_zero = |block: &[u8]| block[1..].iter().all(|pair| pair & 0x77 == 0);
+        let fits = |block: &[u8]| SCALES.contains(&block[0]) || is_zero(block);
+        match blocks.chunks_exact(1 + BLOCK_BYTES).all(fits) {
+            true => Ok(Codebook::Mxfp4.to_q8_0(&blocks)),
+            false => Err(Error::InvalidTensor {
+                file: String::new(),
+                tensor: String::new(),
+                expected: "scales of MXFP4 between 2^-23 and 2^16".into(),
+                got: "a scale that 16 bits do not hold".into(),
+            }),
+        }
     }
 
     /// Some of the rows as numbers: BF16 holds all that there can be.

@@ -68,7 +68,8 @@ impl TensorSource for FolderSource {
         let entry = self.tensors.expect(name, &[shape.0, shape.1])?;
         match quantized_type(name, shape.1, self.quantize) {
             None if entry.is_mxfp4() => {
-                let bytes = self.tensors.q8_0_rows(entry, 0, shape.0)?;
+                let bytes = self.tensors.q8_0_rows(entry, 0, shape.0);
+                let bytes = bytes.map_err(|e| unreadable(name, &e))?;
                 quantized_matrix(GgmlDType::Q8_0, &bytes, shape, &self.device)
                     .map_err(|e| unreadable(name, &e))
             }

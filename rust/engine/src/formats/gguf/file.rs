@@ -254,12 +254,13 @@ impl GgufFile {
                 None => {}
             }
             let tensor = self.tensor(&place.tensor)?;
-            // A file may say of a vector that it is one row.
-            let significant = |shape: &[usize]| {
-                let ones = shape.iter().take_while(|n| **n == 1).count();
-                shape[ones..].to_vec()
+            // A file may say of a vector that it is a matrix, and of a matrix with one row that it is a vector.
+            let fits = match (tensor.shape.as_slice(), shape.as_slice()) {
+                (own, [len]) => own.iter().product::<usize>() == *len,
+                ([columns], [1, expected]) => columns == expected,
+                (own, expected) => own == expected,
             };
-            if significant(&tensor.shape) != significant(&shape) {
+            if !fits {
                 return Err(Error::InvalidTensor {
                     file: self.name(),
                     tensor: place.tensor,
@@ -662,7 +663,7 @@ fn place(name: &str, norms_after: bool) -> Place {
 
 /// What GGUF calls a tensor that is `name` on the Hub, experts left out.
 fn gguf_name(name: &str, norms_after: bool) -> String {
-    const PARTS: [(&str, &str); 42] = [
+    const PARTS: [(&str, &str); 49] = [
         ("model.embed_tokens.", "token_embd."),
         ("model.norm.", "output_norm."),
         ("model.embed_tokens_per_layer.", "per_layer_token_embd."),
@@ -686,6 +687,13 @@ fn gguf_name(name: &str, norms_after: bool) -> String {
         ("linear_attn.dt_bias", "ssm_dt.bias"),
         ("linear_attn.norm.", "ssm_norm."),
         ("linear_attn.out_proj.", "ssm_out."),
+        ("mamba.in_proj.", "ssm_in."),
+        ("mamba.conv1d.", "ssm_conv1d."),
+        ("mamba.A_log", "ssm_a"),
+        ("mamba.D", "ssm_d"),
+        ("mamba.dt_bias", "ssm_dt.bias"),
+        ("mamba.norm.", "ssm_norm."),
+        ("mamba.out_proj.", "ssm_out."),
         ("self_attn.q_proj.", "attn_q."),
         ("self_attn.k_proj.", "attn_k."),
         ("self_attn.v_proj.", "attn_v."),
