@@ -85,6 +85,26 @@ pub(super) fn sliding_pattern(
     }
 }
 
+/// Gives layers that have no heads of keys and values another mixer than attention.
+pub(super) fn mix_without_heads(
+    keys: &ConfigFile,
+    description: &mut ModelDescription,
+    mixer: &Mixer,
+) -> Result<()> {
+    const HEADS: &str = "attention.head_count_kv";
+    let heads = keys.wholes(HEADS)?.ok_or_else(|| keys.missing(HEADS))?;
+    let count = description.layers.len();
+    if heads.len() != count {
+        return Err(keys.invalid(HEADS, format!("expected {count} entries")));
+    }
+    for (layer, heads) in description.layers.iter_mut().zip(heads) {
+        if heads == 0 {
+            layer.mixer = mixer.clone();
+        }
+    }
+    Ok(())
+}
+
 /// A list of so many truth values, which some files have as numbers.
 pub(super) fn truths(keys: &ConfigFile, key: &str, count: usize) -> Result<Option<Vec<bool>>> {
     let Some(value) = keys.value(key) else {

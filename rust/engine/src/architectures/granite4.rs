@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Architecture;
 use super::common::Shared;
 use super::config_file::ConfigFile;
-use super::gguf::{GgufArchitecture, GgufRotation};
+use super::gguf::{GgufArchitecture, GgufRotation, mix_without_heads};
 use super::gguf_experts::GgufExperts;
 use super::granite::{self, DEFAULTS, read_scales};
 use super::granite_moe::{NAMES, read_granite_experts};
@@ -174,16 +174,5 @@ fn adapt(keys: &ConfigFile, description: &mut ModelDescription) -> Result<()> {
         eps: description.final_norm.eps,
         has_decays: true,
     };
-    const HEADS: &str = "attention.head_count_kv";
-    let heads = keys.wholes(HEADS)?.ok_or_else(|| keys.missing(HEADS))?;
-    let count = description.layers.len();
-    if heads.len() != count {
-        return Err(keys.invalid(HEADS, format!("expected {count} entries")));
-    }
-    for (layer, heads) in description.layers.iter_mut().zip(heads) {
-        if heads == 0 {
-            layer.mixer = Mixer::StateSpace(space);
-        }
-    }
-    Ok(())
+    mix_without_heads(keys, description, &Mixer::StateSpace(space))
 }

@@ -6,7 +6,7 @@
 use super::Architecture;
 use super::common::{Defaults, Shared, layers_of_kind};
 use super::config_file::ConfigFile;
-use super::gguf::GgufArchitecture;
+use super::gguf::{GgufArchitecture, mix_without_heads};
 use super::rope::RopeDefaults;
 use crate::description::{Activation, Mixer, ModelDescription, Norm, ShortConv};
 use crate::error::Result;
@@ -82,18 +82,7 @@ pub(super) fn adapt(keys: &ConfigFile, description: &mut ModelDescription) -> Re
         taps: keys.required_count("shortconv.l_cache")?,
         bias: false,
     };
-    const HEADS: &str = "attention.head_count_kv";
-    let heads = keys.wholes(HEADS)?.ok_or_else(|| keys.missing(HEADS))?;
-    let count = description.layers.len();
-    if heads.len() != count {
-        return Err(keys.invalid(HEADS, format!("expected {count} entries")));
-    }
-    for (layer, heads) in description.layers.iter_mut().zip(heads) {
-        if heads == 0 {
-            layer.mixer = Mixer::ShortConv(conv);
-        }
-    }
-    Ok(())
+    mix_without_heads(keys, description, &Mixer::ShortConv(conv))
 }
 
 /// Two thirds of the key, times a factor, rounded up, unless the key is taken as it is.
