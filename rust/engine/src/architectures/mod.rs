@@ -42,6 +42,7 @@ mod qwen3;
 mod qwen3_5;
 mod qwen3_5_moe;
 mod qwen3_moe;
+mod qwen3_next;
 mod qwen3_vl;
 mod smollm3;
 mod starcoder2;
@@ -77,6 +78,7 @@ static ARCHITECTURES: &[Architecture] = &[
     qwen2::ARCHITECTURE,
     qwen3::ARCHITECTURE,
     qwen3_moe::ARCHITECTURE,
+    qwen3_next::ARCHITECTURE,
     smollm3::ARCHITECTURE,
     granite::ARCHITECTURE,
     olmo2::ARCHITECTURE,

@@ -44,17 +44,8 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     let shared = Shared::read(ARCHITECTURE.name, config, &DEFAULTS)?;
     let bias = config.flag("qkv_bias")?.unwrap_or(true);
     let windows = windows(config, shared.num_layers)?;
-    let mut experts = read_experts(config, &["num_experts"], shared.mlp, [60, 4, 1408], false)?;
-    let size = config.count("shared_expert_intermediate_size")?;
-    if let FeedForward::Experts { shared: beside, .. } = &mut experts {
-        *beside = Some(SharedExpert {
-            mlp: Mlp {
-                intermediate_size: size.unwrap_or(5632),
-                ..shared.mlp
-            },
-            is_gated: true,
-        });
-    }
+    let experts = read_experts(config, &["num_experts"], shared.mlp, [60, 4, 1408], false)?;
+    let experts = with_gated_expert(config, experts, 5632)?;
     let sparse = sparse_layers(config, shared.num_layers)?;
     Ok(shared.describe(|index, attention, feed_forward| {
         attention.qkv_bias = bias;
@@ -63,6 +54,25 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
             *feed_forward = experts.clone();
         }
     }))
+}
+
+/// Experts and one beside them for every token, of a size that is `size` where no key says it, whose output is gated.
+pub(super) fn with_gated_expert(
+    config: &ConfigFile,
+    mut experts: FeedForward,
+    size: usize,
+) -> Result<FeedForward> {
+    let own = config.count("shared_expert_intermediate_size")?;
+    if let FeedForward::Experts { expert, shared, .. } = &mut experts {
+        *shared = Some(SharedExpert {
+            mlp: Mlp {
+                intermediate_size: own.unwrap_or(size),
+                ..*expert
+            },
+            is_gated: true,
+        });
+    }
+    Ok(experts)
 }
 
 /// The window of each layer: by `layer_types` where the key is there, else in every other one below `max_window_layers`.

@@ -8,9 +8,10 @@ use super::common::Defaults;
 use super::config_file::ConfigFile;
 use super::gguf::GgufArchitecture;
 use super::gguf_experts::GgufExperts;
+use super::qwen2_moe::with_gated_expert;
 use super::qwen3_5::{self, describe_as};
 use super::qwen3_moe::{NUM_EXPERTS, read_experts};
-use crate::description::{FeedForward, Mlp, ModelDescription, Router, SharedExpert};
+use crate::description::{FeedForward, ModelDescription, Router};
 use crate::error::Result;
 
 /// The table's entry.
@@ -40,25 +41,15 @@ const DEFAULTS: Defaults = Defaults {
 
 fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     let mut description = describe_as(ARCHITECTURE.name, config, &DEFAULTS)?;
-    let size = config
-        .count("shared_expert_intermediate_size")?
-        .unwrap_or(512);
     for layer in &mut description.layers {
         let FeedForward::Dense(mlp) = layer.feed_forward else {
             continue;
         };
         let mut experts = read_experts(config, NUM_EXPERTS, mlp, [256, 8, 512], true)?;
-        if let FeedForward::Experts { router, shared, .. } = &mut experts {
+        if let FeedForward::Experts { router, .. } = &mut experts {
             *router = Router::softmax(true);
-            *shared = Some(SharedExpert {
-                mlp: Mlp {
-                    intermediate_size: size,
-                    ..mlp
-                },
-                is_gated: true,
-            });
         }
-        layer.feed_forward = experts;
+        layer.feed_forward = with_gated_expert(config, experts, 512)?;
     }
     Ok(description)
 }

@@ -6,6 +6,8 @@
 pub mod encoder;
 pub mod rope;
 
+use std::ops::Range;
+
 use rope::{Rope, RopeScaling};
 
 /// Name of the embedding's tensor.
@@ -180,6 +182,15 @@ pub struct ShortConv {
     pub bias: bool,
 }
 
+/// The rows of tensors of so many rows each in one that has them above each other.
+pub(crate) fn stacked<const N: usize>(sizes: [usize; N]) -> [Vec<Range<usize>>; N] {
+    let mut start = 0;
+    sizes.map(|size| {
+        start += size;
+        std::iter::once(start - size..start).collect()
+    })
+}
+
 /// The gated delta rule behind a short convolution (Yang et al. 2024, Gated DeltaNet).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DeltaNet {
@@ -211,6 +222,30 @@ impl DeltaNet {
     /// Rows of the projection to queries, keys and values: the channels of the convolution.
     pub fn channels(&self) -> usize {
         2 * self.key_heads * self.key_dim + self.values_size()
+    }
+
+    /// The rows of one of the projections `qkv`, `z`, `b` and `a` in a tensor of two of them, as Qwen3-Next has it: behind
+    /// each other are those of the first key head and its value heads, then those of the second, and so on. Besides, the
+    /// number of all rows of that tensor. `None` for other names.
+    pub(crate) fn rows_by_key_head(&self, projection: &str) -> Option<(Vec<Range<usize>>, usize)> {
+        let heads = self.value_heads / self.key_heads;
+        let (key, values) = (self.key_dim, heads * self.value_dim);
+        let (parts, wanted): (&[usize], _) = match projection {
+            "qkv" => (&[key, key, values, values], 0..3),
+            "z" => (&[key, key, values, values], 3..4),
+            "b" => (&[heads, heads], 0..1),
+            "a" => (&[heads, heads], 1..2),
+            _ => return None,
+        };
+        let each: usize = parts.iter().sum();
+        let of_part = |part: usize| {
+            let start: usize = parts[..part].iter().sum();
+            (0..self.key_heads).map(move |head| {
+                let start = head * each + start;
+                start..start + parts[part]
+            })
+        };
+        Some((wanted.flat_map(of_part).collect(), self.key_heads * each))
     }
 
     /// The head of queries and keys that belongs to a head of values.

@@ -68,6 +68,7 @@ const CASES: &[&str] = &[
     "qwen3-5-plain",
     "qwen3-5-heads",
     "qwen3-5-moe-plain",
+    "qwen3-next-plain",
     "lfm2-moe-plain",
     "glm4-moe-plain",
     "glm4-moe-groups",

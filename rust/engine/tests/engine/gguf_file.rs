@@ -50,7 +50,7 @@ fn head_dim(config: &Json) -> usize {
 /// Whether the factors of a norm are 1 + weight in folders.
 fn adds_one(family: &str, name: &str) -> bool {
     let is_gemma = family.starts_with("gemma") && family != "gemma4_text";
-    (is_gemma || family.starts_with("qwen3_5"))
+    (is_gemma || family.starts_with("qwen3_5") || family == "qwen3_next")
         && name.ends_with("norm.weight")
         && !name.ends_with("ssm_norm.weight")
 }
@@ -71,6 +71,9 @@ fn tiled(name: &str, tensor: Tensor, config: &Json) -> Tensor {
         true => tensor.exp().unwrap().neg().unwrap(),
         false => tensor,
     };
+    if config["model_type"] == "qwen3_next" {
+        return tensor;
+    }
     let (dim, first, width) = match name.rsplit("linear_attn.").next().unwrap() {
         "in_proj_qkv.weight" | "conv1d.weight" => (0, 2 * keys * key_dim, value_dim),
         "in_proj_z.weight" => (0, 0, value_dim),
@@ -86,6 +89,38 @@ fn tiled(name: &str, tensor: Tensor, config: &Json) -> Tensor {
         .collect();
     let order = Tensor::new(order, &Device::Cpu).unwrap();
     tensor.index_select(&order, dim).unwrap()
+}
+
+/// The projections of a delta net that stand together by key head, as two tensors.
+fn split_by_key_head(tensors: HashMap<String, Tensor>, config: &Json) -> HashMap<String, Tensor> {
+    let number = |name: &str| config[name].as_u64().unwrap() as usize;
+    let keys = number("linear_num_key_heads");
+    let (key, value) = (
+        number("linear_key_head_dim"),
+        number("linear_value_head_dim"),
+    );
+    let values = number("linear_num_value_heads") / keys * value;
+    let mut split = HashMap::new();
+    for (name, tensor) in tensors {
+        let Some(layer) = name.strip_suffix("linear_attn.in_proj_qkvz.weight") else {
+            split.insert(name, tensor);
+            continue;
+        };
+        let hidden = tensor.dim(1).unwrap();
+        let heads = tensor.reshape((keys, 2 * (key + values), hidden)).unwrap();
+        let rows = |start, len| {
+            let rows = heads.narrow(1, start, len).unwrap();
+            rows.reshape((keys * len, hidden)).unwrap()
+        };
+        let qkv = [rows(0, key), rows(key, key), rows(2 * key, values)];
+        let qkv = Tensor::cat(&qkv, 0).unwrap();
+        split.insert(format!("{layer}attn_qkv.weight"), qkv);
+        split.insert(
+            format!("{layer}attn_gate.weight"),
+            rows(2 * key + values, values),
+        );
+    }
+    split
 }
 
 /// Granite's gate and up are two tensors in GGUF files.
@@ -163,6 +198,7 @@ impl GgufFile {
             "ministral3" => "mistral3",
             "qwen3_5_text" => "qwen35",
             "qwen3_5_moe_text" => "qwen35moe",
+            "qwen3_next" => "qwen3next",
             "lfm2_moe" => "lfm2moe",
             "glm4_moe" => "glm4moe",
             "gpt_oss" => "gpt-oss",
@@ -508,6 +544,7 @@ impl GgufFile {
         let tensors = candle_core::safetensors::load(path, &Device::Cpu).unwrap();
         let tensors = match family {
             "gpt_oss" => split_alternating(tensors),
+            "qwen3_next" => split_by_key_head(tensors, config),
             _ => split_gates(tensors),
         };
         let has_experts = tensors.keys().any(|name| name.contains("block_sparse_moe"));
@@ -517,7 +554,8 @@ impl GgufFile {
                 false => tensor,
             };
             let name = match family {
-                "qwen3_5_text" | "qwen3_5_moe_text" => name
+                "qwen3_5_text" | "qwen3_5_moe_text" | "qwen3_next" => name
+                    .replace("linear_attn.in_proj_ba", "ssm_ba")
                     .replace("post_attention_layernorm", "post_attention_norm")
                     .replace("linear_attn.in_proj_qkv", "attn_qkv")
                     .replace("linear_attn.in_proj_z", "attn_gate")

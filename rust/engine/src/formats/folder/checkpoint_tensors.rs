@@ -8,14 +8,15 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor, WithDType};
 use safetensors::tensor::{Dtype, TensorInfo};
 use serde::de::{Deserializer, MapAccess, Visitor};
 
-use super::tensor_entry::TensorEntry;
-use crate::description::{EMBEDDING, FeedForward, HEAD, ModelDescription};
+use super::tensor_entry::{Layout, TensorEntry, parts_of};
+use crate::description::{EMBEDDING, FeedForward, HEAD, Mixer, ModelDescription, stacked};
 use crate::error::{Error, Result};
 use crate::files::{self, Limit, ReadAt};
 
@@ -209,8 +210,7 @@ impl CheckpointTensors {
                 file: self.files.len(),
                 offset: data_start + start,
                 bytes,
-                strides: None,
-                mxfp4: None,
+                layout: Layout::Dense,
             };
             if known.is_none() {
                 self.others.insert(name, (info.dtype.to_string(), entry));
@@ -292,13 +292,21 @@ impl CheckpointTensors {
             for kind in ["weight", "bias"] {
                 let at = |name: &str| format!("model.layers.{index}.{name}.{kind}");
                 if let Some(attention) = layer.attention() {
-                    let [query, key, value] = attention.qkv_sizes();
+                    let [query, key, value] = stacked(attention.qkv_sizes());
                     let parts = [
                         (at("self_attn.q_proj"), query),
                         (at("self_attn.k_proj"), key),
                         (at("self_attn.v_proj"), value),
                     ];
-                    self.split_rows(&at("self_attn.qkv_proj"), &parts)?;
+                    self.split_rows(&at("self_attn.qkv_proj"), parts)?;
+                }
+                if let Mixer::DeltaNet(net) = &layer.mixer {
+                    for (name, [first, second]) in [("qkvz", ["qkv", "z"]), ("ba", ["b", "a"])] {
+                        let at = |name: &str| at(&format!("linear_attn.in_proj_{name}"));
+                        let rows = |name| net.rows_by_key_head(name).expect("one of the four").0;
+                        let parts = [first, second].map(|part| (at(part), rows(part)));
+                        self.split_rows(&at(name), parts)?;
+                    }
                 }
                 let (name, size) = match &layer.feed_forward {
                     FeedForward::Dense(mlp) => ("mlp", mlp.intermediate_size),
@@ -309,8 +317,9 @@ impl CheckpointTensors {
                     FeedForward::Experts { shared: None, .. } => continue,
                 };
                 let at = |part: &str| at(&format!("{name}.{part}"));
-                let parts = [(at("gate_proj"), size), (at("up_proj"), size)];
-                self.split_rows(&at("gate_up_proj"), &parts)?;
+                let [gate, up] = stacked([size, size]);
+                let parts = [(at("gate_proj"), gate), (at("up_proj"), up)];
+                self.split_rows(&at("gate_up_proj"), parts)?;
             }
         }
         Ok(())
@@ -325,12 +334,17 @@ impl CheckpointTensors {
         }
     }
 
-    /// Splits the rows of a tensor, if it is there, among some of these names.
-    fn split_rows(&mut self, name: &str, parts: &[(String, usize)]) -> Result<()> {
+    /// Gives parts of the rows of a tensor, if it is there, names of their own.
+    fn split_rows<const N: usize>(
+        &mut self,
+        name: &str,
+        parts: [(String, Vec<Range<usize>>); N],
+    ) -> Result<()> {
         let Some(entry) = self.tensors.remove(name) else {
             return Ok(());
         };
-        let rows: usize = parts.iter().map(|(_, rows)| rows).sum();
+        let all = parts.iter().flat_map(|(_, ranges)| ranges);
+        let rows: usize = all.map(ExactSizeIterator::len).sum();
         if entry.shape.first() != Some(&rows) {
             return Err(Error::InvalidTensor {
                 file: String::new(),
@@ -339,19 +353,8 @@ impl CheckpointTensors {
                 got: format!("shape {:?}", entry.shape),
             });
         }
-        let each = entry.bytes / rows;
-        let mut start = 0;
-        for (part, rows) in parts {
-            let mut shape = entry.shape.clone();
-            shape[0] = *rows;
-            let slice = TensorEntry {
-                shape,
-                offset: entry.offset + (start * each) as u64,
-                bytes: rows * each,
-                ..entry.clone()
-            };
-            self.tensors.insert(part.clone(), slice);
-            start += rows;
+        for (part, ranges) in parts {
+            self.tensors.insert(part, entry.select_rows(&ranges));
         }
         Ok(())
     }
@@ -375,6 +378,9 @@ impl CheckpointTensors {
         const CHUNK: usize = 1 << 20;
         if (a.dtype, &a.shape) != (b.dtype, &b.shape) {
             return Ok(false);
+        }
+        if a.layout != Layout::Dense || b.layout != Layout::Dense {
+            return Ok(a == b);
         }
         let (mut left, mut right) = (vec![0; CHUNK], vec![0; CHUNK]);
         for start in (0..a.bytes).step_by(CHUNK) {
@@ -420,8 +426,8 @@ impl CheckpointTensors {
     ///
     /// `offset` counts from the tensor's first byte. Several threads may read at once.
     pub fn read_into(&self, entry: &TensorEntry, offset: usize, buffer: &mut [u8]) -> Result<()> {
-        let is_whole = entry.strides.is_none() && entry.mxfp4.is_none();
-        assert!(is_whole, "read bytes that do not lie behind each other");
+        let is_dense = entry.layout == Layout::Dense;
+        assert!(is_dense, "read bytes that do not lie behind each other");
         assert!(offset + buffer.len() <= entry.bytes, "read past the tensor");
         self.read_bytes(entry.file, entry.offset + offset as u64, buffer)
     }
@@ -440,15 +446,21 @@ impl CheckpointTensors {
 
     /// Some of a tensor's rows, which are its slices along the first dimension, in the type that its entry names.
     pub fn rows(&self, entry: &TensorEntry, first: usize, count: usize) -> Result<Tensor> {
-        if let Some(packed) = &entry.mxfp4 {
-            let numbers = packed.numbers(
-                &|file, offset, bytes| self.read_bytes(file, offset, bytes),
-                first,
-                count,
-            )?;
-            let shape = (count, numbers.len() / count.max(1));
-            return Tensor::from_vec(numbers, shape, &Device::Cpu)
-                .map_err(|e| self.unreadable(entry.file, &e));
+        match &entry.layout {
+            Layout::Mxfp4(packed) => {
+                let read = |file, offset, bytes: &mut [u8]| self.read_bytes(file, offset, bytes);
+                let numbers = packed.numbers(&read, first, count)?;
+                let shape = (count, numbers.len() / count.max(1));
+                return Tensor::from_vec(numbers, shape, &Device::Cpu)
+                    .map_err(|e| self.unreadable(entry.file, &e));
+            }
+            Layout::Rows { of, ranges } => {
+                let parts = parts_of(ranges, first, count)
+                    .map(|part| self.rows(of, part.start, part.len()))
+                    .collect::<Result<Vec<_>>>()?;
+                return Tensor::cat(&parts, 0).map_err(|e| self.unreadable(entry.file, &e));
+            }
+            Layout::Dense | Layout::Strided(_) => {}
         }
         match entry.dtype {
             DType::F16 => self.elements::<half::f16>(entry, first, count),
@@ -468,12 +480,18 @@ impl CheckpointTensors {
         first: usize,
         count: usize,
     ) -> Result<Vec<u8>> {
-        let packed = entry.mxfp4.as_ref().expect("a tensor in MXFP4");
-        packed.q8_0(
-            &|file, offset, bytes| self.read_bytes(file, offset, bytes),
-            first,
-            count,
-        )
+        match &entry.layout {
+            Layout::Mxfp4(packed) => {
+                let read = |file, offset, bytes: &mut [u8]| self.read_bytes(file, offset, bytes);
+                packed.q8_0(&read, first, count)
+            }
+            Layout::Rows { of, ranges } => {
+                let parts = parts_of(ranges, first, count)
+                    .map(|part| self.q8_0_rows(of, part.start, part.len()));
+                Ok(parts.collect::<Result<Vec<_>>>()?.concat())
+            }
+            Layout::Dense | Layout::Strided(_) => panic!("not in MXFP4"),
+        }
     }
 
     fn elements<T: WithDType + bytemuck::Pod>(
@@ -488,12 +506,9 @@ impl CheckpointTensors {
         }
         let row: usize = shape.iter().skip(1).product();
         let mut elements: Vec<T> = bytemuck::zeroed_vec(count * row);
-        match entry.strides {
-            None => {
-                let start = first * row * size_of::<T>();
-                self.read_into(entry, start, bytemuck::cast_slice_mut(&mut elements))?;
-            }
-            Some([row_stride, column_stride]) if !elements.is_empty() => {
+        match entry.layout {
+            // Only some of the bytes of the last row are there.
+            Layout::Strided([row_stride, column_stride]) if !elements.is_empty() => {
                 let last = (count - 1) * row_stride + (row - 1) * column_stride;
                 let mut span = vec![0u8; last + size_of::<T>()];
                 let start = entry.offset + (first * row_stride) as u64;
@@ -503,7 +518,11 @@ impl CheckpointTensors {
                     *element = bytemuck::pod_read_unaligned(&span[at..][..size_of::<T>()]);
                 }
             }
-            Some(_) => {}
+            Layout::Dense => {
+                let start = first * row * size_of::<T>();
+                self.read_into(entry, start, bytemuck::cast_slice_mut(&mut elements))?;
+            }
+            _ => {}
         }
         Tensor::from_vec(elements, shape, &Device::Cpu).map_err(|e| self.unreadable(entry.file, &e))
     }

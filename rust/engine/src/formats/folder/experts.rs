@@ -4,7 +4,7 @@ use candle_core::DType;
 
 use super::checkpoint_tensors::CheckpointTensors;
 use super::mxfp4::{ByteRows, Mxfp4};
-use super::tensor_entry::TensorEntry;
+use super::tensor_entry::{Layout, TensorEntry};
 use crate::description::EXPERT_LIMIT;
 use crate::error::{Error, Result};
 
@@ -72,7 +72,7 @@ impl CheckpointTensors {
                 let from = (expert * parts.len() + index) * bytes;
                 self.put(
                     format!("{prefix}{expert}.{part}.weight"),
-                    entry.part(from, vec![rows, columns], None),
+                    entry.part(from, vec![rows, columns], Layout::Dense),
                 );
             }
         }
@@ -114,7 +114,7 @@ impl CheckpointTensors {
                     entry.part(
                         (expert * rows + index) * size,
                         vec![rows / parts.len()],
-                        Some([parts.len() * size, size]),
+                        Layout::Strided([parts.len() * size, size]),
                     ),
                 );
             }
@@ -148,7 +148,7 @@ impl CheckpointTensors {
                     entry.part(
                         (expert * columns * rows + index) * size,
                         vec![rows / parts.len(), columns],
-                        Some([parts.len() * size, rows * size]),
+                        Layout::Strided([parts.len() * size, rows * size]),
                     ),
                 );
             }
@@ -195,8 +195,7 @@ impl CheckpointTensors {
                         dtype: DType::BF16,
                         file: blocks.file,
                         offset: blocks.offset,
-                        strides: None,
-                        mxfp4: Some(Box::new(Mxfp4 {
+                        layout: Layout::Mxfp4(Box::new(Mxfp4 {
                             blocks: of_bytes(&blocks, row, 16 * columns),
                             scales: of_bytes(&scales, row, columns),
                         })),

@@ -1,5 +1,7 @@
 //! One tensor of a safetensors file.
 
+use std::ops::Range;
+
 use candle_core::DType;
 
 use super::mxfp4::Mxfp4;
@@ -14,10 +16,23 @@ pub struct TensorEntry {
     pub(super) file: usize,
     pub(super) offset: u64,
     pub(super) bytes: usize,
-    /// Bytes from a row to the next, and from a column to the next; `None` where all elements lie behind each other.
-    pub(super) strides: Option<[usize; 2]>,
-    /// Where the elements are, of a matrix that is stored in MXFP4.
-    pub(super) mxfp4: Option<Box<Mxfp4>>,
+    pub(super) layout: Layout,
+}
+
+/// Where the elements of a tensor lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// Behind each other.
+    Dense,
+    /// So many bytes from a row to the next, and from a column to the next.
+    Strided([usize; 2]),
+    /// They are some of the rows of a larger tensor.
+    Rows {
+        of: Box<TensorEntry>,
+        ranges: Vec<Range<usize>>,
+    },
+    /// In MXFP4.
+    Mxfp4(Box<Mxfp4>),
 }
 
 impl TensorEntry {
@@ -28,22 +43,80 @@ impl TensorEntry {
 
     /// Whether it is stored in MXFP4.
     pub(crate) fn is_mxfp4(&self) -> bool {
-        self.mxfp4.is_some()
+        match &self.layout {
+            Layout::Mxfp4(_) => true,
+            Layout::Rows { of, .. } => of.is_mxfp4(),
+            Layout::Dense | Layout::Strided(_) => false,
+        }
     }
 
-    /// A part of it, from some of its bytes on.
-    pub(super) fn part(
-        &self,
-        from: usize,
-        shape: Vec<usize>,
-        strides: Option<[usize; 2]>,
-    ) -> TensorEntry {
+    /// A part of a tensor whose elements lie behind each other, from some of its bytes on.
+    pub(super) fn part(&self, from: usize, shape: Vec<usize>, layout: Layout) -> TensorEntry {
         TensorEntry {
             bytes: shape.iter().product::<usize>() * self.dtype.size_in_bytes(),
             shape,
             offset: self.offset + from as u64,
-            strides,
+            layout,
             ..self.clone()
         }
+    }
+
+    /// Some of the rows.
+    ///
+    /// # Panics
+    /// When there are no such rows.
+    pub(super) fn select_rows(&self, ranges: &[Range<usize>]) -> TensorEntry {
+        let each = self.bytes / self.shape[0];
+        let count: usize = ranges.iter().map(ExactSizeIterator::len).sum();
+        assert!(ranges.iter().all(|range| range.end <= self.shape[0]));
+        let mut shape = self.shape.clone();
+        shape[0] = count;
+        match (ranges, &self.layout) {
+            ([range], Layout::Dense) => self.part(range.start * each, shape, Layout::Dense),
+            _ => TensorEntry {
+                shape,
+                bytes: count * each,
+                layout: Layout::Rows {
+                    of: Box::new(self.clone()),
+                    ranges: ranges.to_vec(),
+                },
+                ..self.clone()
+            },
+        }
+    }
+}
+
+/// The parts of `ranges` that are the elements `first` to `first + count` of all ranges behind each other.
+pub(super) fn parts_of(
+    ranges: &[Range<usize>],
+    first: usize,
+    count: usize,
+) -> impl Iterator<Item = Range<usize>> {
+    let mut before = 0;
+    ranges.iter().filter_map(move |range| {
+        let start = first.max(before);
+        let end = (first + count).min(before + range.len());
+        let part = range.start + start.saturating_sub(before);
+        before += range.len();
+        (start < end).then(|| part..part + (end - start))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parts_of;
+
+    #[test]
+    fn parts_go_on_from_range_to_range() {
+        let ranges = [10..13, 20..21, 5..8];
+        let rows = |first, count| {
+            parts_of(&ranges, first, count)
+                .flatten()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(rows(0, 7), [10, 11, 12, 20, 5, 6, 7]);
+        assert_eq!(rows(2, 3), [12, 20, 5]);
+        assert_eq!(rows(4, 1), [5]);
+        assert!(rows(6, 0).is_empty());
     }
 }

@@ -13,7 +13,7 @@ use serde_json::Map;
 
 use super::skim::{self, Listed, WithoutTensors};
 use crate::architectures::gguf::{GgufMetadata, LONG_FACTORS, ROPE_FACTORS, SHORT_FACTORS};
-use crate::description::{FeedForward, ModelDescription};
+use crate::description::{FeedForward, Mixer, ModelDescription, stacked};
 use crate::error::{Error, Result};
 use crate::files::{self, ReadAt};
 use crate::formats::codebook::Codebook;
@@ -344,34 +344,44 @@ impl GgufFile {
         let (index, part) = name.strip_prefix("model.layers.")?.split_once('.')?;
         let layer = description.layers.get(index.parse::<usize>().ok()?)?;
         let (part, kind) = part.rsplit_once('.')?;
-        let (fused, sizes, number) = match (part, layer.attention(), &layer.feed_forward) {
-            ("self_attn.q_proj", Some(attention), _) => ("attn_qkv", attention.qkv_sizes(), 0),
-            ("self_attn.k_proj", Some(attention), _) => ("attn_qkv", attention.qkv_sizes(), 1),
-            ("self_attn.v_proj", Some(attention), _) => ("attn_qkv", attention.qkv_sizes(), 2),
-            ("mlp.gate_proj" | "mlp.up_proj", _, FeedForward::Dense(mlp)) if mlp.is_gated => {
-                if self
-                    .tensors
-                    .contains_key(&format!("blk.{index}.ffn_gate.{kind}"))
-                {
-                    return None;
-                }
+        let at = |name: &str| format!("blk.{index}.{name}.{kind}");
+        let (fused, rows, of) = match (part, &layer.mixer, &layer.feed_forward) {
+            (
+                "self_attn.q_proj" | "self_attn.k_proj" | "self_attn.v_proj",
+                Mixer::Attention(attention),
+                _,
+            ) => {
+                let [query, key, value] = stacked(attention.qkv_sizes());
+                let rows = match part {
+                    "self_attn.q_proj" => query,
+                    "self_attn.k_proj" => key,
+                    _ => value,
+                };
+                ("attn_qkv", rows, attention.qkv_sizes().iter().sum())
+            }
+            ("mlp.gate_proj" | "mlp.up_proj", _, FeedForward::Dense(mlp))
+                if mlp.is_gated && !self.tensors.contains_key(&at("ffn_gate")) =>
+            {
                 let size = mlp.intermediate_size;
-                (
-                    "ffn_up",
-                    [size, size, 0],
-                    usize::from(part.ends_with("up_proj")),
-                )
+                let [gate, up] = stacked([size, size]);
+                let rows = if part == "mlp.gate_proj" { gate } else { up };
+                ("ffn_up", rows, 2 * size)
+            }
+            (_, Mixer::DeltaNet(net), _) => {
+                let projection = part.strip_prefix("linear_attn.in_proj_")?;
+                let (rows, of) = net.rows_by_key_head(projection)?;
+                let fused = match projection {
+                    "b" | "a" => "ssm_ba",
+                    _ => "ssm_in",
+                };
+                (fused, rows, of)
             }
             _ => return None,
         };
-        let tensor = format!("blk.{index}.{fused}.{kind}");
-        let start: usize = sizes[..number].iter().sum();
-        self.tensors.contains_key(&tensor).then(|| Place {
+        let tensor = at(fused);
+        self.tensors.contains_key(&tensor).then_some(Place {
             tensor,
-            part: Some(Slice::Rows {
-                rows: start..start + sizes[number],
-                of: sizes.iter().sum(),
-            }),
+            part: Some(Slice::Rows { rows, of }),
         })
     }
 
@@ -630,8 +640,8 @@ pub(crate) struct Place {
 pub(crate) enum Slice {
     /// One expert, where one tensor holds those of all experts.
     Expert(usize),
-    /// Some rows.
-    Rows { rows: Range<usize>, of: usize },
+    /// Ranges of rows, behind each other, of so many rows.
+    Rows { rows: Vec<Range<usize>>, of: usize },
 }
 
 impl Place {

@@ -71,18 +71,26 @@ impl<'a> GgufSource<'a> {
                 (self.view.rows(placed, expert * each, each), each)
             }
             Some(Slice::Rows { rows, .. }) => {
+                let count = rows.iter().map(ExactSizeIterator::len).sum();
                 // Those of a vector, such as a bias, are columns in the file.
                 if shape.len() == 1 {
                     let read = self.view.whole(placed);
                     let bytes = read.map_err(|e| unreadable(&place.tensor, &e))?;
                     let each = bytes.len() / columns;
+                    let parts = rows
+                        .iter()
+                        .map(|rows| &bytes[rows.start * each..rows.end * each]);
                     return Ok(Loaded {
-                        bytes: bytes[rows.start * each..rows.end * each].to_vec(),
+                        bytes: parts.collect::<Vec<_>>().concat(),
                         dtype: placed.dtype(),
-                        shape: (1, rows.len()),
+                        shape: (1, count),
                     });
                 }
-                (self.view.rows(placed, rows.start, rows.len()), rows.len())
+                let parts = rows
+                    .iter()
+                    .map(|rows| self.view.rows(placed, rows.start, rows.len()));
+                let parts = parts.collect::<std::io::Result<Vec<_>>>();
+                (parts.map(|parts| parts.concat()), count)
             }
         };
         let mut bytes = read.map_err(|e| unreadable(&place.tensor, &e))?;
