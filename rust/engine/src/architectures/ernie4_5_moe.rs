@@ -127,6 +127,7 @@ fn experts(config: &ConfigFile, mlp: Mlp) -> Result<FeedForward> {
             normalise: Some(NO_SUM),
             ..Router::softmax(true)
         },
+        own_norms: None,
         shared: (shared > 0).then_some(SharedExpert {
             mlp: Mlp {
                 intermediate_size: expert.intermediate_size * shared,

@@ -1,8 +1,9 @@
-//! Gemma 4's text models, the dense ones.
+//! Gemma 4's text models.
 //!
 //! What is particular: norms around the blocks, on the heads of queries, keys and values, with plain factors; layers that see
 //! everything have wider heads, may take keys for values, and rotate the first of all frequencies; the last layers have no
-//! keys and values of their own, and may be twice as wide; each layer has an input of its own and is multiplied with a number.
+//! keys and values of their own, and may be twice as wide; each layer has an input of its own and is multiplied with a number;
+//! there may be experts beside the block of each layer, which read the residual stream by norms of their own.
 
 use serde_json::{Map, Value};
 
@@ -11,10 +12,12 @@ use super::common::{Defaults, Shared, activation_of, sliding_layers, window_or};
 use super::config_file::ConfigFile;
 use super::gemma3::place_norms;
 use super::gguf::{GgufArchitecture, GgufMetadata, ROPE_FACTORS, truths};
+use super::gguf_experts::GgufExperts;
 use super::rope::read_layer_rope;
 use crate::description::rope::{Rope, RopeScaling};
 use crate::description::{
-    Activation, Attention, FeedForward, KvSource, ModelDescription, PerLayerInputs, QkNorm,
+    Activation, Attention, EXPERT_LIMIT, FeedForward, KvSource, Mlp, ModelDescription, Norm,
+    PerLayerInputs, QkNorm, Router, SharedExpert,
 };
 use crate::error::{Error, Result};
 
@@ -23,10 +26,16 @@ pub const ARCHITECTURE: Architecture = Architecture {
     name: "gemma4_text",
     class: "Gemma4ForCausalLM",
     describe,
-    names: &[],
+    names: &[
+        (".experts.", ".mlp.experts."),
+        (".router.proj.", ".mlp.gate."),
+        (".router.scale", ".mlp.gate.scale"),
+        (".router.per_expert_scale", ".mlp.experts.scale"),
+    ],
     gguf: Some(GgufArchitecture {
         name: "gemma4",
         ours: "gemma4_text",
+        experts: Some(GgufExperts::SOFTMAX),
         activation: Activation::GeluTanh,
         heads_vary: true,
         adapt,
@@ -74,9 +83,7 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     let mut shared = Shared::read(ARCHITECTURE.name, config, &DEFAULTS)?;
     let activation = activation_of(config, "hidden_activation", "gelu_pytorch_tanh")?;
     shared.mlp.activation = activation;
-    if config.flag("enable_moe_block")?.unwrap_or(false) {
-        return Err(config.unsupported("enable_moe_block", "Gemma 4's experts are not computed"));
-    }
+    let experts = experts(config, shared.mlp, shared.norm)?;
     if config.text("use_bidirectional_attention")? == Some("all") {
         return Err(config.unsupported(
             "use_bidirectional_attention",
@@ -123,6 +130,9 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
                 mlp.intermediate_size *= 2;
             }
         }
+        if let (Some(experts), FeedForward::Dense(mlp)) = (&experts, &feed_forward) {
+            *feed_forward = beside(experts, *mlp);
+        }
     });
     place_norms(&mut description, norm);
     for layer in &mut description.layers {
@@ -147,6 +157,55 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
         });
     }
     Ok(description)
+}
+
+/// The experts of each layer, if there are any, each of which is like `mlp`.
+fn experts(config: &ConfigFile, mlp: Mlp, norm: Norm) -> Result<Option<FeedForward>> {
+    let sizes = ["num_experts", "top_k_experts", "moe_intermediate_size"];
+    if !config.flag("enable_moe_block")?.unwrap_or(false) {
+        for key in sizes {
+            let _ = config.value(key);
+        }
+        return Ok(None);
+    }
+    let [num_experts, experts_per_token, intermediate_size] = sizes;
+    let num_experts = config.required_count(num_experts)?;
+    if num_experts > EXPERT_LIMIT {
+        return Err(config.invalid(
+            "num_experts",
+            format!("more than {EXPERT_LIMIT} experts are not believed"),
+        ));
+    }
+    let experts_per_token = config.required_count(experts_per_token)?;
+    if experts_per_token > num_experts {
+        return Err(config.invalid(
+            "top_k_experts",
+            format!("must not exceed num_experts = {num_experts}"),
+        ));
+    }
+    Ok(Some(FeedForward::Experts {
+        expert: Mlp {
+            intermediate_size: config.required_count(intermediate_size)?,
+            ..mlp
+        },
+        num_experts,
+        experts_per_token,
+        router: Router::softmax(true),
+        shared: None,
+        own_norms: Some(norm),
+    }))
+}
+
+/// Experts beside a block that runs for every token.
+fn beside(experts: &FeedForward, mlp: Mlp) -> FeedForward {
+    let mut experts = experts.clone();
+    if let FeedForward::Experts { shared, .. } = &mut experts {
+        *shared = Some(SharedExpert {
+            mlp,
+            is_gated: false,
+        });
+    }
+    experts
 }
 
 /// Makes an attention one that sees everything.
@@ -374,9 +433,27 @@ fn adapt_to_tensors(file: &dyn GgufMetadata, description: &mut ModelDescription)
             got: "none".into(),
         });
     }
+    let norm = description.final_norm;
     for (index, layer) in description.layers.iter_mut().enumerate() {
         let has = |name: &str| file.shape(&format!("blk.{index}.{name}.weight")).is_some();
         layer.has_scalar = has("layer_output_scale");
+        if let FeedForward::Experts {
+            expert,
+            shared,
+            own_norms,
+            ..
+        } = &mut layer.feed_forward
+        {
+            let up = file.shape(&format!("blk.{index}.ffn_up.weight"));
+            *own_norms = Some(norm);
+            *shared = Some(SharedExpert {
+                mlp: Mlp {
+                    intermediate_size: up.and_then(|shape| shape.first().copied()).unwrap_or(0),
+                    ..*expert
+                },
+                is_gated: false,
+            });
+        }
         if let Some(attention) = layer.attention_mut()
             && attention.has_own_kv()
             && has("attn_k")

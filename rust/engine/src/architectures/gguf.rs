@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::config_file::ConfigFile;
 use super::gguf_experts::GgufExperts;
+pub(crate) use super::gguf_metadata::GATE_UP_EXPERTS;
 pub use super::gguf_metadata::GgufMetadata;
 use super::{Described, read_keys};
 use crate::description::rope::{Rope, RopeScaling, yarn_mscale};
@@ -328,21 +329,30 @@ impl GgufArchitecture {
             clamp: None,
         };
         const DENSE: &str = "feed_forward_length";
-        let has_experts = keys.whole("expert_count")?.is_some_and(|count| count > 0);
-        let Some(experts) = self.experts.filter(|_| has_experts) else {
-            for key in ["expert_count", "expert_used_count"] {
-                if keys.whole(key)?.is_some_and(|n| n != 0) {
-                    return Err(keys.unsupported(key, "this family's experts are not computed"));
-                }
-            }
-            let sizes = match keys.value(DENSE) {
-                Some(Value::Array(_)) => keys.wholes(DENSE)?.unwrap_or_default(),
-                _ => vec![keys.required_count(DENSE)?; num_layers],
-            };
-            if sizes.len() != num_layers || sizes.contains(&0) {
-                let expected = format!("expected {num_layers} numbers above 0");
+        let sizes = match keys.value(DENSE) {
+            None => None,
+            Some(Value::Array(_)) => keys.wholes(DENSE)?,
+            Some(_) => keys.whole(DENSE)?.map(|size| vec![size; num_layers]),
+        };
+        let dense_sizes = |sizes: Option<Vec<usize>>, count: usize| {
+            let mut sizes = sizes.ok_or_else(|| keys.missing(DENSE))?;
+            if sizes.len() != num_layers || sizes[..count].contains(&0) {
+                let expected = format!("expected {num_layers} numbers, the first {count} above 0");
                 return Err(keys.invalid(DENSE, expected));
             }
+            sizes.truncate(count);
+            Ok(sizes)
+        };
+        let has_experts = keys.whole("expert_count")?.is_some_and(|count| count > 0);
+        let Some(experts) = self.experts.filter(|_| has_experts) else {
+            if has_experts {
+                return Err(
+                    keys.unsupported("expert_count", "this family's experts are not computed")
+                );
+            }
+            // Of no experts, as files of Granite 4 without any have it.
+            let _ = keys.whole("expert_used_count")?;
+            let sizes = dense_sizes(sizes, num_layers)?;
             let dense = sizes
                 .into_iter()
                 .map(|size| FeedForward::Dense(mlp(size, 0)));
@@ -354,11 +364,12 @@ impl GgufArchitecture {
             return Err(keys.invalid(LEADING, format!("expected at most {num_layers}")));
         }
         // Of dense blocks, which there may be none of.
-        let size = match leading {
-            0 => keys.count(DENSE)?.unwrap_or(0),
-            _ => keys.required_count(DENSE)?,
+        let sizes = match leading {
+            0 => Vec::new(),
+            _ => dense_sizes(sizes, leading)?,
         };
-        let mut all = vec![FeedForward::Dense(mlp(size, 0)); leading];
+        let dense = sizes.into_iter();
+        let mut all: Vec<_> = dense.map(|size| FeedForward::Dense(mlp(size, 0))).collect();
         let experts = experts.read(file, keys, leading, mlp(0, leading))?;
         all.resize(num_layers, experts);
         Ok(all)

@@ -1,7 +1,7 @@
 //! The keys and tensors of GGUF files that say which experts there are and how they are chosen.
 
 use super::config_file::ConfigFile;
-use super::gguf_metadata::GgufMetadata;
+use super::gguf_metadata::{GATE_UP_EXPERTS, GgufMetadata};
 use crate::description::{EXPERT_LIMIT, FeedForward, Mlp, Router, Scoring, SharedExpert};
 use crate::error::Result;
 
@@ -77,8 +77,10 @@ impl GgufExperts {
         });
         // Older files say the size by other keys, or none: the tensor does in all.
         let named = keys.count("expert_feed_forward_length")?;
-        let intermediate_size = match file.shape(&format!("blk.{layer}.ffn_up_exps.weight")) {
-            Some(&[_, size, _]) => size,
+        let shape = |name: &str| file.shape(&format!("blk.{layer}.{name}.weight"));
+        let intermediate_size = match (shape("ffn_up_exps"), shape(GATE_UP_EXPERTS)) {
+            (Some(&[_, size, _]), _) => size,
+            (None, Some(&[_, both, _])) => both / 2,
             _ => named.unwrap_or(0),
         };
         Ok(FeedForward::Experts {
@@ -98,6 +100,7 @@ impl GgufExperts {
                 scale,
             },
             shared,
+            own_norms: None,
         })
     }
 

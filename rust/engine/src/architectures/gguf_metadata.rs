@@ -4,6 +4,9 @@ use serde_json::{Map, Value};
 
 use crate::error::Result;
 
+/// The gates above the ups of all experts of a layer, where they are one tensor.
+pub(crate) const GATE_UP_EXPERTS: &str = "ffn_gate_up_exps";
+
 /// What a GGUF file says of itself: its keys, and which tensors it has.
 pub trait GgufMetadata {
     /// The file's name, for messages.

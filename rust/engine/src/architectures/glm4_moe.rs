@@ -118,6 +118,7 @@ fn experts(config: &ConfigFile, mlp: Mlp) -> Result<FeedForward> {
                 .then_some(1e-20),
             scale: config.positive("routed_scaling_factor")?.unwrap_or(1.0),
         },
+        own_norms: None,
         shared: (shared > 0).then_some(SharedExpert {
             mlp: Mlp {
                 intermediate_size: expert.intermediate_size * shared,

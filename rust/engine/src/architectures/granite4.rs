@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Architecture;
 use super::common::Shared;
 use super::config_file::ConfigFile;
-use super::gguf::{GgufArchitecture, GgufRotation, mix_without_heads};
+use super::gguf::{GgufArchitecture, GgufMetadata, GgufRotation, mix_without_heads};
 use super::gguf_experts::GgufExperts;
 use super::granite::{self, DEFAULTS, read_scales};
 use super::granite_moe::{NAMES, read_granite_experts};
@@ -28,6 +28,7 @@ pub const ARCHITECTURE: Architecture = Architecture {
         is_hybrid: true,
         experts: Some(GgufExperts::SOFTMAX),
         adapt,
+        adapt_to_tensors,
         ..GgufArchitecture::COMMON
     }),
 };
@@ -169,10 +170,22 @@ fn adapt(keys: &ConfigFile, description: &mut ModelDescription) -> Result<()> {
         groups,
         state_dim: keys.required_count("ssm.state_size")?,
         taps: keys.required_count("ssm.conv_kernel")?,
-        conv_bias: true,
+        conv_bias: false,
         bias: false,
         eps: description.final_norm.eps,
         has_decays: true,
     };
     mix_without_heads(keys, description, &Mixer::StateSpace(space))
+}
+
+/// Convolutions have a bias or not.
+fn adapt_to_tensors(file: &dyn GgufMetadata, description: &mut ModelDescription) -> Result<()> {
+    for (index, layer) in description.layers.iter_mut().enumerate() {
+        if let Mixer::StateSpace(space) = &mut layer.mixer {
+            space.conv_bias = file
+                .shape(&format!("blk.{index}.ssm_conv1d.bias"))
+                .is_some();
+        }
+    }
+    Ok(())
 }

@@ -119,5 +119,6 @@ pub(super) fn read_experts(
         experts_per_token,
         router: Router::softmax(config.flag("norm_topk_prob")?.unwrap_or(normalises)),
         shared: None,
+        own_norms: None,
     })
 }

@@ -19,6 +19,13 @@ pub const HEAD: &str = "lm_head.weight";
 /// Name of the embedding's tensor that all layers' inputs come from.
 pub const PER_LAYER_EMBEDDING: &str = "model.embed_tokens_per_layer.weight";
 
+/// The norms of experts that have their own: in front of them, behind them, and behind the block beside them.
+pub(crate) const OWN_NORMS: [&str; 3] = [
+    "pre_feedforward_layernorm_2",
+    "post_feedforward_layernorm_2",
+    "post_feedforward_layernorm_1",
+];
+
 /// More layers than any model has; what exceeds it is a damaged file.
 pub const LAYER_LIMIT: usize = 4096;
 
@@ -412,6 +419,10 @@ pub enum FeedForward {
         router: Router,
         /// A block that runs for every token beside them.
         shared: Option<SharedExpert>,
+        /// The norm of experts that read the residual stream by norms of their own (Gemma 4): one in front of them, one
+        /// without weights but with a factor a column in front of their router, one behind them and one behind the block
+        /// beside them. Besides, each expert's weight has a factor. `None` for those that read what the layer's norm gives.
+        own_norms: Option<Norm>,
     },
 }
 
@@ -810,9 +821,17 @@ impl ModelDescription {
                 num_experts,
                 router,
                 shared,
+                own_norms,
                 ..
             } => {
                 add("mlp.gate.weight".into(), vec![*num_experts, hidden]);
+                if let Some(norm) = own_norms {
+                    for name in OWN_NORMS {
+                        norm_tensors((name, Some(*norm)), hidden, &mut add);
+                    }
+                    add("mlp.gate.scale".into(), vec![hidden]);
+                    add("mlp.experts.scale".into(), vec![*num_experts]);
+                }
                 if router.has_bias {
                     add("mlp.gate.bias".into(), vec![*num_experts]);
                 }

@@ -75,6 +75,7 @@ const CASES: &[&str] = &[
     "gpt-oss-plain",
     "gemma4-plain",
     "gemma4-keys-as-values",
+    "gemma4-experts",
     "mixtral-plain",
     "qwen2-moe-plain",
     "olmoe-plain",

@@ -233,6 +233,7 @@ impl GgufFile {
             ("expert_count", "n_routed_experts"),
             ("expert_count", "moe_num_experts"),
             ("expert_used_count", "moe_k"),
+            ("expert_used_count", "top_k_experts"),
             ("leading_dense_block_count", "moe_layer_start_index"),
             ("interleave_moe_layer_step", "moe_layer_interval"),
             ("expert_used_count", "num_experts_per_tok"),
@@ -616,7 +617,15 @@ impl GgufFile {
                     .replace("post_per_layer_input_norm", "post_norm")
                     .replace("per_layer_input_gate", "inp_gate")
                     .replace("per_layer_projection", "proj")
-                    .replace("layer_scalar", "layer_output_scale.weight"),
+                    .replace("layer_scalar", "layer_output_scale.weight")
+                    .replace("router.per_expert_scale", "ffn_down_exps.scale")
+                    .replace("router.proj", "ffn_gate_inp")
+                    .replace("router.scale", "ffn_gate_inp.scale")
+                    .replace("experts.gate_up_proj", "ffn_gate_up_exps.weight")
+                    .replace("experts.down_proj", "ffn_down_exps.weight")
+                    .replace("pre_feedforward_layernorm_2", "pre_ffw_norm_2")
+                    .replace("post_feedforward_layernorm_1", "post_ffw_norm_1")
+                    .replace("post_feedforward_layernorm_2", "post_ffw_norm_2"),
                 "gpt_oss" => name
                     .replace("post_attention_layernorm", "post_attention_norm")
                     .replace("self_attn.sinks", "attn_sinks.weight")

@@ -47,7 +47,7 @@ fn experts(config: &ModelDescription) -> Option<Experts> {
                 num_experts,
                 experts_per_token,
                 router,
-                shared: _,
+                ..
             } => {
                 found.sparse_step = found.sparse_step.min(index + 1);
                 found.intermediate_size = expert.intermediate_size;

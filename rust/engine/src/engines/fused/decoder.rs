@@ -9,7 +9,7 @@ use super::attention::{Attention, QkNorms};
 use super::budget::KvBudget;
 use super::cache::{CacheShape, SequenceCache};
 use super::delta_net::DeltaNet;
-use super::feed_forward::{Block, Experts, Mlp, SharedExpert};
+use super::feed_forward::{Block, Experts, Mlp, OwnNorms, SharedExpert};
 use super::kv_state::KvShape;
 use super::linear::{FusedLinear, Linear};
 use super::norm::Norm;
@@ -22,7 +22,7 @@ use super::short_conv::ShortConv;
 use super::state_space::StateSpace;
 use crate::description::{
     self, EMBEDDING, FeedForward, HEAD, KvSource, LayerDescription, Mixer, ModelDescription,
-    NamedNorm, NormKind, PER_LAYER_EMBEDDING, QkNorm,
+    NamedNorm, NormKind, OWN_NORMS, PER_LAYER_EMBEDDING, QkNorm,
 };
 use crate::error::{Result, candle_error};
 use crate::formats::{Matrix, TensorSource, unreadable};
@@ -370,7 +370,7 @@ impl Decoder {
             if !layer.is_parallel {
                 input = layer.feed_forward_norms.input(&x)?;
             }
-            let output = layer.feed_forward.forward(&input)?;
+            let output = layer.feed_forward.forward(&input, &x)?;
             x = layer
                 .feed_forward_norms
                 .residual(&x, output, layer.residual_scale)?;
@@ -462,7 +462,7 @@ impl Loader<'_> {
             mixer_norms,
             mixer,
             feed_forward_norms: self.norms(index, before_feed_forward, after_feed_forward)?,
-            feed_forward: self.feed_forward(&at("mlp"), &layer.feed_forward)?,
+            feed_forward: self.feed_forward(index, &layer.feed_forward)?,
             residual_scale: layer.residual_scale,
             is_parallel: layer.is_parallel,
             per_layer_input: match self.description.per_layer_inputs {
@@ -704,7 +704,8 @@ impl Loader<'_> {
         })
     }
 
-    fn feed_forward(&self, name: &str, block: &FeedForward) -> Result<Block> {
+    fn feed_forward(&self, index: usize, block: &FeedForward) -> Result<Block> {
+        let name = &format!("model.layers.{index}.mlp");
         match block {
             FeedForward::Dense(mlp) => self.mlp(name, mlp).map(Block::Dense),
             FeedForward::Experts {
@@ -713,6 +714,7 @@ impl Loader<'_> {
                 experts_per_token,
                 router,
                 shared,
+                own_norms,
             } => Ok(Block::Experts(Experts {
                 router: self.linear(&(
                     format!("{name}.gate"),
@@ -735,8 +737,36 @@ impl Loader<'_> {
                     Some(shared) => Some(self.shared_expert(name, shared)?),
                     None => None,
                 },
+                own: match own_norms {
+                    Some(norm) => Some(Box::new(self.own_norms(index, *num_experts, *norm)?)),
+                    None => None,
+                },
             })),
         }
+    }
+
+    fn own_norms(
+        &self,
+        index: usize,
+        num_experts: usize,
+        norm: description::Norm,
+    ) -> Result<OwnNorms> {
+        let hidden = self.description.hidden_size;
+        let at = |name: &str| format!("model.layers.{index}.{name}");
+        let norm_of = |name: &str| self.norm(&at(name), hidden, norm);
+        let [before, behind, behind_shared] = OWN_NORMS;
+        let name = at("mlp.gate.scale");
+        let router = self
+            .source
+            .vector(&name, hidden)?
+            .affine(1.0 / (hidden as f64).sqrt(), 0.0)
+            .and_then(|factors| Norm::rms(factors, norm.eps))
+            .map_err(|e| unreadable(&name, &e))?;
+        Ok(OwnNorms {
+            router,
+            norms: [norm_of(before)?, norm_of(behind)?, norm_of(behind_shared)?],
+            scales: self.numbers(&at("mlp.experts.scale"), num_experts)?,
+        })
     }
 
     fn shared_expert(

@@ -4,6 +4,7 @@ use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor};
 use candle4j_kernels::{clamped_swiglu, swiglu};
 
 use super::linear::{FusedLinear, Linear};
+use super::norm::Norm;
 use super::rows::{for_each_row, multiply, strided, usable};
 use crate::description::{Activation, Clamp, Router, Scoring};
 
@@ -31,6 +32,19 @@ pub(crate) struct Experts {
     pub(crate) choice_bias: Vec<f32>,
     /// One that runs for every row.
     pub(crate) shared: Option<SharedExpert>,
+    /// Of experts that read the residual stream by norms of their own.
+    pub(crate) own: Option<Box<OwnNorms>>,
+}
+
+/// The norms of experts that read the residual stream, and factors of their weights.
+#[derive(Debug)]
+pub(crate) struct OwnNorms {
+    /// In front of the router.
+    pub(crate) router: Norm,
+    /// In front of the experts, behind them, and behind the block beside them.
+    pub(crate) norms: [Norm; 3],
+    /// A factor for the weight of each expert.
+    pub(crate) scales: Vec<f32>,
 }
 
 /// An expert that runs for every row.
@@ -59,11 +73,11 @@ pub(crate) enum Block {
 }
 
 impl Block {
-    /// Keeps the shape of `x`, `rows × hidden_size`.
-    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    /// Keeps the shape of `x`, `rows × hidden_size`, which the layer's norm made of the `residual` stream.
+    pub(crate) fn forward(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
         match self {
             Block::Dense(mlp) => mlp.forward(x),
-            Block::Experts(experts) => experts.forward(x),
+            Block::Experts(experts) => experts.forward(x, residual),
         }
     }
 }
@@ -148,14 +162,34 @@ impl CustomOp2 for SwiGlu {
 const PART: usize = 256;
 
 impl Experts {
-    /// Rows are grouped by expert, so that each expert's matrices are read once.
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let output = match &self.shared {
+    fn forward(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        let beside = match &self.shared {
             Some(shared) => shared.forward(x)?,
             None => x.zeros_like()?,
         };
+        match &self.own {
+            None => self.add_chosen(beside, x, self.route(x)?),
+            Some(own) => {
+                let OwnNorms { router, norms, .. } = &**own;
+                let [before, behind, behind_shared] = norms;
+                let chosen = self.route(&router.forward(residual)?)?;
+                let x = before.forward(residual)?;
+                let output = self.add_chosen(x.zeros_like()?, &x, chosen)?;
+                behind_shared.forward(&beside)? + behind.forward(&output)?
+            }
+        }
+    }
+
+    /// `output` and what the chosen experts of each row make of it, with their weights. Rows are grouped by expert, so that
+    /// each expert's matrices are read once.
+    fn add_chosen(
+        &self,
+        output: Tensor,
+        x: &Tensor,
+        chosen: Vec<Vec<(usize, f32)>>,
+    ) -> Result<Tensor> {
         let mut rows_of = vec![Vec::new(); self.experts.len()];
-        for (row, chosen) in self.route(x)?.into_iter().enumerate() {
+        for (row, chosen) in chosen.into_iter().enumerate() {
             for (expert, weight) in chosen {
                 rows_of[expert].push((row as u32, weight));
             }
@@ -193,9 +227,13 @@ impl Experts {
                 None => 1.0,
             };
             let scale = self.routing.scale as f32;
+            let of_expert = |expert: usize| match &self.own {
+                Some(own) => own.scales[expert],
+                None => 1.0,
+            };
             let weighted = chosen.into_iter();
             weighted
-                .map(|expert| (expert, weights[expert] / sum * scale))
+                .map(|expert| (expert, weights[expert] / sum * scale * of_expert(expert)))
                 .collect()
         });
         Ok(chosen.collect())

@@ -280,13 +280,17 @@ impl CheckpointTensors {
             {
                 entry.shape = vec![experts];
             }
-            if matches!(layer.feed_forward, FeedForward::Dense(_)) {
-                // Granite's block of a layer without experts goes by the name of the one beside them.
-                for part in ["gate_up_proj", "down_proj"] {
-                    let at = |name: &str| format!("model.layers.{index}.{name}.{part}.weight");
-                    if let Some(entry) = self.tensors.remove(&at("mlp.shared_expert")) {
-                        self.tensors.insert(at("mlp"), entry);
-                    }
+            let [lone, beside] = ["mlp", "mlp.shared_expert"];
+            let (from, to, parts) = match layer.feed_forward {
+                // Granite's block of a layer without experts goes by the name of the one beside them,
+                FeedForward::Dense(_) => (beside, lone, &["gate_up_proj", "down_proj"][..]),
+                // and Gemma's beside experts by that of the only one.
+                _ => (lone, beside, &["gate_proj", "up_proj", "down_proj"][..]),
+            };
+            for part in parts {
+                let at = |name: &str| format!("model.layers.{index}.{name}.{part}.weight");
+                if let Some(entry) = self.tensors.remove(&at(from)) {
+                    self.tensors.insert(at(to), entry);
                 }
             }
             for kind in ["weight", "bias"] {

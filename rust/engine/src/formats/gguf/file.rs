@@ -12,7 +12,9 @@ use candle_core::quantized::gguf_file::{Content, Value, VersionedMagic};
 use serde_json::Map;
 
 use super::skim::{self, Listed, WithoutTensors};
-use crate::architectures::gguf::{GgufMetadata, LONG_FACTORS, ROPE_FACTORS, SHORT_FACTORS};
+use crate::architectures::gguf::{
+    GATE_UP_EXPERTS, GgufMetadata, LONG_FACTORS, ROPE_FACTORS, SHORT_FACTORS,
+};
 use crate::description::{FeedForward, Mixer, ModelDescription, stacked};
 use crate::error::{Error, Result};
 use crate::files::{self, ReadAt};
@@ -249,7 +251,12 @@ impl GgufFile {
         for (name, mut shape) in config.tensors() {
             let place = self.place(&name, config);
             match &place.part {
-                Some(Slice::Expert(_)) => shape.insert(0, experts.unwrap_or(0)),
+                Some(Slice::Expert { half, .. }) => {
+                    if half.is_some() {
+                        shape[0] *= 2;
+                    }
+                    shape.insert(0, experts.unwrap_or(0));
+                }
                 Some(Slice::Rows { of, .. }) => shape[0] = *of,
                 None => {}
             }
@@ -319,8 +326,29 @@ impl GgufFile {
     pub(crate) fn place(&self, name: &str, description: &ModelDescription) -> Place {
         let place = place(name, description.has_norms_after());
         self.fused(name, description)
+            .or_else(|| self.fused_expert(&place))
             .or_else(|| self.other_name(&place.tensor))
             .unwrap_or(place)
+    }
+
+    /// Half of an expert in a tensor of gates above ups, for one in a tensor of its own that is not there.
+    fn fused_expert(&self, place: &Place) -> Option<Place> {
+        let Some(Slice::Expert { number, .. }) = place.part else {
+            return None;
+        };
+        if self.tensors.contains_key(&place.tensor) {
+            return None;
+        }
+        let parts = ["ffn_gate_exps", "ffn_up_exps"];
+        let half = parts.iter().position(|part| place.tensor.contains(part))?;
+        let tensor = place.tensor.replace(parts[half], GATE_UP_EXPERTS);
+        self.tensors.contains_key(&tensor).then_some(Place {
+            tensor,
+            part: Some(Slice::Expert {
+                number,
+                half: Some(half),
+            }),
+        })
     }
 
     /// What some families call a tensor that is not there by its usual name.
@@ -331,6 +359,9 @@ impl GgufFile {
         [
             ("output_norm.", "token_embd_norm."),
             ("ffn_norm.", "post_attention_norm."),
+            ("ffn_gate_shexp.", "ffn_gate."),
+            ("ffn_up_shexp.", "ffn_up."),
+            ("ffn_down_shexp.", "ffn_down."),
         ]
         .iter()
         .filter(|(usual_part, _)| usual.contains(usual_part))
@@ -638,8 +669,8 @@ pub(crate) struct Place {
 
 /// A part of a tensor along its first dimension.
 pub(crate) enum Slice {
-    /// One expert, where one tensor holds those of all experts.
-    Expert(usize),
+    /// One expert, where one tensor holds those of all experts; where it holds gates above ups, the half of it.
+    Expert { number: usize, half: Option<usize> },
     /// Ranges of rows, behind each other, of so many rows.
     Rows { rows: Vec<Range<usize>>, of: usize },
 }
@@ -666,14 +697,17 @@ fn place(name: &str, norms_after: bool) -> Place {
                 &format!("{layer}.ffn_{projection}_exps.{kind}"),
                 norms_after,
             ),
-            part: Some(Slice::Expert(expert)),
+            part: Some(Slice::Expert {
+                number: expert,
+                half: None,
+            }),
         },
     }
 }
 
 /// What GGUF calls a tensor that is `name` on the Hub, experts left out.
 fn gguf_name(name: &str, norms_after: bool) -> String {
-    const PARTS: [(&str, &str); 49] = [
+    const PARTS: [(&str, &str); 53] = [
         ("model.embed_tokens.", "token_embd."),
         ("model.norm.", "output_norm."),
         ("model.embed_tokens_per_layer.", "per_layer_token_embd."),
@@ -716,6 +750,10 @@ fn gguf_name(name: &str, norms_after: bool) -> String {
         ("mlp.down_proj.", "ffn_down."),
         ("mlp.gate.e_score_correction_bias", "exp_probs_b.bias"),
         ("mlp.gate.", "ffn_gate_inp."),
+        ("mlp.experts.scale", "ffn_down_exps.scale"),
+        ("pre_feedforward_layernorm_2.", "pre_ffw_norm_2."),
+        ("post_feedforward_layernorm_1.", "post_ffw_norm_1."),
+        ("post_feedforward_layernorm_2.", "post_ffw_norm_2."),
         ("mlp.shared_expert.gate_proj.", "ffn_gate_shexp."),
         ("mlp.shared_expert.up_proj.", "ffn_up_shexp."),
         ("mlp.shared_expert.down_proj.", "ffn_down_shexp."),

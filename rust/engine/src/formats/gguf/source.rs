@@ -66,9 +66,11 @@ impl<'a> GgufSource<'a> {
         let rows: usize = shape.iter().product::<usize>() / columns;
         let (read, rows) = match place.part {
             None => (self.view.whole(placed), rows),
-            Some(Slice::Expert(expert)) => {
+            Some(Slice::Expert { number, half }) => {
                 let each = rows / shape[0];
-                (self.view.rows(placed, expert * each, each), each)
+                let count = if half.is_some() { each / 2 } else { each };
+                let first = number * each + half.unwrap_or(0) * count;
+                (self.view.rows(placed, first, count), count)
             }
             Some(Slice::Rows { rows, .. }) => {
                 let count = rows.iter().map(ExactSizeIterator::len).sum();
