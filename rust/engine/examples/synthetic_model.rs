@@ -17,8 +17,9 @@ use serde_json::{Map, Value, json};
 const USAGE: &str = "\
 usage: make-synthetic-model --shape SHAPE [--dtype bf16|f16|f32] [--seed N] OUT
 
-SHAPE is one of qwen3-0.6b, qwen2.5-0.5b, llama-3.2-1b, tiny-llama, tiny-mistral, tiny-qwen2,
-tiny-qwen3, qwen3-moe-tiny. OUT is a folder, made if it is not there.";
+SHAPE is one of qwen3-0.6b, qwen2.5-0.5b, llama-3.2-1b, gemma3-1b, qwen3.5-0.8b, tiny-llama,
+tiny-mistral, tiny-qwen2, tiny-qwen3, qwen3-moe-tiny, and llama-like-gemma3-1b and
+llama-like-qwen3.5-0.8b, Llamas with as many weights. OUT is a folder, made if it is not there.";
 
 fn main() {
     if let Err(message) = run(std::env::args().skip(1).collect()) {
@@ -147,6 +148,42 @@ fn config(shape: &str) -> Option<Map<String, Value>> {
             "max_position_embeddings": 131_072, "rope_theta": 500_000.0, "rms_norm_eps": 1e-5,
             "rope_scaling": { "rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0,
                 "high_freq_factor": 4.0, "original_max_position_embeddings": 8192 },
+            "attention_bias": false, "mlp_bias": false, "tie_word_embeddings": true,
+            "hidden_act": "silu",
+        }),
+        "gemma3-1b" => json!({
+            "model_type": "gemma3_text", "architectures": ["Gemma3ForCausalLM"], "hidden_size": 1152,
+            "intermediate_size": 6912, "num_hidden_layers": 26, "num_attention_heads": 4,
+            "num_key_value_heads": 1, "head_dim": 256, "vocab_size": 262_144,
+            "max_position_embeddings": 32_768, "rope_theta": 1_000_000.0, "rms_norm_eps": 1e-6,
+            "rope_local_base_freq": 10_000.0, "sliding_window": 512, "sliding_window_pattern": 6,
+            "query_pre_attn_scalar": 256, "attention_bias": false, "tie_word_embeddings": true,
+            "hidden_activation": "gelu_pytorch_tanh",
+        }),
+        "qwen3.5-0.8b" => json!({
+            "model_type": "qwen3_5_text", "architectures": ["Qwen3_5ForCausalLM"], "hidden_size": 1024,
+            "intermediate_size": 3584, "num_hidden_layers": 24, "num_attention_heads": 8,
+            "num_key_value_heads": 2, "head_dim": 256, "vocab_size": 248_320,
+            "max_position_embeddings": 262_144, "rms_norm_eps": 1e-6, "full_attention_interval": 4,
+            "rope_parameters": { "rope_type": "default", "rope_theta": 10_000_000.0,
+                "partial_rotary_factor": 0.25 },
+            "linear_num_key_heads": 16, "linear_num_value_heads": 16, "linear_key_head_dim": 128,
+            "linear_value_head_dim": 128, "linear_conv_kernel_dim": 4, "attention_bias": false,
+            "tie_word_embeddings": true, "hidden_act": "silu",
+        }),
+        "llama-like-gemma3-1b" => json!({
+            "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 1152,
+            "intermediate_size": 6912, "num_hidden_layers": 26, "num_attention_heads": 4,
+            "num_key_value_heads": 1, "head_dim": 256, "vocab_size": 262_144,
+            "max_position_embeddings": 32_768, "rope_theta": 1_000_000.0, "rms_norm_eps": 1e-6,
+            "attention_bias": false, "mlp_bias": false, "tie_word_embeddings": true,
+            "hidden_act": "silu",
+        }),
+        "llama-like-qwen3.5-0.8b" => json!({
+            "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 1024,
+            "intermediate_size": 4608, "num_hidden_layers": 24, "num_attention_heads": 16,
+            "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 248_320,
+            "max_position_embeddings": 32_768, "rope_theta": 1_000_000.0, "rms_norm_eps": 1e-6,
             "attention_bias": false, "mlp_bias": false, "tie_word_embeddings": true,
             "hidden_act": "silu",
         }),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::Result;
-use candle4j_kernels::{Activation as Kernel, KvMemory, activate};
+use candle4j_kernels::{KvMemory, activate};
 
 use super::attention::{Attention, Passage};
 use super::linear::Linear;
@@ -100,18 +100,6 @@ impl Layer {
 fn multiply(out: &mut [f32], factors: impl Iterator<Item = f32>) {
     for (out, factor) in out.iter_mut().zip(factors) {
         *out *= factor;
-    }
-}
-
-impl Activation {
-    /// The same for the kernels.
-    pub(crate) fn kernel(self) -> Kernel {
-        match self {
-            Activation::Silu => Kernel::Silu,
-            Activation::Gelu => Kernel::Gelu,
-            Activation::GeluTanh => Kernel::GeluTanh,
-            Activation::Relu => Kernel::Relu,
-        }
     }
 }
 

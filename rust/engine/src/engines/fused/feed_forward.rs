@@ -1,7 +1,7 @@
 //! The block behind the attention, dense or of experts.
 
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor};
-use candle4j_kernels::{clamped_swiglu, swiglu};
+use candle4j_kernels::{Activation as Kernel, activate, clamped_swiglu, swiglu};
 
 use super::linear::{FusedLinear, Linear};
 use super::norm::Norm;
@@ -89,13 +89,24 @@ impl Mlp {
             return self.down.forward(&activated(&up, self.activation)?);
         }
         let [gate, up] = self.gate_up.forward::<2>(x)?;
-        let is_swiglu = self.activation == Activation::Silu || self.clamp.is_some();
-        let gated = match (usable(&gate) && is_swiglu, self.clamp) {
-            (true, clamp) => gate.apply_op2_no_bwd(&up, &SwiGlu(clamp))?,
+        let gated = match (usable(&gate), self.clamp) {
+            (true, _) => gate.apply_op2_no_bwd(&up, &Gated(self.activation, self.clamp))?,
             (false, None) => multiply(&activated(&gate.contiguous()?, self.activation)?, &up)?,
             (false, Some(clamp)) => clamped(&gate.contiguous()?, &up.contiguous()?, clamp)?,
         };
         self.down.forward(&gated)
+    }
+}
+
+impl Activation {
+    /// The same for the kernels.
+    pub(crate) fn kernel(self) -> Kernel {
+        match self {
+            Activation::Silu => Kernel::Silu,
+            Activation::Gelu => Kernel::Gelu,
+            Activation::GeluTanh => Kernel::GeluTanh,
+            Activation::Relu => Kernel::Relu,
+        }
     }
 }
 
@@ -116,12 +127,12 @@ fn clamped(gate: &Tensor, up: &Tensor, Clamp { alpha, limit }: Clamp) -> Result<
     (&gate * candle_nn::ops::sigmoid(&(&gate * alpha)?)?)? * up
 }
 
-/// `silu(gate) · up`, or what stands for it with limits, row by row.
-struct SwiGlu(Option<Clamp>);
+/// `act(gate) · up`, or what stands for it with limits, row by row.
+struct Gated(Activation, Option<Clamp>);
 
-impl CustomOp2 for SwiGlu {
+impl CustomOp2 for Gated {
     fn name(&self) -> &'static str {
-        "swiglu-rows"
+        "gated-rows"
     }
 
     fn cpu_fwd(
@@ -140,11 +151,17 @@ impl CustomOp2 for SwiGlu {
         let work = |row: usize, start: usize, out: &mut [f32]| {
             let gate = &gate.row(row)[start..][..out.len()];
             let up = &up.row(row)[start..][..out.len()];
-            match self.0 {
-                None => swiglu(gate, up, out),
-                Some(Clamp { alpha, limit }) => {
-                    clamped_swiglu(gate, up, alpha as f32, limit as f32, out);
+            match (self.0, self.1) {
+                (_, Some(Clamp { alpha, limit })) => {
+                    return clamped_swiglu(gate, up, alpha as f32, limit as f32, out);
                 }
+                (Activation::Silu, None) => return swiglu(gate, up, out),
+                (_, None) => {}
+            }
+            out.copy_from_slice(gate);
+            activate(self.0.kernel(), out);
+            for (out, up) in out.iter_mut().zip(up) {
+                *out *= up;
             }
         };
         if columns == parts * part {
