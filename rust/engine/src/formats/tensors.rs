@@ -36,6 +36,8 @@ pub(crate) struct Storage {
     pub(crate) dtype: DType,
     /// What the matrices of a folder are quantized to.
     pub(crate) quantize: Option<GgmlDType>,
+    /// Whether packed matrices of a folder become blocks of the same numbers, or numbers of 16 bits; else they get `dtype`.
+    pub(crate) blocks: bool,
     /// What multiplies them.
     pub(crate) kernels: Kernels,
 }
@@ -52,13 +54,27 @@ impl Tensors {
         }
     }
 
+    /// Whether most numbers of a folder are in packed matrices that become blocks of Q8_0.
+    pub(crate) fn mostly_blocks(&self) -> bool {
+        let Tensors::Folder(folder) = self else {
+            return false;
+        };
+        let [mut blocks, mut all] = [0, 0];
+        for (_, entry) in folder.iter() {
+            all += entry.byte_len();
+            if entry.fits_q8_0() {
+                blocks += entry.byte_len();
+            }
+        }
+        2 * blocks > all
+    }
+
     /// The name of the type that the weights have in memory for our own kernels, unless they are quantized.
     pub(crate) fn precision(&self, device: &Device) -> &'static str {
         match self {
             Tensors::Gguf(gguf) => gguf.precision(device, Kernels::Packed),
-            Tensors::Folder(folder) => {
-                let largest = folder.iter().max_by_key(|(_, entry)| entry.byte_len());
-                if largest.is_some_and(|(_, entry)| entry.is_mxfp4()) {
+            Tensors::Folder(_) => {
+                if self.mostly_blocks() {
                     return Quantization::Q8_0.name();
                 }
                 let stored = self.stored_type().unwrap_or(DType::F32);
@@ -83,10 +99,11 @@ impl Tensors {
                 .map(|(_, entry)| {
                     let kept = match storage.kernels {
                         Kernels::Candle => storage.dtype,
+                        _ if entry.is_packed() && !storage.blocks => storage.dtype,
                         Kernels::Packed => kept_type(entry.dtype, storage.dtype, device),
                     };
                     let elements = entry.byte_len() / entry.dtype.size_in_bytes();
-                    if entry.is_mxfp4() {
+                    if storage.blocks && entry.fits_q8_0() {
                         return quantized_bytes(GgmlDType::Q8_0, elements as u64, device);
                     }
                     (elements * kept.size_in_bytes()) as u64
@@ -121,6 +138,7 @@ impl Tensors {
                 tensors: tensors.clone(),
                 dtype: DType::F32,
                 quantize,
+                blocks: true,
                 device: device.clone(),
             }),
         }
@@ -139,6 +157,7 @@ impl Tensors {
                 tensors: tensors.clone(),
                 dtype: storage.dtype,
                 quantize: storage.quantize,
+                blocks: storage.blocks,
                 device: device.clone(),
             }),
         }

@@ -247,12 +247,17 @@ impl Loader {
                 plan.precision = quantization.name();
                 Ok(plan)
             }
-            (Tensors::Folder(_), None) => {
+            (tensors @ Tensors::Folder(_), None) => {
                 let dtype = options.precision.resolve(&self.device);
                 let exact = engine != Engine::Candle
                     || CandleArchitecture::of(&self.description)?.exact_in_half_precision;
                 if dtype == DType::F32 || exact {
-                    return Ok(Plan::in_type(engine, dtype));
+                    let mut plan = Plan::in_type(engine, dtype);
+                    plan.storage.blocks = options.precision == Precision::Auto;
+                    if plan.storage.blocks && engine != Engine::Candle && tensors.mostly_blocks() {
+                        plan.precision = Quantization::Q8_0.name();
+                    }
+                    return Ok(plan);
                 }
                 let mut plan = Plan::in_type(engine, DType::F32);
                 plan.warnings.push(format!(
@@ -305,6 +310,7 @@ impl Plan {
             storage: Storage {
                 dtype,
                 quantize: None,
+                blocks: true,
                 kernels: match engine {
                     Engine::Candle => Kernels::Candle,
                     _ => Kernels::Packed,

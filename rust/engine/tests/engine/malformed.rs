@@ -318,3 +318,77 @@ fn both_forms_of_configurations_describe_the_same_model() {
     }
     assert!(compared >= 15, "{compared} compared");
 }
+
+#[test]
+fn quantizations_that_are_not_read_are_refused_by_name() {
+    let compressed = |format: &str| json!({"quant_method": "compressed-tensors", "format": format});
+    for (quantization, key, named) in [
+        (json!({"quant_method": "bitsandbytes"}), "", "bitsandbytes"),
+        (json!({"quant_method": "awq", "bits": 3}), ".bits", "3"),
+        (
+            json!({"quant_method": "awq", "version": "gemv"}),
+            ".version",
+            "gemv",
+        ),
+        (json!({"quant_method": "gptq", "bits": 3}), ".bits", "3"),
+        (
+            json!({"quant_method": "gptq", "bits": 4, "checkpoint_format": "marlin"}),
+            ".checkpoint_format",
+            "marlin",
+        ),
+        (
+            json!({"quant_method": "gptq", "bits": 4, "dynamic": {"-:.*": {}}}),
+            ".dynamic",
+            "-:.*",
+        ),
+        (compressed("nvfp4-pack-quantized"), ".format", "nvfp4"),
+        (
+            json!({"quant_method": "fp8", "weight_block_size": [128]}),
+            ".weight_block_size",
+            "128",
+        ),
+    ] {
+        let error = error_of("llama-awq", |c| {
+            c.edit("config.json", |config| {
+                config.insert("quantization_config".into(), quantization);
+            });
+        });
+        let Error::UnsupportedModel {
+            key: found, value, ..
+        } = &error
+        else {
+            panic!("{error}");
+        };
+        assert_eq!(found, &format!("quantization_config{key}"), "{error}");
+        assert!(value.contains(named), "{error}");
+    }
+}
+
+#[test]
+fn packed_matrices_whose_tensors_do_not_fit_are_named() {
+    let awq = json!({"quant_method": "awq", "bits": 4});
+    let gptq = |bits: u32| json!({"quant_method": "gptq", "bits": bits});
+    for (case, quantization, named) in [
+        ("llama-awq", gptq(4), "scales"),
+        ("qwen2-gptq", awq, "scales"),
+        ("llama-gptq-order", gptq(2), "qzeros"),
+        (
+            "llama-plain",
+            json!({"quant_method": "compressed-tensors"}),
+            "",
+        ),
+    ] {
+        let checkpoint = Checkpoint::copy(case);
+        checkpoint.edit("config.json", |config| {
+            config.insert("quantization_config".into(), quantization);
+        });
+        match checkpoint.load() {
+            // Nothing is packed there.
+            Ok(_) => assert_eq!(named, "", "{case}"),
+            Err(Error::InvalidTensor { tensor, .. }) => {
+                assert!(tensor.contains(named), "{case}: {tensor}");
+            }
+            Err(error) => panic!("{case}: {error}"),
+        }
+    }
+}

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use candle4j_engine::device::Precision;
 use candle4j_engine::engines::Engine;
 use candle4j_engine::error::Error;
 use candle4j_engine::loader::LoadOptions;
@@ -86,6 +87,7 @@ fn the_candle_engine_equals_transformers_or_refuses_by_name() {
 fn load(case: &str, engine: Engine) -> Result<Model, Error> {
     let options = LoadOptions {
         engine,
+        precision: Precision::F32,
         ..LoadOptions::default()
     };
     Model::load(&models().join(case), &options)
@@ -110,6 +112,37 @@ fn compare(case: &str, model: Arc<Model>) {
         for (ours, (id, logprob)) in score.top.iter().zip(&sequence.top) {
             assert_eq!(ours.id, *id, "{case}, {n} tokens");
             assert!((ours.logprob - logprob).abs() < 1e-3, "{case}, {n} tokens");
+        }
+    }
+}
+
+/// Folders whose matrices other tools packed.
+const PACKED: &[&str] = &[
+    "llama-awq",
+    "phi3-awq",
+    "qwen2-gptq",
+    "llama-gptq-order",
+    "qwen3-fp8",
+    "qwen3-moe-fp8",
+    "llama-compressed-words",
+    "llama-compressed-bytes",
+    "qwen3-compressed-floats",
+    "gpt-oss-mxfp4",
+];
+
+#[test]
+fn packed_matrices_in_the_least_memory_give_the_same_tokens() {
+    for case in PACKED {
+        let model = Model::load(&models().join(case), &LoadOptions::default()).unwrap();
+        let mut session = Session::new(Arc::new(model));
+        for sequence in &expected(case).sequences {
+            let generation = generate(&mut session, &tokens(&sequence.prompt, 16));
+            assert_eq!(generation.token_ids, sequence.greedy, "{case}");
+            let score = session.score(0, &sequence.prompt, 5).unwrap();
+            for (ours, theirs) in score.logprobs.iter().zip(&sequence.logprobs) {
+                // The kernels of blocks round activations, and numbers of 16 bits are rounded.
+                assert!((ours - theirs).abs() < 3e-2, "{case}: {ours} for {theirs}");
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ use candle_core::{DType, Device, Tensor, WithDType};
 use safetensors::tensor::{Dtype, TensorInfo};
 use serde::de::{Deserializer, MapAccess, Visitor};
 
+use super::packed::Bytes;
 use super::tensor_entry::{Layout, TensorEntry, parts_of};
 use crate::description::{EMBEDDING, FeedForward, HEAD, Mixer, ModelDescription, stacked};
 use crate::error::{Error, Result};
@@ -28,9 +29,17 @@ const HEADER_LIMIT: u64 = 32 << 20;
 pub struct CheckpointTensors {
     files: Vec<(PathBuf, File)>,
     tensors: HashMap<String, TensorEntry>,
-    /// Tensors of types that no weight has by itself, such as the integers of other tools, and their types. Their entries
-    /// are of bytes.
-    others: HashMap<String, (String, TensorEntry)>,
+    /// Tensors of types that no weight has by itself, such as the whole numbers that packed matrices are made of.
+    others: HashMap<String, Stored>,
+}
+
+/// A tensor of a type that no weight has by itself.
+#[derive(Debug, Clone)]
+pub(super) struct Stored {
+    /// The type's name in the file.
+    pub(super) dtype: String,
+    pub(super) shape: Vec<usize>,
+    pub(super) bytes: Bytes,
 }
 
 /// What a folder without weights that can be read has instead.
@@ -174,26 +183,20 @@ impl CheckpointTensors {
                 expected,
                 got,
             };
-            let known = candle_dtype(info.dtype);
-            let dtype = known.unwrap_or(DType::U8);
-            let mut info = info;
-            if known.is_none() && info.dtype != Dtype::U8 {
-                // Of any type: bytes.
-                info.shape = vec![info.data_offsets.1.saturating_sub(info.data_offsets.0)];
-            }
             let bytes = info
                 .shape
                 .iter()
-                .try_fold(dtype.size_in_bytes(), |n, &d| n.checked_mul(d))
+                .try_fold(info.dtype.bitsize(), |bits, size| bits.checked_mul(*size))
+                .map(|bits| bits / 8)
                 .ok_or_else(|| {
                     wrong(
-                        "a size below 2^64 bytes".into(),
+                        "a size below 2^61 bytes".into(),
                         format!("{:?}", info.shape),
                     )
                 })?;
             if end < start || end - start != bytes as u64 {
                 return Err(wrong(
-                    format!("{bytes} bytes for shape {:?} of {dtype:?}", info.shape),
+                    format!("{bytes} bytes for shape {:?} of {}", info.shape, info.dtype),
                     format!("bytes {start} to {end}"),
                 ));
             }
@@ -204,18 +207,28 @@ impl CheckpointTensors {
                 ));
             }
             ranges.push((start, end, name.clone()));
+            let offset = data_start + start;
+            let Some(dtype) = candle_dtype(info.dtype) else {
+                let stored = Stored {
+                    dtype: info.dtype.to_string(),
+                    shape: info.shape,
+                    bytes: Bytes {
+                        file: self.files.len(),
+                        offset,
+                        len: bytes,
+                    },
+                };
+                self.others.insert(name, stored);
+                continue;
+            };
             let entry = TensorEntry {
                 shape: info.shape,
                 dtype,
                 file: self.files.len(),
-                offset: data_start + start,
+                offset,
                 bytes,
                 layout: Layout::Dense,
             };
-            if known.is_none() {
-                self.others.insert(name, (info.dtype.to_string(), entry));
-                continue;
-            }
             if self.tensors.insert(name.clone(), entry).is_some() {
                 return Err(Error::InvalidTensor {
                     file: files::name(path),
@@ -413,11 +426,11 @@ impl CheckpointTensors {
         };
         match self.get(name) {
             None => Err(match self.others.get(name) {
-                Some((dtype, _)) => Error::InvalidTensor {
+                Some(stored) => Error::InvalidTensor {
                     file: String::new(),
                     tensor: name.into(),
                     expected: "a floating point type".into(),
-                    got: dtype.clone(),
+                    got: stored.dtype.clone(),
                 },
                 None => wrong("no such tensor".into()),
             }),
@@ -448,14 +461,14 @@ impl CheckpointTensors {
             })
     }
 
-    /// Some of a tensor's rows, which are its slices along the first dimension, in the type that its entry names.
+    /// Some of a tensor's rows, which are its slices along the first dimension, in the type that its entry names; those of
+    /// packed matrices in 32 bits.
     pub fn rows(&self, entry: &TensorEntry, first: usize, count: usize) -> Result<Tensor> {
         match &entry.layout {
-            Layout::Mxfp4(packed) => {
+            Layout::Packed(packed) => {
                 let read = |file, offset, bytes: &mut [u8]| self.read_bytes(file, offset, bytes);
                 let numbers = packed.numbers(&read, first, count)?;
-                let shape = (count, numbers.len() / count.max(1));
-                return Tensor::from_vec(numbers, shape, &Device::Cpu)
+                return Tensor::from_vec(numbers, (count, entry.shape[1]), &Device::Cpu)
                     .map_err(|e| self.unreadable(entry.file, &e));
             }
             Layout::Rows { of, ranges } => {
@@ -474,27 +487,25 @@ impl CheckpointTensors {
         }
     }
 
-    /// Some of the rows of a tensor in MXFP4 as blocks of Q8_0, which hold the same numbers.
-    ///
-    /// # Panics
-    /// When it is stored in another way.
+    /// Some of the rows of a packed matrix as blocks of Q8_0, where those hold the same numbers.
     pub(super) fn q8_0_rows(
         &self,
         entry: &TensorEntry,
         first: usize,
         count: usize,
-    ) -> Result<Vec<u8>> {
+    ) -> Result<Option<Vec<u8>>> {
         match &entry.layout {
-            Layout::Mxfp4(packed) => {
+            Layout::Packed(packed) => {
                 let read = |file, offset, bytes: &mut [u8]| self.read_bytes(file, offset, bytes);
                 packed.q8_0(&read, first, count)
             }
             Layout::Rows { of, ranges } => {
                 let parts = parts_of(ranges, first, count)
                     .map(|part| self.q8_0_rows(of, part.start, part.len()));
-                Ok(parts.collect::<Result<Vec<_>>>()?.concat())
+                let parts = parts.collect::<Result<Option<Vec<_>>>>()?;
+                Ok(parts.map(|parts| parts.concat()))
             }
-            Layout::Dense | Layout::Strided(_) => panic!("not in MXFP4"),
+            Layout::Dense | Layout::Strided(_) => Ok(None),
         }
     }
 
@@ -550,11 +561,24 @@ impl CheckpointTensors {
     }
 
     /// Takes a tensor of bytes out that a packed tensor is made of.
-    pub(super) fn take_bytes(&mut self, name: &str) -> Option<TensorEntry> {
+    pub(super) fn take_bytes(&mut self, name: &str) -> Option<Stored> {
         match self.others.get(name) {
-            Some((dtype, _)) if dtype == "U8" => self.others.remove(name).map(|(_, entry)| entry),
+            Some(stored) if stored.dtype == "U8" => self.others.remove(name),
             _ => None,
         }
+    }
+
+    /// A tensor of a type that no weight has.
+    pub(super) fn stored(&self, name: &str) -> Result<&Stored> {
+        self.others.get(name).ok_or_else(|| Error::InvalidTensor {
+            file: String::new(),
+            tensor: name.into(),
+            expected: "a tensor of a packed matrix".into(),
+            got: match self.tensors.get(name) {
+                Some(entry) => format!("{:?}", entry.dtype),
+                None => "no such tensor".into(),
+            },
+        })
     }
 
     /// Adds a tensor that is made of others.

@@ -3,7 +3,9 @@
 use candle_core::DType;
 
 use super::checkpoint_tensors::CheckpointTensors;
-use super::mxfp4::{ByteRows, Mxfp4};
+use super::checkpoint_tensors::Stored;
+use super::packed::Packed;
+use super::packed::mxfp4::{ByteRows, Mxfp4};
 use super::tensor_entry::{Layout, TensorEntry};
 use crate::description::EXPERT_LIMIT;
 use crate::error::{Error, Result};
@@ -177,29 +179,26 @@ impl CheckpointTensors {
             ));
         }
         let (experts, rows, columns) = (scales.shape[0], scales.shape[1], scales.shape[2]);
-        let of_bytes = |entry: &TensorEntry, row: usize, len: usize| ByteRows {
-            file: entry.file,
-            offset: entry.offset + (row * len) as u64,
+        let of_bytes = |stored: &Stored, row: usize, len: usize| ByteRows {
+            file: stored.bytes.file,
+            offset: stored.bytes.offset + (row * len) as u64,
             len,
             stride: parts.len() * len,
         };
         for expert in 0..experts {
             for (index, part) in parts.iter().enumerate() {
                 let row = expert * rows + index;
-                let shape = vec![rows / parts.len(), 32 * columns];
+                let mxfp4 = Mxfp4 {
+                    blocks: of_bytes(&blocks, row, 16 * columns),
+                    scales: of_bytes(&scales, row, columns),
+                };
                 self.put(
                     format!("{prefix}{expert}.{part}.weight"),
-                    TensorEntry {
-                        bytes: shape.iter().product::<usize>() * DType::BF16.size_in_bytes(),
-                        shape,
-                        dtype: DType::BF16,
-                        file: blocks.file,
-                        offset: blocks.offset,
-                        layout: Layout::Mxfp4(Box::new(Mxfp4 {
-                            blocks: of_bytes(&blocks, row, 16 * columns),
-                            scales: of_bytes(&scales, row, columns),
-                        })),
-                    },
+                    TensorEntry::packed(
+                        [rows / parts.len(), 32 * columns],
+                        DType::BF16,
+                        Packed::Mxfp4(mxfp4),
+                    ),
                 );
             }
         }

@@ -4,10 +4,10 @@ mod checkpoint_tensors;
 pub(crate) mod encoder;
 mod experts;
 mod generation_config;
-mod mxfp4;
+mod packed;
+mod packed_tensors;
 pub(crate) mod sentence;
 mod source;
-mod stored_quantization;
 mod template;
 mod tensor_entry;
 
@@ -30,11 +30,12 @@ use crate::tokenizer::{Tokenizer, TokenizerConfig};
 
 /// Reads everything but the weights.
 pub(super) fn open(folder: &Path) -> Result<Checkpoint> {
-    let whole = read_json(folder, "config.json")?.ok_or_else(|| without_config(folder))?;
+    let mut whole = read_json(folder, "config.json")?.ok_or_else(|| without_config(folder))?;
+    let outer_method = packed::method::take(&mut whole)?;
     let inner = wrappers::decoder_config(&whole);
     let is_wrapped = inner.is_some();
     let mut config = inner.unwrap_or(whole);
-    stored_quantization::take(&mut config)?;
+    let method = packed::method::take(&mut config)?.or(outer_method);
     let config = &config;
     let generation = read_json(folder, GENERATION)?;
     let architecture = Architecture::of("config.json", config)?;
@@ -44,6 +45,7 @@ pub(super) fn open(folder: &Path) -> Result<Checkpoint> {
         tensors.rename(wrappers::decoder_tensor)?;
     }
     tensors.rename(|name| architecture.tensor_name(name))?;
+    tensors.unpack(method)?;
     tensors.split_experts()?;
     tensors.split_fused(&description)?;
     if description.tie_word_embeddings {

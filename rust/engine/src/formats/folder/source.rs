@@ -20,6 +20,9 @@ pub(crate) struct FolderSource {
     pub(crate) dtype: DType,
     /// The type of blocks that matrices become.
     pub(crate) quantize: Option<GgmlDType>,
+    /// Whether packed matrices become blocks where those hold the same numbers, and else numbers of 16 bits; all of `dtype`
+    /// otherwise.
+    pub(crate) blocks: bool,
     pub(crate) device: Device,
 }
 
@@ -67,14 +70,20 @@ impl TensorSource for FolderSource {
     fn matrix(&self, name: &str, shape: (usize, usize)) -> Result<Matrix> {
         let entry = self.tensors.expect(name, &[shape.0, shape.1])?;
         match quantized_type(name, shape.1, self.quantize) {
-            None if entry.is_mxfp4() => {
-                let bytes = self.tensors.q8_0_rows(entry, 0, shape.0);
-                let bytes = bytes.map_err(|e| unreadable(name, &e))?;
-                quantized_matrix(GgmlDType::Q8_0, &bytes, shape, &self.device)
-                    .map_err(|e| unreadable(name, &e))
-            }
             None => {
-                let kept = kept_type(entry.dtype, self.dtype, &self.device);
+                if self.blocks
+                    && entry.fits_q8_0()
+                    && let Some(bytes) = self.tensors.q8_0_rows(entry, 0, shape.0)?
+                {
+                    return quantized_matrix(GgmlDType::Q8_0, &bytes, shape, &self.device)
+                        .map_err(|e| unreadable(name, &e));
+                }
+                let stored = match self.blocks || !entry.is_packed() {
+                    true => entry.dtype,
+                    // Of numbers of 16 bits and fewer together with their scales, 32 bits lose nothing.
+                    false => DType::F32,
+                };
+                let kept = kept_type(stored, self.dtype, &self.device);
                 let tensor = self.tensors.tensor(entry, kept, &self.device)?;
                 Ok(Matrix::Dense(tensor))
             }

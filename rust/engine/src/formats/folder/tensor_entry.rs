@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use candle_core::DType;
 
-use super::mxfp4::Mxfp4;
+use super::packed::Packed;
 
 /// One tensor as its file describes it, or a part of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +31,8 @@ pub(super) enum Layout {
         of: Box<TensorEntry>,
         ranges: Vec<Range<usize>>,
     },
-    /// In MXFP4.
-    Mxfp4(Box<Mxfp4>),
+    /// In fewer bits.
+    Packed(Box<Packed>),
 }
 
 impl TensorEntry {
@@ -41,11 +41,32 @@ impl TensorEntry {
         self.bytes
     }
 
-    /// Whether it is stored in MXFP4.
-    pub(crate) fn is_mxfp4(&self) -> bool {
+    /// A packed matrix, whose numbers have this type once they are read.
+    pub(super) fn packed(shape: [usize; 2], dtype: DType, packed: Packed) -> Self {
+        TensorEntry {
+            bytes: shape.iter().product::<usize>() * dtype.size_in_bytes(),
+            shape: shape.to_vec(),
+            dtype,
+            file: 0,
+            offset: 0,
+            layout: Layout::Packed(Box::new(packed)),
+        }
+    }
+
+    /// Whether it is a packed matrix, or a part of one.
+    pub(crate) fn is_packed(&self) -> bool {
         match &self.layout {
-            Layout::Mxfp4(_) => true,
-            Layout::Rows { of, .. } => of.is_mxfp4(),
+            Layout::Packed(_) => true,
+            Layout::Rows { of, .. } => of.is_packed(),
+            Layout::Dense | Layout::Strided(_) => false,
+        }
+    }
+
+    /// Whether blocks of Q8_0 hold the numbers of a packed matrix, as far as can be told without reading them.
+    pub(crate) fn fits_q8_0(&self) -> bool {
+        match &self.layout {
+            Layout::Packed(packed) => packed.fits_q8_0(),
+            Layout::Rows { of, .. } => of.fits_q8_0(),
             Layout::Dense | Layout::Strided(_) => false,
         }
     }

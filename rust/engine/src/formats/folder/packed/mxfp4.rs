@@ -3,9 +3,8 @@
 
 use std::ops::RangeInclusive;
 
-use half::bf16;
-
-use crate::error::{Error, Result};
+use super::ReadBytes;
+use crate::error::Result;
 use crate::formats::codebook::Codebook;
 
 /// Numbers of a block.
@@ -17,27 +16,24 @@ const SCALES: RangeInclusive<u8> = 104..=143;
 /// Bytes of the numbers of a block.
 const BLOCK_BYTES: usize = BLOCK / 2;
 
-/// Reads bytes of a file, by its number, from an offset on.
-pub(super) type ReadBytes<'a> = &'a dyn Fn(usize, u64, &mut [u8]) -> Result<()>;
-
 /// The matrix of one expert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mxfp4 {
     /// 16 bytes a block: the first of two numbers in the lower half of a byte.
-    pub(super) blocks: ByteRows,
+    pub(in crate::formats::folder) blocks: ByteRows,
     /// A byte a block.
-    pub(super) scales: ByteRows,
+    pub(in crate::formats::folder) scales: ByteRows,
 }
 
 /// Rows of bytes in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ByteRows {
-    pub(super) file: usize,
-    pub(super) offset: u64,
+pub(in crate::formats::folder) struct ByteRows {
+    pub(in crate::formats::folder) file: usize,
+    pub(in crate::formats::folder) offset: u64,
     /// Bytes of a row.
-    pub(super) len: usize,
+    pub(in crate::formats::folder) len: usize,
     /// Bytes from a row to the next.
-    pub(super) stride: usize,
+    pub(in crate::formats::folder) stride: usize,
 }
 
 impl ByteRows {
@@ -54,35 +50,27 @@ impl ByteRows {
 }
 
 impl Mxfp4 {
-    /// Some of the rows as blocks of Q8_0, which hold the same numbers.
-    ///
-    /// # Errors
-    /// [`Error::InvalidTensor`] for scales that Q8_0 has no place for.
-    pub(crate) fn q8_0(&self, read: ReadBytes<'_>, first: usize, count: usize) -> Result<Vec<u8>> {
+    /// See [`Packed::q8_0`](super::Packed::q8_0).
+    pub(super) fn q8_0(
+        &self,
+        read: ReadBytes<'_>,
+        first: usize,
+        count: usize,
+    ) -> Result<Option<Vec<u8>>> {
         let blocks = self.ggml(read, first, count)?;
         let is_zero = |block: &[u8]| block[1..].iter().all(|pair| pair & 0x77 == 0);
         let fits = |block: &[u8]| SCALES.contains(&block[0]) || is_zero(block);
-        match blocks.chunks_exact(1 + BLOCK_BYTES).all(fits) {
-            true => Ok(Codebook::Mxfp4.to_q8_0(&blocks)),
-            false => Err(Error::InvalidTensor {
-                file: String::new(),
-                tensor: String::new(),
-                expected: "scales of MXFP4 between 2^-23 and 2^16".into(),
-                got: "a scale that 16 bits do not hold".into(),
-            }),
-        }
+        let fits = blocks.chunks_exact(1 + BLOCK_BYTES).all(fits);
+        Ok(fits.then(|| Codebook::Mxfp4.to_q8_0(&blocks)))
     }
 
-    /// Some of the rows as numbers: BF16 holds all that there can be.
     pub(super) fn numbers(
         &self,
         read: ReadBytes<'_>,
         first: usize,
         count: usize,
-    ) -> Result<Vec<bf16>> {
-        let blocks = self.ggml(read, first, count)?;
-        let numbers = Codebook::Mxfp4.numbers(&blocks).into_iter();
-        Ok(numbers.map(bf16::from_f32).collect())
+    ) -> Result<Vec<f32>> {
+        Ok(Codebook::Mxfp4.numbers(&self.ggml(read, first, count)?))
     }
 
     /// Some of the rows as GGML has them: the scale, then 16 bytes with the first half of the numbers in the lower halves.

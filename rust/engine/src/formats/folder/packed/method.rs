@@ -1,0 +1,192 @@
+//! How the matrices of a folder were quantized, as `quantization_config` says it.
+
+use serde_json::{Map, Value, json};
+
+use crate::error::{Error, Result};
+
+const KEY: &str = "quantization_config";
+
+/// What is read.
+const METHODS: &str = "awq, gptq, fp8, compressed-tensors and mxfp4";
+
+/// A way to quantize that is read. The sizes of groups can be seen of the tensors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::formats::folder) enum Method {
+    /// Experts of gpt-oss; seen of the tensors.
+    Mxfp4,
+    Awq,
+    Gptq {
+        bits: u32,
+        /// Whether zero points are stored as they are; else they are one less.
+        has_zeros: bool,
+    },
+    /// Floating point numbers of 8 bits, rows and columns of a scale.
+    Fp8([usize; 2]),
+    CompressedTensors([usize; 2]),
+}
+
+/// Takes the key out of a configuration where it is understood; `None` where nothing is quantized.
+///
+/// # Errors
+/// [`Error::UnsupportedModel`] for methods, or variants of them, that are not read.
+pub(in crate::formats::folder) fn take(config: &mut Map<String, Value>) -> Result<Option<Method>> {
+    let Some(found) = config.get(KEY) else {
+        return Ok(None);
+    };
+    // Left there, as keys are that say nothing.
+    if found.is_null() || *found == json!({}) {
+        return Ok(None);
+    }
+    let method = match found["quant_method"].as_str() {
+        Some("mxfp4") => Method::Mxfp4,
+        Some("awq") => awq(found)?,
+        Some("gptq") => gptq(found)?,
+        Some("fp8") => fp8(found)?,
+        Some("compressed-tensors") => compressed_tensors(found)?,
+        other => {
+            let reason = format!(
+                "of quantized folders, those by {METHODS} are read; a folder in 16 bits or a GGUF file of the model would be"
+            );
+            return Err(Error::UnsupportedModel {
+                file: "config.json".into(),
+                key: KEY.into(),
+                value: other.map_or_else(|| found.to_string(), str::to_owned),
+                reason,
+            });
+        }
+    };
+    config.remove(KEY);
+    Ok(Some(method))
+}
+
+fn refused(found: &Value, key: &str, expected: &str) -> Error {
+    Error::UnsupportedModel {
+        file: "config.json".into(),
+        key: format!("{KEY}.{key}"),
+        value: found[key].to_string(),
+        reason: expected.into(),
+    }
+}
+
+/// A key that says something, other than these values.
+fn expect(found: &Value, key: &str, known: &[Value], expected: &str) -> Result<()> {
+    match found[key].is_null() || known.contains(&found[key]) {
+        true => Ok(()),
+        false => Err(refused(found, key, expected)),
+    }
+}
+
+/// Every matrix is quantized in the same way, or not at all.
+fn expect_no_exceptions(found: &Value, key: &str) -> Result<()> {
+    let none = [json!({}), json!([]), json!(false)];
+    expect(found, key, &none, "matrices that differ from others")
+}
+
+fn awq(found: &Value) -> Result<Method> {
+    for key in ["bits", "w_bit"] {
+        expect(found, key, &[json!(4)], "4 bits are read")?;
+    }
+    let versions = [json!("gemm"), json!("GEMM")];
+    expect(found, "version", &versions, "the order of gemm is read")?;
+    Ok(Method::Awq)
+}
+
+fn gptq(found: &Value) -> Result<Method> {
+    let bits = match found["bits"].as_u64() {
+        Some(bits @ (2 | 4 | 8)) => bits as u32,
+        _ => return Err(refused(found, "bits", "2, 4 and 8 bits are read")),
+    };
+    let formats = [json!("gptq"), json!("gptq_v2")];
+    expect(
+        found,
+        "checkpoint_format",
+        &formats,
+        "gptq and gptq_v2 are read",
+    )?;
+    expect_no_exceptions(found, "dynamic")?;
+    Ok(Method::Gptq {
+        bits,
+        has_zeros: found["checkpoint_format"] == "gptq_v2",
+    })
+}
+
+fn fp8(found: &Value) -> Result<Method> {
+    const FORMAT: &str = "fmt";
+    let formats = [json!("e4m3"), json!("e5m2"), json!("float8_e4m3fn")];
+    expect(found, FORMAT, &formats, "e4m3 and e5m2 are read")?;
+    block(found, "weight_block_size").map(Method::Fp8)
+}
+
+/// Rows and columns of a block.
+fn block(found: &Value, key: &str) -> Result<[usize; 2]> {
+    let size = |value: &Value| value.as_u64().filter(|size| (1..=1 << 20).contains(size));
+    match found[key].as_array().map(Vec::as_slice) {
+        None if found[key].is_null() => Ok([128, 128]),
+        Some([rows, columns]) => match (size(rows), size(columns)) {
+            (Some(rows), Some(columns)) => Ok([rows as usize, columns as usize]),
+            _ => Err(refused(found, key, "expected two sizes")),
+        },
+        _ => Err(refused(found, key, "expected two sizes")),
+    }
+}
+
+fn compressed_tensors(found: &Value) -> Result<Method> {
+    let known = [
+        "pack-quantized",
+        "int-quantized",
+        "float-quantized",
+        "naive-quantized",
+        "mixed-precision",
+        "dense",
+    ];
+    let expected = format!("{} are read", known.join(", "));
+    expect(
+        found,
+        "format",
+        &known.map(|format| json!(format)),
+        &expected,
+    )?;
+    let states = [json!("compressed"), json!("frozen")];
+    expect(
+        found,
+        "quantization_status",
+        &states,
+        "weights that are compressed are read",
+    )?;
+    expect_no_exceptions(found, "transform_config")?;
+    let sparse = &found["sparsity_config"];
+    if !sparse.is_null() && *sparse != json!({}) && sparse["format"] != "dense" {
+        return Err(refused(
+            found,
+            "sparsity_config",
+            "weights that are all there are read",
+        ));
+    }
+    let groups = found["config_groups"].as_object();
+    let mut size = [128, 128];
+    for group in groups.into_iter().flat_map(Map::values) {
+        let weights = &group["weights"];
+        let kinds = [json!("int"), json!("float")];
+        expect(weights, "type", &kinds, "int and float are read")?;
+        let bits = match weights["type"] == "float" {
+            true => &[json!(8)][..],
+            false => &[json!(2), json!(4), json!(8)],
+        };
+        expect(
+            weights,
+            "num_bits",
+            bits,
+            "2, 4 and 8 bits are read, of floats 8",
+        )?;
+        expect(
+            group,
+            "format",
+            &known.map(|format| json!(format)),
+            &expected,
+        )?;
+        if !weights["block_structure"].is_null() {
+            size = block(weights, "block_structure")?;
+        }
+    }
+    Ok(Method::CompressedTensors(size))
+}

@@ -1,0 +1,394 @@
+//! Which tensors belong together as one packed matrix.
+
+use candle_core::DType;
+
+use super::checkpoint_tensors::{CheckpointTensors, Stored};
+use super::packed::float8::{Float8, Kind, ScaleKind, Scales};
+use super::packed::integers::{Integers, Order, Zeros};
+use super::packed::method::Method;
+use super::packed::{Bytes, Packed};
+use super::tensor_entry::TensorEntry;
+use crate::error::{Error, Result};
+
+fn invalid(tensor: String, expected: impl Into<String>, got: impl Into<String>) -> Error {
+    Error::InvalidTensor {
+        file: String::new(),
+        tensor,
+        expected: expected.into(),
+        got: got.into(),
+    }
+}
+
+impl CheckpointTensors {
+    /// Gives packed matrices the names that they have in 16 bits.
+    ///
+    /// # Errors
+    /// [`Error::InvalidTensor`] for tensors that do not fit each other, and [`Error::Io`].
+    pub(super) fn unpack(&mut self, method: Option<Method>) -> Result<()> {
+        match method {
+            None | Some(Method::Mxfp4) => Ok(()),
+            Some(Method::Awq) => self.each(".qweight", |tensors, name| tensors.awq(name)),
+            Some(Method::Gptq { bits, has_zeros }) => self.each(".qweight", |tensors, name| {
+                tensors.gptq(name, bits, has_zeros)
+            }),
+            Some(Method::Fp8(block)) => self.each(".weight_scale_inv", |tensors, name| {
+                tensors.float8(name, "weight_scale_inv", block)
+            }),
+            Some(Method::CompressedTensors(block)) => {
+                self.each(".weight_packed", |tensors, name| tensors.packed_rows(name))?;
+                self.each(".weight_scale", |tensors, name| {
+                    match tensors.stored(&format!("{name}.weight"))?.dtype.as_str() {
+                        "I8" => tensors.bytes(name),
+                        _ => tensors.float8(name, "weight_scale", block),
+                    }
+                })
+            }
+        }
+    }
+
+    /// Does this for all matrices that have a tensor with such an end, by the beginning of their names.
+    fn each(
+        &mut self,
+        end: &str,
+        packed: impl Fn(&CheckpointTensors, &str) -> Result<([usize; 2], Packed)>,
+    ) -> Result<()> {
+        let mut names = self.stems(end);
+        // So that of several that are wrong, always the same one is named.
+        names.sort();
+        for name in names {
+            // Unpacked already.
+            if self.get(&format!("{name}.weight")).is_some() {
+                continue;
+            }
+            let (shape, packed) = packed(self, &name)?;
+            let dtype = match packed {
+                Packed::Mxfp4(_) => DType::BF16,
+                // Of the numbers of 16 bits, those with the longer fraction; weights do not need the greater range.
+                Packed::Integers(_) | Packed::Float8(_) => DType::F16,
+            };
+            let entry = TensorEntry::packed(shape, dtype, packed);
+            self.put(format!("{name}.weight"), entry);
+        }
+        Ok(())
+    }
+
+    fn awq(&self, name: &str) -> Result<([usize; 2], Packed)> {
+        let at = |part: &str| format!("{name}.{part}");
+        let words = self.words(&at("qweight"))?;
+        let [columns, in_row] = words.shape;
+        let rows = in_row * 8;
+        let (groups, scales) = self.scales_by_group(&at("scales"), columns, rows)?;
+        let zeros = self.words(&at("qzeros"))?;
+        zeros.expect(&at("qzeros"), [groups, in_row])?;
+        let integers = Integers {
+            numbers: words.bytes,
+            order: Order::Awq,
+            bits: 4,
+            rows,
+            columns,
+            groups,
+            group_of_column: None,
+            scales,
+            zeros: Zeros::Stored {
+                bytes: zeros.bytes,
+                plus: 0,
+            },
+        };
+        Ok(([rows, columns], Packed::Integers(integers)))
+    }
+
+    fn gptq(&self, name: &str, bits: u32, has_zeros: bool) -> Result<([usize; 2], Packed)> {
+        let at = |part: &str| format!("{name}.{part}");
+        let per_word = (32 / bits) as usize;
+        let words = self.words(&at("qweight"))?;
+        let [in_column, rows] = words.shape;
+        let columns = in_column * per_word;
+        let (groups, scales) = self.scales_by_group(&at("scales"), columns, rows)?;
+        let zeros = self.words(&at("qzeros"))?;
+        zeros.expect(&at("qzeros"), [groups, rows.div_ceil(per_word)])?;
+        let group_of_column = self.group_of_column(&at("g_idx"), columns, groups)?;
+        let integers = Integers {
+            numbers: words.bytes,
+            order: Order::Gptq,
+            bits,
+            rows,
+            columns,
+            groups,
+            group_of_column,
+            scales,
+            zeros: Zeros::Stored {
+                bytes: zeros.bytes,
+                plus: u32::from(!has_zeros),
+            },
+        };
+        Ok(([rows, columns], Packed::Integers(integers)))
+    }
+
+    /// Words of compressed-tensors.
+    fn packed_rows(&self, name: &str) -> Result<([usize; 2], Packed)> {
+        let at = |part: &str| format!("{name}.{part}");
+        let words = self.words(&at("weight_packed"))?;
+        let (rows, columns) = self.weight_shape(&at("weight_shape"))?;
+        // Of so many bits that the columns fill the words.
+        let bits = [2, 4, 8]
+            .into_iter()
+            .find(|bits| words.shape == [rows, columns.div_ceil(32 / bits)]);
+        let Some(bits) = bits else {
+            return Err(invalid(
+                at("weight_packed"),
+                format!("words with numbers of 2, 4 or 8 bits of {rows} × {columns}"),
+                format!("shape {:?}", words.shape),
+            ));
+        };
+        let (groups, scales) = self.scales_by_row(&at("weight_scale"), rows, columns)?;
+        let zeros = match self.stored(&at("weight_zero_point")) {
+            Err(_) => Zeros::All(1 << (bits - 1)),
+            Ok(_) => {
+                let zeros = self.words(&at("weight_zero_point"))?;
+                zeros.expect(&at("weight_zero_point"), [rows.div_ceil(32 / bits), groups])?;
+                Zeros::Stored {
+                    bytes: zeros.bytes,
+                    plus: 0,
+                }
+            }
+        };
+        let group_of_column = self.group_of_column(&at("weight_g_idx"), columns, groups)?;
+        let integers = Integers {
+            numbers: words.bytes,
+            order: Order::Rows,
+            bits: bits as u32,
+            rows,
+            columns,
+            groups,
+            group_of_column,
+            scales,
+            zeros,
+        };
+        Ok(([rows, columns], Packed::Integers(integers)))
+    }
+
+    /// Bytes of compressed-tensors.
+    fn bytes(&self, name: &str) -> Result<([usize; 2], Packed)> {
+        let at = |part: &str| format!("{name}.{part}");
+        let numbers = self.matrix(&at("weight"), &["I8"])?;
+        let [rows, columns] = numbers.shape;
+        let (groups, scales) = self.scales_by_row(&at("weight_scale"), rows, columns)?;
+        let zeros = match self.stored(&at("weight_zero_point")) {
+            Err(_) => Zeros::All(0),
+            Ok(zeros) if zeros.dtype == "I8" && zeros.bytes.len == rows * groups => Zeros::Stored {
+                bytes: zeros.bytes,
+                plus: 0,
+            },
+            Ok(zeros) => {
+                return Err(invalid(
+                    at("weight_zero_point"),
+                    format!("a byte for each of {rows} rows and {groups} groups"),
+                    format!("{} of shape {:?}", zeros.dtype, zeros.shape),
+                ));
+            }
+        };
+        let integers = Integers {
+            numbers: numbers.bytes,
+            order: Order::Bytes,
+            bits: 8,
+            rows,
+            columns,
+            groups,
+            group_of_column: None,
+            scales,
+            zeros,
+        };
+        Ok(([rows, columns], Packed::Integers(integers)))
+    }
+
+    fn float8(&self, name: &str, scale: &str, block: [usize; 2]) -> Result<([usize; 2], Packed)> {
+        let at = |part: &str| format!("{name}.{part}");
+        let numbers = self.matrix(&at("weight"), &["F8_E4M3", "F8_E5M2"])?;
+        let kind = match numbers.dtype.as_str() {
+            "F8_E4M3" => Kind::E4m3,
+            _ => Kind::E5m2,
+        };
+        let [rows, columns] = numbers.shape;
+        let (scales, shape) = self.scales(&at(scale))?;
+        let blocks = [rows.div_ceil(block[0]), columns.div_ceil(block[1])];
+        let block = match shape.as_slice() {
+            [] | [1] | [1, 1] => [rows, columns],
+            [all] | [all, 1] if *all == rows => [1, columns],
+            shape if shape == blocks => block,
+            shape => {
+                return Err(invalid(
+                    at(scale),
+                    format!("one scale, {rows} of them or {blocks:?}"),
+                    format!("shape {shape:?}"),
+                ));
+            }
+        };
+        let float8 = Float8 {
+            kind,
+            numbers: numbers.bytes,
+            columns,
+            block,
+            scales,
+        };
+        Ok(([rows, columns], Packed::Float8(float8)))
+    }
+
+    /// The rows and columns that a matrix had.
+    fn weight_shape(&self, name: &str) -> Result<(usize, usize)> {
+        let stored = self.stored(name)?;
+        let wrong = || {
+            invalid(
+                name.into(),
+                "two whole numbers",
+                format!("{:?}", stored.shape),
+            )
+        };
+        let width = match (stored.dtype.as_str(), stored.bytes.len) {
+            ("I64", 16) => 8,
+            ("I32", 8) => 4,
+            _ => return Err(wrong()),
+        };
+        let mut bytes = vec![0; stored.bytes.len];
+        self.read_bytes(stored.bytes.file, stored.bytes.offset, &mut bytes)?;
+        let sizes: Vec<usize> = bytes
+            .chunks_exact(width)
+            .map(|size| u32::from_le_bytes([size[0], size[1], size[2], size[3]]) as usize)
+            .collect();
+        match sizes[..] {
+            [rows, columns] if rows > 0 && columns > 0 => Ok((rows, columns)),
+            _ => Err(wrong()),
+        }
+    }
+
+    /// The group of each column, if a tensor says it.
+    fn group_of_column(&self, name: &str, columns: usize, groups: usize) -> Result<Option<Bytes>> {
+        let Ok(stored) = self.stored(name) else {
+            return Ok(None);
+        };
+        if stored.dtype != "I32" || stored.shape != [columns] {
+            return Err(invalid(
+                name.into(),
+                format!("a whole number for each of {columns} columns"),
+                format!("{} of shape {:?}", stored.dtype, stored.shape),
+            ));
+        }
+        let read = |file, offset, bytes: &mut [u8]| self.read_bytes(file, offset, bytes);
+        let of_column = stored.bytes.words(&read)?;
+        if let Some(group) = of_column.iter().find(|group| **group as usize >= groups) {
+            return Err(invalid(
+                name.into(),
+                format!("groups below {groups}"),
+                group.to_string(),
+            ));
+        }
+        let size = columns.div_ceil(groups);
+        let in_order = |(column, group): (usize, &u32)| *group as usize == column / size;
+        let is_told = !of_column.iter().enumerate().all(in_order);
+        Ok(is_told.then_some(stored.bytes))
+    }
+
+    /// Scales by group and row, and how many groups there are.
+    fn scales_by_group(&self, name: &str, columns: usize, rows: usize) -> Result<(usize, Scales)> {
+        let (scales, shape) = self.scales(name)?;
+        match shape[..] {
+            [groups, own] if own == rows && divides(groups, columns) => Ok((groups, scales)),
+            _ => Err(invalid(
+                name.into(),
+                format!("a row of {rows} for each group of {columns} columns"),
+                format!("shape {shape:?}"),
+            )),
+        }
+    }
+
+    /// Scales by row and group, and how many groups there are.
+    fn scales_by_row(&self, name: &str, rows: usize, columns: usize) -> Result<(usize, Scales)> {
+        let (scales, shape) = self.scales(name)?;
+        match shape[..] {
+            [own, groups] if own == rows && divides(groups, columns) => Ok((groups, scales)),
+            [own] if own == rows => Ok((1, scales)),
+            _ => Err(invalid(
+                name.into(),
+                format!("for each of {rows} rows one for each group of {columns} columns"),
+                format!("shape {shape:?}"),
+            )),
+        }
+    }
+
+    /// Scales and their shape.
+    fn scales(&self, name: &str) -> Result<(Scales, Vec<usize>)> {
+        let entry = self
+            .get(name)
+            .ok_or_else(|| invalid(name.into(), "scales of a packed matrix", "no such tensor"))?;
+        let kind = match entry.dtype {
+            DType::F32 => ScaleKind::F32,
+            DType::F16 => ScaleKind::F16,
+            DType::BF16 => ScaleKind::Bf16,
+            other => {
+                return Err(invalid(
+                    name.into(),
+                    "scales in 16 or 32 bits",
+                    format!("{other:?}"),
+                ));
+            }
+        };
+        let bytes = Bytes {
+            file: entry.file,
+            offset: entry.offset,
+            len: entry.byte_len(),
+        };
+        Ok((Scales { bytes, kind }, entry.shape.clone()))
+    }
+
+    /// A matrix of words of 32 bits.
+    fn words(&self, name: &str) -> Result<Matrix> {
+        self.matrix(name, &["I32"])
+    }
+
+    /// A matrix of one of these types.
+    fn matrix(&self, name: &str, dtypes: &[&str]) -> Result<Matrix> {
+        let Stored {
+            dtype,
+            shape,
+            bytes,
+        } = self.stored(name)?;
+        match shape[..] {
+            [rows, columns] if rows > 0 && columns > 0 && dtypes.contains(&dtype.as_str()) => {
+                Ok(Matrix {
+                    dtype: dtype.clone(),
+                    shape: [rows, columns],
+                    bytes: *bytes,
+                })
+            }
+            _ => Err(invalid(
+                name.into(),
+                format!("a matrix of {}", dtypes.join(" or ")),
+                format!("{dtype} of shape {shape:?}"),
+            )),
+        }
+    }
+}
+
+/// Whether so many groups have the same number of columns each.
+fn divides(groups: usize, columns: usize) -> bool {
+    groups > 0 && columns.is_multiple_of(groups)
+}
+
+/// A matrix of a type that no weight has by itself.
+struct Matrix {
+    dtype: String,
+    shape: [usize; 2],
+    bytes: Bytes,
+}
+
+impl Matrix {
+    fn expect(&self, name: &str, shape: [usize; 2]) -> Result<()> {
+        match self.shape == shape {
+            true => Ok(()),
+            false => Err(invalid(
+                name.into(),
+                format!("shape {shape:?}"),
+                format!("shape {:?}", self.shape),
+            )),
+        }
+    }
+}
