@@ -24,10 +24,10 @@ pub enum DeviceKind {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// F16 on Metal, BF16 on CUDA, F32 on the CPU.
+    /// F16 on Metal, BF16 on CUDA, F32 on the CPU, where weights that a file holds in fewer bits keep 8 or 16 of them.
     #[default]
     Auto,
-    /// 32 bits.
+    /// 32 bits; of weights that a folder holds in fewer bits, too, so that nothing is rounded.
     F32,
     /// 16 bits, 5 of them exponent.
     F16,
