@@ -9,7 +9,7 @@ use super::common::{Defaults, Shared, layers_of_kind};
 use super::config_file::ConfigFile;
 use super::gguf::{GgufArchitecture, truths};
 use super::rope::RopeDefaults;
-use crate::description::{DeltaNet, Mixer, ModelDescription, Norm, NormKind};
+use crate::description::{Activation, DeltaNet, Mixer, ModelDescription, Norm, NormKind};
 use crate::error::Result;
 
 /// The table's entry.
@@ -77,6 +77,12 @@ pub(super) fn describe_as(
                 "must be a multiple of linear_num_key_heads = {}",
                 net.key_heads
             ),
+        ));
+    }
+    if shared.mlp.activation != Activation::Silu {
+        return Err(config.unsupported(
+            "hidden_act",
+            "the convolution of the delta net is computed with silu",
         ));
     }
     shared.norm = Norm {

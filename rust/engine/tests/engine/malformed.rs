@@ -2,10 +2,12 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::sync::Arc;
 
 use candle4j_engine::error::{Code, Error};
 use candle4j_engine::loader::LoadOptions;
 use candle4j_engine::model::Model;
+use candle4j_engine::session::Session;
 use serde_json::{Value, json};
 
 use crate::checkpoint::Checkpoint;
@@ -332,6 +334,16 @@ fn quantizations_that_are_not_read_are_refused_by_name() {
         ),
         (json!({"quant_method": "gptq", "bits": 3}), ".bits", "3"),
         (
+            json!({"quant_method": "gptq", "bits": 4, "format": "marlin"}),
+            ".format",
+            "marlin",
+        ),
+        (
+            json!({"quant_method": "awq", "backend": "llm-awq"}),
+            ".backend",
+            "llm-awq",
+        ),
+        (
             json!({"quant_method": "gptq", "bits": 4, "checkpoint_format": "marlin"}),
             ".checkpoint_format",
             "marlin",
@@ -383,7 +395,7 @@ fn packed_matrices_whose_tensors_do_not_fit_are_named() {
             config.insert("quantization_config".into(), quantization);
         });
         match checkpoint.load() {
-            // Nothing is packed there.
+            // Nothing is packed there, or all fits.
             Ok(_) => assert_eq!(named, "", "{case}"),
             Err(Error::InvalidTensor { tensor, .. }) => {
                 assert!(tensor.contains(named), "{case}: {tensor}");
@@ -391,4 +403,27 @@ fn packed_matrices_whose_tensors_do_not_fit_are_named() {
             Err(error) => panic!("{case}: {error}"),
         }
     }
+}
+
+#[test]
+fn the_format_of_gptq_says_what_zero_points_are() {
+    let prompt: Vec<u32> = (5..25).collect();
+    let of = |keys: Value| {
+        let checkpoint = Checkpoint::copy("qwen2-gptq");
+        checkpoint.edit("config.json", |config| {
+            let quantization = config["quantization_config"].as_object_mut().unwrap();
+            quantization.extend(keys.as_object().unwrap().clone());
+        });
+        let mut session = Session::new(Arc::new(checkpoint.load().unwrap()));
+        session.score(0, &prompt, 1).unwrap().logprobs
+    };
+    let plain = of(json!({}));
+    assert_eq!(plain, of(json!({"format": "gptq"})));
+    assert_eq!(
+        plain,
+        of(json!({"checkpoint_format": "gptq", "format": "gptq_v2"}))
+    );
+    let newer = of(json!({"format": "gptq_v2"}));
+    assert_ne!(plain, newer);
+    assert_eq!(newer, of(json!({"checkpoint_format": "gptq_v2"})));
 }

@@ -135,12 +135,17 @@ impl CheckpointTensors {
         let is_bare = self.tensors.contains_key(&EMBEDDING[PREFIX.len()..])
             && !self.tensors.keys().any(|name| name.starts_with(PREFIX));
         if is_bare {
+            let completed = |name: String| match name == HEAD {
+                true => name,
+                false => format!("{PREFIX}{name}"),
+            };
             self.tensors = std::mem::take(&mut self.tensors)
                 .into_iter()
-                .map(|(name, entry)| match name == HEAD {
-                    true => (name, entry),
-                    false => (format!("{PREFIX}{name}"), entry),
-                })
+                .map(|(name, entry)| (completed(name), entry))
+                .collect();
+            self.others = std::mem::take(&mut self.others)
+                .into_iter()
+                .map(|(name, stored)| (completed(name), stored))
                 .collect();
         }
     }

@@ -5,7 +5,7 @@ use candle_core::DType;
 use super::checkpoint_tensors::{CheckpointTensors, Stored};
 use super::packed::float8::{Float8, Kind, ScaleKind, Scales};
 use super::packed::integers::{Integers, Order, Zeros};
-use super::packed::method::Method;
+use super::packed::method::{GroupSize, Groups, Method};
 use super::packed::{Bytes, Packed};
 use super::tensor_entry::TensorEntry;
 use crate::error::{Error, Result};
@@ -27,18 +27,31 @@ impl CheckpointTensors {
     pub(super) fn unpack(&mut self, method: Option<Method>) -> Result<()> {
         match method {
             None | Some(Method::Mxfp4) => Ok(()),
-            Some(Method::Awq) => self.each(".qweight", |tensors, name| tensors.awq(name)),
-            Some(Method::Gptq { bits, has_zeros }) => self.each(".qweight", |tensors, name| {
-                tensors.gptq(name, bits, has_zeros)
+            Some(Method::Awq(groups)) => {
+                self.each(".qweight", |tensors, name| tensors.awq(name, groups))
+            }
+            Some(Method::Gptq {
+                bits,
+                has_zeros,
+                groups,
+            }) => self.each(".qweight", |tensors, name| {
+                tensors.gptq(name, bits, has_zeros, groups)
             }),
             Some(Method::Fp8(block)) => self.each(".weight_scale_inv", |tensors, name| {
                 tensors.float8(name, "weight_scale_inv", block)
             }),
-            Some(Method::CompressedTensors(block)) => {
-                self.each(".weight_packed", |tensors, name| tensors.packed_rows(name))?;
+            Some(Method::CompressedTensors {
+                block,
+                bits,
+                has_zeros,
+                groups,
+            }) => {
+                self.each(".weight_packed", |tensors, name| {
+                    tensors.packed_rows(name, bits, has_zeros, groups)
+                })?;
                 self.each(".weight_scale", |tensors, name| {
                     match tensors.stored(&format!("{name}.weight"))?.dtype.as_str() {
-                        "I8" => tensors.bytes(name),
+                        "I8" => tensors.bytes(name, has_zeros, groups),
                         _ => tensors.float8(name, "weight_scale", block),
                     }
                 })
@@ -72,12 +85,13 @@ impl CheckpointTensors {
         Ok(())
     }
 
-    fn awq(&self, name: &str) -> Result<([usize; 2], Packed)> {
+    fn awq(&self, name: &str, said: Groups) -> Result<([usize; 2], Packed)> {
         let at = |part: &str| format!("{name}.{part}");
         let words = self.words(&at("qweight"))?;
         let [columns, in_row] = words.shape;
         let rows = in_row * 8;
-        let (groups, scales) = self.scales_by_group(&at("scales"), columns, rows)?;
+        let (groups, scales) = self.scales_by_group(&at("scales"), rows)?;
+        let group_size = size_of_groups(&at("scales"), said, columns, groups)?;
         let zeros = self.words(&at("qzeros"))?;
         zeros.expect(&at("qzeros"), [groups, in_row])?;
         let integers = Integers {
@@ -87,6 +101,7 @@ impl CheckpointTensors {
             rows,
             columns,
             groups,
+            group_size,
             group_of_column: None,
             scales,
             zeros: Zeros::Stored {
@@ -97,16 +112,29 @@ impl CheckpointTensors {
         Ok(([rows, columns], Packed::Integers(integers)))
     }
 
-    fn gptq(&self, name: &str, bits: u32, has_zeros: bool) -> Result<([usize; 2], Packed)> {
+    fn gptq(
+        &self,
+        name: &str,
+        bits: u32,
+        has_zeros: bool,
+        said: Groups,
+    ) -> Result<([usize; 2], Packed)> {
         let at = |part: &str| format!("{name}.{part}");
         let per_word = (32 / bits) as usize;
         let words = self.words(&at("qweight"))?;
         let [in_column, rows] = words.shape;
         let columns = in_column * per_word;
-        let (groups, scales) = self.scales_by_group(&at("scales"), columns, rows)?;
+        let (groups, scales) = self.scales_by_group(&at("scales"), rows)?;
         let zeros = self.words(&at("qzeros"))?;
         zeros.expect(&at("qzeros"), [groups, rows.div_ceil(per_word)])?;
-        let group_of_column = self.group_of_column(&at("g_idx"), columns, groups)?;
+        let of_column = self.group_of_column(&at("g_idx"), said, columns, groups)?;
+        let (group_size, group_of_column) = match of_column {
+            Some(told) => match told.size {
+                Some(size) => (size, None),
+                None => (columns, Some(told.bytes)),
+            },
+            None => (size_of_groups(&at("scales"), said, columns, groups)?, None),
+        };
         let integers = Integers {
             numbers: words.bytes,
             order: Order::Gptq,
@@ -114,6 +142,7 @@ impl CheckpointTensors {
             rows,
             columns,
             groups,
+            group_size,
             group_of_column,
             scales,
             zeros: Zeros::Stored {
@@ -125,25 +154,35 @@ impl CheckpointTensors {
     }
 
     /// Words of compressed-tensors.
-    fn packed_rows(&self, name: &str) -> Result<([usize; 2], Packed)> {
+    fn packed_rows(
+        &self,
+        name: &str,
+        said_bits: Option<u32>,
+        has_zeros: bool,
+        said: Groups,
+    ) -> Result<([usize; 2], Packed)> {
         let at = |part: &str| format!("{name}.{part}");
         let words = self.words(&at("weight_packed"))?;
         let (rows, columns) = self.weight_shape(&at("weight_shape"))?;
         // Of so many bits that the columns fill the words.
         let bits = [2, 4, 8]
             .into_iter()
+            .filter(|bits| said_bits.is_none_or(|said| said as usize == *bits))
             .find(|bits| words.shape == [rows, columns.div_ceil(32 / bits)]);
         let Some(bits) = bits else {
             return Err(invalid(
                 at("weight_packed"),
-                format!("words with numbers of 2, 4 or 8 bits of {rows} × {columns}"),
+                format!(
+                    "words of {rows} × {columns} numbers of {}",
+                    said_bits.map_or("2, 4 or 8 bits".into(), |bits| format!("{bits} bits"))
+                ),
                 format!("shape {:?}", words.shape),
             ));
         };
-        let (groups, scales) = self.scales_by_row(&at("weight_scale"), rows, columns)?;
-        let zeros = match self.stored(&at("weight_zero_point")) {
-            Err(_) => Zeros::All(1 << (bits - 1)),
-            Ok(_) => {
+        let (groups, scales) = self.scales_by_row(&at("weight_scale"), rows)?;
+        let zeros = match self.zeros(&at("weight_zero_point"), has_zeros)? {
+            None => Zeros::All(1 << (bits - 1)),
+            Some(_) => {
                 let zeros = self.words(&at("weight_zero_point"))?;
                 zeros.expect(&at("weight_zero_point"), [rows.div_ceil(32 / bits), groups])?;
                 Zeros::Stored {
@@ -152,7 +191,17 @@ impl CheckpointTensors {
                 }
             }
         };
-        let group_of_column = self.group_of_column(&at("weight_g_idx"), columns, groups)?;
+        let of_column = self.group_of_column(&at("weight_g_idx"), said, columns, groups)?;
+        let (group_size, group_of_column) = match of_column {
+            Some(told) => match told.size {
+                Some(size) => (size, None),
+                None => (columns, Some(told.bytes)),
+            },
+            None => (
+                size_of_groups(&at("weight_scale"), said, columns, groups)?,
+                None,
+            ),
+        };
         let integers = Integers {
             numbers: words.bytes,
             order: Order::Rows,
@@ -160,6 +209,7 @@ impl CheckpointTensors {
             rows,
             columns,
             groups,
+            group_size,
             group_of_column,
             scales,
             zeros,
@@ -168,18 +218,21 @@ impl CheckpointTensors {
     }
 
     /// Bytes of compressed-tensors.
-    fn bytes(&self, name: &str) -> Result<([usize; 2], Packed)> {
+    fn bytes(&self, name: &str, has_zeros: bool, said: Groups) -> Result<([usize; 2], Packed)> {
         let at = |part: &str| format!("{name}.{part}");
         let numbers = self.matrix(&at("weight"), &["I8"])?;
         let [rows, columns] = numbers.shape;
-        let (groups, scales) = self.scales_by_row(&at("weight_scale"), rows, columns)?;
-        let zeros = match self.stored(&at("weight_zero_point")) {
-            Err(_) => Zeros::All(0),
-            Ok(zeros) if zeros.dtype == "I8" && zeros.bytes.len == rows * groups => Zeros::Stored {
-                bytes: zeros.bytes,
-                plus: 0,
-            },
-            Ok(zeros) => {
+        let (groups, scales) = self.scales_by_row(&at("weight_scale"), rows)?;
+        let group_size = size_of_groups(&at("weight_scale"), said, columns, groups)?;
+        let zeros = match self.zeros(&at("weight_zero_point"), has_zeros)? {
+            None => Zeros::All(0),
+            Some(zeros) if zeros.dtype == "I8" && zeros.bytes.len == rows * groups => {
+                Zeros::Stored {
+                    bytes: zeros.bytes,
+                    plus: 0,
+                }
+            }
+            Some(zeros) => {
                 return Err(invalid(
                     at("weight_zero_point"),
                     format!("a byte for each of {rows} rows and {groups} groups"),
@@ -194,6 +247,7 @@ impl CheckpointTensors {
             rows,
             columns,
             groups,
+            group_size,
             group_of_column: None,
             scales,
             zeros,
@@ -209,6 +263,13 @@ impl CheckpointTensors {
             _ => Kind::E5m2,
         };
         let [rows, columns] = numbers.shape;
+        if self.zeros(&at("weight_zero_point"), false)?.is_some() {
+            return Err(invalid(
+                at("weight_zero_point"),
+                "no zero points of floating point numbers",
+                "some",
+            ));
+        }
         let (scales, shape) = self.scales(&at(scale))?;
         let blocks = [rows.div_ceil(block[0]), columns.div_ceil(block[1])];
         let block = match shape.as_slice() {
@@ -252,19 +313,48 @@ impl CheckpointTensors {
         self.read_bytes(stored.bytes.file, stored.bytes.offset, &mut bytes)?;
         let sizes: Vec<usize> = bytes
             .chunks_exact(width)
-            .map(|size| u32::from_le_bytes([size[0], size[1], size[2], size[3]]) as usize)
+            .map(|size| {
+                let bytes = size.iter().rev();
+                bytes.fold(0, |all, byte| all << 8 | usize::from(*byte))
+            })
             .collect();
         match sizes[..] {
-            [rows, columns] if rows > 0 && columns > 0 => Ok((rows, columns)),
+            [rows, columns]
+                if [rows, columns]
+                    .iter()
+                    .all(|size| (1..1 << 32).contains(size)) =>
+            {
+                Ok((rows, columns))
+            }
             _ => Err(wrong()),
         }
     }
 
+    /// A tensor of zero points, if there is one.
+    fn zeros(&self, name: &str, is_needed: bool) -> Result<Option<&Stored>> {
+        match self.has(name) || is_needed {
+            true => self.stored(name).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// Whether there is a tensor of that name, of any type.
+    fn has(&self, name: &str) -> bool {
+        self.get(name).is_some() || self.stored(name).is_ok()
+    }
+
     /// The group of each column, if a tensor says it.
-    fn group_of_column(&self, name: &str, columns: usize, groups: usize) -> Result<Option<Bytes>> {
-        let Ok(stored) = self.stored(name) else {
+    fn group_of_column(
+        &self,
+        name: &str,
+        said: Groups,
+        columns: usize,
+        groups: usize,
+    ) -> Result<Option<GroupOfColumn>> {
+        if !self.has(name) && !said.is_told {
             return Ok(None);
-        };
+        }
+        let stored = self.stored(name)?;
         if stored.dtype != "I32" || stored.shape != [columns] {
             return Err(invalid(
                 name.into(),
@@ -281,34 +371,37 @@ impl CheckpointTensors {
                 group.to_string(),
             ));
         }
-        let size = columns.div_ceil(groups);
+        let fits = groups > 0 && columns.is_multiple_of(groups);
+        let size = columns / groups.max(1);
         let in_order = |(column, group): (usize, &u32)| *group as usize == column / size;
-        let is_told = !of_column.iter().enumerate().all(in_order);
-        Ok(is_told.then_some(stored.bytes))
+        Ok(Some(GroupOfColumn {
+            bytes: stored.bytes,
+            size: (fits && of_column.iter().enumerate().all(in_order)).then_some(size),
+        }))
     }
 
     /// Scales by group and row, and how many groups there are.
-    fn scales_by_group(&self, name: &str, columns: usize, rows: usize) -> Result<(usize, Scales)> {
+    fn scales_by_group(&self, name: &str, rows: usize) -> Result<(usize, Scales)> {
         let (scales, shape) = self.scales(name)?;
         match shape[..] {
-            [groups, own] if own == rows && divides(groups, columns) => Ok((groups, scales)),
+            [groups, own] if own == rows && groups > 0 => Ok((groups, scales)),
             _ => Err(invalid(
                 name.into(),
-                format!("a row of {rows} for each group of {columns} columns"),
+                format!("{rows} for each group of columns"),
                 format!("shape {shape:?}"),
             )),
         }
     }
 
     /// Scales by row and group, and how many groups there are.
-    fn scales_by_row(&self, name: &str, rows: usize, columns: usize) -> Result<(usize, Scales)> {
+    fn scales_by_row(&self, name: &str, rows: usize) -> Result<(usize, Scales)> {
         let (scales, shape) = self.scales(name)?;
         match shape[..] {
-            [own, groups] if own == rows && divides(groups, columns) => Ok((groups, scales)),
+            [own, groups] if own == rows && groups > 0 => Ok((groups, scales)),
             [own] if own == rows => Ok((1, scales)),
             _ => Err(invalid(
                 name.into(),
-                format!("for each of {rows} rows one for each group of {columns} columns"),
+                format!("for each of {rows} rows one for each group of columns"),
                 format!("shape {shape:?}"),
             )),
         }
@@ -368,9 +461,32 @@ impl CheckpointTensors {
     }
 }
 
-/// Whether so many groups have the same number of columns each.
-fn divides(groups: usize, columns: usize) -> bool {
-    groups > 0 && columns.is_multiple_of(groups)
+/// A tensor that says the group of each column.
+struct GroupOfColumn {
+    bytes: Bytes,
+    /// Columns of a group, where it says what would be without it: those behind each other are one.
+    size: Option<usize>,
+}
+
+/// How many columns behind each other are a group.
+fn size_of_groups(name: &str, said: Groups, columns: usize, groups: usize) -> Result<usize> {
+    let size = match said.size {
+        GroupSize::All => columns,
+        GroupSize::Columns(size) => size.min(columns),
+        GroupSize::Unknown if columns.is_multiple_of(groups) => columns / groups,
+        GroupSize::Unknown => 0,
+    };
+    match size > 0 && columns.div_ceil(size) == groups {
+        true => Ok(size),
+        false => Err(invalid(
+            name.into(),
+            match size {
+                0 => format!("scales of groups that {columns} columns fall into"),
+                size => format!("scales of groups of {size} of {columns} columns"),
+            },
+            format!("those of {groups}"),
+        )),
+    }
 }
 
 /// A matrix of a type that no weight has by itself.

@@ -13,8 +13,10 @@ pub(in crate::formats::folder) struct Integers {
     pub(in crate::formats::folder) bits: u32,
     pub(in crate::formats::folder) rows: usize,
     pub(in crate::formats::folder) columns: usize,
-    /// How many groups the columns fall into, those behind each other into one unless `group_of_column` says it.
+    /// How many groups the columns fall into: as many as `group_size` behind each other into one, unless
+    /// `group_of_column` says it.
     pub(in crate::formats::folder) groups: usize,
+    pub(in crate::formats::folder) group_size: usize,
     pub(in crate::formats::folder) group_of_column: Option<Bytes>,
     pub(in crate::formats::folder) scales: Scales,
     pub(in crate::formats::folder) zeros: Zeros,
@@ -68,7 +70,7 @@ impl Integers {
     pub(super) fn fits_q8_0(&self) -> bool {
         self.group_of_column.is_none()
             && self.columns.is_multiple_of(BLOCK)
-            && (self.columns / self.groups).is_multiple_of(BLOCK)
+            && (self.group_size.is_multiple_of(BLOCK) || self.groups == 1)
     }
 
     pub(super) fn numbers(
@@ -138,8 +140,8 @@ impl Integers {
                     .collect()
             }
             None => {
-                let size = self.columns.div_ceil(self.groups);
-                (0..self.columns).map(|column| column / size).collect()
+                let group = |column| column / self.group_size;
+                (0..self.columns).map(group).collect()
             }
         };
         let rows = first..first + count;

@@ -9,20 +9,46 @@ const KEY: &str = "quantization_config";
 /// What is read.
 const METHODS: &str = "awq, gptq, fp8, compressed-tensors and mxfp4";
 
-/// A way to quantize that is read. The sizes of groups can be seen of the tensors.
+/// A way to quantize that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::formats::folder) enum Method {
     /// Experts of gpt-oss; seen of the tensors.
     Mxfp4,
-    Awq,
+    Awq(Groups),
     Gptq {
         bits: u32,
         /// Whether zero points are stored as they are; else they are one less.
         has_zeros: bool,
+        groups: Groups,
     },
     /// Floating point numbers of 8 bits, rows and columns of a scale.
     Fp8([usize; 2]),
-    CompressedTensors([usize; 2]),
+    CompressedTensors {
+        /// Rows and columns of a scale of floating point numbers.
+        block: [usize; 2],
+        /// Bits of whole numbers, where all have as many.
+        bits: Option<u32>,
+        /// Whether whole numbers have zero points that are stored.
+        has_zeros: bool,
+        groups: Groups,
+    },
+}
+
+/// What is said of the groups of columns that have a scale together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::formats::folder) struct Groups {
+    pub(in crate::formats::folder) size: GroupSize,
+    /// Whether a tensor says the group of each column.
+    pub(in crate::formats::folder) is_told: bool,
+}
+
+/// How many columns a group has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::formats::folder) enum GroupSize {
+    /// As many as the number of scales says.
+    Unknown,
+    All,
+    Columns(usize),
 }
 
 /// Takes the key out of a configuration where it is understood; `None` where nothing is quantized.
@@ -82,13 +108,38 @@ fn expect_no_exceptions(found: &Value, key: &str) -> Result<()> {
     expect(found, key, &none, "matrices that differ from others")
 }
 
+/// The size of groups, which is -1 where all columns are one.
+fn group_size(found: &Value, key: &str) -> Result<GroupSize> {
+    match (&found[key], found[key].as_i64()) {
+        (Value::Null, _) => Ok(GroupSize::Unknown),
+        (_, Some(-1)) => Ok(GroupSize::All),
+        (_, Some(size)) if (1..=1 << 24).contains(&size) => Ok(GroupSize::Columns(size as usize)),
+        _ => Err(refused(
+            found,
+            key,
+            "expected a number of columns, or -1 for all",
+        )),
+    }
+}
+
 fn awq(found: &Value) -> Result<Method> {
     for key in ["bits", "w_bit"] {
         expect(found, key, &[json!(4)], "4 bits are read")?;
     }
     let versions = [json!("gemm"), json!("GEMM")];
-    expect(found, "version", &versions, "the order of gemm is read")?;
-    Ok(Method::Awq)
+    for key in ["version", "format"] {
+        expect(found, key, &versions, "the order of gemm is read")?;
+    }
+    let other = [json!("autoawq")];
+    expect(found, "backend", &other, "the order of gemm is read")?;
+    let key = match found["group_size"].is_null() {
+        true => "q_group_size",
+        false => "group_size",
+    };
+    Ok(Method::Awq(Groups {
+        size: group_size(found, key)?,
+        is_told: false,
+    }))
 }
 
 fn gptq(found: &Value) -> Result<Method> {
@@ -97,16 +148,22 @@ fn gptq(found: &Value) -> Result<Method> {
         _ => return Err(refused(found, "bits", "2, 4 and 8 bits are read")),
     };
     let formats = [json!("gptq"), json!("gptq_v2")];
-    expect(
-        found,
-        "checkpoint_format",
-        &formats,
-        "gptq and gptq_v2 are read",
-    )?;
+    for key in ["checkpoint_format", "format"] {
+        expect(found, key, &formats, "gptq and gptq_v2 are read")?;
+    }
     expect_no_exceptions(found, "dynamic")?;
+    // Of the two, the older one counts where both are there.
+    let format = match found["checkpoint_format"].is_null() {
+        true => &found["format"],
+        false => &found["checkpoint_format"],
+    };
     Ok(Method::Gptq {
         bits,
-        has_zeros: found["checkpoint_format"] == "gptq_v2",
+        has_zeros: format == "gptq_v2",
+        groups: Groups {
+            size: group_size(found, "group_size")?,
+            is_told: found["desc_act"] == true,
+        },
     })
 }
 
@@ -162,13 +219,20 @@ fn compressed_tensors(found: &Value) -> Result<Method> {
             "weights that are all there are read",
         ));
     }
-    let groups = found["config_groups"].as_object();
+    let empty = Map::new();
+    let all = match &found["config_groups"] {
+        Value::Null => &empty,
+        Value::Object(groups) => groups,
+        _ => return Err(refused(found, "config_groups", "expected an object")),
+    };
     let mut size = [128, 128];
-    for group in groups.into_iter().flat_map(Map::values) {
+    let mut whole = Vec::new();
+    for group in all.values() {
         let weights = &group["weights"];
         let kinds = [json!("int"), json!("float")];
         expect(weights, "type", &kinds, "int and float are read")?;
-        let bits = match weights["type"] == "float" {
+        let is_float = weights["type"] == "float";
+        let bits = match is_float {
             true => &[json!(8)][..],
             false => &[json!(2), json!(4), json!(8)],
         };
@@ -187,6 +251,58 @@ fn compressed_tensors(found: &Value) -> Result<Method> {
         if !weights["block_structure"].is_null() {
             size = block(weights, "block_structure")?;
         }
+        if is_float {
+            let symmetric = [json!(true)];
+            expect(
+                weights,
+                "symmetric",
+                &symmetric,
+                "floats have no zero points",
+            )?;
+        } else if !weights.is_null() {
+            let ordered = &weights["actorder"];
+            let groups = Groups {
+                size: group_size(weights, "group_size")?,
+                is_told: *ordered == true || *ordered == "group" || *ordered == "dynamic",
+            };
+            whole.push(WholeNumbers {
+                bits: weights["num_bits"].as_u64().map(|bits| bits as u32),
+                has_zeros: weights["symmetric"] == false,
+                groups,
+            });
+        }
     }
-    Ok(Method::CompressedTensors(size))
+    // What is said of all matrices; of those that differ, the tensors tell.
+    let first = *whole.first().unwrap_or(&WholeNumbers {
+        bits: None,
+        has_zeros: false,
+        groups: Groups {
+            size: GroupSize::Unknown,
+            is_told: false,
+        },
+    });
+    let groups = || whole.iter().map(|numbers| numbers.groups);
+    Ok(Method::CompressedTensors {
+        block: size,
+        bits: match whole.iter().all(|numbers| numbers.bits == first.bits) {
+            true => first.bits,
+            false => None,
+        },
+        has_zeros: first.has_zeros && whole.iter().all(|numbers| numbers.has_zeros),
+        groups: Groups {
+            size: match groups().all(|groups| groups.size == first.groups.size) {
+                true => first.groups.size,
+                false => GroupSize::Unknown,
+            },
+            is_told: first.groups.is_told && groups().all(|groups| groups.is_told),
+        },
+    })
+}
+
+/// What compressed-tensors says of matrices of whole numbers.
+#[derive(Clone, Copy)]
+struct WholeNumbers {
+    bits: Option<u32>,
+    has_zeros: bool,
+    groups: Groups,
 }
