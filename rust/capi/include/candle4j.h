@@ -379,7 +379,8 @@ void c4j_hub_free(c4j_hub *hub);
 //
 // `path` is its path in UTF-8. `options` is a JSON object with, all optional, `engine` (`auto`,
 // `candle`, `fused`), `device` (`auto`, `cpu`, `metal`, `cuda`), `precision` (`auto`, `f32`, `f16`,
-// `bf16`), `quantize` (`q8_0`, `q6_k`, `q5_k`, `q4_k`, `q4_0`, for folders), `context_length`,
+// `bf16`), `quantize` (`q8_0`, `q6_k`, `q5_k`, `q4_k`, `q4_0`, for folders), `adapter` (the path of a folder with a LoRA
+// adapter as PEFT saves it, for folders), `context_length`,
 // `latency_target_ms` (how long a forward pass with prompts takes while other sessions decode, about; 50),
 // `kv_cache_bytes` (what the keys and values of all sessions may take; what the machine leaves) and
 // `max_requests` (at a time, those that wait included; 1024).

@@ -149,7 +149,7 @@ impl Model {
     fn load_files(path: &Path, options: &LoadOptions, listener: &mut LoadListener) -> Result<Self> {
         let start = Instant::now();
         runtime::start()?;
-        let checkpoint = Checkpoint::open(path)?;
+        let checkpoint = Checkpoint::open_with(path, options.adapter.as_deref())?;
         let eos_ids = EosIds::of(&checkpoint.eos_ids, checkpoint.description.vocab_size);
         let mut warnings = [
             checkpoint.warnings,

@@ -24,7 +24,7 @@ pub(crate) use tensors::{
 };
 
 use crate::description::ModelDescription;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
 
 /// Everything that the files of a model say, its weights still on disk.
@@ -63,9 +63,21 @@ pub(crate) struct TemplateSource {
 impl Checkpoint {
     /// Reads everything but the weights of a folder or a GGUF file.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        match path.is_file() {
-            true => gguf::open(path),
-            false => folder::open(path),
+        Self::open_with(path, None)
+    }
+
+    /// The same of a folder, to whose weights those of an adapter are added.
+    ///
+    /// # Errors
+    /// Besides, [`Error::InvalidArgument`] for an adapter of a GGUF file.
+    pub(crate) fn open_with(path: &Path, adapter: Option<&Path>) -> Result<Self> {
+        match (path.is_file(), adapter) {
+            (true, None) => gguf::open(path),
+            (true, Some(_)) => Err(Error::argument(
+                "adapter",
+                "expected none: adapters are merged into the weights of folders, and this is a GGUF file",
+            )),
+            (false, adapter) => folder::open(path, adapter),
         }
     }
 }

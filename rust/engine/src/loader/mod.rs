@@ -11,6 +11,7 @@ pub(crate) use texts::{LoadedTexts, TextWeights, load_texts};
 use watched::WatchedSource;
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub struct LoadOptions {
     pub precision: Precision,
     /// What the matrices of a folder become, instead of numbers in that type.
     pub quantize: Option<Quantization>,
+    /// The folder of a LoRA adapter as PEFT saves it, which is merged into the weights of a folder while they are read.
+    pub adapter: Option<PathBuf>,
     /// The longest context to make room for; the model's own limit when left out.
     pub context_length: Option<usize>,
     /// Milliseconds that a forward pass with prompts takes while other sequences decode, about; 1 to 10000,

@@ -1,5 +1,6 @@
 //! The engine on real checkpoints. One binary, so that Candle is linked once.
 
+mod adapters;
 mod batch;
 mod checkpoint;
 mod constraints;

@@ -56,7 +56,7 @@ fn without_weights(folder: &Path) -> Error {
             .find(|name| ends.iter().any(|end| name.ends_with(end)))
     };
     let reason = if let Some(adapter) = found(&["adapter_model.safetensors", "adapter_model.bin"]) {
-        format!("{adapter} is a LoRA adapter; merge it into its base model first")
+        format!("{adapter} is a LoRA adapter; load its base model with this folder as the adapter")
     } else if let Some(pickled) = found(&[".bin", ".pth", ".pt"]) {
         format!("{pickled} is in PyTorch's format, which can run code; convert it to safetensors")
     } else if let Some(gguf) = found(&[".gguf"]) {
@@ -97,6 +97,43 @@ impl CheckpointTensors {
         }
         weights.complete_names();
         Ok(weights)
+    }
+
+    /// The tensors of one file.
+    ///
+    /// # Errors
+    /// See [`CheckpointTensors::open`].
+    pub(super) fn of_file(path: &Path) -> Result<Self> {
+        let mut tensors = Self {
+            files: Vec::new(),
+            tensors: HashMap::new(),
+            others: HashMap::new(),
+        };
+        tensors.add_file(path)?;
+        Ok(tensors)
+    }
+
+    /// Takes the files of another one over, and gives the tensors that were found in them, which get no names here.
+    ///
+    /// # Errors
+    /// [`Error::InvalidTensor`] for those of types that no weight has.
+    pub(super) fn append(&mut self, other: Self) -> Result<HashMap<String, TensorEntry>> {
+        if let Some((name, stored)) = other.others.iter().next() {
+            return Err(Error::InvalidTensor {
+                file: String::new(),
+                tensor: name.clone(),
+                expected: "a floating point type".into(),
+                got: stored.dtype.clone(),
+            });
+        }
+        let behind = self.files.len();
+        self.files.extend(other.files);
+        let moved = |entry: TensorEntry| TensorEntry {
+            file: entry.file + behind,
+            ..entry
+        };
+        let tensors = other.tensors.into_iter();
+        Ok(tensors.map(|(name, entry)| (name, moved(entry))).collect())
     }
 
     fn add_shards(&mut self, folder: &Path, index: &Path) -> Result<()> {
@@ -482,6 +519,20 @@ impl CheckpointTensors {
                     .collect::<Result<Vec<_>>>()?;
                 return Tensor::cat(&parts, 0).map_err(|e| self.unreadable(entry.file, &e));
             }
+            Layout::Merged(merged) => {
+                let part = |entry: &TensorEntry, first, count| {
+                    let rows = self.rows(entry, first, count)?.to_dtype(DType::F32);
+                    rows.map_err(|e| self.unreadable(entry.file, &e))
+                };
+                let base = part(&merged.base, first, count)?;
+                let up = part(&merged.up, first, count)?;
+                let down = part(&merged.down, 0, merged.down.shape[0])?;
+                return up
+                    .matmul(&down)
+                    .and_then(|product| product.affine(merged.scale, 0.0))
+                    .and_then(|change| base + change)
+                    .map_err(|e| self.unreadable(entry.file, &e));
+            }
             Layout::Dense | Layout::Strided(_) => {}
         }
         match entry.dtype {
@@ -510,7 +561,7 @@ impl CheckpointTensors {
                 let parts = parts.collect::<Result<Option<Vec<_>>>>()?;
                 Ok(parts.map(|parts| parts.concat()))
             }
-            Layout::Dense | Layout::Strided(_) => Ok(None),
+            Layout::Dense | Layout::Strided(_) | Layout::Merged(_) => Ok(None),
         }
     }
 

@@ -1,5 +1,6 @@
 //! A folder as it is on the Hub: `config.json`, safetensors files, `tokenizer.json` and what lies beside them.
 
+mod adapter;
 mod checkpoint_tensors;
 pub(crate) mod encoder;
 mod experts;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use adapter::Adapter;
 pub use checkpoint_tensors::CheckpointTensors;
 pub(crate) use source::FolderSource;
 pub(crate) use template::read as read_template;
@@ -28,8 +30,8 @@ use crate::error::{Error, Result};
 use crate::files::{self, Limit};
 use crate::tokenizer::{Tokenizer, TokenizerConfig};
 
-/// Reads everything but the weights.
-pub(super) fn open(folder: &Path) -> Result<Checkpoint> {
+/// Reads everything but the weights, to which those of an adapter are added.
+pub(super) fn open(folder: &Path, adapter: Option<&Path>) -> Result<Checkpoint> {
     let mut whole = read_json(folder, "config.json")?.ok_or_else(|| without_config(folder))?;
     let outer_method = packed::method::take(&mut whole)?;
     let inner = wrappers::decoder_config(&whole);
@@ -40,12 +42,17 @@ pub(super) fn open(folder: &Path) -> Result<Checkpoint> {
     let generation = read_json(folder, GENERATION)?;
     let architecture = Architecture::of("config.json", config)?;
     let (mut description, ignored_keys) = architecture.describe_config(config)?;
+    let adapter = adapter.map(Adapter::open).transpose()?;
     let mut tensors = CheckpointTensors::open(folder)?;
-    if is_wrapped {
-        tensors.rename(wrappers::decoder_tensor)?;
-    }
-    tensors.rename(|name| architecture.tensor_name(name))?;
+    let name = |published: &str| match is_wrapped {
+        true => architecture.tensor_name(&wrappers::decoder_tensor(published)),
+        false => architecture.tensor_name(published),
+    };
+    tensors.rename(name)?;
     tensors.unpack(method)?;
+    if let Some(adapter) = adapter {
+        adapter.merge_into(&mut tensors, name)?;
+    }
     tensors.split_experts()?;
     tensors.split_fused(&description)?;
     if description.tie_word_embeddings {
@@ -111,7 +118,7 @@ fn without_config(folder: &Path) -> Error {
     } else if has("adapter_config.json") {
         (
             folder.join("adapter_config.json").display().to_string(),
-            "this is a LoRA adapter and no model; merge it into its base model first".into(),
+            "this is a LoRA adapter and no model; load its base model with this folder as the adapter".into(),
         )
     } else if let Some(gguf) = ends_in(".gguf") {
         (

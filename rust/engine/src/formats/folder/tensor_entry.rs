@@ -7,7 +7,7 @@ use candle_core::DType;
 use super::packed::Packed;
 
 /// One tensor as its file describes it, or a part of one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TensorEntry {
     /// Dimensions, outermost first.
     pub shape: Vec<usize>,
@@ -20,7 +20,7 @@ pub struct TensorEntry {
 }
 
 /// Where the elements of a tensor lie.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Layout {
     /// Behind each other.
     Dense,
@@ -33,6 +33,17 @@ pub(super) enum Layout {
     },
     /// In fewer bits.
     Packed(Box<Packed>),
+    /// The sum of a matrix and of a product of two, which have few columns and few rows.
+    Merged(Box<Merged>),
+}
+
+/// A matrix and its adapter: `base + scale · up · down`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Merged {
+    pub(super) base: TensorEntry,
+    pub(super) up: TensorEntry,
+    pub(super) down: TensorEntry,
+    pub(super) scale: f64,
 }
 
 impl TensorEntry {
@@ -53,10 +64,47 @@ impl TensorEntry {
         }
     }
 
-    /// Whether it is a packed matrix, or a part of one.
+    /// The matrix with an adapter.
+    ///
+    /// # Errors
+    /// What was expected of `down` and `up`.
+    pub(super) fn merged(
+        self,
+        down: TensorEntry,
+        up: TensorEntry,
+        scale: f64,
+    ) -> std::result::Result<Self, String> {
+        let [rows, columns] = self.shape[..] else {
+            return Err("an adapter of a matrix".into());
+        };
+        let rank = down.shape.first().copied().unwrap_or(0);
+        if rank == 0 || down.shape != [rank, columns] || up.shape != [rows, rank] {
+            return Err(format!("rank × {columns} and {rows} × rank"));
+        }
+        let dtype = match self.dtype {
+            DType::F32 | DType::F64 => DType::F32,
+            // Of the numbers of 16 bits, those that keep more of what was added.
+            _ => DType::F16,
+        };
+        Ok(TensorEntry {
+            bytes: rows * columns * dtype.size_in_bytes(),
+            shape: vec![rows, columns],
+            dtype,
+            file: self.file,
+            offset: self.offset,
+            layout: Layout::Merged(Box::new(Merged {
+                base: self,
+                up,
+                down,
+                scale,
+            })),
+        })
+    }
+
+    /// Whether it is a packed matrix, or one with an adapter, or a part of one: its numbers are computed.
     pub(crate) fn is_packed(&self) -> bool {
         match &self.layout {
-            Layout::Packed(_) => true,
+            Layout::Packed(_) | Layout::Merged(_) => true,
             Layout::Rows { of, .. } => of.is_packed(),
             Layout::Dense | Layout::Strided(_) => false,
         }
@@ -67,7 +115,7 @@ impl TensorEntry {
         match &self.layout {
             Layout::Packed(packed) => packed.fits_q8_0(),
             Layout::Rows { of, .. } => of.fits_q8_0(),
-            Layout::Dense | Layout::Strided(_) => false,
+            Layout::Dense | Layout::Strided(_) | Layout::Merged(_) => false,
         }
     }
 

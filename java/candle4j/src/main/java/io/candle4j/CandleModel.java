@@ -242,6 +242,7 @@ public final class CandleModel implements AutoCloseable {
     private Device device = Device.AUTO;
     private Precision precision = Precision.AUTO;
     private @Nullable Quantization quantization;
+    private @Nullable Path adapter;
     private @Nullable Integer contextLength;
     private @Nullable Duration latencyTarget;
     private @Nullable Long kvCacheBytes;
@@ -334,6 +335,21 @@ public final class CandleModel implements AutoCloseable {
             "quantization: I16 is for embeddings and reranking; expected another format");
       }
       this.quantization = Objects.requireNonNull(quantization, "quantization");
+      return this;
+    }
+
+    /**
+     * A LoRA adapter, which is merged into the weights of a folder while they are read: a folder
+     * with {@code adapter_config.json} and {@code adapter_model.safetensors}, as PEFT saves them.
+     * Matrices, the output projection among them, may have one, and modules that were trained as a
+     * whole take the place of the model's. What is not computed, such as DoRA or biases, is refused
+     * by name. Not for GGUF files.
+     *
+     * @param folder the folder of the adapter
+     * @return this
+     */
+    public Builder adapter(Path folder) {
+      this.adapter = folder.toAbsolutePath();
       return this;
     }
 
@@ -435,6 +451,7 @@ public final class CandleModel implements AutoCloseable {
                   device,
                   precision,
                   quantization,
+                  adapter == null ? null : adapter.toString(),
                   contextLength,
                   latencyTarget == null ? null : latencyTarget.toMillis(),
                   kvCacheBytes,

@@ -7,7 +7,8 @@ package io.candle4j;
  */
 public enum Precision {
   /**
-   * F16 on Metal, BF16 on CUDA, F32 on the CPU, where weights that a file holds in fewer bits keep 8 or 16 of them.
+   * F16 on Metal, BF16 on CUDA, F32 on the CPU, where weights that a file holds in fewer bits keep
+   * 8 or 16 of them.
    */
   AUTO,
   /** 32 bits; of weights that a folder holds in fewer bits, too, so that nothing is rounded. */

@@ -8,6 +8,7 @@ import io.candle4j.Engine;
 import io.candle4j.Precision;
 import io.candle4j.Quantization;
 import java.io.UncheckedIOException;
+import java.nio.file.Path;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Model.CommandSpec;
@@ -57,6 +58,12 @@ final class ModelOptions {
       paramLabel = "Q",
       description = "Quantize a folder's weights while loading: q8_0, q6_k, q5_k, q4_k or q4_0.")
   private @Nullable Quantization quantization;
+
+  @Option(
+      names = "--adapter",
+      paramLabel = "FOLDER",
+      description = "Folder of a LoRA adapter, as PEFT saves it, to merge into a folder's weights.")
+  private @Nullable Path adapter;
 
   @Option(
       names = "--context",
@@ -133,6 +140,9 @@ final class ModelOptions {
     }
     if (quantization != null) {
       builder.quantize(quantization);
+    }
+    if (adapter != null) {
+      builder.adapter(adapter);
     }
     if (context != null) {
       builder.contextLength(context);

@@ -40,6 +40,7 @@ public final class NativeModel implements AutoCloseable {
    * @param device where to
    * @param precision as what
    * @param quantize in which blocks, or null for none
+   * @param adapter the folder of an adapter, or null for none
    * @param contextLength longest context, or null for the model's own
    * @param latencyTargetMs length of a pass with prompts beside others, or null
    * @param kvCacheBytes memory of keys and values, or null
@@ -50,6 +51,7 @@ public final class NativeModel implements AutoCloseable {
       Device device,
       Precision precision,
       @Nullable Quantization quantize,
+      @Nullable String adapter,
       @Nullable Integer contextLength,
       @Nullable Long latencyTargetMs,
       @Nullable Long kvCacheBytes,
