@@ -81,6 +81,9 @@ impl Adapter {
             tensors.insert(at("A"), (vec![RANK, columns], down));
             tensors.insert(at("B"), (vec![rows, RANK], up));
         }
+        // PEFT saves what it adapts of an output projection, too.
+        let head = weights["lm_head.weight"].clone();
+        tensors.insert("base_model.model.lm_head.base_layer.weight".into(), head);
         let adapter = Self { folder };
         adapter.write_config(&json!({
             "peft_type": "LORA", "r": RANK, "lora_alpha": 6, "bias": "none", "use_dora": false,

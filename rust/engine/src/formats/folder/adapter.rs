@@ -90,8 +90,10 @@ impl Adapter {
                     "another part",
                 ));
             } else {
-                // Trained as a whole, beside the adapters.
-                let module = module.replace(".modules_to_save", "");
+                // Trained as a whole, beside the adapters; or what the model's own was, as of an output projection.
+                let module = module
+                    .replace(".modules_to_save", "")
+                    .replace(".base_layer", "");
                 let target = rename(&module);
                 let base = base_of(model, &name, &target)?;
                 if base.shape != entry.shape {
