@@ -171,31 +171,33 @@ fn config(shape: &str) -> Option<Map<String, Value>> {
             "linear_value_head_dim": 128, "linear_conv_kernel_dim": 4, "attention_bias": false,
             "tie_word_embeddings": true, "hidden_act": "silu",
         }),
-        "llama-like-gemma3-1b" => json!({
-            "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 1152,
-            "intermediate_size": 6912, "num_hidden_layers": 26, "num_attention_heads": 4,
-            "num_key_value_heads": 1, "head_dim": 256, "vocab_size": 262_144,
-            "max_position_embeddings": 32_768, "rope_theta": 1_000_000.0, "rms_norm_eps": 1e-6,
-            "attention_bias": false, "mlp_bias": false, "tie_word_embeddings": true,
-            "hidden_act": "silu",
-        }),
-        "llama-like-qwen3.5-0.8b" => json!({
-            "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 1024,
-            "intermediate_size": 4608, "num_hidden_layers": 24, "num_attention_heads": 16,
-            "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 248_320,
-            "max_position_embeddings": 32_768, "rope_theta": 1_000_000.0, "rms_norm_eps": 1e-6,
-            "attention_bias": false, "mlp_bias": false, "tie_word_embeddings": true,
-            "hidden_act": "silu",
-        }),
-        "tiny-llama" => tiny("llama", "LlamaForCausalLM", json!({ "head_dim": 64 })),
-        "tiny-mistral" => tiny(
+        "llama-like-gemma3-1b" => of_family(
+            "llama",
+            "LlamaForCausalLM",
+            json!({
+                "hidden_size": 1152, "intermediate_size": 6912, "num_hidden_layers": 26,
+                "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 256,
+                "vocab_size": 262_144,
+            }),
+        ),
+        "llama-like-qwen3.5-0.8b" => of_family(
+            "llama",
+            "LlamaForCausalLM",
+            json!({
+                "hidden_size": 1024, "intermediate_size": 4608, "num_hidden_layers": 24,
+                "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128,
+                "vocab_size": 248_320,
+            }),
+        ),
+        "tiny-llama" => of_family("llama", "LlamaForCausalLM", json!({ "head_dim": 64 })),
+        "tiny-mistral" => of_family(
             "mistral",
             "MistralForCausalLM",
             json!({ "sliding_window": null }),
         ),
-        "tiny-qwen2" => tiny("qwen2", "Qwen2ForCausalLM", json!({})),
-        "tiny-qwen3" => tiny("qwen3", "Qwen3ForCausalLM", json!({ "head_dim": 64 })),
-        "qwen3-moe-tiny" => tiny(
+        "tiny-qwen2" => of_family("qwen2", "Qwen2ForCausalLM", json!({})),
+        "tiny-qwen3" => of_family("qwen3", "Qwen3ForCausalLM", json!({ "head_dim": 64 })),
+        "qwen3-moe-tiny" => of_family(
             "qwen3_moe",
             "Qwen3MoeForCausalLM",
             json!({ "head_dim": 64, "num_experts": 8, "num_experts_per_tok": 2,
@@ -209,7 +211,8 @@ fn config(shape: &str) -> Option<Map<String, Value>> {
     }
 }
 
-fn tiny(model_type: &str, class: &str, more: Value) -> Value {
+/// A configuration of small sizes, but for those of `more`.
+fn of_family(model_type: &str, class: &str, more: Value) -> Value {
     let mut config = json!({
         "model_type": model_type, "architectures": [class], "hidden_size": 256,
         "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 4,

@@ -8,8 +8,9 @@ use super::common::{Defaults, Shared};
 use super::config_file::ConfigFile;
 use super::gguf::{GgufArchitecture, GgufRotation};
 use super::gguf_experts::GgufExperts;
+use super::qwen3_moe::check_counts;
 use super::rope::RopeDefaults;
-use crate::description::{EXPERT_LIMIT, FeedForward, Mlp, ModelDescription, Router, SharedExpert};
+use crate::description::{FeedForward, Mlp, ModelDescription, Router, SharedExpert};
 use crate::error::Result;
 
 /// The table's entry.
@@ -92,20 +93,13 @@ fn experts(config: &ConfigFile, mlp: Mlp) -> Result<FeedForward> {
         .count("moe_num_experts")?
         .or(other_name)
         .unwrap_or(64);
-    if num_experts > EXPERT_LIMIT {
-        return Err(config.invalid(
-            "moe_num_experts",
-            format!("more than {EXPERT_LIMIT} experts are not believed"),
-        ));
-    }
     let other_name = config.count("num_experts_per_tok")?;
     let experts_per_token = config.count("moe_k")?.or(other_name).unwrap_or(6);
-    if experts_per_token > num_experts {
-        return Err(config.invalid(
-            "moe_k",
-            format!("must not exceed moe_num_experts = {num_experts}"),
-        ));
-    }
+    check_counts(
+        config,
+        ("moe_num_experts", num_experts),
+        ("moe_k", experts_per_token),
+    )?;
     const LEAST: &str = "moe_norm_min";
     if config
         .not_negative(LEAST)?

@@ -13,11 +13,12 @@ use super::config_file::ConfigFile;
 use super::gemma3::place_norms;
 use super::gguf::{GgufArchitecture, GgufMetadata, ROPE_FACTORS, truths};
 use super::gguf_experts::GgufExperts;
+use super::qwen3_moe::check_counts;
 use super::rope::read_layer_rope;
 use crate::description::rope::{Rope, RopeScaling};
 use crate::description::{
-    Activation, Attention, EXPERT_LIMIT, FeedForward, KvSource, Mlp, ModelDescription, Norm,
-    PerLayerInputs, QkNorm, Router, SharedExpert,
+    Activation, Attention, FeedForward, KvSource, Mlp, ModelDescription, Norm, PerLayerInputs,
+    QkNorm, Router, SharedExpert,
 };
 use crate::error::{Error, Result};
 
@@ -170,19 +171,12 @@ fn experts(config: &ConfigFile, mlp: Mlp, norm: Norm) -> Result<Option<FeedForwa
     }
     let [num_experts, experts_per_token, intermediate_size] = sizes;
     let num_experts = config.required_count(num_experts)?;
-    if num_experts > EXPERT_LIMIT {
-        return Err(config.invalid(
-            "num_experts",
-            format!("more than {EXPERT_LIMIT} experts are not believed"),
-        ));
-    }
     let experts_per_token = config.required_count(experts_per_token)?;
-    if experts_per_token > num_experts {
-        return Err(config.invalid(
-            "top_k_experts",
-            format!("must not exceed num_experts = {num_experts}"),
-        ));
-    }
+    check_counts(
+        config,
+        ("num_experts", num_experts),
+        ("top_k_experts", experts_per_token),
+    )?;
     Ok(Some(FeedForward::Experts {
         expert: Mlp {
             intermediate_size: config.required_count(intermediate_size)?,

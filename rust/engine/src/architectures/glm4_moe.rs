@@ -9,10 +9,9 @@ use super::common::{Defaults, Shared};
 use super::config_file::ConfigFile;
 use super::gguf::GgufArchitecture;
 use super::gguf_experts::{GgufExperts, GgufWeights};
+use super::qwen3_moe::check_counts;
 use super::rope::RopeDefaults;
-use crate::description::{
-    EXPERT_LIMIT, FeedForward, Mlp, ModelDescription, Router, Scoring, SharedExpert,
-};
+use crate::description::{FeedForward, Mlp, ModelDescription, Router, Scoring, SharedExpert};
 use crate::error::Result;
 
 /// The table's entry.
@@ -81,19 +80,12 @@ fn experts(config: &ConfigFile, mlp: Mlp) -> Result<FeedForward> {
     // Transformers 5 may write the second name for the first.
     let own = config.count("n_routed_experts")?;
     let num_experts = own.or(config.count("num_local_experts")?).unwrap_or(128);
-    if num_experts > EXPERT_LIMIT {
-        return Err(config.invalid(
-            "n_routed_experts",
-            format!("more than {EXPERT_LIMIT} experts are not believed"),
-        ));
-    }
     let experts_per_token = config.count("num_experts_per_tok")?.unwrap_or(8);
-    if experts_per_token > num_experts {
-        return Err(config.invalid(
-            "num_experts_per_tok",
-            format!("must not exceed n_routed_experts = {num_experts}"),
-        ));
-    }
+    check_counts(
+        config,
+        ("n_routed_experts", num_experts),
+        ("num_experts_per_tok", experts_per_token),
+    )?;
     let groups = config.count("n_group")?.unwrap_or(1);
     let kept = config.count("topk_group")?.unwrap_or(1);
     let groups = Router::check_groups(groups, kept, num_experts, experts_per_token)

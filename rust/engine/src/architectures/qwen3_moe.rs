@@ -82,6 +82,23 @@ pub(super) fn sparse_layers(config: &ConfigFile, num_layers: usize) -> Result<Ve
 /// The names of the number of experts: transformers 5 writes the first for the second.
 pub(super) const NUM_EXPERTS: &[&str] = &["num_local_experts", "num_experts"];
 
+/// Makes sure that there can be so many experts, and that so many of them can run for a token, each by the key that says it.
+pub(super) fn check_counts(
+    config: &ConfigFile,
+    (count_key, count): (&str, usize),
+    (per_token_key, per_token): (&str, usize),
+) -> Result<()> {
+    if count > EXPERT_LIMIT {
+        let reason = format!("more than {EXPERT_LIMIT} experts are not believed");
+        return Err(config.invalid(count_key, reason));
+    }
+    if per_token > count {
+        let reason = format!("must not exceed {count_key} = {count}");
+        return Err(config.invalid(per_token_key, reason));
+    }
+    Ok(())
+}
+
 /// Reads the keys of experts, each of which is like `mlp`. Their number goes by the first of the `names` that is there. Their number, how many run for a token, their size, and whether
 /// weights are scaled are the family's where no key says so.
 pub(super) fn read_experts(
@@ -96,19 +113,12 @@ pub(super) fn read_experts(
         num_experts = num_experts.or(config.count(name)?);
     }
     let num_experts = num_experts.unwrap_or(count);
-    if num_experts > EXPERT_LIMIT {
-        return Err(config.invalid(
-            "num_experts",
-            format!("more than {EXPERT_LIMIT} experts are not believed"),
-        ));
-    }
     let experts_per_token = config.count("num_experts_per_tok")?.unwrap_or(per_token);
-    if experts_per_token > num_experts {
-        return Err(config.invalid(
-            "num_experts_per_tok",
-            format!("must not exceed num_experts = {num_experts}"),
-        ));
-    }
+    check_counts(
+        config,
+        ("num_experts", num_experts),
+        ("num_experts_per_tok", experts_per_token),
+    )?;
     let intermediate_size = config.count("moe_intermediate_size")?.unwrap_or(size);
     Ok(FeedForward::Experts {
         expert: Mlp {

@@ -197,6 +197,20 @@ fn the_root_of_the_rank_divides_where_it_is_said() {
 }
 
 #[test]
+fn a_pattern_that_takes_too_long_is_an_error() {
+    let weights = weights_of(&Checkpoint::copy(CASE));
+    let adapter = Adapter::new(&weights);
+    adapter.edit("alpha_pattern", json!({"(.+)+\\1!": 2.0}));
+    match adapter.load(&models().join(CASE)) {
+        Err(Error::InvalidFile { file, reason }) => {
+            assert_eq!(file, "adapter_config.json");
+            assert!(reason.contains("alpha_pattern"), "{reason}");
+        }
+        other => panic!("{:?}", other.err()),
+    }
+}
+
+#[test]
 fn adapters_that_are_not_merged_are_refused_by_name() {
     let weights = weights_of(&Checkpoint::copy(CASE));
     let model = models().join(CASE);
@@ -207,6 +221,10 @@ fn adapters_that_are_not_merged_are_refused_by_name() {
         ("fan_in_fan_out", json!(true)),
         ("trainable_token_indices", json!([1, 2])),
         ("target_parameters", json!(["experts.gate_up_proj"])),
+        ("layer_replication", json!([[0, 2], [1, 2]])),
+        ("kasa_config", json!({"beta": 0.1})),
+        // Their model's own weights are not those of the folder.
+        ("init_lora_weights", json!("pissa_niter_4")),
     ] {
         let adapter = Adapter::new(&weights);
         adapter.edit(key, value);
@@ -257,7 +275,10 @@ fn adapters_of_other_models_name_the_tensor() {
     adapter.write_weights(&whole);
     let error = adapter.load(&models().join(CASE)).err().unwrap();
     assert_eq!(error.code(), Code::InvalidModel, "{error}");
-    std::fs::remove_file(adapter.path().join("adapter_config.json")).unwrap();
-    let error = adapter.load(&models().join(CASE)).err().unwrap();
-    assert!(error.to_string().contains("adapter_config.json"), "{error}");
+    for file in ["adapter_model.safetensors", "adapter_config.json"] {
+        std::fs::remove_file(adapter.path().join(file)).unwrap();
+        let error = adapter.load(&models().join(CASE)).err().unwrap();
+        assert_eq!(error.code(), Code::InvalidModel, "{error}");
+        assert!(error.to_string().contains(file), "{error}");
+    }
 }

@@ -153,15 +153,16 @@ impl CustomOp2 for Gated {
             let up = &up.row(row)[start..][..out.len()];
             match (self.0, self.1) {
                 (_, Some(Clamp { alpha, limit })) => {
-                    return clamped_swiglu(gate, up, alpha as f32, limit as f32, out);
+                    clamped_swiglu(gate, up, alpha as f32, limit as f32, out);
                 }
-                (Activation::Silu, None) => return swiglu(gate, up, out),
-                (_, None) => {}
-            }
-            out.copy_from_slice(gate);
-            activate(self.0.kernel(), out);
-            for (out, up) in out.iter_mut().zip(up) {
-                *out *= up;
+                (Activation::Silu, None) => swiglu(gate, up, out),
+                (activation, None) => {
+                    out.copy_from_slice(gate);
+                    activate(activation.kernel(), out);
+                    for (out, up) in out.iter_mut().zip(up) {
+                        *out *= up;
+                    }
+                }
             }
         };
         if columns == parts * part {

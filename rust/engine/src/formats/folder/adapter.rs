@@ -18,6 +18,23 @@ const WEIGHTS: &str = "adapter_model.safetensors";
 /// What PEFT puts in front of the names of the model.
 const PREFIX: &str = "base_model.model.";
 
+/// Keys of other ways to adapt, which say nothing in plain LoRA.
+const VARIANTS: [&str; 13] = [
+    "alora_invocation_tokens",
+    "arrow_config",
+    "ensure_weight_tying",
+    "fan_in_fan_out",
+    "kasa_config",
+    "layer_replication",
+    "lora_bias",
+    "monteclora_config",
+    "target_parameters",
+    "trainable_token_indices",
+    "use_bdlora",
+    "use_dora",
+    "use_qalora",
+];
+
 /// The settings that are read.
 struct Settings {
     alpha: f64,
@@ -39,13 +56,19 @@ impl Adapter {
     /// # Errors
     /// [`Error::InvalidFile`], [`Error::UnsupportedModel`] for settings that are not computed, and [`Error::Io`].
     pub(super) fn open(folder: &Path) -> Result<Self> {
+        for name in [CONFIG, WEIGHTS] {
+            let path = folder.join(name);
+            if !path.is_file() {
+                return Err(Error::InvalidFile {
+                    file: path.display().to_string(),
+                    reason: format!(
+                        "no such file; an adapter is a folder with {CONFIG} and {WEIGHTS}"
+                    ),
+                });
+            }
+        }
         let path = folder.join(CONFIG);
-        let bytes = files::read_if_present(&path, Limit::Settings)?;
-        let bytes = bytes.ok_or_else(|| Error::InvalidFile {
-            file: path.display().to_string(),
-            reason: format!("no such file; an adapter is a folder with {CONFIG} and {WEIGHTS}"),
-        })?;
-        let config: Map<String, Value> = files::json(&path, &bytes)?;
+        let config = files::json(&path, &files::read(&path, Limit::Settings)?)?;
         Ok(Self {
             settings: Settings::read(&config)?,
             tensors: CheckpointTensors::of_file(&folder.join(WEIGHTS))?,
@@ -55,7 +78,8 @@ impl Adapter {
     /// Changes the tensors of a model, whose names `rename` makes of published ones.
     ///
     /// # Errors
-    /// [`Error::InvalidTensor`] for tensors that do not belong to the model, or that are not understood.
+    /// [`Error::InvalidTensor`] for tensors that do not belong to the model, or that are not understood, and
+    /// [`Error::InvalidFile`] for a pattern that takes too long.
     pub(super) fn merge_into(
         self,
         model: &mut CheckpointTensors,
@@ -76,14 +100,13 @@ impl Adapter {
                 let up = up.ok_or_else(|| wrong(&other, "the other half of an adapter", "none"))?;
                 let target = rename(&format!("{module}.weight"));
                 let base = base_of(model, &name, &target)?;
-                let scale = self
-                    .settings
-                    .scale(module, entry.shape.first().copied().unwrap_or(1));
+                let rank = entry.shape.first().copied().unwrap_or(1);
+                let scale = self.settings.scale(module, rank)?;
                 let merged = base
                     .merged(entry, up, scale)
                     .map_err(|reason| wrong(&name, &reason, "others"))?;
                 model.put(target, merged);
-            } else if module.contains("lora_") || module.contains("ia3_") {
+            } else if module.contains("lora_") {
                 return Err(wrong(
                     &name,
                     "the two matrices of an adapter of a matrix",
@@ -136,45 +159,33 @@ impl Settings {
     fn read(config: &Map<String, Value>) -> Result<Self> {
         #[derive(Deserialize)]
         struct Known {
-            #[serde(default)]
             lora_alpha: Option<f64>,
-            #[serde(default)]
             use_rslora: Option<bool>,
-            #[serde(default)]
             alpha_pattern: Option<Map<String, Value>>,
         }
-        for (key, known) in [
-            ("peft_type", &[Value::from("LORA")][..]),
-            ("bias", &["none".into()]),
-            ("use_dora", &[false.into()]),
-            ("fan_in_fan_out", &[false.into()]),
-            ("lora_bias", &[false.into()]),
-            ("use_qalora", &[false.into()]),
-            ("use_bdlora", &[false.into()]),
-        ] {
-            let value = config.get(key).unwrap_or(&Value::Null);
-            if !value.is_null() && !known.contains(value) {
+        let says_nothing = |value: &Value| match value {
+            Value::Null | Value::Bool(false) => true,
+            Value::Array(list) => list.is_empty(),
+            Value::Object(keys) => keys.is_empty(),
+            _ => false,
+        };
+        for (key, value) in config {
+            let is_read = match key.as_str() {
+                "peft_type" => value == "LORA",
+                "bias" => value.is_null() || value == "none",
+                // The others change the model's own weights, too, which the adapter then belongs to.
+                "init_lora_weights" => {
+                    let kinds = ["gaussian", "eva", "orthogonal"];
+                    value.is_null() || value.is_boolean() || kinds.iter().any(|kind| value == kind)
+                }
+                key => !VARIANTS.contains(&key) || says_nothing(value),
+            };
+            if !is_read {
                 return Err(unsupported(key, value));
             }
         }
-        for key in [
-            "trainable_token_indices",
-            "target_parameters",
-            "alora_invocation_tokens",
-        ] {
-            let value = config.get(key).unwrap_or(&Value::Null);
-            let is_empty = value.as_array().is_some_and(Vec::is_empty)
-                || value.as_object().is_some_and(Map::is_empty);
-            if !value.is_null() && !is_empty {
-                return Err(unsupported(key, value));
-            }
-        }
-        let known: Known = serde_json::from_value(Value::Object(config.clone())).map_err(|e| {
-            Error::InvalidFile {
-                file: CONFIG.into(),
-                reason: e.to_string(),
-            }
-        })?;
+        let known = serde_json::from_value(Value::Object(config.clone()));
+        let known: Known = known.map_err(|e| invalid(e.to_string()))?;
         let alpha = known.lora_alpha.unwrap_or(8.0);
         let mut alphas = Vec::new();
         for (pattern, value) in known.alpha_pattern.unwrap_or_default() {
@@ -192,16 +203,24 @@ impl Settings {
     }
 
     /// What the product of the two matrices of a module is multiplied with.
-    fn scale(&self, module: &str, rank: usize) -> f64 {
-        let own = self
-            .alphas
-            .iter()
-            .find(|(pattern, _)| pattern.is_match(module).unwrap_or(false));
-        let alpha = own.map_or(self.alpha, |(_, alpha)| *alpha);
-        match self.by_root {
-            true => alpha / (rank as f64).sqrt(),
-            false => alpha / rank as f64,
+    fn scale(&self, module: &str, rank: usize) -> Result<f64> {
+        let mut alpha = self.alpha;
+        for (pattern, own) in &self.alphas {
+            let is_match = pattern.is_match(module);
+            if is_match.map_err(|e| invalid(format!("alpha_pattern: {e}")))? {
+                alpha = *own;
+                break;
+            }
         }
+        let rank = rank as f64;
+        Ok(alpha / if self.by_root { rank.sqrt() } else { rank })
+    }
+}
+
+fn invalid(reason: String) -> Error {
+    Error::InvalidFile {
+        file: CONFIG.into(),
+        reason,
     }
 }
 

@@ -16,7 +16,7 @@ use safetensors::tensor::{Dtype, TensorInfo};
 use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::packed::Bytes;
-use super::tensor_entry::{Layout, TensorEntry, parts_of};
+use super::tensor_entry::{Layout, TensorEntry, parts_of, span_of, wrong_tensor};
 use crate::description::{EMBEDDING, FeedForward, HEAD, Mixer, ModelDescription, stacked};
 use crate::error::{Error, Result};
 use crate::files::{self, Limit, ReadAt};
@@ -25,7 +25,7 @@ use crate::files::{self, Limit, ReadAt};
 const HEADER_LIMIT: u64 = 32 << 20;
 
 /// All tensors of one model, of one file or of several shards.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct CheckpointTensors {
     files: Vec<(PathBuf, File)>,
     tensors: HashMap<String, TensorEntry>,
@@ -83,11 +83,7 @@ impl CheckpointTensors {
     pub fn open(folder: &Path) -> Result<Self> {
         let single = folder.join("model.safetensors");
         let index = folder.join("model.safetensors.index.json");
-        let mut weights = Self {
-            files: Vec::new(),
-            tensors: HashMap::new(),
-            others: HashMap::new(),
-        };
+        let mut weights = Self::default();
         if single.is_file() {
             weights.add_file(&single)?;
         } else if index.is_file() {
@@ -95,7 +91,7 @@ impl CheckpointTensors {
         } else {
             return Err(without_weights(folder));
         }
-        weights.complete_names();
+        weights.complete_names()?;
         Ok(weights)
     }
 
@@ -104,11 +100,7 @@ impl CheckpointTensors {
     /// # Errors
     /// See [`CheckpointTensors::open`].
     pub(super) fn of_file(path: &Path) -> Result<Self> {
-        let mut tensors = Self {
-            files: Vec::new(),
-            tensors: HashMap::new(),
-            others: HashMap::new(),
-        };
+        let mut tensors = Self::default();
         tensors.add_file(path)?;
         Ok(tensors)
     }
@@ -120,7 +112,7 @@ impl CheckpointTensors {
     pub(super) fn append(&mut self, other: Self) -> Result<HashMap<String, TensorEntry>> {
         if let Some((name, stored)) = other.others.iter().next() {
             return Err(Error::InvalidTensor {
-                file: String::new(),
+                file: files::name(&other.files[stored.bytes.file].0),
                 tensor: name.clone(),
                 expected: "a floating point type".into(),
                 got: stored.dtype.clone(),
@@ -167,24 +159,17 @@ impl CheckpointTensors {
     }
 
     /// Gives tensors of a decoder that was saved without its head the names that they have with it.
-    fn complete_names(&mut self) {
+    fn complete_names(&mut self) -> Result<()> {
         const PREFIX: &str = "model.";
         let is_bare = self.tensors.contains_key(&EMBEDDING[PREFIX.len()..])
             && !self.tensors.keys().any(|name| name.starts_with(PREFIX));
-        if is_bare {
-            let completed = |name: String| match name == HEAD {
-                true => name,
-                false => format!("{PREFIX}{name}"),
-            };
-            self.tensors = std::mem::take(&mut self.tensors)
-                .into_iter()
-                .map(|(name, entry)| (completed(name), entry))
-                .collect();
-            self.others = std::mem::take(&mut self.others)
-                .into_iter()
-                .map(|(name, stored)| (completed(name), stored))
-                .collect();
+        if !is_bare {
+            return Ok(());
         }
+        self.rename(|name| match name == HEAD {
+            true => name.to_owned(),
+            false => format!("{PREFIX}{name}"),
+        })
     }
 
     fn add_file(&mut self, path: &Path) -> Result<()> {
@@ -250,6 +235,9 @@ impl CheckpointTensors {
             }
             ranges.push((start, end, name.clone()));
             let offset = data_start + start;
+            if self.tensors.contains_key(&name) || self.others.contains_key(&name) {
+                return Err(wrong("one tensor of that name".into(), "several".into()));
+            }
             let Some(dtype) = candle_dtype(info.dtype) else {
                 let stored = Stored {
                     dtype: info.dtype.to_string(),
@@ -271,14 +259,7 @@ impl CheckpointTensors {
                 bytes,
                 layout: Layout::Dense,
             };
-            if self.tensors.insert(name.clone(), entry).is_some() {
-                return Err(Error::InvalidTensor {
-                    file: files::name(path),
-                    tensor: name,
-                    expected: "one tensor of that name".into(),
-                    got: "several".into(),
-                });
-            }
+            self.tensors.insert(name, entry);
         }
         ranges.sort_unstable();
         for pair in ranges.windows(2) {
@@ -300,22 +281,8 @@ impl CheckpointTensors {
     /// # Errors
     /// [`Error::InvalidTensor`] where two would have the same.
     pub(crate) fn rename(&mut self, rename: impl Fn(&str) -> String) -> Result<()> {
-        for (name, entry) in std::mem::take(&mut self.tensors) {
-            let new = rename(&name);
-            if self.tensors.contains_key(&new) {
-                return Err(Error::InvalidTensor {
-                    file: String::new(),
-                    tensor: new,
-                    expected: "one of the names that it goes by".into(),
-                    got: format!("{name}, and another"),
-                });
-            }
-            self.tensors.insert(new, entry);
-        }
-        self.others = std::mem::take(&mut self.others)
-            .into_iter()
-            .map(|(name, other)| (rename(&name), other))
-            .collect();
+        self.tensors = renamed(std::mem::take(&mut self.tensors), &rename)?;
+        self.others = renamed(std::mem::take(&mut self.others), &rename)?;
         Ok(())
     }
 
@@ -405,12 +372,8 @@ impl CheckpointTensors {
         let all = parts.iter().flat_map(|(_, ranges)| ranges);
         let rows: usize = all.map(ExactSizeIterator::len).sum();
         if entry.shape.first() != Some(&rows) {
-            return Err(Error::InvalidTensor {
-                file: String::new(),
-                tensor: name.into(),
-                expected: format!("{rows} rows"),
-                got: format!("shape {:?}", entry.shape),
-            });
+            let got = format!("shape {:?}", entry.shape);
+            return Err(wrong_tensor(name, format!("{rows} rows"), got));
         }
         for (part, ranges) in parts {
             self.tensors.insert(part, entry.select_rows(&ranges));
@@ -460,20 +423,10 @@ impl CheckpointTensors {
 
     /// The description of a tensor that must be there with exactly this shape.
     pub fn expect(&self, name: &str, shape: &[usize]) -> Result<&TensorEntry> {
-        let wrong = |got: String| Error::InvalidTensor {
-            file: String::new(),
-            tensor: name.into(),
-            expected: format!("shape {shape:?}"),
-            got,
-        };
+        let wrong = |got: String| wrong_tensor(name, format!("shape {shape:?}"), got);
         match self.get(name) {
             None => Err(match self.others.get(name) {
-                Some(stored) => Error::InvalidTensor {
-                    file: String::new(),
-                    tensor: name.into(),
-                    expected: "a floating point type".into(),
-                    got: stored.dtype.clone(),
-                },
+                Some(stored) => wrong_tensor(name, "a floating point type", stored.dtype.clone()),
                 None => wrong("no such tensor".into()),
             }),
             Some(entry) if entry.shape != shape => Err(wrong(format!("shape {:?}", entry.shape))),
@@ -514,10 +467,15 @@ impl CheckpointTensors {
                     .map_err(|e| self.unreadable(entry.file, &e));
             }
             Layout::Rows { of, ranges } => {
-                let parts = parts_of(ranges, first, count)
-                    .map(|part| self.rows(of, part.start, part.len()))
-                    .collect::<Result<Vec<_>>>()?;
-                return Tensor::cat(&parts, 0).map_err(|e| self.unreadable(entry.file, &e));
+                let (span, parts) = span_of(parts_of(ranges, first, count));
+                let all = self.rows(of, span.start, span.len())?;
+                let parts = parts
+                    .into_iter()
+                    .map(|part| all.narrow(0, part.start, part.len()));
+                return parts
+                    .collect::<candle_core::Result<Vec<_>>>()
+                    .and_then(|parts| Tensor::cat(&parts, 0))
+                    .map_err(|e| self.unreadable(entry.file, &e));
             }
             Layout::Merged(merged) => {
                 let part = |entry: &TensorEntry, first, count| {
@@ -556,10 +514,15 @@ impl CheckpointTensors {
                 packed.q8_0(&read, first, count)
             }
             Layout::Rows { of, ranges } => {
-                let parts = parts_of(ranges, first, count)
-                    .map(|part| self.q8_0_rows(of, part.start, part.len()));
-                let parts = parts.collect::<Result<Option<Vec<_>>>>()?;
-                Ok(parts.map(|parts| parts.concat()))
+                let (span, parts) = span_of(parts_of(ranges, first, count));
+                let Some(all) = self.q8_0_rows(of, span.start, span.len())? else {
+                    return Ok(None);
+                };
+                let each = all.len() / span.len().max(1);
+                let parts = parts
+                    .into_iter()
+                    .map(|part| &all[part.start * each..part.end * each]);
+                Ok(Some(parts.collect::<Vec<_>>().concat()))
             }
             Layout::Dense | Layout::Strided(_) | Layout::Merged(_) => Ok(None),
         }
@@ -626,14 +589,12 @@ impl CheckpointTensors {
 
     /// A tensor of a type that no weight has.
     pub(super) fn stored(&self, name: &str) -> Result<&Stored> {
-        self.others.get(name).ok_or_else(|| Error::InvalidTensor {
-            file: String::new(),
-            tensor: name.into(),
-            expected: "a tensor of a packed matrix".into(),
-            got: match self.tensors.get(name) {
+        self.others.get(name).ok_or_else(|| {
+            let got = match self.tensors.get(name) {
                 Some(entry) => format!("{:?}", entry.dtype),
                 None => "no such tensor".into(),
-            },
+            };
+            wrong_tensor(name, "a tensor of a packed matrix", got)
         })
     }
 
@@ -659,6 +620,23 @@ impl CheckpointTensors {
     pub fn byte_len(&self) -> u64 {
         self.tensors.values().map(|e| e.bytes as u64).sum()
     }
+}
+
+/// The same under other names.
+fn renamed<T>(
+    tensors: HashMap<String, T>,
+    rename: impl Fn(&str) -> String,
+) -> Result<HashMap<String, T>> {
+    let mut all = HashMap::new();
+    for (name, tensor) in tensors {
+        let new = rename(&name);
+        if all.contains_key(&new) {
+            let got = format!("{name}, and another");
+            return Err(wrong_tensor(new, "one of the names that it goes by", got));
+        }
+        all.insert(new, tensor);
+    }
+    Ok(all)
 }
 
 /// The types that weights come in. Others (integers of packed quantizations, float8 with scales

@@ -2,25 +2,15 @@
 
 use candle_core::DType;
 
-use super::checkpoint_tensors::CheckpointTensors;
-use super::checkpoint_tensors::Stored;
+use super::checkpoint_tensors::{CheckpointTensors, Stored};
 use super::packed::Packed;
 use super::packed::mxfp4::{ByteRows, Mxfp4};
-use super::tensor_entry::{Layout, TensorEntry};
+use super::tensor_entry::{Layout, TensorEntry, wrong_tensor};
 use crate::description::EXPERT_LIMIT;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 const GATE_UP: &str = "gate_up_proj";
 const DOWN: &str = "down_proj";
-
-fn wrong(tensor: String, expected: &str, got: impl Into<String>) -> Error {
-    Error::InvalidTensor {
-        file: String::new(),
-        tensor,
-        expected: expected.into(),
-        got: got.into(),
-    }
-}
 
 /// Whether a tensor can be one of experts × rows × columns, with the rows of so many `parts`. One without numbers could say
 /// that there are more experts than can be counted.
@@ -39,7 +29,7 @@ impl CheckpointTensors {
     /// MXFP4, with the rows of gate and up in turn.
     ///
     /// # Errors
-    /// [`Error::InvalidTensor`] for shapes that do not belong together.
+    /// [`Error::InvalidTensor`](crate::error::Error::InvalidTensor) for shapes that do not belong together.
     pub fn split_experts(&mut self) -> Result<()> {
         let at = |name: &str| format!(".mlp.experts.{name}");
         for prefix in self.stems(&at("gate_up_proj_bias")) {
@@ -58,14 +48,14 @@ impl CheckpointTensors {
         let expected = format!("experts × {} × columns", parts.join(" and "));
         let tensor = format!("{prefix}{name}");
         let Some(entry) = self.take(&tensor) else {
-            return Err(wrong(tensor, &expected, "no such tensor"));
+            return Err(wrong_tensor(tensor, expected, "no such tensor"));
         };
         let shape = format!("shape {:?}", entry.shape);
         let &[experts, rows, columns] = entry.shape.as_slice() else {
-            return Err(wrong(tensor, &expected, shape));
+            return Err(wrong_tensor(tensor, expected, shape));
         };
         if !is_plausible([experts, rows, columns], parts) {
-            return Err(wrong(tensor, &expected, shape));
+            return Err(wrong_tensor(tensor, expected, shape));
         }
         let rows = rows / parts.len();
         let bytes = rows * columns * entry.dtype.size_in_bytes();
@@ -100,13 +90,21 @@ impl CheckpointTensors {
         const EXPECTED: &str = "a row of biases for each expert";
         let tensor = format!("{prefix}{name}_bias");
         let Some(entry) = self.take(&tensor) else {
-            return Err(wrong(tensor, EXPECTED, "no such tensor"));
+            return Err(wrong_tensor(tensor, EXPECTED, "no such tensor"));
         };
         let &[experts, rows] = entry.shape.as_slice() else {
-            return Err(wrong(tensor, EXPECTED, format!("shape {:?}", entry.shape)));
+            return Err(wrong_tensor(
+                tensor,
+                EXPECTED,
+                format!("shape {:?}", entry.shape),
+            ));
         };
         if !is_plausible([experts, rows, 1], parts) {
-            return Err(wrong(tensor, EXPECTED, format!("shape {:?}", entry.shape)));
+            return Err(wrong_tensor(
+                tensor,
+                EXPECTED,
+                format!("shape {:?}", entry.shape),
+            ));
         }
         let size = entry.dtype.size_in_bytes();
         for expert in 0..experts {
@@ -134,7 +132,7 @@ impl CheckpointTensors {
         let refused = || {
             let expected = format!("experts × columns × {}", parts.join(" and "));
             let got = format!("shape {:?}", entry.shape);
-            Err(wrong(format!("{prefix}{name}"), &expected, got))
+            Err(wrong_tensor(format!("{prefix}{name}"), expected, got))
         };
         let &[experts, columns, rows] = entry.shape.as_slice() else {
             return refused();
@@ -162,7 +160,7 @@ impl CheckpointTensors {
         let mut take = |kind: &str| {
             let tensor = format!("{prefix}{name}_{kind}");
             let found = self.take_bytes(&tensor);
-            found.ok_or_else(|| wrong(tensor, "bytes of MXFP4", "no such tensor of bytes"))
+            found.ok_or_else(|| wrong_tensor(tensor, "bytes of MXFP4", "no such tensor of bytes"))
         };
         let (blocks, scales) = (take("blocks")?, take("scales")?);
         let fits = matches!(
@@ -172,7 +170,7 @@ impl CheckpointTensors {
                     && is_plausible([experts, rows, columns], parts)
         );
         if !fits {
-            return Err(wrong(
+            return Err(wrong_tensor(
                 format!("{prefix}{name}_blocks"),
                 "experts × rows × blocks × 16, and scales of experts × rows × blocks",
                 format!("shapes {:?} and {:?}", blocks.shape, scales.shape),

@@ -3,27 +3,19 @@
 use candle_core::DType;
 
 use super::checkpoint_tensors::{CheckpointTensors, Stored};
-use super::packed::float8::{Float8, Kind, ScaleKind, Scales};
+use super::packed::float8::{Float8, Kind, Scales};
 use super::packed::integers::{Integers, Order, Zeros};
 use super::packed::method::{GroupSize, Groups, Method};
 use super::packed::{Bytes, Packed};
-use super::tensor_entry::TensorEntry;
-use crate::error::{Error, Result};
-
-fn invalid(tensor: String, expected: impl Into<String>, got: impl Into<String>) -> Error {
-    Error::InvalidTensor {
-        file: String::new(),
-        tensor,
-        expected: expected.into(),
-        got: got.into(),
-    }
-}
+use super::tensor_entry::{TensorEntry, wrong_tensor};
+use crate::error::Result;
 
 impl CheckpointTensors {
     /// Gives packed matrices the names that they have in 16 bits.
     ///
     /// # Errors
-    /// [`Error::InvalidTensor`] for tensors that do not fit each other, and [`Error::Io`].
+    /// [`Error::InvalidTensor`](crate::error::Error::InvalidTensor) for tensors that do not fit each other, and
+    /// [`Error::Io`](crate::error::Error::Io).
     pub(super) fn unpack(&mut self, method: Option<Method>) -> Result<()> {
         match method {
             None | Some(Method::Mxfp4) => Ok(()),
@@ -127,14 +119,8 @@ impl CheckpointTensors {
         let (groups, scales) = self.scales_by_group(&at("scales"), rows)?;
         let zeros = self.words(&at("qzeros"))?;
         zeros.expect(&at("qzeros"), [groups, rows.div_ceil(per_word)])?;
-        let of_column = self.group_of_column(&at("g_idx"), said, columns, groups)?;
-        let (group_size, group_of_column) = match of_column {
-            Some(told) => match told.size {
-                Some(size) => (size, None),
-                None => (columns, Some(told.bytes)),
-            },
-            None => (size_of_groups(&at("scales"), said, columns, groups)?, None),
-        };
+        let names = [at("g_idx"), at("scales")];
+        let (group_size, group_of_column) = self.groups_of(&names, said, columns, groups)?;
         let integers = Integers {
             numbers: words.bytes,
             order: Order::Gptq,
@@ -170,7 +156,7 @@ impl CheckpointTensors {
             .filter(|bits| said_bits.is_none_or(|said| said as usize == *bits))
             .find(|bits| words.shape == [rows, columns.div_ceil(32 / bits)]);
         let Some(bits) = bits else {
-            return Err(invalid(
+            return Err(wrong_tensor(
                 at("weight_packed"),
                 format!(
                     "words of {rows} × {columns} numbers of {}",
@@ -191,17 +177,8 @@ impl CheckpointTensors {
                 }
             }
         };
-        let of_column = self.group_of_column(&at("weight_g_idx"), said, columns, groups)?;
-        let (group_size, group_of_column) = match of_column {
-            Some(told) => match told.size {
-                Some(size) => (size, None),
-                None => (columns, Some(told.bytes)),
-            },
-            None => (
-                size_of_groups(&at("weight_scale"), said, columns, groups)?,
-                None,
-            ),
-        };
+        let names = [at("weight_g_idx"), at("weight_scale")];
+        let (group_size, group_of_column) = self.groups_of(&names, said, columns, groups)?;
         let integers = Integers {
             numbers: words.bytes,
             order: Order::Rows,
@@ -233,7 +210,7 @@ impl CheckpointTensors {
                 }
             }
             Some(zeros) => {
-                return Err(invalid(
+                return Err(wrong_tensor(
                     at("weight_zero_point"),
                     format!("a byte for each of {rows} rows and {groups} groups"),
                     format!("{} of shape {:?}", zeros.dtype, zeros.shape),
@@ -264,7 +241,7 @@ impl CheckpointTensors {
         };
         let [rows, columns] = numbers.shape;
         if self.zeros(&at("weight_zero_point"), false)?.is_some() {
-            return Err(invalid(
+            return Err(wrong_tensor(
                 at("weight_zero_point"),
                 "no zero points of floating point numbers",
                 "some",
@@ -277,7 +254,7 @@ impl CheckpointTensors {
             [all] | [all, 1] if *all == rows => [1, columns],
             shape if shape == blocks => block,
             shape => {
-                return Err(invalid(
+                return Err(wrong_tensor(
                     at(scale),
                     format!("one scale, {rows} of them or {blocks:?}"),
                     format!("shape {shape:?}"),
@@ -297,13 +274,7 @@ impl CheckpointTensors {
     /// The rows and columns that a matrix had.
     fn weight_shape(&self, name: &str) -> Result<(usize, usize)> {
         let stored = self.stored(name)?;
-        let wrong = || {
-            invalid(
-                name.into(),
-                "two whole numbers",
-                format!("{:?}", stored.shape),
-            )
-        };
+        let wrong = || wrong_tensor(name, "two whole numbers", format!("{:?}", stored.shape));
         let width = match (stored.dtype.as_str(), stored.bytes.len) {
             ("I64", 16) => 8,
             ("I32", 8) => 4,
@@ -343,21 +314,22 @@ impl CheckpointTensors {
         self.get(name).is_some() || self.stored(name).is_ok()
     }
 
-    /// The group of each column, if a tensor says it.
-    fn group_of_column(
+    /// How many columns behind each other are a group, or the tensor that says the group of each where they are in another
+    /// order. `index` may say it; the number of `groups` comes from `scales`.
+    fn groups_of(
         &self,
-        name: &str,
+        [index, scales]: &[String; 2],
         said: Groups,
         columns: usize,
         groups: usize,
-    ) -> Result<Option<GroupOfColumn>> {
-        if !self.has(name) && !said.is_told {
-            return Ok(None);
+    ) -> Result<(usize, Option<Bytes>)> {
+        if !self.has(index) && !said.is_told {
+            return Ok((size_of_groups(scales, said, columns, groups)?, None));
         }
-        let stored = self.stored(name)?;
+        let stored = self.stored(index)?;
         if stored.dtype != "I32" || stored.shape != [columns] {
-            return Err(invalid(
-                name.into(),
+            return Err(wrong_tensor(
+                index,
                 format!("a whole number for each of {columns} columns"),
                 format!("{} of shape {:?}", stored.dtype, stored.shape),
             ));
@@ -365,19 +337,17 @@ impl CheckpointTensors {
         let read = |file, offset, bytes: &mut [u8]| self.read_bytes(file, offset, bytes);
         let of_column = stored.bytes.words(&read)?;
         if let Some(group) = of_column.iter().find(|group| **group as usize >= groups) {
-            return Err(invalid(
-                name.into(),
-                format!("groups below {groups}"),
-                group.to_string(),
-            ));
+            let expected = format!("groups below {groups}");
+            return Err(wrong_tensor(index, expected, group.to_string()));
         }
-        let fits = groups > 0 && columns.is_multiple_of(groups);
-        let size = columns / groups.max(1);
+        let size = columns / groups;
         let in_order = |(column, group): (usize, &u32)| *group as usize == column / size;
-        Ok(Some(GroupOfColumn {
-            bytes: stored.bytes,
-            size: (fits && of_column.iter().enumerate().all(in_order)).then_some(size),
-        }))
+        Ok(
+            match columns.is_multiple_of(groups) && of_column.iter().enumerate().all(in_order) {
+                true => (size, None),
+                false => (columns, Some(stored.bytes)),
+            },
+        )
     }
 
     /// Scales by group and row, and how many groups there are.
@@ -385,8 +355,8 @@ impl CheckpointTensors {
         let (scales, shape) = self.scales(name)?;
         match shape[..] {
             [groups, own] if own == rows && groups > 0 => Ok((groups, scales)),
-            _ => Err(invalid(
-                name.into(),
+            _ => Err(wrong_tensor(
+                name,
                 format!("{rows} for each group of columns"),
                 format!("shape {shape:?}"),
             )),
@@ -399,8 +369,8 @@ impl CheckpointTensors {
         match shape[..] {
             [own, groups] if own == rows && groups > 0 => Ok((groups, scales)),
             [own] if own == rows => Ok((1, scales)),
-            _ => Err(invalid(
-                name.into(),
+            _ => Err(wrong_tensor(
+                name,
                 format!("for each of {rows} rows one for each group of columns"),
                 format!("shape {shape:?}"),
             )),
@@ -411,25 +381,21 @@ impl CheckpointTensors {
     fn scales(&self, name: &str) -> Result<(Scales, Vec<usize>)> {
         let entry = self
             .get(name)
-            .ok_or_else(|| invalid(name.into(), "scales of a packed matrix", "no such tensor"))?;
-        let kind = match entry.dtype {
-            DType::F32 => ScaleKind::F32,
-            DType::F16 => ScaleKind::F16,
-            DType::BF16 => ScaleKind::Bf16,
-            other => {
-                return Err(invalid(
-                    name.into(),
-                    "scales in 16 or 32 bits",
-                    format!("{other:?}"),
-                ));
-            }
-        };
+            .ok_or_else(|| wrong_tensor(name, "scales of a packed matrix", "no such tensor"))?;
+        let dtype = entry.dtype;
+        if dtype == DType::F64 {
+            return Err(wrong_tensor(
+                name,
+                "scales in 16 or 32 bits",
+                format!("{dtype:?}"),
+            ));
+        }
         let bytes = Bytes {
             file: entry.file,
             offset: entry.offset,
             len: entry.byte_len(),
         };
-        Ok((Scales { bytes, kind }, entry.shape.clone()))
+        Ok((Scales { bytes, dtype }, entry.shape.clone()))
     }
 
     /// A matrix of words of 32 bits.
@@ -452,20 +418,13 @@ impl CheckpointTensors {
                     bytes: *bytes,
                 })
             }
-            _ => Err(invalid(
-                name.into(),
+            _ => Err(wrong_tensor(
+                name,
                 format!("a matrix of {}", dtypes.join(" or ")),
                 format!("{dtype} of shape {shape:?}"),
             )),
         }
     }
-}
-
-/// A tensor that says the group of each column.
-struct GroupOfColumn {
-    bytes: Bytes,
-    /// Columns of a group, where it says what would be without it: those behind each other are one.
-    size: Option<usize>,
 }
 
 /// How many columns behind each other are a group.
@@ -478,8 +437,8 @@ fn size_of_groups(name: &str, said: Groups, columns: usize, groups: usize) -> Re
     };
     match size > 0 && columns.div_ceil(size) == groups {
         true => Ok(size),
-        false => Err(invalid(
-            name.into(),
+        false => Err(wrong_tensor(
+            name,
             match size {
                 0 => format!("scales of groups that {columns} columns fall into"),
                 size => format!("scales of groups of {size} of {columns} columns"),
@@ -500,8 +459,8 @@ impl Matrix {
     fn expect(&self, name: &str, shape: [usize; 2]) -> Result<()> {
         match self.shape == shape {
             true => Ok(()),
-            false => Err(invalid(
-                name.into(),
+            false => Err(wrong_tensor(
+                name,
                 format!("shape {shape:?}"),
                 format!("shape {:?}", self.shape),
             )),

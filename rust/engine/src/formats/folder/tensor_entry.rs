@@ -5,6 +5,7 @@ use std::ops::Range;
 use candle_core::DType;
 
 use super::packed::Packed;
+use crate::error::Error;
 
 /// One tensor as its file describes it, or a part of one.
 #[derive(Debug, Clone, PartialEq)]
@@ -171,9 +172,36 @@ pub(super) fn parts_of(
     })
 }
 
+/// The rows from the first to the last of some parts, and the parts counted from that first one: what one read finds.
+pub(super) fn span_of(
+    parts: impl Iterator<Item = Range<usize>>,
+) -> (Range<usize>, Vec<Range<usize>>) {
+    let parts: Vec<Range<usize>> = parts.collect();
+    let start = parts.iter().map(|part| part.start).min().unwrap_or(0);
+    let end = parts.iter().map(|part| part.end).max().unwrap_or(0);
+    let counted = parts
+        .into_iter()
+        .map(|part| part.start - start..part.end - start);
+    (start..end, counted.collect())
+}
+
+/// A tensor that is not what it has to be; whoever knows the file adds its name.
+pub(super) fn wrong_tensor(
+    tensor: impl Into<String>,
+    expected: impl Into<String>,
+    got: impl Into<String>,
+) -> Error {
+    Error::InvalidTensor {
+        file: String::new(),
+        tensor: tensor.into(),
+        expected: expected.into(),
+        got: got.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::parts_of;
+    use super::{parts_of, span_of};
 
     #[test]
     fn parts_go_on_from_range_to_range() {
@@ -187,5 +215,12 @@ mod tests {
         assert_eq!(rows(2, 3), [12, 20, 5]);
         assert_eq!(rows(4, 1), [5]);
         assert!(rows(6, 0).is_empty());
+    }
+
+    #[test]
+    fn one_span_has_all_parts() {
+        let (span, parts) = span_of([10..13, 20..21, 5..8].into_iter());
+        assert_eq!(span, 5..21);
+        assert_eq!(parts, [5..8, 15..16, 0..3]);
     }
 }

@@ -1,6 +1,7 @@
 //! Weights of 8 bits as floating point numbers (Micikevicius et al. 2022), each block of rows and columns with a scale.
 
-use half::f16;
+use candle_core::DType;
+use half::{bf16, f16};
 
 use super::{Bytes, ReadBytes};
 use crate::error::Result;
@@ -25,36 +26,27 @@ pub(in crate::formats::folder) struct Float8 {
     pub(in crate::formats::folder) scales: Scales,
 }
 
-/// Scales in a file, as floating point numbers.
+/// Scales in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::formats::folder) struct Scales {
     pub(in crate::formats::folder) bytes: Bytes,
-    pub(in crate::formats::folder) kind: ScaleKind,
-}
-
-/// The types that scales come in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::formats::folder) enum ScaleKind {
-    F32,
-    F16,
-    Bf16,
+    /// F16, BF16 or F32.
+    pub(in crate::formats::folder) dtype: DType,
 }
 
 impl Scales {
     pub(super) fn read(&self, read: ReadBytes<'_>) -> Result<Vec<f32>> {
         let bytes = self.bytes.read(read)?;
-        let halves = || bytes.as_chunks::<2>().0.iter().copied();
-        Ok(match self.kind {
-            ScaleKind::F32 => {
-                let words = bytes.as_chunks::<4>().0.iter();
-                words.map(|word| f32::from_le_bytes(*word)).collect()
-            }
-            ScaleKind::F16 => halves()
+        let halves = bytes.as_chunks::<2>().0.iter().copied();
+        let words = bytes.as_chunks::<4>().0.iter().copied();
+        Ok(match self.dtype {
+            DType::F16 => halves
                 .map(|half| f16::from_le_bytes(half).to_f32())
                 .collect(),
-            ScaleKind::Bf16 => halves()
-                .map(|half| half::bf16::from_le_bytes(half).to_f32())
+            DType::BF16 => halves
+                .map(|half| bf16::from_le_bytes(half).to_f32())
                 .collect(),
+            _ => words.map(f32::from_le_bytes).collect(),
         })
     }
 }

@@ -166,11 +166,21 @@ impl Integers {
         })
     }
 
+    /// How many numbers a word has.
+    fn per_word(&self) -> usize {
+        (32 / self.bits) as usize
+    }
+
+    /// The number at a place of a word, to which so much is added, without carry.
+    fn in_word(&self, word: u32, place: usize, plus: u32) -> i32 {
+        let mask = u32::MAX >> (32 - self.bits);
+        ((word >> (place as u32 * self.bits)).wrapping_add(plus) & mask) as i32
+    }
+
     /// The numbers of rows as they are stored.
     fn stored(&self, read: ReadBytes<'_>, first: usize, count: usize) -> Result<Vec<i32>> {
-        let per_word = (32 / self.bits) as usize;
-        let mask = u32::MAX >> (32 - self.bits);
-        let number = |word: u32, place: usize| (word >> (place as u32 * self.bits) & mask) as i32;
+        let per_word = self.per_word();
+        let number = |word, place| self.in_word(word, place, 0);
         let columns = self.columns;
         let rows = first..first + count;
         if self.order == Order::Bytes {
@@ -223,11 +233,8 @@ impl Integers {
             return Ok(ZeroPoints::Each(zeros.collect()));
         }
         let words = bytes.words(read)?;
-        let per_word = (32 / self.bits) as usize;
-        let mask = u32::MAX >> (32 - self.bits);
-        let number = |word: u32, place: usize| {
-            ((word >> (place as u32 * self.bits)).wrapping_add(*plus) & mask) as i32
-        };
+        let per_word = self.per_word();
+        let number = |word, place| self.in_word(word, place, *plus);
         let (rows, groups) = (self.rows, self.groups);
         let zeros = match self.order {
             Order::Awq | Order::Gptq => (0..groups * rows)

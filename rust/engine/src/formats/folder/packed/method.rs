@@ -6,6 +6,9 @@ use crate::error::{Error, Result};
 
 const KEY: &str = "quantization_config";
 
+/// Rows and columns that have a scale together, of floating point numbers, where no key says it.
+const BLOCK: [usize; 2] = [128, 128];
+
 /// What is read.
 const METHODS: &str = "awq, gptq, fp8, compressed-tensors and mxfp4";
 
@@ -168,9 +171,8 @@ fn gptq(found: &Value) -> Result<Method> {
 }
 
 fn fp8(found: &Value) -> Result<Method> {
-    const FORMAT: &str = "fmt";
     let formats = [json!("e4m3"), json!("e5m2"), json!("float8_e4m3fn")];
-    expect(found, FORMAT, &formats, "e4m3 and e5m2 are read")?;
+    expect(found, "fmt", &formats, "e4m3 and e5m2 are read")?;
     block(found, "weight_block_size").map(Method::Fp8)
 }
 
@@ -178,7 +180,7 @@ fn fp8(found: &Value) -> Result<Method> {
 fn block(found: &Value, key: &str) -> Result<[usize; 2]> {
     let size = |value: &Value| value.as_u64().filter(|size| (1..=1 << 20).contains(size));
     match found[key].as_array().map(Vec::as_slice) {
-        None if found[key].is_null() => Ok([128, 128]),
+        None if found[key].is_null() => Ok(BLOCK),
         Some([rows, columns]) => match (size(rows), size(columns)) {
             (Some(rows), Some(columns)) => Ok([rows as usize, columns as usize]),
             _ => Err(refused(found, key, "expected two sizes")),
@@ -187,122 +189,103 @@ fn block(found: &Value, key: &str) -> Result<[usize; 2]> {
     }
 }
 
+/// The formats of compressed-tensors that are read.
+const FORMATS: [&str; 6] = [
+    "pack-quantized",
+    "int-quantized",
+    "float-quantized",
+    "naive-quantized",
+    "mixed-precision",
+    "dense",
+];
+
+fn expect_format(found: &Value) -> Result<()> {
+    let known = FORMATS.map(|format| json!(format));
+    let expected = format!("{} are read", FORMATS.join(", "));
+    expect(found, "format", &known, &expected)
+}
+
 fn compressed_tensors(found: &Value) -> Result<Method> {
-    let known = [
-        "pack-quantized",
-        "int-quantized",
-        "float-quantized",
-        "naive-quantized",
-        "mixed-precision",
-        "dense",
-    ];
-    let expected = format!("{} are read", known.join(", "));
-    expect(
-        found,
-        "format",
-        &known.map(|format| json!(format)),
-        &expected,
-    )?;
+    expect_format(found)?;
     let states = [json!("compressed"), json!("frozen")];
-    expect(
-        found,
-        "quantization_status",
-        &states,
-        "weights that are compressed are read",
-    )?;
+    let expected = "weights that are compressed are read";
+    expect(found, "quantization_status", &states, expected)?;
     expect_no_exceptions(found, "transform_config")?;
     let sparse = &found["sparsity_config"];
     if !sparse.is_null() && *sparse != json!({}) && sparse["format"] != "dense" {
-        return Err(refused(
-            found,
-            "sparsity_config",
-            "weights that are all there are read",
-        ));
+        let expected = "weights that are all there are read";
+        return Err(refused(found, "sparsity_config", expected));
     }
-    let empty = Map::new();
-    let all = match &found["config_groups"] {
-        Value::Null => &empty,
-        Value::Object(groups) => groups,
-        _ => return Err(refused(found, "config_groups", "expected an object")),
-    };
-    let mut size = [128, 128];
+    let mut block_size = BLOCK;
     let mut whole = Vec::new();
-    for group in all.values() {
+    for group in match &found["config_groups"] {
+        Value::Null => Vec::new(),
+        Value::Object(groups) => groups.values().collect(),
+        _ => return Err(refused(found, "config_groups", "expected an object")),
+    } {
+        expect_format(group)?;
         let weights = &group["weights"];
-        let kinds = [json!("int"), json!("float")];
-        expect(weights, "type", &kinds, "int and float are read")?;
-        let is_float = weights["type"] == "float";
-        let bits = match is_float {
-            true => &[json!(8)][..],
-            false => &[json!(2), json!(4), json!(8)],
-        };
-        expect(
-            weights,
-            "num_bits",
-            bits,
-            "2, 4 and 8 bits are read, of floats 8",
-        )?;
-        expect(
-            group,
-            "format",
-            &known.map(|format| json!(format)),
-            &expected,
-        )?;
         if !weights["block_structure"].is_null() {
-            size = block(weights, "block_structure")?;
+            block_size = block(weights, "block_structure")?;
         }
-        if is_float {
-            let symmetric = [json!(true)];
-            expect(
-                weights,
-                "symmetric",
-                &symmetric,
-                "floats have no zero points",
-            )?;
-        } else if !weights.is_null() {
-            let ordered = &weights["actorder"];
-            let groups = Groups {
-                size: group_size(weights, "group_size")?,
-                is_told: *ordered == true || *ordered == "group" || *ordered == "dynamic",
-            };
-            whole.push(WholeNumbers {
-                bits: weights["num_bits"].as_u64().map(|bits| bits as u32),
-                has_zeros: weights["symmetric"] == false,
-                groups,
-            });
-        }
+        whole.extend(whole_numbers(weights)?);
     }
     // What is said of all matrices; of those that differ, the tensors tell.
-    let first = *whole.first().unwrap_or(&WholeNumbers {
-        bits: None,
-        has_zeros: false,
-        groups: Groups {
-            size: GroupSize::Unknown,
-            is_told: false,
-        },
-    });
-    let groups = || whole.iter().map(|numbers| numbers.groups);
     Ok(Method::CompressedTensors {
-        block: size,
-        bits: match whole.iter().all(|numbers| numbers.bits == first.bits) {
-            true => first.bits,
-            false => None,
-        },
-        has_zeros: first.has_zeros && whole.iter().all(|numbers| numbers.has_zeros),
+        block: block_size,
+        bits: same(whole.iter().map(|numbers| numbers.bits)).flatten(),
+        has_zeros: same(whole.iter().map(|numbers| numbers.has_zeros)).unwrap_or(false),
         groups: Groups {
-            size: match groups().all(|groups| groups.size == first.groups.size) {
-                true => first.groups.size,
-                false => GroupSize::Unknown,
-            },
-            is_told: first.groups.is_told && groups().all(|groups| groups.is_told),
+            size: same(whole.iter().map(|numbers| numbers.groups.size))
+                .unwrap_or(GroupSize::Unknown),
+            is_told: same(whole.iter().map(|numbers| numbers.groups.is_told)).unwrap_or(false),
         },
     })
 }
 
 /// What compressed-tensors says of matrices of whole numbers.
-#[derive(Clone, Copy)]
 struct WholeNumbers {
     bits: Option<u32>,
     has_zeros: bool,
     groups: Groups,
+}
+
+/// Reads how weights are quantized; `None` where they become no whole numbers.
+fn whole_numbers(weights: &Value) -> Result<Option<WholeNumbers>> {
+    let kinds = [json!("int"), json!("float")];
+    expect(weights, "type", &kinds, "int and float are read")?;
+    let is_float = weights["type"] == "float";
+    let bits = match is_float {
+        true => &[json!(8)][..],
+        false => &[json!(2), json!(4), json!(8)],
+    };
+    let expected = "2, 4 and 8 bits are read, of floats 8";
+    expect(weights, "num_bits", bits, expected)?;
+    if is_float {
+        let symmetric = [json!(true)];
+        expect(
+            weights,
+            "symmetric",
+            &symmetric,
+            "floats have no zero points",
+        )?;
+    }
+    if is_float || weights.is_null() {
+        return Ok(None);
+    }
+    let order = &weights["actorder"];
+    Ok(Some(WholeNumbers {
+        bits: weights["num_bits"].as_u64().map(|bits| bits as u32),
+        has_zeros: weights["symmetric"] == false,
+        groups: Groups {
+            size: group_size(weights, "group_size")?,
+            is_told: *order == true || *order == "group" || *order == "dynamic",
+        },
+    }))
+}
+
+/// What all values are, if they are the same.
+fn same<T: PartialEq>(mut values: impl Iterator<Item = T>) -> Option<T> {
+    let first = values.next()?;
+    values.all(|value| value == first).then_some(first)
 }

@@ -1,4 +1,4 @@
-//! Matrices that a folder holds in fewer bits than floating point numbers of 16: how they are found, and their numbers.
+//! Matrices that a folder holds in fewer than 16 bits a number: how they are quantized, and their numbers.
 
 pub(super) mod float8;
 pub(super) mod integers;
@@ -60,7 +60,7 @@ impl Packed {
     /// Some of the rows as numbers in 32 bits.
     ///
     /// # Errors
-    /// [`Error::Io`] when they can't be read, [`Error::InvalidTensor`] when they say what can't be.
+    /// [`Error::Io`](crate::error::Error::Io) when they can't be read.
     pub(super) fn numbers(
         &self,
         read: ReadBytes<'_>,
