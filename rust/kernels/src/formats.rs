@@ -3,11 +3,46 @@
 use candle_core::quantized::GgmlDType;
 use half::f16;
 
+/// A type of quantization blocks, as [`PackedMatrix::pack`](crate::PackedMatrix::pack) takes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PackedType {
+    /// One that Candle knows.
+    Candle(GgmlDType),
+    /// Four bits that choose one of 16 levels, with a scale for 32 weights.
+    Iq4Nl,
+    /// The same levels, with scales of 6 bits for 32 weights and one for 256.
+    Iq4Xs,
+    /// Floating point numbers of 4 bits with a power of two for 32 weights (OCP Microscaling Formats, 2023).
+    Mxfp4,
+}
+
+impl From<GgmlDType> for PackedType {
+    fn from(dtype: GgmlDType) -> Self {
+        Self::Candle(dtype)
+    }
+}
+
 /// Weights of a block as the kernels see it: they share scale and minimum.
 pub(crate) const BLOCK: usize = 32;
 
-/// The values of a block: each weight is `scale · (quant − zero_point) + minimum`. The zero point belongs to the
-/// [`Format`].
+/// What a quant of 4 bits stands for where that is not itself.
+pub(crate) type Levels = [u8; 16];
+
+/// The levels of IQ4_NL and IQ4_XS, 128 more.
+const NON_LINEAR: Levels = [
+    1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241,
+];
+
+/// Twice the numbers of 4 bits of the OCP Microscaling Formats, 128 more.
+const FLOAT4: Levels = [
+    128, 129, 130, 131, 132, 134, 136, 140, 128, 127, 126, 125, 124, 122, 120, 116,
+];
+
+/// The level that stands for 0.
+const LEVEL_ZERO: u8 = 128;
+
+/// The values of a block: each weight is `scale · (quant − zero_point) + minimum`, or with the level of the quant
+/// instead of it. The zero point belongs to the [`Format`].
 pub(crate) struct BlockValues {
     pub(crate) quants: [u8; BLOCK],
     /// Scales of the two halves of the block; equal unless [`Format::scales`] is 2.
@@ -24,7 +59,9 @@ pub(crate) struct Format {
     pub(crate) bytes: usize,
     /// Bits of a quant in memory.
     pub(crate) bits: Bits,
-    /// The quant that stands for 0 where the minimum is 0.
+    /// What quants of 4 bits stand for, if not for themselves.
+    pub(crate) levels: Option<&'static Levels>,
+    /// The quant, or the level, that stands for 0 where the minimum is 0.
     pub(crate) zero_point: u8,
     /// How many scales a block has, 1 or 2.
     pub(crate) scales: usize,
@@ -53,11 +90,18 @@ impl Bits {
 
 impl Format {
     /// The format of a type, if there are kernels for it.
-    pub(crate) fn of(dtype: GgmlDType) -> Option<Self> {
+    pub(crate) fn of(packed_type: PackedType) -> Option<Self> {
+        let dtype = match packed_type {
+            PackedType::Candle(dtype) => dtype,
+            PackedType::Iq4Nl => return Some(Self::of_levels(1, 18, &NON_LINEAR, q4_0)),
+            PackedType::Iq4Xs => return Some(Self::of_levels(8, 136, &NON_LINEAR, iq4_xs)),
+            PackedType::Mxfp4 => return Some(Self::of_levels(1, 17, &FLOAT4, mxfp4)),
+        };
         let format = |bits, zero_point, minima, read| Self {
             blocks: dtype.block_size() / BLOCK,
             bytes: dtype.type_size(),
             bits,
+            levels: None,
             zero_point,
             scales: if dtype == GgmlDType::Q6K { 2 } else { 1 },
             minima,
@@ -74,6 +118,25 @@ impl Format {
             GgmlDType::Q8_0 => format(Bits::Eight, 0x80, false, q8_0),
             _ => return None,
         })
+    }
+
+    /// Quants of 4 bits that stand for levels.
+    fn of_levels(
+        blocks: usize,
+        bytes: usize,
+        levels: &'static Levels,
+        read: fn(&[u8], usize) -> BlockValues,
+    ) -> Self {
+        Self {
+            blocks,
+            bytes,
+            bits: Bits::Four,
+            levels: Some(levels),
+            zero_point: LEVEL_ZERO,
+            scales: 1,
+            minima: false,
+            read,
+        }
     }
 }
 
@@ -192,6 +255,35 @@ fn q6_k(bytes: &[u8], block: usize) -> BlockValues {
             (lower[i] >> (index / 2 * 4) & 0x0f) | (upper[i] >> (2 * index) & 3) << 4
         }),
         scales: [scale(0), scale(1)],
+        minimum: 0.0,
+    }
+}
+
+/// The scales of eight blocks are multiples, from −32 to 31, of what they have in common: the lower 4 bits of two lie
+/// in a byte, the upper 2 bits of all in two.
+fn iq4_xs(bytes: &[u8], block: usize) -> BlockValues {
+    let lower = bytes[4 + block / 2] >> (4 * (block % 2)) & 0x0f;
+    let upper = bytes[2 + block / 4] >> (2 * (block % 4)) & 3;
+    let multiple = (upper << 4 | lower) as i8 - 32;
+    BlockValues {
+        quants: nibbles(&bytes[8 + 16 * block..]),
+        scales: [float(bytes, 0) * f32::from(multiple); 2],
+        minimum: 0.0,
+    }
+}
+
+/// The levels are twice the numbers, so that the scale is half of the power of two. Where all numbers are 0 it is 0
+/// whatever the power.
+fn mxfp4(bytes: &[u8], _: usize) -> BlockValues {
+    let quants = nibbles(&bytes[1..]);
+    let is_zero = quants.iter().all(|quant| quant & 7 == 0);
+    let half = match bytes[0] {
+        exponent @ (0 | 1) => 0x0020_0000 << exponent,
+        exponent => u32::from(exponent - 1) << 23,
+    };
+    BlockValues {
+        quants,
+        scales: [if is_zero { 0.0 } else { f32::from_bits(half) }; 2],
         minimum: 0.0,
     }
 }

@@ -51,6 +51,7 @@ pub use attention::{
 pub use elementwise::{
     Activation, activate, are_finite, argmax, clamped_swiglu, layer_norm, rms_norm, swiglu,
 };
+pub use formats::PackedType;
 pub use instructions::Instructions;
 pub use packing::PackedMatrix;
 pub use products::{FloatMatrix, RoundedMatrix, WeightMatrix};

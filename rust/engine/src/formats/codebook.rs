@@ -1,10 +1,12 @@
 //! Types of blocks that Candle does not know: the IQ types of llama.cpp, whose numbers stand in code books,
 //! MXFP4, and the two of ternary numbers.
 //!
-//! How their bits lie follows llama.cpp's `ggml-quants.c`. All become Q8_0 while they are read: 16 numbers
-//! share a scale and are whole multiples of it that fit into 8 bits, so that nothing is lost where the
-//! scales of 32 numbers are equal, but for the scale's 16 bits.
+//! How their bits lie follows llama.cpp's `ggml-quants.c`. Our own kernels multiply those of 4 bits as they are. The
+//! others become Q8_0 while they are read, and those of 4 bits where there are no such kernels: 16 numbers share a
+//! scale and are whole multiples of it that fit into 8 bits, so that nothing is lost where the scales of 32 numbers
+//! are equal, but for the scale's 16 bits.
 
+use candle4j_kernels::PackedType;
 use half::f16;
 
 use super::grids;
@@ -72,6 +74,16 @@ impl Codebook {
             39 => Mxfp4,
             _ => return None,
         })
+    }
+
+    /// As our own kernels know it; `None` where there are none.
+    pub(crate) fn packed_type(self) -> Option<PackedType> {
+        match self {
+            Iq4Nl => Some(PackedType::Iq4Nl),
+            Iq4Xs => Some(PackedType::Iq4Xs),
+            Mxfp4 => Some(PackedType::Mxfp4),
+            _ => None,
+        }
     }
 
     /// Its name as it stands in results.

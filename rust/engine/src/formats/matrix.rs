@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::quantized::QTensor;
+use candle_core::quantized::ggml_file::qtensor_from_ggml;
 use candle_core::{Device, Result, Tensor};
-use candle4j_kernels::PackedMatrix;
+
+use super::BlockType;
+use super::codebook::Codebook;
 
 /// A matrix of `rows × columns`.
 #[derive(Debug)]
@@ -13,44 +16,79 @@ pub(crate) enum Matrix {
     Dense(Tensor),
     /// Blocks of small integers with scales.
     Quantized(Arc<QTensor>),
+    /// Blocks that Candle does not know, in the memory of the CPU.
+    Levels(LevelBlocks),
+}
+
+/// Blocks whose numbers choose levels, row by row.
+#[derive(Debug)]
+pub(crate) struct LevelBlocks {
+    pub(crate) kind: Codebook,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
 }
 
 impl Matrix {
     /// Its rows below those of `others`, all with as many columns, when that is possible: a
     /// quantized matrix can only continue in its own type.
     pub(crate) fn stack(parts: &[Matrix]) -> Result<Option<Matrix>> {
-        let mut dense = Vec::new();
-        let mut quantized = Vec::new();
-        for part in parts {
-            match part {
-                Matrix::Dense(tensor) => dense.push(tensor),
-                Matrix::Quantized(tensor) => quantized.push(tensor),
+        let (first, others) = match parts.split_first() {
+            Some((Matrix::Dense(first), _)) => {
+                let dense = |part: &Matrix| match part {
+                    Matrix::Dense(tensor) if tensor.dtype() == first.dtype() => {
+                        Some(tensor.clone())
+                    }
+                    _ => None,
+                };
+                let dense: Option<Vec<Tensor>> = parts.iter().map(dense).collect();
+                let stacked = dense.map(|dense| Tensor::cat(&dense, 0)).transpose()?;
+                return Ok(stacked.map(Matrix::Dense));
             }
-        }
-        if quantized.is_empty() && dense.iter().any(|t| t.dtype() != dense[0].dtype()) {
+            Some(split) => split,
+            None => return Ok(None),
+        };
+        let Some((block_type, mut bytes)) = first.blocks()? else {
             return Ok(None);
+        };
+        let (mut rows, columns) = first.dims()?;
+        for other in others {
+            match other.blocks()? {
+                Some((other_type, blocks)) if other_type == block_type => bytes.extend(blocks),
+                _ => return Ok(None),
+            }
+            rows += other.dims()?.0;
         }
-        if quantized.is_empty() {
-            return Tensor::cat(&dense, 0).map(|t| Some(Matrix::Dense(t)));
+        quantized_matrix(block_type, bytes, (rows, columns), &first.device()).map(Some)
+    }
+
+    /// The type of its blocks, and their bytes.
+    fn blocks(&self) -> Result<Option<(BlockType, Vec<u8>)>> {
+        Ok(match self {
+            Matrix::Dense(_) => None,
+            Matrix::Quantized(tensor) => {
+                let bytes = tensor.data()?.into_owned();
+                Some((BlockType::Candle(tensor.dtype()), bytes))
+            }
+            Matrix::Levels(blocks) => {
+                Some((BlockType::Codebook(blocks.kind), blocks.bytes.clone()))
+            }
+        })
+    }
+
+    fn device(&self) -> Device {
+        match self {
+            Matrix::Dense(tensor) => tensor.device().clone(),
+            Matrix::Quantized(tensor) => tensor.device(),
+            Matrix::Levels(_) => Device::Cpu,
         }
-        let dtype = quantized[0].dtype();
-        if !dense.is_empty() || quantized.iter().any(|t| t.dtype() != dtype) {
-            return Ok(None);
-        }
-        let (_, columns) = quantized[0].shape().dims2()?;
-        let mut rows = 0;
-        let mut bytes = Vec::new();
-        for tensor in &quantized {
-            rows += tensor.shape().dims2()?.0;
-            bytes.extend_from_slice(&tensor.data()?);
-        }
-        quantized_matrix(dtype, &bytes, (rows, columns), &quantized[0].device()).map(Some)
     }
 
     pub(crate) fn dims(&self) -> Result<(usize, usize)> {
         match self {
             Matrix::Dense(tensor) => tensor.dims2(),
             Matrix::Quantized(tensor) => tensor.shape().dims2(),
+            Matrix::Levels(blocks) => Ok((blocks.rows, blocks.columns)),
         }
     }
 
@@ -59,25 +97,36 @@ impl Matrix {
         match self {
             Matrix::Dense(tensor) => Ok(tensor),
             Matrix::Quantized(tensor) => tensor.dequantize(&tensor.device()),
+            Matrix::Levels(blocks) => blocks.dense(),
         }
     }
 }
 
-/// Bytes that so many numbers of a quantized matrix take in memory.
-pub(crate) fn quantized_bytes(dtype: GgmlDType, numbers: u64, device: &Device) -> u64 {
-    PackedMatrix::byte_len(dtype, numbers)
-        .filter(|_| device.is_cpu())
-        .unwrap_or_else(|| numbers / dtype.block_size() as u64 * dtype.type_size() as u64)
+impl LevelBlocks {
+    /// Its numbers in 32 bits.
+    pub(crate) fn dense(&self) -> Result<Tensor> {
+        let numbers = self.kind.numbers(&self.bytes);
+        Tensor::from_vec(numbers, (self.rows, self.columns), &Device::Cpu)
+    }
 }
 
 /// A quantized matrix from its bytes.
 pub(crate) fn quantized_matrix(
-    dtype: GgmlDType,
-    bytes: &[u8],
+    block_type: BlockType,
+    bytes: Vec<u8>,
     (rows, columns): (usize, usize),
     device: &Device,
 ) -> Result<Matrix> {
-    use candle_core::quantized::ggml_file::qtensor_from_ggml;
-    let tensor = qtensor_from_ggml(dtype, bytes, vec![rows, columns], device)?;
-    Ok(Matrix::Quantized(Arc::new(tensor)))
+    Ok(match block_type {
+        BlockType::Candle(dtype) => {
+            let tensor = qtensor_from_ggml(dtype, &bytes, vec![rows, columns], device)?;
+            Matrix::Quantized(Arc::new(tensor))
+        }
+        BlockType::Codebook(kind) => Matrix::Levels(LevelBlocks {
+            kind,
+            bytes,
+            rows,
+            columns,
+        }),
+    })
 }

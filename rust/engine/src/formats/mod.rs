@@ -1,6 +1,7 @@
 //! Where descriptions, tensors, tokenizers and chat templates come from: a folder of safetensors files, or one
 //! GGUF file. Both become a `Checkpoint`.
 
+mod block_type;
 mod codebook;
 pub mod folder;
 mod generation_defaults;
@@ -15,9 +16,10 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+pub(crate) use block_type::BlockType;
 pub use generation_defaults::{GenerationDefaults, TokenRules};
 pub(crate) use generation_defaults::{LARGEST_PENALTY, is_penalty, is_temperature};
-pub(crate) use matrix::{Matrix, quantized_bytes, quantized_matrix};
+pub(crate) use matrix::{LevelBlocks, Matrix, quantized_matrix};
 pub use quantization::Quantization;
 pub(crate) use tensors::{
     Kernels, LazyRows, Storage, TensorSource, Tensors, kept_type, quantized_type, unreadable,

@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor};
 
 use super::folder::{CheckpointTensors, FolderSource};
 use super::gguf::GgufTensors;
-use super::{Matrix, Quantization, quantized_bytes};
+use super::{BlockType, Matrix};
 use crate::description::{EMBEDDING, HEAD, ModelDescription, PER_LAYER_EMBEDDING};
 use crate::error::{Error, Result};
 
@@ -54,19 +54,20 @@ impl Tensors {
         }
     }
 
-    /// Whether most numbers of a folder are in packed matrices that become blocks of Q8_0.
-    pub(crate) fn mostly_blocks(&self) -> bool {
+    /// The type of blocks that most numbers of a folder get in memory for our own kernels, if any: those of packed
+    /// matrices.
+    pub(crate) fn most_blocks(&self, device: &Device) -> Option<BlockType> {
         let Tensors::Folder(folder) = self else {
-            return false;
+            return None;
         };
-        let [mut blocks, mut all] = [0, 0];
-        for (_, entry) in folder.iter() {
-            all += entry.byte_len();
-            if entry.fits_q8_0() {
-                blocks += entry.byte_len();
-            }
-        }
-        2 * blocks > all
+        let all: usize = folder.iter().map(|(_, entry)| entry.byte_len()).sum();
+        let block_type = folder.iter().find_map(|(_, entry)| entry.block_type())?;
+        let blocks: usize = folder
+            .iter()
+            .filter(|(_, entry)| entry.block_type() == Some(block_type))
+            .map(|(_, entry)| entry.byte_len())
+            .sum();
+        (2 * blocks > all).then(|| block_type.kept(device))
     }
 
     /// The name of the type that the weights have in memory for our own kernels, unless they are quantized.
@@ -74,8 +75,8 @@ impl Tensors {
         match self {
             Tensors::Gguf(gguf) => gguf.precision(device, Kernels::Packed),
             Tensors::Folder(_) => {
-                if self.mostly_blocks() {
-                    return Quantization::Q8_0.name();
+                if let Some(block_type) = self.most_blocks(device) {
+                    return block_type.name();
                 }
                 let stored = self.stored_type().unwrap_or(DType::F32);
                 crate::device::precision_name(kept_type(stored, DType::F32, device))
@@ -103,8 +104,11 @@ impl Tensors {
                         Kernels::Packed => kept_type(entry.dtype, storage.dtype, device),
                     };
                     let elements = entry.byte_len() / entry.dtype.size_in_bytes();
-                    if storage.blocks && entry.fits_q8_0() {
-                        return quantized_bytes(GgmlDType::Q8_0, elements as u64, device);
+                    if storage.blocks
+                        && let Some(block_type) = entry.block_type()
+                    {
+                        let kept = block_type.kept(device);
+                        return kept.bytes_in_memory(elements as u64, device);
                     }
                     (elements * kept.size_in_bytes()) as u64
                 })
@@ -118,7 +122,9 @@ impl Tensors {
                         shape.len(),
                         quantized_type(&name, shape[shape.len() - 1], wanted),
                     ) {
-                        (2, Some(dtype)) => quantized_bytes(dtype, elements, device),
+                        (2, Some(dtype)) => {
+                            BlockType::Candle(dtype).bytes_in_memory(elements, device)
+                        }
                         _ => elements * size_of::<f32>() as u64,
                     }
                 })

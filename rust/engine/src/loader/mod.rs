@@ -257,8 +257,11 @@ impl Loader {
                 if dtype == DType::F32 || exact {
                     let mut plan = Plan::in_type(engine, dtype);
                     plan.storage.blocks = options.precision == Precision::Auto;
-                    if plan.storage.blocks && engine != Engine::Candle && tensors.mostly_blocks() {
-                        plan.precision = Quantization::Q8_0.name();
+                    if plan.storage.blocks
+                        && engine != Engine::Candle
+                        && let Some(block_type) = tensors.most_blocks(&self.device)
+                    {
+                        plan.precision = block_type.name();
                     }
                     return Ok(plan);
                 }

@@ -13,7 +13,7 @@ use crate::engines::fused::DecoderTexts;
 use crate::engines::{Engine, TextModel};
 use crate::error::{Error, Result};
 use crate::formats::folder::encoder::EncoderCheckpoint;
-use crate::formats::{Quantization, TensorSource, Tensors, quantized_bytes};
+use crate::formats::{BlockType, Quantization, TensorSource, Tensors};
 use crate::memory;
 
 /// What the matrices of a model for texts become.
@@ -108,7 +108,7 @@ pub(crate) fn load_texts(
     };
     let stored = tensors.stored_type();
     let needed = match wanted {
-        Some(dtype) => quantized_bytes(dtype, count, &device),
+        Some(dtype) => BlockType::Candle(dtype).bytes_in_memory(count, &device),
         None => count * stored.map_or(4, |dtype| dtype.size_in_bytes()) as u64,
     };
     memory::ensure("the model", needed)?;

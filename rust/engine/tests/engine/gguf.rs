@@ -11,7 +11,7 @@ use candle4j_engine::error::{Code, Error};
 use candle4j_engine::loader::LoadOptions;
 use candle4j_engine::model::Model;
 use candle4j_engine::session::Session;
-use candle4j_kernels::PackedMatrix;
+use candle4j_kernels::{PackedMatrix, PackedType};
 use serde_json::Map;
 
 use crate::gguf_file::GgufFile;
@@ -640,10 +640,11 @@ fn types_of_code_books_are_computed_as_what_they_stand_for() {
     // Both have 18 bytes for 32 numbers.
     let bytes = packed.bytes_with_type(IQ4_NL);
     for engine in [Engine::Fused, Engine::Candle] {
-        let ours = logprobs(
-            packed.load_bytes_with(&bytes, &with(engine)).unwrap(),
-            prompt,
-        );
+        let loaded = packed.load_bytes_with(&bytes, &with(engine)).unwrap();
+        let multiplied = engine == Engine::Fused && PackedMatrix::supports(PackedType::Iq4Nl);
+        let name = if multiplied { "iq4_nl" } else { "q8_0" };
+        assert_eq!(loaded.info().precision, name);
+        let ours = logprobs(loaded, prompt);
         let mut exact = GgufFile::of("llama-gqa", GgmlDType::Q4_0);
         exact.relevel(&levels);
         let exact = logprobs(exact.load_with(&with(engine)).unwrap(), prompt);

@@ -2,10 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use candle_core::quantized::GgmlDType;
 use half::f16;
 
-use crate::formats::{BLOCK, Bits, BlockValues, Format};
+use crate::formats::{BLOCK, Bits, BlockValues, Format, Levels, PackedType};
 use crate::instructions::Instructions;
 use crate::simd::LANES;
 use crate::team::for_each_part;
@@ -43,6 +42,8 @@ pub(crate) struct RowGroup<'a> {
     pub(crate) scales: &'a [F16x16],
     /// None when all are 0.
     pub(crate) minima: &'a [F16x16],
+    /// What quants of 4 bits stand for; not used where they stand for themselves.
+    pub(crate) levels: &'static Levels,
 }
 
 /// A group of 16 rows that is being filled.
@@ -57,11 +58,13 @@ struct RowGroupMut<'a> {
 }
 
 impl RowGroupMut<'_> {
-    /// Packs all rows; `None` when a scale or a minimum is not finite in F16.
+    /// Packs all rows; `None` when a scale or a minimum is not finite in F16, or becomes 0 there.
     fn fill(&mut self) -> Option<()> {
         let format = self.format;
         if self.bytes.len() < LANES * self.row_bytes {
             let empty = match format.bits {
+                // Whatever it stands for: the scales are 0.
+                Bits::Four if format.levels.is_some() => 0,
                 Bits::Four => format.zero_point << 4 | format.zero_point,
                 Bits::Eight => format.zero_point,
             };
@@ -81,7 +84,8 @@ impl RowGroupMut<'_> {
     fn put(&mut self, lane: usize, block: usize, weights: &BlockValues) -> Option<()> {
         let half = |number: f32| {
             let half = f16::from_f32(number);
-            half.is_finite().then(|| half.to_bits())
+            let fits = half.is_finite() && (half.to_f32() != 0.0 || number == 0.0);
+            fits.then(|| half.to_bits())
         };
         let scales = &mut self.scales[block * self.format.scales..][..self.format.scales];
         for (scales, scale) in scales.iter_mut().zip(weights.scales) {
@@ -114,15 +118,16 @@ impl RowGroupMut<'_> {
 
 impl PackedMatrix {
     /// Whether there is a kernel for a type on this processor.
-    pub fn supports(dtype: GgmlDType) -> bool {
-        Format::of(dtype).is_some() && Instructions::detect().is_some()
+    pub fn supports(packed_type: impl Into<PackedType>) -> bool {
+        Format::of(packed_type.into()).is_some() && Instructions::detect().is_some()
     }
 
     /// Bytes of so many packed weights of a type, without the padding of the last group.
     ///
     /// `None` when there are no kernels for the type on this processor.
-    pub fn byte_len(dtype: GgmlDType, weights: u64) -> Option<u64> {
-        let format = Format::of(dtype).filter(|_| Self::supports(dtype))?;
+    pub fn byte_len(packed_type: impl Into<PackedType>, weights: u64) -> Option<u64> {
+        let packed_type = packed_type.into();
+        let format = Format::of(packed_type).filter(|_| Self::supports(packed_type))?;
         let halves = format.scales + usize::from(format.minima);
         let of_row =
             (format.bits.lines() * size_of::<PackedLine>() + halves * size_of::<F16x16>()) / LANES;
@@ -130,23 +135,29 @@ impl PackedMatrix {
     }
 
     /// Packs a `rows × columns` matrix of GGML blocks, row by row. Quants are kept as they are. Scales and
-    /// minima are rounded to F16 in the K formats, which store them as products, and kept in the others.
+    /// minima are rounded to F16 in the K formats and IQ4_XS, which store them as products, and kept in the others.
     ///
     /// `None` when there is no kernel for the type on this processor, when `columns` is no multiple of the
-    /// type's block size, when `bytes` has the wrong length, or when a scale or minimum is not finite in F16.
-    pub fn pack(dtype: GgmlDType, bytes: &[u8], rows: usize, columns: usize) -> Option<Self> {
-        Self::for_instructions(Instructions::detect()?, dtype, bytes, rows, columns)
+    /// type's block size, when `bytes` has the wrong length, or when a scale or minimum is not finite in F16 or
+    /// so small that it becomes 0.
+    pub fn pack(
+        packed_type: impl Into<PackedType>,
+        bytes: &[u8],
+        rows: usize,
+        columns: usize,
+    ) -> Option<Self> {
+        Self::for_instructions(Instructions::detect()?, packed_type, bytes, rows, columns)
     }
 
     /// Like [`Self::pack`], for given instructions, which this processor must have.
     pub fn for_instructions(
         instructions: Instructions,
-        dtype: GgmlDType,
+        packed_type: impl Into<PackedType>,
         bytes: &[u8],
         rows: usize,
         columns: usize,
     ) -> Option<Self> {
-        let format = Format::of(dtype)?;
+        let format = Format::of(packed_type.into())?;
         let stored = columns / (format.blocks * BLOCK);
         let fits = columns.is_multiple_of(format.blocks * BLOCK)
             && bytes.len() == rows * stored * format.bytes;
@@ -220,9 +231,14 @@ impl PackedMatrix {
         self.format.scales
     }
 
-    /// The quant that stands for 0 where there are no minima.
+    /// The quant, or the level, that stands for 0 where there are no minima.
     pub(crate) fn zero_point(&self) -> i32 {
         self.format.zero_point.into()
+    }
+
+    /// What quants stand for, if not for themselves.
+    pub(crate) fn levels(&self) -> Option<&'static Levels> {
+        self.format.levels
     }
 
     /// A group of rows.
@@ -236,6 +252,7 @@ impl PackedMatrix {
                 true => &[],
                 false => &self.minima[start..][..count],
             },
+            levels: self.format.levels.unwrap_or(&[0; 16]),
         }
     }
 }
@@ -275,7 +292,12 @@ impl PackedMatrix {
                 let number = match self.format.bits {
                     Bits::Eight => lines[column / 4].0[4 * lane + column % 4],
                     Bits::Four => {
-                        lines[column / 8].0[4 * lane + column % 4] >> (column / 4 % 2 * 4) & 0x0f
+                        let byte = lines[column / 8].0[4 * lane + column % 4];
+                        let quant = byte >> (column / 4 % 2 * 4) & 0x0f;
+                        match self.format.levels {
+                            Some(levels) => levels[usize::from(quant)],
+                            None => quant,
+                        }
                     }
                 };
                 *out = scale * (f32::from(number) - f32::from(self.format.zero_point)) + minimum;

@@ -2,19 +2,38 @@
 
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
-use candle4j_kernels::{Instructions, PackedMatrix, WeightMatrix};
+use candle4j_kernels::{Instructions, PackedMatrix, PackedType, WeightMatrix};
+use half::f16;
 
 /// The types that there are kernels for.
-const TYPES: [GgmlDType; 8] = [
-    GgmlDType::Q4_0,
-    GgmlDType::Q4_1,
-    GgmlDType::Q4K,
-    GgmlDType::Q5_0,
-    GgmlDType::Q5_1,
-    GgmlDType::Q5K,
-    GgmlDType::Q6K,
-    GgmlDType::Q8_0,
+const TYPES: [PackedType; 11] = [
+    PackedType::Candle(GgmlDType::Q4_0),
+    PackedType::Candle(GgmlDType::Q4_1),
+    PackedType::Candle(GgmlDType::Q4K),
+    PackedType::Candle(GgmlDType::Q5_0),
+    PackedType::Candle(GgmlDType::Q5_1),
+    PackedType::Candle(GgmlDType::Q5K),
+    PackedType::Candle(GgmlDType::Q6K),
+    PackedType::Candle(GgmlDType::Q8_0),
+    PackedType::Iq4Nl,
+    PackedType::Iq4Xs,
+    PackedType::Mxfp4,
 ];
+
+/// The levels of IQ4_NL and IQ4_XS.
+const NON_LINEAR: [f32; 16] = [
+    -127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0,
+    89.0, 113.0,
+];
+
+/// Weights of a block.
+fn block_size(packed_type: PackedType) -> usize {
+    match packed_type {
+        PackedType::Candle(dtype) => dtype.block_size(),
+        PackedType::Iq4Nl | PackedType::Mxfp4 => 32,
+        PackedType::Iq4Xs => 256,
+    }
+}
 
 /// Numbers between -1 and 1, the same at every run.
 fn numbers(count: usize, seed: u32) -> Vec<f32> {
@@ -27,8 +46,17 @@ fn numbers(count: usize, seed: u32) -> Vec<f32> {
         .collect()
 }
 
-/// A matrix as blocks of a type, and the numbers that Candle takes them for.
-fn weights(dtype: GgmlDType, rows: usize, columns: usize, seed: u32) -> (Vec<u8>, Vec<f32>) {
+/// A matrix as blocks of a type, and the numbers that they stand for.
+fn weights(
+    packed_type: impl Into<PackedType>,
+    rows: usize,
+    columns: usize,
+    seed: u32,
+) -> (Vec<u8>, Vec<f32>) {
+    let packed_type = packed_type.into();
+    let PackedType::Candle(dtype) = packed_type else {
+        return level_blocks(packed_type, rows * columns / block_size(packed_type), seed);
+    };
     let tensor = Tensor::from_vec(numbers(rows * columns, seed), (rows, columns), &Device::Cpu);
     let quantized = QTensor::quantize(&tensor.unwrap(), dtype).unwrap();
     let floats = quantized.dequantize(&Device::Cpu).unwrap();
@@ -36,6 +64,57 @@ fn weights(dtype: GgmlDType, rows: usize, columns: usize, seed: u32) -> (Vec<u8>
         quantized.data().unwrap().into_owned(),
         floats.flatten_all().unwrap().to_vec1().unwrap(),
     )
+}
+
+/// Blocks of quants that choose levels, and their numbers, between -1 and 1.
+fn level_blocks(packed_type: PackedType, count: usize, seed: u32) -> (Vec<u8>, Vec<f32>) {
+    let (mut bytes, mut floats) = (Vec::new(), Vec::new());
+    let size = block_size(packed_type);
+    let random = numbers(count * (size + 8), seed);
+    for random in random.chunks_exact(size + 8) {
+        let quants: Vec<u8> = random[8..]
+            .iter()
+            .map(|x| ((x + 1.0) * 7.999) as u8)
+            .collect();
+        let mut scales = vec![f16::from_f32(random[0] / 127.0).to_f32()];
+        let mut number: fn(u8) -> f32 = |quant| NON_LINEAR[usize::from(quant)];
+        match packed_type {
+            PackedType::Iq4Nl => bytes.extend(f16::from_f32(scales[0]).to_le_bytes()),
+            PackedType::Mxfp4 => {
+                // From 2^-7 to 2^-3: the largest number is 6.
+                let power = (random[0] * 2.0) as i32 - 5;
+                scales = vec![2f32.powi(power)];
+                bytes.push((127 + power) as u8);
+                // A sign, an exponent of 2 bits and a mantissa of 1.
+                number = |quant| {
+                    let (exponent, half) = (quant >> 1 & 3, f32::from(quant & 1) / 2.0);
+                    let size = match exponent {
+                        0 => half,
+                        _ => (1.0 + half) * 2f32.powi(i32::from(exponent) - 1),
+                    };
+                    if quant < 8 { size } else { -size }
+                };
+            }
+            _ => {
+                let common = f16::from_f32(random[0] / 127.0 / 32.0);
+                let multiples: [u8; 8] = std::array::from_fn(|i| ((random[i] + 1.0) * 31.99) as u8);
+                let scale = |multiple: u8| common.to_f32() * (f32::from(multiple) - 32.0);
+                scales = multiples.map(scale).to_vec();
+                bytes.extend(common.to_le_bytes());
+                let upper = multiples
+                    .iter()
+                    .rev()
+                    .fold(0, |bits, multiple| bits << 2 | u16::from(multiple >> 4));
+                bytes.extend(upper.to_le_bytes());
+                bytes.extend(multiples.chunks(2).map(|two| two[0] & 15 | two[1] << 4));
+            }
+        }
+        for (quants, scale) in quants.chunks_exact(32).zip(scales) {
+            bytes.extend((0..16).map(|i| quants[i] | quants[i + 16] << 4));
+            floats.extend(quants.iter().map(|quant| scale * number(*quant)));
+        }
+    }
+    (bytes, floats)
 }
 
 /// A row as its blocks stand for it: rounded to multiples of a 32639th of the largest of 32.
@@ -60,12 +139,12 @@ fn every_kernel_computes_what_plain_arithmetic_does() {
         .flat_map(|kind| TYPES.map(|dtype| (kind, dtype)))
     {
         for (rows, blocks) in [(1, 1), (16, 2), (33, 3), (50, 18), (100, 5)] {
-            let columns = blocks * dtype.block_size();
+            let columns = blocks * block_size(dtype);
             let (bytes, floats) = weights(dtype, rows, columns, 7);
             let matrix =
                 PackedMatrix::for_instructions(kind, dtype, &bytes, rows, columns).unwrap();
             // The scales of the K formats are rounded to 11 bits.
-            let tolerance = match dtype.block_size() {
+            let tolerance = match block_size(dtype) {
                 32 => 1e-3,
                 _ => 2e-3 * (columns as f64).sqrt(),
             };
@@ -121,7 +200,7 @@ fn rows_come_back_as_they_were() {
             continue;
         };
         // The scales of the K formats are rounded to 11 bits; a weight is at most 1.
-        let tolerance = match dtype.block_size() {
+        let tolerance = match block_size(dtype) {
             32 => 0.0,
             _ => 2f32.powi(-9),
         };
@@ -138,11 +217,13 @@ fn rows_come_back_as_they_were() {
 #[test]
 fn numbers_take_what_their_bits_and_scales_do() {
     for (dtype, bits) in [
-        (GgmlDType::Q8_0, 8.5),
-        (GgmlDType::Q4_0, 4.5),
-        (GgmlDType::Q4K, 5.0),
-        (GgmlDType::Q5_1, 9.0),
-        (GgmlDType::Q6K, 9.0),
+        (GgmlDType::Q8_0.into(), 8.5),
+        (GgmlDType::Q4_0.into(), 4.5),
+        (GgmlDType::Q4K.into(), 5.0),
+        (GgmlDType::Q5_1.into(), 9.0),
+        (GgmlDType::Q6K.into(), 9.0),
+        (PackedType::Iq4Xs, 4.5),
+        (PackedType::Mxfp4, 4.5),
     ] {
         let expected = PackedMatrix::supports(dtype).then_some((1024.0 * bits / 8.0) as u64);
         assert_eq!(PackedMatrix::byte_len(dtype, 1024), expected, "{dtype:?}");
@@ -206,4 +287,28 @@ fn what_does_not_fit_is_refused() {
     let mut infinite = bytes;
     infinite[..2].copy_from_slice(&0x7c00u16.to_le_bytes());
     assert!(!pack(GgmlDType::Q8_0, &infinite, 16, 64));
+}
+
+#[test]
+fn powers_of_two_that_f16_has_not_are_refused() {
+    let fits = |exponent: u8, quant: u8| {
+        let mut bytes = vec![quant; 17];
+        bytes[0] = exponent;
+        PackedMatrix::pack(PackedType::Mxfp4, &bytes, 1, 32).is_some()
+    };
+    if !PackedMatrix::supports(PackedType::Mxfp4) {
+        return;
+    }
+    // From the smallest to the largest power of F16, as halves.
+    for (exponent, expected) in [
+        (103, false),
+        (104, true),
+        (143, true),
+        (144, false),
+        (255, false),
+    ] {
+        assert_eq!(fits(exponent, 0x12), expected, "{exponent}");
+        // Of zeros, any power will do.
+        assert!(fits(exponent, 0x80), "{exponent}");
+    }
 }

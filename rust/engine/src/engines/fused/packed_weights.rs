@@ -8,7 +8,7 @@ use candle_core::{
 };
 use candle4j_kernels::{FloatMatrix, PackedMatrix, RoundedMatrix, WeightMatrix};
 
-use crate::formats::Matrix;
+use crate::formats::{LevelBlocks, Matrix};
 
 /// A matrix of `rows × columns`, ready to be multiplied. Copies share the numbers.
 #[derive(Debug, Clone)]
@@ -38,6 +38,11 @@ impl PackedWeights {
                     product: QMatMul::from_arc(blocks.clone())?,
                     blocks,
                 },
+            },
+            Matrix::Levels(blocks) => match pack_levels(&blocks) {
+                Some(packed) => PackedWeights::Packed(packed),
+                // A scale that the kernels can't hold.
+                None => return Self::new(Matrix::Dense(blocks.dense()?)),
             },
         })
     }
@@ -139,6 +144,12 @@ fn pack_blocks(blocks: &QTensor) -> Result<Option<Arc<dyn WeightMatrix>>> {
         PackedMatrix::pack(blocks.dtype(), &blocks.data()?, rows, columns)
             .map(|matrix| Arc::new(matrix) as _),
     )
+}
+
+fn pack_levels(blocks: &LevelBlocks) -> Option<Arc<dyn WeightMatrix>> {
+    let packed_type = blocks.kind.packed_type()?;
+    PackedMatrix::pack(packed_type, &blocks.bytes, blocks.rows, blocks.columns)
+        .map(|matrix| Arc::new(matrix) as _)
 }
 
 /// What kernels that take and give 32 bits make of rows of another type.

@@ -501,8 +501,9 @@ impl CheckpointTensors {
         }
     }
 
-    /// Some of the rows of a packed matrix as blocks of Q8_0, where those hold the same numbers.
-    pub(super) fn q8_0_rows(
+    /// Some of the rows of a packed matrix as blocks of its [`TensorEntry::block_type`], where those hold the same
+    /// numbers.
+    pub(super) fn rows_as_blocks(
         &self,
         entry: &TensorEntry,
         first: usize,
@@ -511,11 +512,11 @@ impl CheckpointTensors {
         match &entry.layout {
             Layout::Packed(packed) => {
                 let read = |file, offset, bytes: &mut [u8]| self.read_bytes(file, offset, bytes);
-                packed.q8_0(&read, first, count)
+                packed.blocks(&read, first, count)
             }
             Layout::Rows { of, ranges } => {
                 let (span, parts) = span_of(parts_of(ranges, first, count));
-                let Some(all) = self.q8_0_rows(of, span.start, span.len())? else {
+                let Some(all) = self.rows_as_blocks(of, span.start, span.len())? else {
                     return Ok(None);
                 };
                 let each = all.len() / span.len().max(1);

@@ -10,7 +10,8 @@ use super::{CheckpointTensors, TensorEntry};
 use crate::error::Result;
 use crate::formats::quantize::quantized_blocks;
 use crate::formats::{
-    LazyRows, Matrix, TensorSource, kept_type, quantized_matrix, quantized_type, unreadable,
+    BlockType, LazyRows, Matrix, TensorSource, kept_type, quantized_matrix, quantized_type,
+    unreadable,
 };
 
 /// The safetensors files of a folder, converted to one type.
@@ -48,7 +49,8 @@ impl FolderSource {
             let quantized = quantize(&part, dtype, each).map_err(|e| unreadable(name, &e))?;
             bytes.extend_from_slice(&quantized);
         }
-        quantized_matrix(dtype, &bytes, shape, &self.device).map_err(|e| unreadable(name, &e))
+        quantized_matrix(BlockType::Candle(dtype), bytes, shape, &self.device)
+            .map_err(|e| unreadable(name, &e))
     }
 }
 
@@ -72,10 +74,15 @@ impl TensorSource for FolderSource {
         match quantized_type(name, shape.1, self.quantize) {
             None => {
                 if self.blocks
-                    && entry.fits_q8_0()
-                    && let Some(bytes) = self.tensors.q8_0_rows(entry, 0, shape.0)?
+                    && let Some(own) = entry.block_type()
+                    && let Some(blocks) = self.tensors.rows_as_blocks(entry, 0, shape.0)?
                 {
-                    return quantized_matrix(GgmlDType::Q8_0, &bytes, shape, &self.device)
+                    let kept = own.kept(&self.device);
+                    let bytes = match own {
+                        BlockType::Codebook(kind) if kept != own => kind.to_q8_0(&blocks),
+                        _ => blocks,
+                    };
+                    return quantized_matrix(kept, bytes, shape, &self.device)
                         .map_err(|e| unreadable(name, &e));
                 }
                 let stored = match self.blocks || !entry.is_packed() {

@@ -6,6 +6,7 @@ use candle_core::DType;
 
 use super::packed::Packed;
 use crate::error::Error;
+use crate::formats::BlockType;
 
 /// One tensor as its file describes it, or a part of one.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,12 +112,12 @@ impl TensorEntry {
         }
     }
 
-    /// Whether blocks of Q8_0 hold the numbers of a packed matrix, as far as can be told without reading them.
-    pub(crate) fn fits_q8_0(&self) -> bool {
+    /// The blocks that hold the numbers of a packed matrix, as far as can be told without reading them.
+    pub(crate) fn block_type(&self) -> Option<BlockType> {
         match &self.layout {
-            Layout::Packed(packed) => packed.fits_q8_0(),
-            Layout::Rows { of, .. } => of.fits_q8_0(),
-            Layout::Dense | Layout::Strided(_) | Layout::Merged(_) => false,
+            Layout::Packed(packed) => packed.block_type(),
+            Layout::Rows { of, .. } => of.block_type(),
+            Layout::Dense | Layout::Strided(_) | Layout::Merged(_) => None,
         }
     }
 

@@ -18,7 +18,7 @@ use crate::architectures::gguf::{
 use crate::description::{FeedForward, Mixer, ModelDescription, stacked};
 use crate::error::{Error, Result};
 use crate::files::{self, ReadAt};
-use crate::formats::codebook::Codebook;
+use crate::formats::BlockType;
 
 /// One tensor as the file describes it.
 #[derive(Debug, Clone)]
@@ -33,64 +33,6 @@ pub(crate) struct GgufTensor {
     pub offset: u64,
     /// Which of the files it lies in.
     part: usize,
-}
-
-/// A type of blocks of numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BlockType {
-    /// One that Candle knows.
-    Candle(GgmlDType),
-    /// One that becomes Q8_0 while it is read.
-    Codebook(Codebook),
-}
-
-impl BlockType {
-    /// By the number that a file has for it.
-    fn of(number: u32) -> Option<Self> {
-        let known = match number {
-            0 => GgmlDType::F32,
-            1 => GgmlDType::F16,
-            2 => GgmlDType::Q4_0,
-            3 => GgmlDType::Q4_1,
-            6 => GgmlDType::Q5_0,
-            7 => GgmlDType::Q5_1,
-            8 => GgmlDType::Q8_0,
-            9 => GgmlDType::Q8_1,
-            10 => GgmlDType::Q2K,
-            11 => GgmlDType::Q3K,
-            12 => GgmlDType::Q4K,
-            13 => GgmlDType::Q5K,
-            14 => GgmlDType::Q6K,
-            15 => GgmlDType::Q8K,
-            30 => GgmlDType::BF16,
-            other => return Codebook::of(other).map(Self::Codebook),
-        };
-        Some(Self::Candle(known))
-    }
-
-    /// Numbers of a block.
-    pub(crate) fn block_size(self) -> usize {
-        match self {
-            Self::Candle(dtype) => dtype.block_size(),
-            Self::Codebook(kind) => kind.block_size(),
-        }
-    }
-
-    /// Bytes of a block.
-    pub(crate) fn type_size(self) -> usize {
-        match self {
-            Self::Candle(dtype) => dtype.type_size(),
-            Self::Codebook(kind) => kind.type_size(),
-        }
-    }
-
-    /// Its name, as it stands in results.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Candle(dtype) => dtype_name(dtype),
-            Self::Codebook(kind) => kind.name(),
-        }
-    }
 }
 
 /// What ggml calls types that are not read here.
@@ -600,7 +542,7 @@ impl Part {
             offset: place,
         } in listed
         {
-            let dtype = BlockType::of(kind).ok_or_else(|| Error::UnsupportedModel {
+            let dtype = BlockType::of_gguf(kind).ok_or_else(|| Error::UnsupportedModel {
                 file: files::name(path),
                 key: name.clone(),
                 value: format!("a tensor of type {kind} ({})", unread_name(kind)),
@@ -769,27 +711,6 @@ fn gguf_name(name: &str, norms_after: bool) -> String {
     let other = [("post_attention_layernorm.", behind_attention)];
     let parts = PARTS.iter().chain(&other);
     parts.fold(name.to_owned(), |name, (hub, gguf)| name.replace(hub, gguf))
-}
-
-/// The name of a type of blocks, as it stands in results.
-pub(crate) fn dtype_name(dtype: GgmlDType) -> &'static str {
-    match dtype {
-        GgmlDType::F32 => "f32",
-        GgmlDType::F16 => "f16",
-        GgmlDType::BF16 => "bf16",
-        GgmlDType::Q4_0 => "q4_0",
-        GgmlDType::Q4_1 => "q4_1",
-        GgmlDType::Q5_0 => "q5_0",
-        GgmlDType::Q5_1 => "q5_1",
-        GgmlDType::Q8_0 => "q8_0",
-        GgmlDType::Q8_1 => "q8_1",
-        GgmlDType::Q2K => "q2_k",
-        GgmlDType::Q3K => "q3_k",
-        GgmlDType::Q4K => "q4_k",
-        GgmlDType::Q5K => "q5_k",
-        GgmlDType::Q6K => "q6_k",
-        GgmlDType::Q8K => "q8_k",
-    }
 }
 
 fn json(value: &Value) -> serde_json::Value {

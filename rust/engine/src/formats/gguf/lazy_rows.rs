@@ -5,8 +5,8 @@ use std::sync::Arc;
 use candle_core::Device;
 use candle_core::quantized::ggml_file::qtensor_from_ggml;
 
-use super::file::{BlockType, GgufFile, GgufTensor};
-use crate::formats::LazyRows;
+use super::file::{GgufFile, GgufTensor};
+use crate::formats::{BlockType, LazyRows};
 
 /// The rows of a matrix.
 pub(super) struct GgufRows {

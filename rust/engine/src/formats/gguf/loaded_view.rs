@@ -7,13 +7,12 @@ use candle_core::quantized::GgmlDType;
 use candle_core::quantized::ggml_file::qtensor_from_ggml;
 use candle_core::quantized::gguf_file::{Content, TensorInfo, Value};
 use candle_core::{Device, Shape};
-use candle4j_kernels::PackedMatrix;
 use rayon::prelude::*;
 
-use super::file::{BlockType, GgufFile, GgufTensor};
+use super::file::{GgufFile, GgufTensor};
 use crate::error::{Error, Result};
 use crate::formats::quantize::quantized_blocks;
-use crate::formats::{Kernels, quantized_bytes};
+use crate::formats::{BlockType, Kernels};
 
 /// What is looked up in the file and never loaded.
 const PER_LAYER_EMBEDDING: &str = "per_layer_token_embd.weight";
@@ -34,7 +33,7 @@ pub(crate) struct LoadedView<'a> {
 /// One tensor of the view.
 pub(super) struct Placed<'a> {
     tensor: &'a GgufTensor,
-    dtype: GgmlDType,
+    dtype: BlockType,
     start: u64,
     len: u64,
 }
@@ -58,7 +57,7 @@ impl<'a> LoadedView<'a> {
                 byte_len += match kernels {
                     // Stays in the file.
                     Kernels::Packed if tensor.name == PER_LAYER_EMBEDDING => 0,
-                    Kernels::Packed => quantized_bytes(dtype, elements, device),
+                    Kernels::Packed => dtype.bytes_in_memory(elements, device),
                     Kernels::Candle => placed.len,
                 };
                 placed
@@ -80,8 +79,8 @@ impl<'a> LoadedView<'a> {
     }
 
     /// The type of most of the weights.
-    pub(super) fn prevailing_type(&self) -> GgmlDType {
-        let mut elements: Vec<(GgmlDType, usize)> = Vec::new();
+    pub(super) fn prevailing_type(&self) -> BlockType {
+        let mut elements: Vec<(BlockType, usize)> = Vec::new();
         let kept = |placed: &&Placed| placed.tensor.name != PER_LAYER_EMBEDDING;
         for placed in self.tensors.iter().filter(kept) {
             let count = placed.tensor.shape.iter().product::<usize>();
@@ -96,21 +95,24 @@ impl<'a> LoadedView<'a> {
         elements
             .into_iter()
             .max_by_key(|(_, count)| *count)
-            .map_or(GgmlDType::F32, |(dtype, _)| dtype)
+            .map_or(BlockType::Candle(GgmlDType::F32), |(dtype, _)| dtype)
     }
 
-    /// What Candle is to read from here, with `metadata` for it.
+    /// What Candle is to read from here, with `metadata` for it: all types are ones that it knows.
     pub(crate) fn content(&self, metadata: HashMap<String, Value>) -> Content {
         let tensor_infos = self
             .tensors
             .iter()
-            .map(|placed| {
+            .filter_map(|placed| {
+                let BlockType::Candle(ggml_dtype) = placed.dtype else {
+                    return None;
+                };
                 let info = TensorInfo {
-                    ggml_dtype: placed.dtype,
+                    ggml_dtype,
                     shape: Shape::from(placed.tensor.shape.clone()),
                     offset: placed.start,
                 };
-                (placed.tensor.name.clone(), info)
+                Some((placed.tensor.name.clone(), info))
             })
             .collect();
         Content {
@@ -149,7 +151,7 @@ impl<'a> LoadedView<'a> {
         self.file
             .read(tensor, (first * row_bytes) as u64, &mut bytes)
             .map_err(io::Error::other)?;
-        if BlockType::Candle(placed.dtype) != tensor.dtype {
+        if placed.dtype != tensor.dtype {
             bytes = requantize(&bytes, tensor, placed.dtype).map_err(io::Error::other)?;
         }
         Ok(bytes)
@@ -163,7 +165,7 @@ impl Placed<'_> {
     }
 
     /// Its type in memory.
-    pub(super) fn dtype(&self) -> GgmlDType {
+    pub(super) fn dtype(&self) -> BlockType {
         self.dtype
     }
 }
@@ -177,33 +179,37 @@ fn row_bytes(tensor: &GgufTensor) -> usize {
 /// The type that a tensor gets in memory. Candle's own kernels multiply by Q4_1, Q5_0 and Q5_1 one number
 /// after the other on the CPU; for Q8_0 there is one of vector instructions, and it loses next to
 /// nothing of them. Floating point numbers of 16 bits are multiplied in 32 anyway.
-fn loaded_type(dtype: BlockType, device: &Device, kernels: Kernels) -> GgmlDType {
-    let dtype = match dtype {
-        BlockType::Candle(dtype) => dtype,
-        BlockType::Codebook(_) => GgmlDType::Q8_0,
-    };
-    match dtype {
-        own if kernels == Kernels::Packed && device.is_cpu() && PackedMatrix::supports(own) => own,
-        GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1 if device.is_cpu() => GgmlDType::Q8_0,
-        GgmlDType::F16 | GgmlDType::BF16 => GgmlDType::F32,
-        other => other,
+fn loaded_type(stored: BlockType, device: &Device, kernels: Kernels) -> BlockType {
+    if kernels == Kernels::Packed && stored.has_kernels(device) {
+        return stored;
     }
+    BlockType::Candle(match stored {
+        BlockType::Codebook(_) => GgmlDType::Q8_0,
+        BlockType::Candle(GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1)
+            if device.is_cpu() =>
+        {
+            GgmlDType::Q8_0
+        }
+        BlockType::Candle(GgmlDType::F16 | GgmlDType::BF16) => GgmlDType::F32,
+        BlockType::Candle(other) => other,
+    })
 }
 
 /// Elements that one thread converts at a time.
 const ELEMENTS_AT_ONCE: usize = 1 << 16;
 
 /// Converts the rows of a tensor, many at a time.
-fn requantize(bytes: &[u8], tensor: &GgufTensor, to: GgmlDType) -> candle_core::Result<Vec<u8>> {
+fn requantize(bytes: &[u8], tensor: &GgufTensor, to: BlockType) -> candle_core::Result<Vec<u8>> {
     let row = tensor.shape.last().copied().unwrap_or(1);
     let row_bytes = row_bytes(tensor);
     let rows_at_once = ELEMENTS_AT_ONCE.div_ceil(row);
     let parts: Vec<Vec<u8>> = bytes
         .par_chunks(rows_at_once * row_bytes)
         .map(|rows| {
-            let dtype = match tensor.dtype {
-                BlockType::Codebook(kind) => return Ok(kind.to_q8_0(rows)),
-                BlockType::Candle(dtype) => dtype,
+            let (dtype, to) = match (tensor.dtype, to) {
+                (BlockType::Codebook(kind), _) => return Ok(kind.to_q8_0(rows)),
+                (BlockType::Candle(dtype), BlockType::Candle(to)) => (dtype, to),
+                (_, BlockType::Codebook(_)) => candle_core::bail!("nothing becomes a code book"),
             };
             let shape = vec![rows.len() / row_bytes, row];
             let values =

@@ -81,7 +81,7 @@ impl GgufTensors {
 
     /// The type that most of the weights have in memory, by its lower-case name.
     pub(crate) fn precision(&self, device: &Device, kernels: Kernels) -> &'static str {
-        file::dtype_name(self.view(device, kernels).prevailing_type())
+        self.view(device, kernels).prevailing_type().name()
     }
 
     /// The file as it would be with its tensors as they are kept in memory.

@@ -12,7 +12,7 @@ use crate::architectures::gguf::{GgufArchitecture, GgufRotation};
 use crate::description::ModelDescription;
 use crate::error::Result;
 use crate::formats::{
-    Kernels, LazyRows, Matrix, TensorSource, kept_type, quantized_matrix, unreadable,
+    BlockType, Kernels, LazyRows, Matrix, TensorSource, kept_type, quantized_matrix, unreadable,
 };
 
 /// The tensors of a file, each in the type that it gets in memory.
@@ -125,17 +125,17 @@ fn rotated_heads(description: &ModelDescription, name: &str) -> Option<(usize, u
 
 struct Loaded {
     bytes: Vec<u8>,
-    dtype: GgmlDType,
+    dtype: BlockType,
     shape: (usize, usize),
 }
 
 impl Loaded {
-    fn matrix(&self, device: &Device) -> candle_core::Result<Matrix> {
+    fn matrix(self, device: &Device) -> candle_core::Result<Matrix> {
         let stored = match self.dtype {
-            GgmlDType::F32 => DType::F32,
-            GgmlDType::F16 => DType::F16,
-            GgmlDType::BF16 => DType::BF16,
-            blocks => return quantized_matrix(blocks, &self.bytes, self.shape, device),
+            BlockType::Candle(GgmlDType::F32) => DType::F32,
+            BlockType::Candle(GgmlDType::F16) => DType::F16,
+            BlockType::Candle(GgmlDType::BF16) => DType::BF16,
+            blocks => return quantized_matrix(blocks, self.bytes, self.shape, device),
         };
         let (rows, columns) = self.shape;
         Tensor::from_raw_buffer(&self.bytes, stored, &[rows, columns], device)?
@@ -175,7 +175,7 @@ impl TensorSource for GgufSource<'_> {
         let loaded = self.load(name)?;
         let floats = quantized_matrix(
             loaded.dtype,
-            &loaded.bytes,
+            loaded.bytes,
             (1, loaded.shape.0 * loaded.shape.1),
             self.device,
         );

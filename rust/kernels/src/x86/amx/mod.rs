@@ -11,9 +11,9 @@ use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::avx512::{floats, prefetch};
+use super::avx512::{broadcast, floats, prefetch};
 use super::{EIGHT_BIT_LINES, FOUR_BIT_LINES};
-use crate::formats::{BLOCK, Bits};
+use crate::formats::{BLOCK, Bits, Levels};
 use crate::output::Output;
 use crate::packing::{
     ActivationBlock8, PackedLine, PackedMatrix, QuantizedActivations, RowGroup, TILE_ROWS,
@@ -69,9 +69,18 @@ pub(crate) unsafe fn multiply(
         // SAFETY: the caller's promise.
         unsafe {
             match (matrix.bits(), matrix.scales_each()) {
-                (Bits::Four, _) => multiply_group::<FOUR_BIT_LINES, 1>(matrix, group, rows, out),
-                (Bits::Eight, 1) => multiply_group::<EIGHT_BIT_LINES, 1>(matrix, group, rows, out),
-                (Bits::Eight, _) => multiply_group::<EIGHT_BIT_LINES, 2>(matrix, group, rows, out),
+                (Bits::Four, _) if matrix.levels().is_some() => {
+                    multiply_group::<FOUR_BIT_LINES, 1, true>(matrix, group, rows, out);
+                }
+                (Bits::Four, _) => {
+                    multiply_group::<FOUR_BIT_LINES, 1, false>(matrix, group, rows, out);
+                }
+                (Bits::Eight, 1) => {
+                    multiply_group::<EIGHT_BIT_LINES, 1, false>(matrix, group, rows, out);
+                }
+                (Bits::Eight, _) => {
+                    multiply_group::<EIGHT_BIT_LINES, 2, false>(matrix, group, rows, out);
+                }
             }
         }
     }
@@ -104,7 +113,7 @@ struct Products([[[i32; LANES]; TILE_ROWS]; 2]);
 /// # Safety
 /// No other thread uses the columns of the group, and the tiles have their config.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-unsafe fn multiply_group<const LINES: usize, const PARTS: usize>(
+unsafe fn multiply_group<const LINES: usize, const PARTS: usize, const LEVELS: bool>(
     matrix: &PackedMatrix,
     group: usize,
     rows: &QuantizedActivations,
@@ -122,7 +131,7 @@ unsafe fn multiply_group<const LINES: usize, const PARTS: usize>(
             bytewise if LINES == EIGHT_BIT_LINES => &bytewise[blocks.clone()],
             _ => {
                 for (widened, lines) in widened.iter_mut().zip(&lines[blocks.clone()]) {
-                    widen(lines, widened);
+                    widen::<LINES, LEVELS>(lines, widened, group.levels);
                 }
                 // SAFETY: so many are written.
                 unsafe { std::slice::from_raw_parts(widened.as_ptr().cast(), blocks.len()) }
@@ -267,18 +276,28 @@ unsafe fn multiply_tiles(
     }
 }
 
-/// Widens the 4-bit quants of a block to bytes.
+/// Widens the 4-bit quants of a block to bytes, or to the levels that they stand for.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-fn widen<const LINES: usize>(lines: &[PackedLine; LINES], widened: &mut MaybeUninit<Bytewise>) {
+fn widen<const LINES: usize, const LEVELS: bool>(
+    lines: &[PackedLine; LINES],
+    widened: &mut MaybeUninit<Bytewise>,
+    levels: &Levels,
+) {
+    let levels = broadcast(levels);
     let lower = _mm512_set1_epi8(0x0f);
     for (index, line) in lines.iter().enumerate() {
         // SAFETY: a line is 64 bytes that are aligned as such, and there is room for two.
         unsafe {
             let place = widened.as_mut_ptr().cast::<PackedLine>().add(2 * index);
             let line = _mm512_load_si512(line.0.as_ptr().cast());
-            let upper = _mm512_and_si512(_mm512_srli_epi16::<4>(line), lower);
-            _mm512_store_si512(place.cast(), _mm512_and_si512(line, lower));
+            let mut upper = _mm512_and_si512(_mm512_srli_epi16::<4>(line), lower);
+            let mut lower = _mm512_and_si512(line, lower);
+            if LEVELS {
+                upper = _mm512_shuffle_epi8(levels, upper);
+                lower = _mm512_shuffle_epi8(levels, lower);
+            }
+            _mm512_store_si512(place.cast(), lower);
             _mm512_store_si512(place.add(1).cast(), upper);
         }
     }

@@ -44,20 +44,28 @@ pub(crate) unsafe fn multiply(
         // SAFETY: the caller's promise.
         unsafe {
             match (matrix.bits(), matrix.scales_each()) {
-                (Bits::Four, _) => row_group::<FOUR_BIT_LINES, 1>(matrix, group, rows, out),
-                (Bits::Eight, 1) => row_group::<EIGHT_BIT_LINES, 1>(matrix, group, rows, out),
-                (Bits::Eight, _) => row_group::<EIGHT_BIT_LINES, 2>(matrix, group, rows, out),
+                (Bits::Four, _) if matrix.levels().is_some() => {
+                    row_group::<FOUR_BIT_LINES, 1, true>(matrix, group, rows, out);
+                }
+                (Bits::Four, _) => row_group::<FOUR_BIT_LINES, 1, false>(matrix, group, rows, out),
+                (Bits::Eight, 1) => {
+                    row_group::<EIGHT_BIT_LINES, 1, false>(matrix, group, rows, out);
+                }
+                (Bits::Eight, _) => {
+                    row_group::<EIGHT_BIT_LINES, 2, false>(matrix, group, rows, out);
+                }
             }
         }
     }
 }
 
-/// All activations with one row group, whose blocks have `LINES` lines and `PARTS` scales.
+/// All activations with one row group, whose blocks have `LINES` lines and `PARTS` scales, and whose
+/// quants stand for levels or for themselves.
 ///
 /// # Safety
 /// No other thread writes the columns of the group.
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn row_group<const LINES: usize, const PARTS: usize>(
+unsafe fn row_group<const LINES: usize, const PARTS: usize, const LEVELS: bool>(
     matrix: &PackedMatrix,
     group: usize,
     rows: &QuantizedActivations,
@@ -67,9 +75,9 @@ unsafe fn row_group<const LINES: usize, const PARTS: usize>(
         // SAFETY: the caller's promise.
         unsafe {
             match rows.rows - row {
-                1 => tile::<LINES, PARTS, 1>(matrix, group, rows, row, out),
-                2 => tile::<LINES, PARTS, 2>(matrix, group, rows, row, out),
-                _ => tile::<LINES, PARTS, ROWS>(matrix, group, rows, row, out),
+                1 => tile::<LINES, PARTS, LEVELS, 1>(matrix, group, rows, row, out),
+                2 => tile::<LINES, PARTS, LEVELS, 2>(matrix, group, rows, row, out),
+                _ => tile::<LINES, PARTS, LEVELS, ROWS>(matrix, group, rows, row, out),
             }
         }
     }
@@ -82,7 +90,7 @@ unsafe fn row_group<const LINES: usize, const PARTS: usize>(
 /// No other thread writes the columns of the group.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize>(
+unsafe fn tile<const LINES: usize, const PARTS: usize, const LEVELS: bool, const M: usize>(
     matrix: &PackedMatrix,
     group: usize,
     rows: &QuantizedActivations,
@@ -90,6 +98,9 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize>(
     out: &Output,
 ) {
     let weights_of = matrix.group(group);
+    // SAFETY: there are 16 bytes.
+    let levels = unsafe { _mm_loadu_si128(weights_of.levels.as_ptr().cast()) };
+    let levels = _mm256_broadcastsi128_si256(levels);
     // Where vector instructions are meant, `from_fn` would not do: it is not compiled for them.
     let inputs: [(&[Pairs], &[ActivationBlock]); M] = std::array::from_fn(|m| rows.row(row + m));
     let mut sums = [[_mm256_setzero_ps(); 2]; M];
@@ -108,8 +119,8 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize>(
             let (pairs_each, lines_each) = (BLOCK / 2 / LINES, LINES / PARTS);
             for line in part * lines_each..(part + 1) * lines_each {
                 let weights = [
-                    pairs::<LINES>(&lines[line], 0),
-                    pairs::<LINES>(&lines[line], 1),
+                    pairs::<LINES, LEVELS>(&lines[line], 0, levels),
+                    pairs::<LINES, LEVELS>(&lines[line], 1, levels),
                 ];
                 for pair in 0..pairs_each {
                     for m in 0..M {
@@ -152,10 +163,15 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize>(
     }
 }
 
-/// Unpacks half of a line to pairs of 16-bit quants: two registers for 8-bit quants, four for 4-bit ones.
+/// Unpacks half of a line to pairs of 16-bit quants, or of the levels they stand for: two registers for 8-bit quants,
+/// four for 4-bit ones.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn pairs<const LINES: usize>(line: &PackedLine, half: usize) -> [__m256i; 4] {
+fn pairs<const LINES: usize, const LEVELS: bool>(
+    line: &PackedLine,
+    half: usize,
+    levels: __m256i,
+) -> [__m256i; 4] {
     let bytes = &line.0[2 * LANES * half..][..2 * LANES];
     // SAFETY: there are 32 bytes.
     let line = unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) };
@@ -166,6 +182,18 @@ fn pairs<const LINES: usize>(line: &PackedLine, half: usize) -> [__m256i; 4] {
             _mm256_srli_epi16::<8>(line),
             none,
             none,
+        ]
+    } else if LEVELS {
+        let lower = _mm256_set1_epi8(0x0f);
+        let byte = _mm256_set1_epi16(0xff);
+        let first = _mm256_shuffle_epi8(levels, _mm256_and_si256(line, lower));
+        let upper = _mm256_and_si256(_mm256_srli_epi16::<4>(line), lower);
+        let second = _mm256_shuffle_epi8(levels, upper);
+        [
+            _mm256_and_si256(first, byte),
+            _mm256_srli_epi16::<8>(first),
+            _mm256_and_si256(second, byte),
+            _mm256_srli_epi16::<8>(second),
         ]
     } else {
         let lower = _mm256_set1_epi16(0x0f);

@@ -7,7 +7,7 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::{EIGHT_BIT_LINES, FOUR_BIT_LINES, ZERO_PAIRS};
-use crate::formats::{BLOCK, Bits};
+use crate::formats::{BLOCK, Bits, Levels};
 use crate::output::Output;
 use crate::packing::{
     ACTIVATION_MAX, ActivationBlock, ActivationBlock8, F16x16, PackedLine, PackedMatrix, Pairs,
@@ -107,24 +107,45 @@ pub(crate) unsafe fn multiply(
     for group in groups.clone().step_by(2) {
         // SAFETY: the caller's promise.
         unsafe {
-            match (matrix.bits(), matrix.scales_each(), groups.end - group) {
-                (Bits::Four, _, 1) => row_group::<FOUR_BIT_LINES, 1, 1>(matrix, group, rows, out),
-                (Bits::Four, _, _) => row_group::<FOUR_BIT_LINES, 1, 2>(matrix, group, rows, out),
-                (Bits::Eight, 1, 1) => row_group::<EIGHT_BIT_LINES, 1, 1>(matrix, group, rows, out),
-                (Bits::Eight, 1, _) => row_group::<EIGHT_BIT_LINES, 1, 2>(matrix, group, rows, out),
-                (Bits::Eight, _, 1) => row_group::<EIGHT_BIT_LINES, 2, 1>(matrix, group, rows, out),
-                (Bits::Eight, _, _) => row_group::<EIGHT_BIT_LINES, 2, 2>(matrix, group, rows, out),
+            match groups.end - group {
+                1 => with_format::<1>(matrix, group, rows, out),
+                _ => with_format::<2>(matrix, group, rows, out),
             }
         }
     }
 }
 
-/// All activations with `G` row groups from `group` on, whose blocks have `LINES` lines and `PARTS` scales.
+/// Chooses the micro-kernel of the matrix' format for `G` row groups from `group` on.
 ///
 /// # Safety
 /// No other thread writes the columns of the groups.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-unsafe fn row_group<const LINES: usize, const PARTS: usize, const G: usize>(
+unsafe fn with_format<const G: usize>(
+    matrix: &PackedMatrix,
+    group: usize,
+    rows: &QuantizedActivations,
+    out: &Output,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match (matrix.bits(), matrix.scales_each()) {
+            (Bits::Four, _) if matrix.levels().is_some() => {
+                row_group::<FOUR_BIT_LINES, 1, true, G>(matrix, group, rows, out);
+            }
+            (Bits::Four, _) => row_group::<FOUR_BIT_LINES, 1, false, G>(matrix, group, rows, out),
+            (Bits::Eight, 1) => row_group::<EIGHT_BIT_LINES, 1, false, G>(matrix, group, rows, out),
+            (Bits::Eight, _) => row_group::<EIGHT_BIT_LINES, 2, false, G>(matrix, group, rows, out),
+        }
+    }
+}
+
+/// All activations with `G` row groups from `group` on, whose blocks have `LINES` lines and `PARTS` scales, and
+/// whose quants stand for levels or for themselves.
+///
+/// # Safety
+/// No other thread writes the columns of the groups.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
+unsafe fn row_group<const LINES: usize, const PARTS: usize, const LEVELS: bool, const G: usize>(
     matrix: &PackedMatrix,
     group: usize,
     rows: &QuantizedActivations,
@@ -140,7 +161,9 @@ unsafe fn row_group<const LINES: usize, const PARTS: usize, const G: usize>(
     };
     if rows.rows <= ROWS {
         // SAFETY: the caller's promise.
-        unsafe { dispatch_rows::<LINES, PARTS, G>(lines, rows, place(0, 0..matrix.blocks()), out) };
+        unsafe {
+            dispatch_rows::<LINES, PARTS, LEVELS, G>(lines, rows, place(0, 0..matrix.blocks()), out)
+        };
         return;
     }
     // Quants are widened once for all rows of activations, a K block at a time, which stays in the L1 cache.
@@ -149,7 +172,7 @@ unsafe fn row_group<const LINES: usize, const PARTS: usize, const G: usize>(
         let blocks = start..matrix.blocks().min(start + K_BLOCK);
         for g in 0..G {
             for (wide, lines) in wide[g].0.iter_mut().zip(&lines[g][blocks.clone()]) {
-                widen(lines, wide);
+                widen::<LINES, LEVELS>(lines, wide, groups[g].levels);
             }
         }
         let lines = std::array::from_fn(|g| &wide[g].0[..blocks.len()]);
@@ -159,7 +182,12 @@ unsafe fn row_group<const LINES: usize, const PARTS: usize, const G: usize>(
             }
             // SAFETY: the caller's promise.
             unsafe {
-                dispatch_rows::<WIDE_LINES, PARTS, G>(lines, rows, place(row, blocks.clone()), out)
+                dispatch_rows::<WIDE_LINES, PARTS, false, G>(
+                    lines,
+                    rows,
+                    place(row, blocks.clone()),
+                    out,
+                )
             };
         }
     }
@@ -181,10 +209,15 @@ struct Widened([[PackedLine; WIDE_LINES]; K_BLOCK]);
 /// Widens the quants of a block to 16 bits.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-fn widen<const LINES: usize>(lines: &[PackedLine; LINES], wide: &mut [PackedLine; WIDE_LINES]) {
+fn widen<const LINES: usize, const LEVELS: bool>(
+    lines: &[PackedLine; LINES],
+    wide: &mut [PackedLine; WIDE_LINES],
+    levels: &Levels,
+) {
+    let levels = broadcast(levels);
     let each = WIDE_LINES / LINES;
     for (line, wide) in lines.iter().zip(wide.chunks_exact_mut(each)) {
-        for (pairs, wide) in pairs::<LINES>(line).iter().zip(wide) {
+        for (pairs, wide) in pairs::<LINES, LEVELS>(line, levels).iter().zip(wide) {
             // SAFETY: a line is 64 bytes that are aligned as such.
             unsafe { _mm512_store_si512(wide.0.as_mut_ptr().cast(), *pairs) };
         }
@@ -225,7 +258,12 @@ struct Place<'a, const G: usize> {
 /// No other thread uses the columns of the groups.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-unsafe fn dispatch_rows<const LINES: usize, const PARTS: usize, const G: usize>(
+unsafe fn dispatch_rows<
+    const LINES: usize,
+    const PARTS: usize,
+    const LEVELS: bool,
+    const G: usize,
+>(
     lines: [&[[PackedLine; LINES]]; G],
     rows: &QuantizedActivations,
     place: Place<G>,
@@ -234,12 +272,12 @@ unsafe fn dispatch_rows<const LINES: usize, const PARTS: usize, const G: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         match rows.rows - place.row {
-            1 => tile::<LINES, PARTS, 1, G>(lines, rows, place, out),
-            2 => tile::<LINES, PARTS, 2, G>(lines, rows, place, out),
-            3 => tile::<LINES, PARTS, 3, G>(lines, rows, place, out),
-            4 => tile::<LINES, PARTS, 4, G>(lines, rows, place, out),
-            5 => tile::<LINES, PARTS, 5, G>(lines, rows, place, out),
-            _ => tile::<LINES, PARTS, ROWS, G>(lines, rows, place, out),
+            1 => tile::<LINES, PARTS, LEVELS, 1, G>(lines, rows, place, out),
+            2 => tile::<LINES, PARTS, LEVELS, 2, G>(lines, rows, place, out),
+            3 => tile::<LINES, PARTS, LEVELS, 3, G>(lines, rows, place, out),
+            4 => tile::<LINES, PARTS, LEVELS, 4, G>(lines, rows, place, out),
+            5 => tile::<LINES, PARTS, LEVELS, 5, G>(lines, rows, place, out),
+            _ => tile::<LINES, PARTS, LEVELS, ROWS, G>(lines, rows, place, out),
         }
     }
 }
@@ -251,7 +289,13 @@ unsafe fn dispatch_rows<const LINES: usize, const PARTS: usize, const G: usize>(
 /// No other thread uses the columns of the groups.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize, const G: usize>(
+unsafe fn tile<
+    const LINES: usize,
+    const PARTS: usize,
+    const LEVELS: bool,
+    const M: usize,
+    const G: usize,
+>(
     lines: [&[[PackedLine; LINES]]; G],
     rows: &QuantizedActivations,
     place: Place<G>,
@@ -263,6 +307,7 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize, const G: 
         row,
         blocks,
     } = place;
+    let levels = broadcast(groups[0].levels);
     // Where vector instructions are meant, `from_fn` would not do: it is not compiled for them.
     let inputs: [(&[Pairs], &[ActivationBlock]); M] = std::array::from_fn(|m| rows.row(row + m));
     let mut sums = [[_mm512_setzero_ps(); G]; M];
@@ -300,7 +345,7 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const M: usize, const G: 
             for line in part * lines_each..(part + 1) * lines_each {
                 let mut weights = [[_mm512_setzero_si512(); 4]; G];
                 for g in 0..G {
-                    weights[g] = pairs::<LINES>(&of_block[g][line]);
+                    weights[g] = pairs::<LINES, LEVELS>(&of_block[g][line], levels);
                 }
                 for pair in 0..pairs_each {
                     for m in 0..M {
@@ -363,10 +408,22 @@ pub(super) fn add_products(mut sums: __m512i, weights: __m512i, two: __m512i) ->
     sums
 }
 
-/// Unpacks a line to pairs of 16-bit quants: one, two or four registers for 16, 8 or 4 bits.
+/// The levels of quants, once in every 16 bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-fn pairs<const LINES: usize>(line: &PackedLine) -> [__m512i; 4] {
+pub(super) fn broadcast(levels: &Levels) -> __m512i {
+    // SAFETY: they are 16 bytes.
+    _mm512_broadcast_i32x4(unsafe { _mm_loadu_si128(levels.as_ptr().cast()) })
+}
+
+/// Unpacks a line to pairs of 16-bit quants, or of the levels they stand for: one, two or four registers for 16, 8 or
+/// 4 bits.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
+fn pairs<const LINES: usize, const LEVELS: bool>(
+    line: &PackedLine,
+    levels: __m512i,
+) -> [__m512i; 4] {
     // SAFETY: a line is 64 bytes that are aligned as such.
     let line = unsafe { _mm512_load_si512(line.0.as_ptr().cast()) };
     let none = _mm512_setzero_si512();
@@ -378,6 +435,18 @@ fn pairs<const LINES: usize>(line: &PackedLine) -> [__m512i; 4] {
             _mm512_srli_epi16::<8>(line),
             none,
             none,
+        ]
+    } else if LEVELS {
+        let lower = _mm512_set1_epi8(0x0f);
+        let byte = _mm512_set1_epi16(0xff);
+        let first = _mm512_shuffle_epi8(levels, _mm512_and_si512(line, lower));
+        let upper = _mm512_and_si512(_mm512_srli_epi16::<4>(line), lower);
+        let second = _mm512_shuffle_epi8(levels, upper);
+        [
+            _mm512_and_si512(first, byte),
+            _mm512_srli_epi16::<8>(first),
+            _mm512_and_si512(second, byte),
+            _mm512_srli_epi16::<8>(second),
         ]
     } else {
         let lower = _mm512_set1_epi16(0x0f);

@@ -66,7 +66,7 @@ struct Unpacked {
 }
 
 impl Integers {
-    /// See [`Packed::fits_q8_0`](super::Packed::fits_q8_0).
+    /// Whether blocks of Q8_0 hold the same numbers, as far as can be told without reading them.
     pub(super) fn fits_q8_0(&self) -> bool {
         self.group_of_column.is_none()
             && self.columns.is_multiple_of(BLOCK)
@@ -89,7 +89,7 @@ impl Integers {
         Ok(numbers)
     }
 
-    /// See [`Packed::q8_0`](super::Packed::q8_0): where scales are numbers of 16 bits, and whole numbers of 8.
+    /// Some of the rows as blocks of Q8_0, where scales are numbers of 16 bits, and whole numbers of 8.
     pub(super) fn q8_0(
         &self,
         read: ReadBytes<'_>,

@@ -5,9 +5,12 @@ pub(super) mod integers;
 pub(super) mod method;
 pub(super) mod mxfp4;
 
+use candle_core::quantized::GgmlDType;
 use half::f16;
 
 use crate::error::Result;
+use crate::formats::BlockType;
+use crate::formats::codebook::Codebook;
 use float8::Float8;
 use integers::Integers;
 use mxfp4::Mxfp4;
@@ -74,26 +77,28 @@ impl Packed {
         }
     }
 
-    /// Some of the rows as blocks of Q8_0, where those hold the same numbers.
-    pub(super) fn q8_0(
+    /// Some of the rows as blocks of [`Self::block_type`], where those hold the same numbers.
+    pub(super) fn blocks(
         &self,
         read: ReadBytes<'_>,
         first: usize,
         count: usize,
     ) -> Result<Option<Vec<u8>>> {
         match self {
-            Self::Mxfp4(mxfp4) => mxfp4.q8_0(read, first, count),
+            Self::Mxfp4(mxfp4) => mxfp4.blocks(read, first, count),
             Self::Integers(integers) => integers.q8_0(read, first, count),
             Self::Float8(_) => Ok(None),
         }
     }
 
-    /// Whether blocks of Q8_0 hold the same numbers, as far as can be told without reading them.
-    pub(super) fn fits_q8_0(&self) -> bool {
+    /// The blocks that hold the same numbers, as far as can be told without reading them.
+    pub(super) fn block_type(&self) -> Option<BlockType> {
         match self {
-            Self::Mxfp4(_) => true,
-            Self::Integers(integers) => integers.fits_q8_0(),
-            Self::Float8(_) => false,
+            Self::Mxfp4(_) => Some(BlockType::Codebook(Codebook::Mxfp4)),
+            Self::Integers(integers) => integers
+                .fits_q8_0()
+                .then_some(BlockType::Candle(GgmlDType::Q8_0)),
+            Self::Float8(_) => None,
         }
     }
 }

@@ -50,8 +50,8 @@ impl ByteRows {
 }
 
 impl Mxfp4 {
-    /// See [`Packed::q8_0`](super::Packed::q8_0).
-    pub(super) fn q8_0(
+    /// See [`Packed::blocks`](super::Packed::blocks).
+    pub(super) fn blocks(
         &self,
         read: ReadBytes<'_>,
         first: usize,
@@ -61,7 +61,7 @@ impl Mxfp4 {
         let is_zero = |block: &[u8]| block[1..].iter().all(|pair| pair & 0x77 == 0);
         let fits = |block: &[u8]| SCALES.contains(&block[0]) || is_zero(block);
         let fits = blocks.chunks_exact(1 + BLOCK_BYTES).all(fits);
-        Ok(fits.then(|| Codebook::Mxfp4.to_q8_0(&blocks)))
+        Ok(fits.then_some(blocks))
     }
 
     pub(super) fn numbers(
