@@ -163,6 +163,7 @@ impl Shared {
                 is_causal: true,
                 kv: KvSource::Projected,
                 v_norm: false,
+                latent: None,
                 qkv_bias: false,
                 output_bias: false,
                 qk_norm: None,

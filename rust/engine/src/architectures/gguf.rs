@@ -46,6 +46,8 @@ pub struct GgufArchitecture {
     pub(super) is_hybrid: bool,
     /// Whether files may have layers behind the model's that predict further tokens, which answers do without.
     pub(super) has_further_layers: bool,
+    /// Whether keys and values come out of narrow vectors, whose widths [`Self::adapt`] reads.
+    pub(super) is_latent: bool,
     /// Whether layers may differ in their heads of keys and values, which [`Self::adapt`] reads then.
     pub(super) heads_vary: bool,
     /// Reads what is particular of the family into a description of layers that are all alike.
@@ -134,6 +136,7 @@ impl GgufArchitecture {
         is_gated: true,
         is_hybrid: false,
         has_further_layers: false,
+        is_latent: false,
         heads_vary: false,
         adapt: |_, _| Ok(()),
         adapt_to_tensors: |_, _| Ok(()),
@@ -188,7 +191,7 @@ impl GgufArchitecture {
             }
         };
         const VALUES: &str = "attention.value_length";
-        if keys.count(VALUES)?.is_some_and(|n| n != head_dim) {
+        if !self.is_latent && keys.count(VALUES)?.is_some_and(|n| n != head_dim) {
             return Err(
                 keys.unsupported(VALUES, format!("keys are {head_dim} wide, and values too"))
             );
@@ -245,6 +248,7 @@ impl GgufArchitecture {
                 is_causal: true,
                 kv: KvSource::Projected,
                 v_norm: false,
+                latent: None,
                 qkv_bias: biased(&["attn_q", "attn_qkv"]),
                 output_bias: biased(&["attn_output"]),
                 qk_norm: self

@@ -62,7 +62,14 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
         false => None,
     };
     let dense = config.whole("first_k_dense_replace")?.unwrap_or(1);
-    let experts = experts(config, shared.mlp)?;
+    let experts = SigmoidExperts {
+        count: 128,
+        per_token: 8,
+        size: 1408,
+        groups: (1, 1),
+        scale: 1.0,
+    };
+    let experts = experts.read(config, shared.mlp)?;
     // Layers behind the others that predict further tokens.
     for key in ["num_nextn_predict_layers", "num_mtp_layers"] {
         let _ = config.whole(key)?;
@@ -76,47 +83,62 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     }))
 }
 
-fn experts(config: &ConfigFile, mlp: Mlp) -> Result<FeedForward> {
-    // Transformers 5 may write the second name for the first.
-    let own = config.count("n_routed_experts")?;
-    let num_experts = own.or(config.count("num_local_experts")?).unwrap_or(128);
-    let experts_per_token = config.count("num_experts_per_tok")?.unwrap_or(8);
-    check_counts(
-        config,
-        ("n_routed_experts", num_experts),
-        ("num_experts_per_tok", experts_per_token),
-    )?;
-    let groups = config.count("n_group")?.unwrap_or(1);
-    let kept = config.count("topk_group")?.unwrap_or(1);
-    let groups = Router::check_groups(groups, kept, num_experts, experts_per_token)
-        .map_err(|reason| config.invalid("n_group", reason))?;
-    let expert = Mlp {
-        intermediate_size: config.count("moe_intermediate_size")?.unwrap_or(1408),
-        ..mlp
-    };
-    let shared = config.whole("n_shared_experts")?.unwrap_or(1);
-    Ok(FeedForward::Experts {
-        expert,
-        num_experts,
-        experts_per_token,
-        router: Router {
-            scoring: Scoring::Sigmoid,
-            has_bias: false,
-            has_choice_bias: true,
-            groups,
-            normalise: config
-                .flag("norm_topk_prob")?
-                .unwrap_or(true)
-                .then_some(1e-20),
-            scale: config.positive("routed_scaling_factor")?.unwrap_or(1.0),
-        },
-        own_norms: None,
-        shared: (shared > 0).then_some(SharedExpert {
-            mlp: Mlp {
-                intermediate_size: expert.intermediate_size * shared,
-                ..expert
+/// What a family of experts by sigmoid has where no key says otherwise.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SigmoidExperts {
+    /// Experts of a layer.
+    pub(super) count: usize,
+    /// How many run for a token.
+    pub(super) per_token: usize,
+    /// Width of one.
+    pub(super) size: usize,
+    /// Groups of experts, and from how many they are chosen.
+    pub(super) groups: (usize, usize),
+    /// What their weights are multiplied with.
+    pub(super) scale: f64,
+}
+
+impl SigmoidExperts {
+    /// Reads experts, each of which is like `mlp`, and the ones beside them for every token as one.
+    pub(super) fn read(&self, config: &ConfigFile, mlp: Mlp) -> Result<FeedForward> {
+        // Transformers 5 may write the second name for the first.
+        let own = config.count("n_routed_experts")?;
+        let num_experts = own
+            .or(config.count("num_local_experts")?)
+            .unwrap_or(self.count);
+        let experts_per_token = config
+            .count("num_experts_per_tok")?
+            .unwrap_or(self.per_token);
+        check_counts(
+            config,
+            ("n_routed_experts", num_experts),
+            ("num_experts_per_tok", experts_per_token),
+        )?;
+        let groups = config.count("n_group")?.unwrap_or(self.groups.0);
+        let kept = config.count("topk_group")?.unwrap_or(self.groups.1);
+        let groups = Router::check_groups(groups, kept, num_experts, experts_per_token)
+            .map_err(|reason| config.invalid("n_group", reason))?;
+        let normalises = config.flag("norm_topk_prob")?.unwrap_or(true);
+        let scale = config.positive("routed_scaling_factor")?;
+        let expert = Mlp {
+            intermediate_size: config.count("moe_intermediate_size")?.unwrap_or(self.size),
+            ..mlp
+        };
+        let shared = config.whole("n_shared_experts")?.unwrap_or(1);
+        Ok(FeedForward::Experts {
+            expert,
+            num_experts,
+            experts_per_token,
+            router: Router {
+                scoring: Scoring::Sigmoid,
+                has_bias: false,
+                has_choice_bias: true,
+                groups,
+                normalise: normalises.then_some(1e-20),
+                scale: scale.unwrap_or(self.scale),
             },
-            is_gated: false,
-        }),
-    })
+            own_norms: None,
+            shared: SharedExpert::of_all(expert, shared),
+        })
+    }
 }

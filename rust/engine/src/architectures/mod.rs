@@ -12,6 +12,8 @@ mod rope;
 pub(crate) mod wrappers;
 
 mod cohere2;
+mod deepseek_v2;
+mod deepseek_v3;
 mod ernie4_5;
 mod ernie4_5_moe;
 mod exaone4;
@@ -20,11 +22,13 @@ mod gemma3;
 mod gemma4;
 mod glm4;
 mod glm4_moe;
+mod glm4_moe_lite;
 mod gpt_oss;
 mod granite;
 mod granite4;
 mod granite_moe;
 mod hunyuan;
+mod latent;
 mod lfm2;
 mod lfm2_moe;
 mod llama;
@@ -109,6 +113,9 @@ static ARCHITECTURES: &[Architecture] = &[
     granite_moe::ARCHITECTURE,
     granite_moe::SHARED,
     ernie4_5_moe::ARCHITECTURE,
+    deepseek_v2::ARCHITECTURE,
+    deepseek_v3::ARCHITECTURE,
+    glm4_moe_lite::ARCHITECTURE,
 ];
 
 impl Architecture {

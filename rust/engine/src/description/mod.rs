@@ -301,6 +301,60 @@ pub struct Attention {
     pub kv: KvSource,
     /// Whether values are normed like heads of queries and keys, but without a weight.
     pub v_norm: bool,
+    /// What keys and values are made of where that is one narrow vector a position. Such attention has one head of keys
+    /// and values, a narrow vector and behind it the part of keys that is rotated; the other parts of this description
+    /// speak of that.
+    pub latent: Option<Box<Latent>>,
+}
+
+/// Narrow vectors that queries, keys and values are made of (DeepSeek-AI 2024, multi-head latent attention).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Latent {
+    /// Width of those of queries; `None` where queries have one projection.
+    pub query_rank: Option<usize>,
+    /// Width of those of keys and values.
+    pub kv_rank: usize,
+    /// Width of the part of a head of queries and keys that is not rotated.
+    pub plain_dim: usize,
+    /// Width of a head of values.
+    pub value_dim: usize,
+    /// Of narrow vectors.
+    pub norm: Norm,
+    /// Whether the matrices that make keys and values of narrow vectors are two, by head, that of keys with rows for
+    /// columns, as GGUF files have them; else one, with the rows of keys and of values of a head behind each other.
+    pub is_by_head: bool,
+}
+
+impl Latent {
+    /// Its tensors up to the output projection: the name, the shape, and whether there is a bias.
+    fn tensors(
+        &self,
+        heads: usize,
+        rotated_dim: usize,
+        hidden: usize,
+        bias: bool,
+    ) -> Vec<(&'static str, Vec<usize>, bool)> {
+        let queries = heads * (self.plain_dim + rotated_dim);
+        let (rank, plain, value) = (self.kv_rank, self.plain_dim, self.value_dim);
+        let mut tensors = match self.query_rank {
+            None => vec![("q_proj", vec![queries, hidden], false)],
+            Some(rank) => vec![
+                ("q_a_proj", vec![rank, hidden], bias),
+                ("q_a_layernorm", vec![rank], false),
+                ("q_b_proj", vec![queries, rank], false),
+            ],
+        };
+        tensors.push(("kv_a_proj_with_mqa", vec![rank + rotated_dim, hidden], bias));
+        tensors.push(("kv_a_layernorm", vec![rank], false));
+        match self.is_by_head {
+            true => tensors.extend([
+                ("k_b_proj", vec![heads, rank, plain], false),
+                ("v_b_proj", vec![heads, value, rank], false),
+            ]),
+            false => tensors.push(("kv_b_proj", vec![heads * (plain + value), rank], false)),
+        }
+        tensors
+    }
 }
 
 /// Where the keys and values of a layer come from.
@@ -435,7 +489,8 @@ pub struct Router {
     pub has_bias: bool,
     /// Whether a bias is added to the weights for the choice alone (DeepSeek-V3, 2024).
     pub has_choice_bias: bool,
-    /// Into how many groups experts are divided, and from how many of those that have the best two they are chosen.
+    /// Into how many groups experts are divided, and from how many of them they are chosen: those with the best expert
+    /// where weights are a softmax (DeepSeek-V2, 2024), those with the best two where they are sigmoids (DeepSeek-V3).
     pub groups: Option<(usize, usize)>,
     /// Whether weights are divided by their sum, and what is added to it.
     pub normalise: Option<f64>,
@@ -459,6 +514,19 @@ pub struct SharedExpert {
     pub mlp: Mlp,
     /// Whether its output is multiplied with the sigmoid of a gate.
     pub is_gated: bool,
+}
+
+impl SharedExpert {
+    /// So many experts like `expert` that run for every token, as one block that is as wide as all of them; none of none.
+    pub fn of_all(expert: Mlp, count: usize) -> Option<Self> {
+        (count > 0).then_some(Self {
+            mlp: Mlp {
+                intermediate_size: expert.intermediate_size * count,
+                ..expert
+            },
+            is_gated: false,
+        })
+    }
 }
 
 impl Router {
@@ -742,6 +810,29 @@ impl ModelDescription {
         ] = layer.norms();
         norm_tensors(before_mixer, hidden, &mut add);
         match &layer.mixer {
+            Mixer::Attention(Attention {
+                latent: Some(latent),
+                num_heads,
+                head_dim,
+                qkv_bias,
+                output_bias,
+                ..
+            }) => {
+                let rotated = head_dim - latent.kv_rank;
+                for (name, shape, bias) in latent.tensors(*num_heads, rotated, hidden, *qkv_bias) {
+                    if bias {
+                        add(format!("self_attn.{name}.bias"), vec![shape[0]]);
+                    }
+                    add(format!("self_attn.{name}.weight"), shape);
+                }
+                add(
+                    "self_attn.o_proj.weight".into(),
+                    vec![hidden, num_heads * latent.value_dim],
+                );
+                if *output_bias {
+                    add("self_attn.o_proj.bias".into(), vec![hidden]);
+                }
+            }
             Mixer::Attention(attention) => {
                 let query = attention.query_size();
                 let sizes = attention.qkv_sizes();

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use candle_core::quantized::QTensor;
 use candle_core::quantized::ggml_file::qtensor_from_ggml;
-use candle_core::{Device, Result, Tensor};
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{DType, Device, Result, Tensor};
 
 use super::BlockType;
 use super::codebook::Codebook;
+use super::quantize::quantized_blocks;
 
 /// A matrix of `rows × columns`.
 #[derive(Debug)]
@@ -82,6 +83,52 @@ impl Matrix {
             Matrix::Quantized(tensor) => tensor.device(),
             Matrix::Levels(_) => Device::Cpu,
         }
+    }
+
+    /// Matrices of so many of its rows each, which are all of them.
+    pub(crate) fn split_rows(self, sizes: &[usize]) -> Result<Vec<Matrix>> {
+        let (rows, columns) = self.dims()?;
+        let blocks = self.blocks()?;
+        let mut start = 0;
+        let parts = sizes.iter().map(|size| {
+            let from = start;
+            start += size;
+            match (&blocks, &self) {
+                (Some((block_type, bytes)), _) => {
+                    let each = bytes.len() / rows;
+                    let bytes = bytes[from * each..start * each].to_vec();
+                    quantized_matrix(*block_type, bytes, (*size, columns), &self.device())
+                }
+                (None, Matrix::Dense(tensor)) => tensor
+                    .narrow(0, from, *size)
+                    .and_then(|part| part.copy())
+                    .map(Matrix::Dense),
+                (None, _) => candle_core::bail!("blocks without bytes"),
+            }
+        });
+        parts.collect()
+    }
+
+    /// With rows for columns. Blocks become such of Q8_0, which lose next to nothing, where the rows are whole blocks of
+    /// it, else numbers of 16 bits.
+    pub(crate) fn transposed(self) -> Result<Matrix> {
+        let device = self.device();
+        let is_dense = matches!(self, Matrix::Dense(_));
+        let transposed = self.dense()?.t()?.contiguous()?;
+        let (rows, columns) = transposed.dims2()?;
+        if is_dense {
+            return Ok(Matrix::Dense(transposed));
+        }
+        if !columns.is_multiple_of(GgmlDType::Q8_0.block_size()) {
+            return transposed.to_dtype(DType::F16).map(Matrix::Dense);
+        }
+        let blocks = quantized_blocks(&transposed, GgmlDType::Q8_0)?;
+        quantized_matrix(
+            BlockType::Candle(GgmlDType::Q8_0),
+            blocks,
+            (rows, columns),
+            &device,
+        )
     }
 
     pub(crate) fn dims(&self) -> Result<(usize, usize)> {

@@ -83,6 +83,9 @@ const CASES: &[&str] = &[
     "granite-moe-shared",
     "ernie4-5-moe-plain",
     "granite4-hybrid",
+    "deepseek-v2-plain",
+    "deepseek-v2-groups",
+    "deepseek-v3-plain",
 ];
 
 fn with(engine: Engine) -> LoadOptions {
@@ -99,6 +102,15 @@ fn a_file_of_floats_equals_transformers() {
         let model = file.load().unwrap_or_else(|e| panic!("{case}: {e}"));
         assert_eq!(model.info().engine, "fused");
         equals_transformers(case, model);
+    }
+}
+
+#[test]
+fn older_files_of_narrow_keys_and_values_equal_transformers() {
+    for case in ["deepseek-v2-plain", "deepseek-v3-plain"] {
+        let mut file = GgufFile::of(case, GgmlDType::F32);
+        file.join_latent(4);
+        equals_transformers(case, file.load().unwrap());
     }
 }
 

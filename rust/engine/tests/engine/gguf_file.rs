@@ -201,6 +201,7 @@ impl GgufFile {
             "qwen3_next" => "qwen3next",
             "lfm2_moe" => "lfm2moe",
             "glm4_moe" => "glm4moe",
+            "deepseek_v2" | "deepseek_v3" | "glm4_moe_lite" => "deepseek2",
             "gpt_oss" => "gpt-oss",
             "gemma4_text" => "gemma4",
             "mixtral" => "llama",
@@ -293,6 +294,9 @@ impl GgufFile {
         if architecture == "gemma4" {
             file.add_gemma4(&config);
         }
+        if architecture == "deepseek2" {
+            file.add_latent(&config);
+        }
         if architecture == "gpt-oss" {
             let size = count(&config["intermediate_size"]);
             file.set("gpt-oss.expert_feed_forward_length", size);
@@ -315,6 +319,74 @@ impl GgufFile {
     }
 
     /// What says which layers are recurrent, and how.
+    /// The widths of narrow vectors and of heads, and which experts run.
+    fn add_latent(&mut self, config: &Json) {
+        let number = |name: &str| config[name].as_u64().unwrap_or(0) as u32;
+        let (rank, rotated) = (number("kv_lora_rank"), number("qk_rope_head_dim"));
+        for (key, value) in [
+            ("attention.head_count_kv", 1),
+            ("attention.key_length", rank + rotated),
+            ("attention.value_length", rank),
+            (
+                "attention.key_length_mla",
+                number("qk_nope_head_dim") + rotated,
+            ),
+            ("attention.value_length_mla", number("v_head_dim")),
+            ("attention.kv_lora_rank", rank),
+            ("attention.q_lora_rank", number("q_lora_rank")),
+            ("rope.dimension_count", rotated),
+        ] {
+            if value > 0 {
+                self.set(&format!("deepseek2.{key}"), Value::U32(value));
+            }
+        }
+        if config["norm_topk_prob"] == true {
+            self.set("deepseek2.expert_weights_norm", Value::Bool(true));
+        }
+        if config["topk_method"] != "group_limited_greedy" && number("n_group") == 0 {
+            self.remove("deepseek2.expert_group_count");
+        }
+        if let Some(mscale) = config["rope_parameters"]["mscale_all_dim"].as_f64() {
+            let tenth = Value::F32((0.1 * mscale) as f32);
+            self.set("deepseek2.rope.scaling.yarn_log_multiplier", tenth);
+        }
+        let types = config["mlp_layer_types"].as_array();
+        let dense = types.map(|types| types.iter().take_while(|kind| *kind == "dense").count());
+        if let Some(dense) = dense {
+            let dense = Value::U32(dense as u32);
+            self.set("deepseek2.leading_dense_block_count", dense);
+        }
+    }
+
+    /// Makes the two matrices that make keys and values of narrow vectors one, as older files have them, and says the widths
+    /// of heads by the keys that these have.
+    pub fn join_latent(&mut self, heads: u32) {
+        let taken = std::mem::take(&mut self.tensors);
+        let (parts, mut tensors): (Vec<_>, Vec<_>) = taken
+            .into_iter()
+            .partition(|(name, _, _)| name.contains("attn_k_b") || name.contains("attn_v_b"));
+        for (name, keys, dtype) in &parts {
+            if name.contains("attn_k_b") {
+                let values = name.replace("attn_k_b", "attn_v_b");
+                let (_, values, _) = parts.iter().find(|(name, _, _)| *name == values).unwrap();
+                let keys = keys.transpose(1, 2).unwrap();
+                let both = Tensor::cat(&[&keys, values], 1).unwrap();
+                let name = name.replace("attn_k_b", "attn_kv_b");
+                tensors.push((name, both.flatten_to(1).unwrap(), *dtype));
+            }
+        }
+        self.tensors = tensors;
+        let key = |name: &str| format!("deepseek2.attention.{name}");
+        self.set(&key("head_count_kv"), Value::U32(heads));
+        for name in ["key_length", "value_length"] {
+            let newer = key(&format!("{name}_mla"));
+            let (_, value) = self.metadata.iter().find(|(k, _)| *k == newer).unwrap();
+            let value = value.clone();
+            self.remove(&newer);
+            self.set(&key(name), value);
+        }
+    }
+
     /// Heads of layers with a window, and what layers share.
     fn add_gemma4(&mut self, config: &Json) {
         let number = |name: &str| config[name].as_u64().unwrap() as u32;
@@ -546,6 +618,7 @@ impl GgufFile {
         let tensors = match family {
             "gpt_oss" => split_alternating(tensors),
             "qwen3_next" => split_by_key_head(tensors, config),
+            "deepseek_v2" | "deepseek_v3" | "glm4_moe_lite" => by_head(tensors, config),
             _ => split_gates(tensors),
         };
         let has_experts = tensors.keys().any(|name| name.contains("block_sparse_moe"));
@@ -648,6 +721,14 @@ impl GgufFile {
                 .replace("model.norm", "output_norm")
                 .replace("lm_head", "output")
                 .replace("model.layers", "blk")
+                .replace("self_attn.q_a_proj", "attn_q_a")
+                .replace("self_attn.q_a_layernorm", "attn_q_a_norm")
+                .replace("self_attn.q_b_proj", "attn_q_b")
+                .replace("self_attn.kv_a_proj_with_mqa", "attn_kv_a_mqa")
+                .replace("self_attn.kv_a_layernorm", "attn_kv_a_norm")
+                .replace("self_attn.kv_b_proj", "attn_kv_b")
+                .replace("self_attn.k_b_proj", "attn_k_b")
+                .replace("self_attn.v_b_proj", "attn_v_b")
                 .replace("self_attn.o_proj", "attn_output")
                 .replace("self_attn.q_proj", "attn_q")
                 .replace("self_attn.k_proj", "attn_k")
@@ -811,6 +892,28 @@ impl GgufFile {
     pub fn load_bytes_with(&self, bytes: &[u8], options: &LoadOptions) -> Result<Model, Error> {
         Model::load(&self.write(bytes), options)
     }
+}
+
+/// The matrices that make keys and values of narrow vectors by head, those of keys with rows for columns.
+fn by_head(tensors: HashMap<String, Tensor>, config: &Json) -> HashMap<String, Tensor> {
+    let size = |name: &str| config[name].as_u64().unwrap() as usize;
+    let (plain, value) = (size("qk_nope_head_dim"), size("v_head_dim"));
+    let mut all = HashMap::new();
+    for (name, tensor) in split_gates(tensors) {
+        if !name.contains("kv_b_proj") {
+            all.insert(name, tensor);
+            continue;
+        }
+        let heads = size("num_attention_heads");
+        let each = tensor.reshape((heads, plain + value, ())).unwrap();
+        let keys = each.narrow(1, 0, plain).unwrap().transpose(1, 2).unwrap();
+        let values = each.narrow(1, plain, value).unwrap();
+        for (part, tensor) in [("k_b_proj", keys), ("v_b_proj", values)] {
+            let name = name.replace("kv_b_proj", part);
+            all.insert(name, tensor.contiguous().unwrap());
+        }
+    }
+    all
 }
 
 /// The tensors with those of all experts of a layer as one.

@@ -169,6 +169,7 @@ impl GgufEncoder {
                 is_causal: false,
                 kv: KvSource::Projected,
                 v_norm: false,
+                latent: None,
                 qkv_bias: !self.is_nomic,
                 output_bias: !self.is_nomic,
                 qk_norm: None,

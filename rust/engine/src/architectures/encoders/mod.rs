@@ -203,6 +203,7 @@ impl Shared {
                 is_causal: false,
                 kv: KvSource::Projected,
                 v_norm: false,
+                latent: None,
                 qkv_bias: true,
                 output_bias: true,
                 qk_norm: None,

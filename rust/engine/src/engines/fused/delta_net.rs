@@ -8,11 +8,10 @@ use candle4j_kernels::{
     short_conv,
 };
 
-use super::attention::on_cpu;
 use super::cache::SequenceCache;
 use super::linear::{FusedLinear, Linear};
 use super::recurrent::Snapshot;
-use super::rows::for_each_row;
+use super::rows::{for_each_row, on_cpu};
 use super::short_conv::{in_32_bits, shift_inputs};
 use super::steps::step_parts;
 use crate::description;

@@ -265,12 +265,16 @@ impl Experts {
         }
         if let Some((groups, kept)) = self.routing.groups {
             let size = worth.len() / groups;
-            let best_two = |group: usize| {
+            let counted = match self.routing.scoring {
+                Scoring::Softmax => 1,
+                Scoring::Sigmoid => 2,
+            };
+            let of_best = |group: usize| {
                 let mut own = worth[group * size..][..size].to_vec();
                 own.sort_by(|a, b| b.total_cmp(a));
-                own.iter().take(2).sum::<f32>()
+                own.iter().take(counted).sum::<f32>()
             };
-            let sums: Vec<f32> = (0..groups).map(best_two).collect();
+            let sums: Vec<f32> = (0..groups).map(of_best).collect();
             for group in best(&sums, groups).into_iter().skip(kept) {
                 worth[group * size..][..size].fill(f32::NEG_INFINITY);
             }

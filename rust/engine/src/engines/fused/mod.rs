@@ -22,10 +22,14 @@
 mod attention;
 mod budget;
 mod cache;
+mod cached_attention;
 mod decoder;
 mod delta_net;
 mod feed_forward;
 mod kv_state;
+mod latent_attention;
+mod layer;
+mod layer_loader;
 mod linear;
 mod norm;
 mod pace;

@@ -1,7 +1,9 @@
 //! Operations on the rows of a tensor on the CPU, without Candle's detour over many small
 //! operations, on the threads of the kernels.
 
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use std::ops::Deref;
+
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Storage, Tensor, bail};
 use candle4j_kernels::{Strided, for_each_part, threads};
 
 /// Numbers below which one thread does all.
@@ -118,4 +120,14 @@ pub(super) fn strided<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<St
         rows,
         columns,
     })
+}
+
+/// The rows of a matrix on the CPU.
+pub(super) fn on_cpu<'a>(
+    (storage, layout): &'a (impl Deref<Target = Storage>, &Layout),
+) -> Result<Strided<'a>> {
+    match &**storage {
+        Storage::Cpu(storage) => strided(storage, layout),
+        _ => bail!("expected rows on the CPU"),
+    }
 }

@@ -3,11 +3,10 @@
 use candle_core::{DType, Device, Result, Tensor};
 use candle4j_kernels::{Strided, short_conv};
 
-use super::attention::on_cpu;
 use super::cache::SequenceCache;
 use super::linear::Linear;
 use super::recurrent::Snapshot;
-use super::rows::multiply;
+use super::rows::{multiply, on_cpu};
 use super::steps::step_parts;
 
 /// `output(c · conv(b · x))`, where one projection gives `b`, `c` and `x`.

@@ -8,12 +8,11 @@ use candle4j_kernels::{
     state_space, state_space_len,
 };
 
-use super::attention::on_cpu;
 use super::cache::SequenceCache;
 use super::delta_net::softplus;
 use super::linear::Linear;
 use super::recurrent::Snapshot;
-use super::rows::for_each_row;
+use super::rows::{for_each_row, on_cpu};
 use super::short_conv::{add_bias, in_32_bits, shift_inputs};
 use super::steps::step_parts;
 use crate::description;

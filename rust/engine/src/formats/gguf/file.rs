@@ -649,7 +649,7 @@ fn place(name: &str, norms_after: bool) -> Place {
 
 /// What GGUF calls a tensor that is `name` on the Hub, experts left out.
 fn gguf_name(name: &str, norms_after: bool) -> String {
-    const PARTS: [(&str, &str); 53] = [
+    const PARTS: [(&str, &str); 61] = [
         ("model.embed_tokens.", "token_embd."),
         ("model.norm.", "output_norm."),
         ("model.embed_tokens_per_layer.", "per_layer_token_embd."),
@@ -680,6 +680,14 @@ fn gguf_name(name: &str, norms_after: bool) -> String {
         ("mamba.dt_bias", "ssm_dt.bias"),
         ("mamba.norm.", "ssm_norm."),
         ("mamba.out_proj.", "ssm_out."),
+        ("self_attn.q_a_proj.", "attn_q_a."),
+        ("self_attn.q_a_layernorm.", "attn_q_a_norm."),
+        ("self_attn.q_b_proj.", "attn_q_b."),
+        ("self_attn.kv_a_proj_with_mqa.", "attn_kv_a_mqa."),
+        ("self_attn.kv_a_layernorm.", "attn_kv_a_norm."),
+        ("self_attn.kv_b_proj.", "attn_kv_b."),
+        ("self_attn.k_b_proj.", "attn_k_b."),
+        ("self_attn.v_b_proj.", "attn_v_b."),
         ("self_attn.q_proj.", "attn_q."),
         ("self_attn.k_proj.", "attn_k."),
         ("self_attn.v_proj.", "attn_v."),
