@@ -173,6 +173,8 @@ impl Shared {
                 activation,
                 bias: false,
                 is_gated: true,
+                gate_scale: 1.0,
+                output_scale: 1.0,
                 clamp: None,
             },
             base: ModelDescription {

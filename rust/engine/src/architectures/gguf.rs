@@ -330,6 +330,8 @@ impl GgufArchitecture {
             activation: self.activation,
             bias: file.shape(&format!("blk.{layer}.ffn_up.bias")).is_some(),
             is_gated: self.is_gated,
+            gate_scale: 1.0,
+            output_scale: 1.0,
             clamp: None,
         };
         const DENSE: &str = "feed_forward_length";

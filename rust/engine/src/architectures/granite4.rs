@@ -3,16 +3,15 @@
 //! What is particular: the multipliers of Granite 3; one tensor for gate and up, under names of its own, of the expert that runs
 //! for every token; most models rotate nothing.
 
-use serde_json::Value;
-
 use super::Architecture;
 use super::common::Shared;
 use super::config_file::ConfigFile;
-use super::gguf::{GgufArchitecture, GgufMetadata, GgufRotation, mix_without_heads};
+use super::gguf::{GgufArchitecture, GgufRotation, mix_without_heads};
 use super::gguf_experts::GgufExperts;
 use super::granite::{self, DEFAULTS, read_scales};
 use super::granite_moe::{NAMES, read_granite_experts};
-use crate::description::{Mixer, Mlp, ModelDescription, StateSpace};
+use super::mamba;
+use crate::description::{Mixer, Mlp, ModelDescription, StateSpace, StateSpaceNorm};
 use crate::error::Result;
 
 /// The table's entry. GGUF files of models without Mamba layers call themselves Granite 3.
@@ -28,7 +27,7 @@ pub const ARCHITECTURE: Architecture = Architecture {
         is_hybrid: true,
         experts: Some(GgufExperts::SOFTMAX),
         adapt,
-        adapt_to_tensors,
+        adapt_to_tensors: mamba::adapt_to_tensors,
         ..GgufArchitecture::COMMON
     }),
 };
@@ -64,7 +63,18 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     };
     let is_attention = attention_layers(config, shared.num_layers)?;
     let space = match is_attention.contains(&false) {
-        true => Some(state_space(config, shared.norm.eps)?),
+        true => {
+            let hidden = config.count("hidden_size")?.unwrap_or(DEFAULTS.hidden_size);
+            let inner = config.count("mamba_expand")?.unwrap_or(2) * hidden;
+            let space = mamba::read(config, inner)?;
+            Some(StateSpace {
+                norm: Some(StateSpaceNorm {
+                    eps: shared.norm.eps,
+                    is_before_gate: false,
+                }),
+                ..space
+            })
+        }
         false => None,
     };
     // Keys of the layers that a model may not have, and of what changes no answer.
@@ -109,83 +119,9 @@ fn attention_layers(config: &ConfigFile, num_layers: usize) -> Result<Vec<bool>>
         .collect()
 }
 
-fn state_space(config: &ConfigFile, eps: f64) -> Result<StateSpace> {
-    const LIMIT: &str = "time_step_limit";
-    let bounds = config.value(LIMIT).map(|limit| {
-        // JSON has no infinity: Python writes a word for it, which is read as null.
-        limit.as_array().is_some_and(|bounds| {
-            bounds.len() == 2
-                && bounds[0].as_f64() == Some(0.0)
-                && bounds[1].as_f64().is_none_or(f64::is_infinite)
-        })
-    });
-    if bounds == Some(false) {
-        return Err(config.unsupported(LIMIT, "time steps are not bounded"));
-    }
-    let count = |key: &str, default: usize| config.count(key).map(|n| n.unwrap_or(default));
-    let hidden = count("hidden_size", DEFAULTS.hidden_size)?;
-    let inner = count("mamba_expand", 2)? * hidden;
-    let heads = count("mamba_n_heads", 128)?;
-    const WIDTH: &str = "mamba_d_head";
-    let head_dim = match config.value(WIDTH) {
-        None => inner / heads,
-        Some(Value::String(auto)) if auto == "auto" => inner / heads,
-        Some(_) => config.required_count(WIDTH)?,
-    };
-    let groups = count("mamba_n_groups", 1)?;
-    if heads * head_dim != inner || !heads.is_multiple_of(groups) {
-        return Err(config.invalid(
-            "mamba_n_heads",
-            format!("{heads} heads in {groups} groups, {head_dim} wide, are not {inner}"),
-        ));
-    }
-    Ok(StateSpace {
-        heads,
-        head_dim,
-        groups,
-        state_dim: count("mamba_d_state", 256)?,
-        taps: count("mamba_d_conv", 4)?,
-        conv_bias: config.flag("mamba_conv_bias")?.unwrap_or(true),
-        bias: config.flag("mamba_proj_bias")?.unwrap_or(false),
-        eps,
-        has_decays: false,
-    })
-}
-
 /// Layers without attention have no heads.
 fn adapt(keys: &ConfigFile, description: &mut ModelDescription) -> Result<()> {
     granite::adapt(keys, description)?;
-    let heads = keys.required_count("ssm.time_step_rank")?;
-    let inner = keys.required_count("ssm.inner_size")?;
-    let groups = keys.required_count("ssm.group_count")?;
-    if !inner.is_multiple_of(heads) || !heads.is_multiple_of(groups) {
-        return Err(keys.invalid(
-            "ssm.time_step_rank",
-            format!("{heads} heads do not divide {inner} and fall into {groups} groups"),
-        ));
-    }
-    let space = StateSpace {
-        heads,
-        head_dim: inner / heads,
-        groups,
-        state_dim: keys.required_count("ssm.state_size")?,
-        taps: keys.required_count("ssm.conv_kernel")?,
-        conv_bias: false,
-        bias: false,
-        eps: description.final_norm.eps,
-        has_decays: true,
-    };
+    let space = mamba::of_gguf(keys, description.final_norm.eps)?;
     mix_without_heads(keys, description, &Mixer::StateSpace(space))
-}
-
-/// Convolutions have a bias or not.
-fn adapt_to_tensors(file: &dyn GgufMetadata, description: &mut ModelDescription) -> Result<()> {
-    for (index, layer) in description.layers.iter_mut().enumerate() {
-        if let Mixer::StateSpace(space) = &mut layer.mixer {
-            space.conv_bias = file
-                .shape(&format!("blk.{index}.ssm_conv1d.bias"))
-                .is_some();
-        }
-    }
-    Ok(())
 }

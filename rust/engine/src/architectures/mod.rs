@@ -17,6 +17,7 @@ mod deepseek_v3;
 mod ernie4_5;
 mod ernie4_5_moe;
 mod exaone4;
+mod falcon_h1;
 mod gemma2;
 mod gemma3;
 mod gemma4;
@@ -32,6 +33,7 @@ mod latent;
 mod lfm2;
 mod lfm2_moe;
 mod llama;
+mod mamba;
 mod mellum;
 mod ministral3;
 mod mistral;
@@ -116,6 +118,7 @@ static ARCHITECTURES: &[Architecture] = &[
     deepseek_v2::ARCHITECTURE,
     deepseek_v3::ARCHITECTURE,
     glm4_moe_lite::ARCHITECTURE,
+    falcon_h1::ARCHITECTURE,
 ];
 
 impl Architecture {

@@ -137,9 +137,25 @@ pub enum Mixer {
     DeltaNet(DeltaNet),
     /// A selective state space.
     StateSpace(StateSpace),
+    /// Attention beside a selective state space.
+    Parallel(Box<ParallelMixers>),
 }
 
-/// A selective state space behind a short convolution (Dao and Gu 2024, Mamba 2), whose answers are gated and then normed.
+/// Attention and a selective state space that read the same rows, and whose outputs are added (as in Falcon-H1).
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParallelMixers {
+    /// Attention over keys and values.
+    pub attention: Attention,
+    /// What its output is multiplied with.
+    pub attention_scale: f64,
+    /// A selective state space.
+    pub space: StateSpace,
+    /// What its output is multiplied with.
+    pub space_scale: f64,
+}
+
+/// A selective state space behind a short convolution (Dao and Gu 2024, Mamba 2), whose answers are gated, and normed
+/// before or after that.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StateSpace {
     /// Heads of inputs.
@@ -154,12 +170,25 @@ pub struct StateSpace {
     pub taps: usize,
     /// Whether the convolution has a bias.
     pub conv_bias: bool,
-    /// Whether the projections have biases.
+    /// Whether the projection of the input has a bias.
     pub bias: bool,
-    /// The ε of the norm.
-    pub eps: f64,
+    /// Whether the projection of the output has one.
+    pub output_bias: bool,
+    /// The norm of each group, an RMS norm, if there is any.
+    pub norm: Option<StateSpaceNorm>,
+    /// What the projections to gates, inputs, writes, reads and time steps are multiplied with.
+    pub scales: [f64; 5],
     /// Whether the decays are stored as `−exp(A)`, as GGUF files have them; else as `A`.
     pub has_decays: bool,
+}
+
+/// The norm of a state space.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StateSpaceNorm {
+    /// Its ε.
+    pub eps: f64,
+    /// Whether answers are normed and then gated; else first gated.
+    pub is_before_gate: bool,
 }
 
 impl StateSpace {
@@ -323,38 +352,6 @@ pub struct Latent {
     /// Whether the matrices that make keys and values of narrow vectors are two, by head, that of keys with rows for
     /// columns, as GGUF files have them; else one, with the rows of keys and of values of a head behind each other.
     pub is_by_head: bool,
-}
-
-impl Latent {
-    /// Its tensors up to the output projection: the name, the shape, and whether there is a bias.
-    fn tensors(
-        &self,
-        heads: usize,
-        rotated_dim: usize,
-        hidden: usize,
-        bias: bool,
-    ) -> Vec<(&'static str, Vec<usize>, bool)> {
-        let queries = heads * (self.plain_dim + rotated_dim);
-        let (rank, plain, value) = (self.kv_rank, self.plain_dim, self.value_dim);
-        let mut tensors = match self.query_rank {
-            None => vec![("q_proj", vec![queries, hidden], false)],
-            Some(rank) => vec![
-                ("q_a_proj", vec![rank, hidden], bias),
-                ("q_a_layernorm", vec![rank], false),
-                ("q_b_proj", vec![queries, rank], false),
-            ],
-        };
-        tensors.push(("kv_a_proj_with_mqa", vec![rank + rotated_dim, hidden], bias));
-        tensors.push(("kv_a_layernorm", vec![rank], false));
-        match self.is_by_head {
-            true => tensors.extend([
-                ("k_b_proj", vec![heads, rank, plain], false),
-                ("v_b_proj", vec![heads, value, rank], false),
-            ]),
-            false => tensors.push(("kv_b_proj", vec![heads * (plain + value), rank], false)),
-        }
-        tensors
-    }
 }
 
 /// Where the keys and values of a layer come from.
@@ -579,6 +576,10 @@ pub struct Mlp {
     pub bias: bool,
     /// Whether there is a gate.
     pub is_gated: bool,
+    /// What the gate is multiplied with before the non-linearity.
+    pub gate_scale: f64,
+    /// What the output is multiplied with.
+    pub output_scale: f64,
     /// The limits of gate and up, of a block that has any: then `g · sigmoid(alpha · g) · (u + 1)` stands for
     /// `act(g) · u`, with `g` at most the limit, and `u` between it and its opposite.
     pub clamp: Option<Clamp>,
@@ -669,6 +670,7 @@ impl LayerDescription {
     pub fn attention(&self) -> Option<&Attention> {
         match &self.mixer {
             Mixer::Attention(attention) => Some(attention),
+            Mixer::Parallel(both) => Some(&both.attention),
             Mixer::ShortConv(_) | Mixer::DeltaNet(_) | Mixer::StateSpace(_) => None,
         }
     }
@@ -677,6 +679,7 @@ impl LayerDescription {
     pub fn attention_mut(&mut self) -> Option<&mut Attention> {
         match &mut self.mixer {
             Mixer::Attention(attention) => Some(attention),
+            Mixer::Parallel(both) => Some(&mut both.attention),
             Mixer::ShortConv(_) | Mixer::DeltaNet(_) | Mixer::StateSpace(_) => None,
         }
     }
@@ -810,55 +813,11 @@ impl ModelDescription {
         ] = layer.norms();
         norm_tensors(before_mixer, hidden, &mut add);
         match &layer.mixer {
-            Mixer::Attention(Attention {
-                latent: Some(latent),
-                num_heads,
-                head_dim,
-                qkv_bias,
-                output_bias,
-                ..
-            }) => {
-                let rotated = head_dim - latent.kv_rank;
-                for (name, shape, bias) in latent.tensors(*num_heads, rotated, hidden, *qkv_bias) {
-                    if bias {
-                        add(format!("self_attn.{name}.bias"), vec![shape[0]]);
-                    }
-                    add(format!("self_attn.{name}.weight"), shape);
-                }
-                add(
-                    "self_attn.o_proj.weight".into(),
-                    vec![hidden, num_heads * latent.value_dim],
-                );
-                if *output_bias {
-                    add("self_attn.o_proj.bias".into(), vec![hidden]);
-                }
-            }
-            Mixer::Attention(attention) => {
-                let query = attention.query_size();
-                let sizes = attention.qkv_sizes();
-                for (name, rows) in ["q", "k", "v"]
-                    .iter()
-                    .zip(sizes)
-                    .filter(|(_, rows)| *rows > 0)
-                {
-                    add(format!("self_attn.{name}_proj.weight"), vec![rows, hidden]);
-                    if attention.qkv_bias {
-                        add(format!("self_attn.{name}_proj.bias"), vec![rows]);
-                    }
-                }
-                if let Some(norm) = attention.qk_norm {
-                    let [query, key] = attention.qk_norm_sizes(norm.span);
-                    add("self_attn.q_norm.weight".into(), vec![query]);
-                    if attention.has_own_kv() {
-                        add("self_attn.k_norm.weight".into(), vec![key]);
-                    }
-                }
-                if attention.has_sinks {
-                    add("self_attn.sinks".into(), vec![attention.num_heads]);
-                }
-                add("self_attn.o_proj.weight".into(), vec![hidden, query]);
-                if attention.output_bias {
-                    add("self_attn.o_proj.bias".into(), vec![hidden]);
+            Mixer::Attention(attention) => attention_tensors(attention, hidden, &mut add),
+            Mixer::Parallel(both) => {
+                attention_tensors(&both.attention, hidden, &mut add);
+                for (name, shape) in state_space_tensors(&both.space, hidden) {
+                    add(format!("mamba.{name}"), shape);
                 }
             }
             Mixer::ShortConv(conv) => {
@@ -977,6 +936,82 @@ fn norm_tensors((name, norm): NamedNorm, hidden: usize, add: &mut impl FnMut(Str
     }
 }
 
+fn attention_tensors(
+    attention: &Attention,
+    hidden: usize,
+    add: &mut impl FnMut(String, Vec<usize>),
+) {
+    if let Some(latent) = &attention.latent {
+        latent_tensors(attention, latent, hidden, add);
+        return;
+    }
+    let query = attention.query_size();
+    let sizes = attention.qkv_sizes();
+    for (name, rows) in ["q", "k", "v"]
+        .iter()
+        .zip(sizes)
+        .filter(|(_, rows)| *rows > 0)
+    {
+        add(format!("self_attn.{name}_proj.weight"), vec![rows, hidden]);
+        if attention.qkv_bias {
+            add(format!("self_attn.{name}_proj.bias"), vec![rows]);
+        }
+    }
+    if let Some(norm) = attention.qk_norm {
+        let [query, key] = attention.qk_norm_sizes(norm.span);
+        add("self_attn.q_norm.weight".into(), vec![query]);
+        if attention.has_own_kv() {
+            add("self_attn.k_norm.weight".into(), vec![key]);
+        }
+    }
+    if attention.has_sinks {
+        add("self_attn.sinks".into(), vec![attention.num_heads]);
+    }
+    add("self_attn.o_proj.weight".into(), vec![hidden, query]);
+    if attention.output_bias {
+        add("self_attn.o_proj.bias".into(), vec![hidden]);
+    }
+}
+
+fn latent_tensors(
+    attention: &Attention,
+    latent: &Latent,
+    hidden: usize,
+    add: &mut impl FnMut(String, Vec<usize>),
+) {
+    let heads = attention.num_heads;
+    let rotated = attention.head_dim - latent.kv_rank;
+    let queries = heads * (latent.plain_dim + rotated);
+    let (rank, plain, value) = (latent.kv_rank, latent.plain_dim, latent.value_dim);
+    let mut linear = |name: &str, shape: Vec<usize>, bias: bool| {
+        if bias {
+            add(format!("self_attn.{name}.bias"), vec![shape[0]]);
+        }
+        add(format!("self_attn.{name}.weight"), shape);
+    };
+    match latent.query_rank {
+        None => linear("q_proj", vec![queries, hidden], false),
+        Some(rank) => {
+            linear("q_a_proj", vec![rank, hidden], attention.qkv_bias);
+            linear("q_a_layernorm", vec![rank], false);
+            linear("q_b_proj", vec![queries, rank], false);
+        }
+    }
+    linear(
+        "kv_a_proj_with_mqa",
+        vec![rank + rotated, hidden],
+        attention.qkv_bias,
+    );
+    linear("kv_a_layernorm", vec![rank], false);
+    if latent.is_by_head {
+        linear("k_b_proj", vec![heads, rank, plain], false);
+        linear("v_b_proj", vec![heads, value, rank], false);
+    } else {
+        linear("kv_b_proj", vec![heads * (plain + value), rank], false);
+    }
+    linear("o_proj", vec![hidden, heads * value], attention.output_bias);
+}
+
 fn state_space_tensors(
     space: &StateSpace,
     hidden: usize,
@@ -991,9 +1026,9 @@ fn state_space_tensors(
         (true, "dt_bias", vec![heads]),
         (true, "A_log", vec![heads]),
         (true, "D", vec![heads]),
-        (true, "norm.weight", vec![inner]),
+        (space.norm.is_some(), "norm.weight", vec![inner]),
         (true, "out_proj.weight", vec![hidden, inner]),
-        (space.bias, "out_proj.bias", vec![hidden]),
+        (space.output_bias, "out_proj.bias", vec![hidden]),
     ]
     .into_iter()
     .filter(|(is_there, _, _)| *is_there)

@@ -86,6 +86,8 @@ const CASES: &[&str] = &[
     "deepseek-v2-plain",
     "deepseek-v2-groups",
     "deepseek-v3-plain",
+    "falcon-h1-plain",
+    "falcon-h1-norm",
 ];
 
 fn with(engine: Engine) -> LoadOptions {

@@ -201,6 +201,7 @@ impl GgufFile {
             "qwen3_next" => "qwen3next",
             "lfm2_moe" => "lfm2moe",
             "glm4_moe" => "glm4moe",
+            "falcon_h1" => "falcon-h1",
             "deepseek_v2" | "deepseek_v3" | "glm4_moe_lite" => "deepseek2",
             "gpt_oss" => "gpt-oss",
             "gemma4_text" => "gemma4",
@@ -426,7 +427,7 @@ impl GgufFile {
     fn add_recurrent_layers(&mut self, architecture: &str, config: &Json) {
         let number = |name: &str| config[name].as_u64().map(|n| n as u32);
         let key = |name: &str| format!("{architecture}.{name}");
-        if architecture == "granitehybrid" {
+        if ["granitehybrid", "falcon-h1"].contains(&architecture) {
             let inner = number("mamba_n_heads").unwrap() * number("mamba_d_head").unwrap();
             for (name, value) in [
                 ("ssm.conv_kernel", number("mamba_d_conv").unwrap()),
@@ -438,6 +439,12 @@ impl GgufFile {
                 self.set(&key(name), Value::U32(value));
             }
             self.set(&key("rope.scaling.finetuned"), Value::Bool(false));
+        }
+        if architecture == "falcon-h1" {
+            // Their numbers are in the weights.
+            for name in ["embedding_scale", "logit_scale", "attention.scale"] {
+                self.remove(&key(name));
+            }
         }
         if architecture.starts_with("lfm2") || architecture == "granitehybrid" {
             let heads = number("num_key_value_heads").unwrap();
@@ -661,7 +668,10 @@ impl GgufFile {
                     .replace("experts.w1", "experts.gate_proj")
                     .replace("experts.w2", "experts.down_proj")
                     .replace("experts.w3", "experts.up_proj"),
-                "granitemoe" | "granitemoeshared" | "granitemoehybrid" => name
+                "granitemoe" | "granitemoeshared" | "granitemoehybrid" | "falcon_h1" => name
+                    .replace("feed_forward", "mlp")
+                    .replace("pre_ff_layernorm", "ffn_norm")
+                    .replace("model.final_layernorm", "output_norm")
                     .replace("mamba.in_proj", "ssm_in")
                     .replace("mamba.out_proj", "ssm_out")
                     .replace("mamba.conv1d", "ssm_conv1d")
@@ -763,7 +773,13 @@ impl GgufFile {
                 _ => tensor,
             };
             let tensor = match name.rsplit('.').next().unwrap() {
-                "ssm_a" if family == "granitemoehybrid" => tensor.exp().unwrap().neg().unwrap(),
+                "ssm_a" if ["granitemoehybrid", "falcon_h1"].contains(&family) => {
+                    tensor.exp().unwrap().neg().unwrap()
+                }
+                _ => tensor,
+            };
+            let tensor = match family {
+                "falcon_h1" => multiplied(&name, tensor, config),
                 _ => tensor,
             };
             // llama.cpp's converter writes the factors.
@@ -892,6 +908,44 @@ impl GgufFile {
     pub fn load_bytes_with(&self, bytes: &[u8], options: &LoadOptions) -> Result<Model, Error> {
         Model::load(&self.write(bytes), options)
     }
+}
+
+/// A tensor of Falcon-H1 with the numbers that its configuration multiplies with.
+fn multiplied(name: &str, tensor: Tensor, config: &Json) -> Tensor {
+    let number = |key: &str| config[key].as_f64().unwrap();
+    let of_list = |key: &str, index: usize| config[key][index].as_f64().unwrap();
+    let input = number("attention_in_multiplier");
+    let part = name.strip_suffix(".weight").unwrap_or(name);
+    let factor = match part.rsplit('.').next().unwrap() {
+        "ffn_down" => of_list("mlp_multipliers", 1),
+        "ffn_gate" => of_list("mlp_multipliers", 0),
+        "attn_k" => number("key_multiplier") * input,
+        "attn_q" | "attn_v" => input,
+        "attn_output" => number("attention_out_multiplier"),
+        "ssm_out" => number("ssm_out_multiplier"),
+        "output" => number("lm_head_multiplier"),
+        "token_embd" => number("embedding_multiplier"),
+        "ssm_in" => {
+            let size = |key: &str| config[key].as_u64().unwrap() as usize;
+            let (inner, heads) = (size("mamba_d_ssm"), size("mamba_n_heads"));
+            let state = size("mamba_n_groups") * size("mamba_d_state");
+            let mut start = 0;
+            let sizes = [inner, inner, state, state, heads].into_iter().enumerate();
+            let parts = sizes.map(|(index, size)| {
+                start += size;
+                let part = tensor.narrow(0, start - size, size).unwrap();
+                (part * of_list("ssm_multipliers", index)).unwrap()
+            });
+            let all = Tensor::cat(&parts.collect::<Vec<_>>(), 0).unwrap();
+            return (all * number("ssm_in_multiplier")).unwrap();
+        }
+        "ssm_norm" => {
+            let groups = config["mamba_n_groups"].as_u64().unwrap() as usize;
+            return tensor.reshape((groups, ())).unwrap();
+        }
+        _ => 1.0,
+    };
+    (tensor * factor).unwrap()
 }
 
 /// The matrices that make keys and values of narrow vectors by head, those of keys with rows for columns.

@@ -22,9 +22,15 @@ fn depends_on_length(case: &str) -> bool {
 }
 
 fn is_hybrid(case: &str) -> bool {
-    ["lfm2", "qwen3-5", "qwen3-next", "granite4-hybrid"]
-        .iter()
-        .any(|family| case.starts_with(family))
+    [
+        "lfm2",
+        "qwen3-5",
+        "qwen3-next",
+        "granite4-hybrid",
+        "falcon-h1",
+    ]
+    .iter()
+    .any(|family| case.starts_with(family))
 }
 
 #[test]

@@ -8,7 +8,7 @@ use candle4j_kernels::KvMemory;
 use super::budget::KvBudget;
 use super::cache::{CacheShape, SequenceCache};
 use super::kv_state::KvShape;
-use super::layer::{Layer, scaled};
+use super::layer::Layer;
 use super::layer_loader::LayerLoader;
 use super::linear::Linear;
 use super::norm::Norm;
@@ -16,6 +16,7 @@ use super::packed_weights::PackedWeights;
 use super::per_layer::PerLayerEmbedding;
 use super::recurrent::RecurrentShape;
 use super::rotary::{Angles, Rotary};
+use super::rows::scaled;
 use crate::description::{EMBEDDING, HEAD, ModelDescription};
 use crate::error::{Result, candle_error};
 use crate::formats::{TensorSource, unreadable};
@@ -425,6 +426,8 @@ mod tests {
                 activation: Activation::Silu,
                 bias: false,
                 is_gated: true,
+                gate_scale: 1.0,
+                output_scale: 1.0,
                 clamp: None,
             }),
         };

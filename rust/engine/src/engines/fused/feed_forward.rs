@@ -5,7 +5,7 @@ use candle4j_kernels::{Activation as Kernel, activate, clamped_swiglu, swiglu};
 
 use super::linear::{FusedLinear, Linear};
 use super::norm::Norm;
-use super::rows::{for_each_row, multiply, strided, usable};
+use super::rows::{for_each_row, multiply, scaled, strided, usable};
 use crate::description::{Activation, Clamp, Router, Scoring};
 
 /// `down(act(gate(x)) · up(x))` (Shazeer 2020), or without a gate `down(act(up(x)))`.
@@ -16,6 +16,10 @@ pub(crate) struct Mlp {
     pub(crate) down: Linear,
     pub(crate) activation: Activation,
     pub(crate) is_gated: bool,
+    /// What the gate is multiplied with before the non-linearity.
+    pub(crate) gate_scale: f64,
+    /// What the output is multiplied with.
+    pub(crate) output_scale: f64,
     pub(crate) clamp: Option<Clamp>,
 }
 
@@ -84,11 +88,16 @@ impl Block {
 
 impl Mlp {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        scaled(self.inner(x)?, self.output_scale)
+    }
+
+    fn inner(&self, x: &Tensor) -> Result<Tensor> {
         if !self.is_gated {
             let [up] = self.gate_up.forward::<1>(x)?;
             return self.down.forward(&activated(&up, self.activation)?);
         }
         let [gate, up] = self.gate_up.forward::<2>(x)?;
+        let gate = scaled(gate, self.gate_scale)?;
         let gated = match (usable(&gate), self.clamp) {
             (true, _) => gate.apply_op2_no_bwd(&up, &Gated(self.activation, self.clamp))?,
             (false, None) => multiply(&activated(&gate.contiguous()?, self.activation)?, &up)?,

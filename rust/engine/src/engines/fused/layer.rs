@@ -10,7 +10,7 @@ use super::latent_attention::LatentAttention;
 use super::norm::Norm;
 use super::per_layer::PerLayerBlock;
 use super::rotary::Angles;
-use super::rows::add;
+use super::rows::{add, scaled};
 use super::short_conv::ShortConv;
 use super::state_space::StateSpace;
 
@@ -35,6 +35,15 @@ pub(super) enum MixerBlock {
     ShortConv(ShortConv),
     DeltaNet(DeltaNet),
     StateSpace(StateSpace),
+    Parallel(Box<ParallelMixers>),
+}
+
+/// Attention and a state space, whose outputs are multiplied with numbers and added.
+pub(super) struct ParallelMixers {
+    pub(super) attention: Attention,
+    pub(super) attention_scale: f64,
+    pub(super) space: StateSpace,
+    pub(super) space_scale: f64,
 }
 
 impl MixerBlock {
@@ -51,6 +60,14 @@ impl MixerBlock {
             MixerBlock::ShortConv(conv) => conv.forward(x, sequences),
             MixerBlock::DeltaNet(net) => net.forward(x, sequences),
             MixerBlock::StateSpace(space) => space.forward(x, sequences),
+            MixerBlock::Parallel(both) => {
+                let attended = both.attention.forward(x, angles, sequences)?;
+                let answers = both.space.forward(x, sequences)?;
+                add(
+                    &scaled(attended, both.attention_scale)?,
+                    &scaled(answers, both.space_scale)?,
+                )
+            }
         }
     }
 }
@@ -82,13 +99,5 @@ impl Norms {
             None => output,
         };
         add(x, &scaled(output, scale)?)
-    }
-}
-
-/// Times a number.
-pub(super) fn scaled(x: Tensor, scale: f64) -> candle_core::Result<Tensor> {
-    match scale == 1.0 {
-        true => Ok(x),
-        false => x.affine(scale, 0.0),
     }
 }

@@ -8,7 +8,7 @@ use super::cached_attention::CachedAttention;
 use super::delta_net::DeltaNet;
 use super::feed_forward::{Block, Experts, Mlp, OwnNorms, SharedExpert};
 use super::latent_attention::{LatentAttention, LatentHead, LatentQuery, keys_and_values};
-use super::layer::{Layer, MixerBlock, Norms};
+use super::layer::{Layer, MixerBlock, Norms, ParallelMixers};
 use super::linear::{FusedLinear, Linear};
 use super::norm::Norm;
 use super::packed_weights::PackedWeights;
@@ -72,6 +72,12 @@ impl<'a> LayerLoader<'a> {
             Mixer::ShortConv(conv) => MixerBlock::ShortConv(self.short_conv(index, *conv)?),
             Mixer::DeltaNet(net) => MixerBlock::DeltaNet(self.delta_net(index, *net)?),
             Mixer::StateSpace(space) => MixerBlock::StateSpace(self.state_space(index, *space)?),
+            Mixer::Parallel(both) => MixerBlock::Parallel(Box::new(ParallelMixers {
+                attention: self.attention(index, &both.attention)?,
+                attention_scale: both.attention_scale,
+                space: self.state_space(index, both.space)?,
+                space_scale: both.space_scale,
+            })),
         };
         Ok(Layer {
             mixer_norms,
@@ -366,11 +372,21 @@ impl<'a> LayerLoader<'a> {
         let state = heads * state_space_len(space.state_dim, space.head_dim);
         self.recurrent.push(((space.taps - 1) * channels, state));
         let decay = self.numbers(&at("A_log"), heads)?;
+        // What inputs, writes and reads are multiplied with goes through the convolution.
+        let [gate_scale, input, write, read, time_scale] = space.scales.map(|scale| scale as f32);
+        let mut conv = self.by_tap(&at("conv1d.weight"), (channels, space.taps))?;
+        for taps in conv.chunks_exact_mut(channels) {
+            let (inputs, others) = taps.split_at_mut(inner);
+            let (writes, reads) = others.split_at_mut(space.groups * space.state_dim);
+            for (weights, scale) in [(inputs, input), (writes, write), (reads, read)] {
+                weights.iter_mut().for_each(|weight| *weight *= scale);
+            }
+        }
         Ok(StateSpace {
             layer: self.recurrent.len() - 1,
             shape: space,
             input: self.linear(&(at("in_proj"), (space.projection_size(), hidden), space.bias))?,
-            conv: self.by_tap(&at("conv1d.weight"), (channels, space.taps))?,
+            conv,
             conv_bias: match space.conv_bias {
                 true => self.numbers(&at("conv1d.bias"), channels)?,
                 false => Vec::new(),
@@ -381,8 +397,13 @@ impl<'a> LayerLoader<'a> {
             },
             time_bias: self.numbers(&at("dt_bias"), heads)?,
             skip: self.numbers(&at("D"), heads)?,
-            norm: self.numbers(&at("norm.weight"), inner)?,
-            output: self.linear(&(at("out_proj"), (hidden, inner), space.bias))?,
+            norm: match space.norm {
+                Some(_) => self.numbers(&at("norm.weight"), inner)?,
+                None => Vec::new(),
+            },
+            gate_scale,
+            time_scale,
+            output: self.linear(&(at("out_proj"), (hidden, inner), space.output_bias))?,
         })
     }
 
@@ -508,6 +529,8 @@ impl<'a> LayerLoader<'a> {
             down: self.linear(&(format!("{name}.down_proj"), (hidden, size), mlp.bias))?,
             activation: mlp.activation,
             is_gated: mlp.is_gated,
+            gate_scale: mlp.gate_scale,
+            output_scale: mlp.output_scale,
             clamp: mlp.clamp,
         })
     }

@@ -131,3 +131,11 @@ pub(super) fn on_cpu<'a>(
         _ => bail!("expected rows on the CPU"),
     }
 }
+
+/// Times a number.
+pub(super) fn scaled(x: Tensor, scale: f64) -> Result<Tensor> {
+    match scale == 1.0 {
+        true => Ok(x),
+        false => x.affine(scale, 0.0),
+    }
+}

@@ -36,8 +36,12 @@ pub(crate) struct StateSpace {
     pub(crate) time_bias: Vec<f32>,
     /// How much of its input each head answers besides.
     pub(crate) skip: Vec<f32>,
-    /// Of the norm of all heads.
+    /// Of the norm of all heads; empty where there is none.
     pub(crate) norm: Vec<f32>,
+    /// What the gates are multiplied with before their SiLU.
+    pub(crate) gate_scale: f32,
+    /// What the projected time steps are multiplied with.
+    pub(crate) time_scale: f32,
     pub(crate) output: Linear,
 }
 
@@ -113,7 +117,8 @@ impl StateSpace {
                 let group = head / (shape.heads / shape.groups);
                 let (mut decays, mut steps) = (Vec::new(), Vec::new());
                 for row in 0..inputs.rows {
-                    let step = softplus(times.row(row)[head] + self.time_bias[head]);
+                    let step =
+                        softplus(times.row(row)[head] * self.time_scale + self.time_bias[head]);
                     decays.push((self.decay[head] * step).exp());
                     steps.push(step);
                 }
@@ -135,23 +140,39 @@ impl StateSpace {
         answers
     }
 
-    /// A row of all heads, multiplied with the SiLU of its gates, and normed by groups.
+    /// A row of all heads, multiplied with the SiLU of its gates, and normed by groups before or after that.
     fn gated(&self, answers: &[f32], gates: &[f32], index: usize, rows: usize, out: &mut [f32]) {
         let shape = &self.shape;
         let width = shape.head_dim;
-        let mut gated = gates.to_vec();
-        activate(Activation::Silu, &mut gated);
-        for (head, gated) in gated.chunks_exact_mut(width).enumerate() {
-            let answer = &answers[(head * rows + index) * width..][..width];
-            gated
-                .iter_mut()
-                .zip(answer)
-                .for_each(|(gate, x)| *gate *= x);
+        let mut gates: Vec<f32> = gates.iter().map(|gate| gate * self.gate_scale).collect();
+        activate(Activation::Silu, &mut gates);
+        for (head, out) in out.chunks_exact_mut(width).enumerate() {
+            out.copy_from_slice(&answers[(head * rows + index) * width..][..width]);
         }
-        let group = shape.inner_size() / shape.groups;
-        let parts = gated.chunks_exact(group).zip(self.norm.chunks_exact(group));
-        for ((gated, weight), out) in parts.zip(out.chunks_exact_mut(group)) {
-            rms_norm(gated, weight, shape.eps as f32, out);
+        let gate = |out: &mut [f32]| {
+            for (x, gate) in out.iter_mut().zip(&gates) {
+                *x *= gate;
+            }
+        };
+        match shape.norm {
+            None => gate(out),
+            Some(norm) if norm.is_before_gate => {
+                self.norm_groups(norm.eps as f32, out);
+                gate(out);
+            }
+            Some(norm) => {
+                gate(out);
+                self.norm_groups(norm.eps as f32, out);
+            }
+        }
+    }
+
+    fn norm_groups(&self, eps: f32, row: &mut [f32]) {
+        let group = self.shape.inner_size() / self.shape.groups;
+        let weights = self.norm.chunks_exact(group);
+        for (numbers, weight) in row.chunks_exact_mut(group).zip(weights) {
+            let own = numbers.to_vec();
+            rms_norm(&own, weight, eps, numbers);
         }
     }
 }
