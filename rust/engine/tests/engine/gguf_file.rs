@@ -670,7 +670,7 @@ impl GgufFile {
                     .replace("experts.w3", "experts.up_proj"),
                 "granitemoe" | "granitemoeshared" | "granitemoehybrid" | "falcon_h1" => name
                     .replace("feed_forward", "mlp")
-                    .replace("pre_ff_layernorm", "ffn_norm")
+                    .replace("pre_ff_layernorm.weight", "ffn_norm")
                     .replace("model.final_layernorm", "output_norm")
                     .replace("mamba.in_proj", "ssm_in")
                     .replace("mamba.out_proj", "ssm_out")

@@ -301,6 +301,7 @@ impl GgufFile {
         [
             ("output_norm.", "token_embd_norm."),
             ("ffn_norm.", "post_attention_norm."),
+            ("ffn_norm.weight", "ffn_norm"),
             ("ffn_gate_shexp.", "ffn_gate."),
             ("ffn_up_shexp.", "ffn_up."),
             ("ffn_down_shexp.", "ffn_down."),
