@@ -56,6 +56,8 @@ pub enum Activation {
     GeluTanh,
     /// `max(x, 0)`.
     Relu,
+    /// The square of `max(x, 0)`.
+    ReluSquared,
     /// The hyperbolic tangent.
     Tanh,
     /// `1 / (1 + exp(−x))`.
@@ -191,6 +193,7 @@ impl Vectorized for Activate<'_> {
                 x * sigmoid::<V>(2.0 * TWO_OVER_PI_ROOT * (x + 0.044_715 * x * x * x))
             }),
             Activation::Relu => each(self.numbers, |x| x.max(0.0)),
+            Activation::ReluSquared => each(self.numbers, |x| x.max(0.0) * x.max(0.0)),
             Activation::Tanh => each(self.numbers, tanh::<V>),
             Activation::Sigmoid => each(self.numbers, sigmoid::<V>),
         }
@@ -280,11 +283,12 @@ mod tests {
             let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
             0.5 * x * (1.0 + inner.tanh())
         };
-        let all: [(Activation, &dyn Fn(f64) -> f64); 6] = [
+        let all: [(Activation, &dyn Fn(f64) -> f64); 7] = [
             (Activation::Silu, &|x| x * sigmoid(x)),
             (Activation::Gelu, &gelu),
             (Activation::GeluTanh, &gelu_tanh),
             (Activation::Relu, &|x| x.max(0.0)),
+            (Activation::ReluSquared, &|x| x.max(0.0).powi(2)),
             (Activation::Tanh, &f64::tanh),
             (Activation::Sigmoid, &sigmoid),
         ];

@@ -242,6 +242,7 @@ pub fn activation_of(config: &ConfigFile, key: &str, default: &'static str) -> R
             Activation::GeluTanh
         }
         "relu" => Activation::Relu,
+        "relu2" => Activation::ReluSquared,
         _ => return Err(config.unsupported(key, "this activation is not known")),
     })
 }

@@ -158,6 +158,12 @@ impl<'a> ConfigFile<'a> {
         }
     }
 
+    /// A truth value, `default` where the key is not there. One that is null is false, as Python takes it.
+    pub fn flag_or(&self, key: &str, default: bool) -> Result<bool> {
+        let default = default && !self.has(key);
+        Ok(self.flag(key)?.unwrap_or(default))
+    }
+
     /// A text.
     pub fn text(&self, key: &str) -> Result<Option<&'a str>> {
         match self.value(key) {

@@ -68,7 +68,11 @@ fn experts(config: &ConfigFile, mlp: Mlp) -> Result<FeedForward> {
         ("num_experts_per_tok", experts_per_token),
     )?;
     const METHOD: &str = "topk_method";
-    let groups = match config.text(METHOD)?.unwrap_or("greedy") {
+    let method = match config.has(METHOD) {
+        true => config.text(METHOD)?.unwrap_or("null"),
+        false => "greedy",
+    };
+    let groups = match method {
         "greedy" => {
             // They choose nothing then.
             let _ = (config.value("n_group"), config.value("topk_group"));

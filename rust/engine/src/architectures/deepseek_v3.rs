@@ -58,7 +58,7 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
         rotated_dim: 64,
         value_dim: 128,
     };
-    let is_interleaved = config.flag("rope_interleave")?.unwrap_or(true);
+    let is_interleaved = config.flag_or("rope_interleave", true)?;
     let latent = LatentKeys::read(config, &defaults, is_interleaved)?;
     let dense = config.whole("first_k_dense_replace")?.unwrap_or(3);
     let experts = SigmoidExperts {

@@ -104,7 +104,7 @@ fn state_space(config: &ConfigFile, eps: f64) -> Result<StateSpace> {
         ));
     }
     let has_norm = config.flag("mamba_rms_norm")?.unwrap_or(false);
-    let is_before_gate = config.flag("mamba_norm_before_gate")?.unwrap_or(true);
+    let is_before_gate = config.flag_or("mamba_norm_before_gate", true)?;
     // It says in how many steps the same is computed.
     let _ = config.value("mamba_chunk_size");
     Ok(StateSpace {

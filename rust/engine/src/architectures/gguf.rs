@@ -46,6 +46,10 @@ pub struct GgufArchitecture {
     pub(super) is_hybrid: bool,
     /// Whether files may have layers behind the model's that predict further tokens, which answers do without.
     pub(super) has_further_layers: bool,
+    /// Another name of the same.
+    pub(super) also: Option<&'static str>,
+    /// Whether each layer is one block, a mixer or a feed-forward block, which its tensors say.
+    pub(super) has_lone_blocks: bool,
     /// Whether keys and values come out of narrow vectors, whose widths [`Self::adapt`] reads.
     pub(super) is_latent: bool,
     /// Whether layers may differ in their heads of keys and values, which [`Self::adapt`] reads then.
@@ -136,6 +140,8 @@ impl GgufArchitecture {
         is_gated: true,
         is_hybrid: false,
         has_further_layers: false,
+        also: None,
+        has_lone_blocks: false,
         is_latent: false,
         heads_vary: false,
         adapt: |_, _| Ok(()),
@@ -145,7 +151,7 @@ impl GgufArchitecture {
     /// Reads the keys of the architecture. Those that llama.cpp reads and this does not are refused by
     /// name; the names of the others that are left come second.
     pub fn describe(&self, file: &dyn GgufMetadata) -> Result<Described> {
-        let prefix = format!("{}.", self.name);
+        let prefix = self.prefix(file);
         let (name, keys) = (file.name(), file.section(&prefix));
         let keys = ConfigFile::inside(&name, &prefix, &keys);
 
@@ -284,6 +290,14 @@ impl GgufArchitecture {
         Ok((config, keys.ignored()))
     }
 
+    /// What the keys of a file begin with.
+    fn prefix(&self, file: &dyn GgufMetadata) -> String {
+        let prefix = |name: &str| format!("{name}.");
+        let also = self.also.map(prefix);
+        also.filter(|also| !file.section(also).is_empty())
+            .unwrap_or_else(|| prefix(self.name))
+    }
+
     /// Heads of keys and values of those layers that have any: one number, or one a layer.
     fn kv_heads(&self, keys: &ConfigFile) -> Result<Option<usize>> {
         const KEY: &str = "attention.head_count_kv";
@@ -340,6 +354,18 @@ impl GgufArchitecture {
             Some(Value::Array(_)) => keys.wholes(DENSE)?,
             Some(_) => keys.whole(DENSE)?.map(|size| vec![size; num_layers]),
         };
+        let has_experts = keys.whole("expert_count")?.is_some_and(|count| count > 0);
+        if self.has_lone_blocks {
+            let block = |layer: usize| -> Result<FeedForward> {
+                let shape = |name: &str| file.shape(&format!("blk.{layer}.{name}.weight"));
+                match (shape("ffn_up_exps"), shape("ffn_up"), self.experts) {
+                    (Some(_), _, Some(experts)) => experts.read(file, keys, layer, mlp(0, layer)),
+                    (_, Some(&[size, _]), _) => Ok(FeedForward::Dense(mlp(size, layer))),
+                    _ => Ok(FeedForward::None),
+                }
+            };
+            return (0..num_layers).map(block).collect();
+        }
         let dense_sizes = |sizes: Option<Vec<usize>>, count: usize| {
             let mut sizes = sizes.ok_or_else(|| keys.missing(DENSE))?;
             if sizes.len() != num_layers || sizes[..count].contains(&0) {
@@ -349,7 +375,6 @@ impl GgufArchitecture {
             sizes.truncate(count);
             Ok(sizes)
         };
-        let has_experts = keys.whole("expert_count")?.is_some_and(|count| count > 0);
         let Some(experts) = self.experts.filter(|_| has_experts) else {
             if has_experts {
                 return Err(
@@ -365,10 +390,7 @@ impl GgufArchitecture {
             return Ok(dense.collect());
         };
         const LEADING: &str = "leading_dense_block_count";
-        let leading = keys.whole(LEADING)?.unwrap_or(0);
-        if leading > num_layers {
-            return Err(keys.invalid(LEADING, format!("expected at most {num_layers}")));
-        }
+        let leading = keys.whole(LEADING)?.unwrap_or(0).min(num_layers);
         // Of dense blocks, which there may be none of.
         let sizes = match leading {
             0 => Vec::new(),

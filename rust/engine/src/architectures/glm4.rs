@@ -57,7 +57,7 @@ fn place_norms(description: &mut ModelDescription) {
 
 fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     let shared = Shared::read(ARCHITECTURE.name, config, &DEFAULTS)?;
-    let qkv_bias = config.flag("attention_bias")?.unwrap_or(true);
+    let qkv_bias = config.flag_or("attention_bias", true)?;
     let mut description = shared.describe(|_, attention, _| attention.qkv_bias = qkv_bias);
     place_norms(&mut description);
     Ok(description)

@@ -118,7 +118,7 @@ impl SigmoidExperts {
         let kept = config.count("topk_group")?.unwrap_or(self.groups.1);
         let groups = Router::check_groups(groups, kept, num_experts, experts_per_token)
             .map_err(|reason| config.invalid("n_group", reason))?;
-        let normalises = config.flag("norm_topk_prob")?.unwrap_or(true);
+        let normalises = config.flag_or("norm_topk_prob", true)?;
         let scale = config.positive("routed_scaling_factor")?;
         let expert = Mlp {
             intermediate_size: config.count("moe_intermediate_size")?.unwrap_or(self.size),

@@ -43,7 +43,7 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
         rotated_dim: 64,
         value_dim: 256,
     };
-    let is_interleaved = config.flag("rope_interleave")?.unwrap_or(true);
+    let is_interleaved = config.flag_or("rope_interleave", true)?;
     let latent = LatentKeys::read(config, &defaults, is_interleaved)?;
     const TYPES: &str = "mlp_layer_types";
     let count = shared.num_layers;

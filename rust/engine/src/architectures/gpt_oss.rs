@@ -57,7 +57,7 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     let shared = Shared::read(ARCHITECTURE.name, config, &DEFAULTS)?;
     let window = window_or(config, 128)?;
     let sliding = sliding_or_every(config, shared.num_layers, PERIOD)?;
-    let bias = config.flag("attention_bias")?.unwrap_or(true);
+    let bias = config.flag_or("attention_bias", true)?;
     let mlp = Mlp {
         activation: Activation::Silu,
         bias: true,

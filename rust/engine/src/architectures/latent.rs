@@ -58,19 +58,21 @@ impl LatentKeys {
             ..RopeDefaults::of(10_000.0)
         };
         let rope = read_rope_or(config, rotated_dim, &rope)?;
-        let mut scaled = None;
-        for key in ["rope_scaling", "rope_parameters"] {
-            if let (None, Some(object)) = (scaled, config.object(key)?) {
-                scaled = object.not_negative(SCALED)?.filter(|mscale| *mscale > 0.0);
-            }
+        let mut temperature = 1.0;
+        for key in ["rope_parameters", "rope_scaling"] {
+            let Some(object) = config.object(key)? else {
+                continue;
+            };
+            let mscale = object.not_negative(SCALED)?.filter(|mscale| *mscale > 0.0);
+            temperature = match (&rope.scaling, mscale) {
+                (_, None) => temperature,
+                (RopeScaling::None, _) => 1.0,
+                (RopeScaling::Yarn { factor, .. }, Some(mscale)) => {
+                    yarn_mscale(*factor, mscale).powi(2)
+                }
+                _ => return Err(object.unsupported(SCALED, "it is understood of YaRN alone")),
+            };
         }
-        let temperature = match (&rope.scaling, scaled) {
-            (RopeScaling::None, _) | (_, None) => 1.0,
-            (RopeScaling::Yarn { factor, .. }, Some(mscale)) => {
-                yarn_mscale(*factor, mscale).powi(2)
-            }
-            _ => return Err(config.unsupported("rope_scaling", format!("{SCALED} is for YaRN"))),
-        };
         Ok(Self {
             latent: Latent {
                 query_rank,

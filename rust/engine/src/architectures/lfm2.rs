@@ -88,7 +88,7 @@ pub(super) fn adapt(keys: &ConfigFile, description: &mut ModelDescription) -> Re
 /// Two thirds of the key, times a factor, rounded up, unless the key is taken as it is.
 fn feed_forward_size(config: &ConfigFile, size: usize) -> Result<usize> {
     let size = config.count("block_ff_dim")?.unwrap_or(size);
-    let adjusts = config.flag("block_auto_adjust_ff_dim")?.unwrap_or(true);
+    let adjusts = config.flag_or("block_auto_adjust_ff_dim", true)?;
     let factor = match config.has("block_ffn_dim_multiplier") {
         true => config.positive("block_ffn_dim_multiplier")?,
         false => Some(1.0),

@@ -70,7 +70,7 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     if let FeedForward::Experts { router, .. } = &mut experts {
         *router = Router {
             scoring: Scoring::Sigmoid,
-            has_choice_bias: config.flag("use_expert_bias")?.unwrap_or(true),
+            has_choice_bias: config.flag_or("use_expert_bias", true)?,
             normalise: router.normalise.map(|_| 1e-6),
             scale: config.positive("routed_scaling_factor")?.unwrap_or(1.0),
             ..*router

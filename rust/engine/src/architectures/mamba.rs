@@ -2,13 +2,14 @@
 
 use serde_json::Value;
 
+use super::common::activation_of;
 use super::config_file::ConfigFile;
 use super::gguf::GgufMetadata;
-use crate::description::{Mixer, ModelDescription, StateSpace, StateSpaceNorm};
+use crate::description::{Activation, Mixer, ModelDescription, StateSpace, StateSpaceNorm};
 use crate::error::Result;
 
-/// Reads the keys `mamba_…` of a state space whose heads are `inner` wide together, without a norm.
-pub(super) fn read(config: &ConfigFile, inner: usize) -> Result<StateSpace> {
+/// Makes sure that time steps are not bounded.
+pub(super) fn check_time_steps(config: &ConfigFile) -> Result<()> {
     const LIMIT: &str = "time_step_limit";
     let bounds = config.value(LIMIT).map(|limit| {
         // JSON has no infinity: Python writes a word for it, which is read as null.
@@ -21,6 +22,12 @@ pub(super) fn read(config: &ConfigFile, inner: usize) -> Result<StateSpace> {
     if bounds == Some(false) {
         return Err(config.unsupported(LIMIT, "time steps are not bounded"));
     }
+    Ok(())
+}
+
+/// Reads the keys `mamba_…` of a state space whose heads are `inner` wide together, without a norm.
+pub(super) fn read(config: &ConfigFile, inner: usize) -> Result<StateSpace> {
+    check_time_steps(config)?;
     let count = |key: &str, default: usize| config.count(key).map(|n| n.unwrap_or(default));
     let heads = count("mamba_n_heads", 128)?;
     const WIDTH: &str = "mamba_d_head";
@@ -43,9 +50,10 @@ pub(super) fn read(config: &ConfigFile, inner: usize) -> Result<StateSpace> {
         groups,
         state_dim: count("mamba_d_state", 256)?,
         taps: count("mamba_d_conv", 4)?,
-        conv_bias: config.flag("mamba_conv_bias")?.unwrap_or(true),
+        conv_bias: config.flag_or("mamba_conv_bias", true)?,
         bias,
         output_bias: bias,
+        activation: activation_of(config, "hidden_act", "silu")?,
         norm: None,
         scales: [1.0; 5],
         has_decays: false,
@@ -72,6 +80,7 @@ pub(super) fn of_gguf(keys: &ConfigFile, eps: f64) -> Result<StateSpace> {
         conv_bias: false,
         bias: false,
         output_bias: false,
+        activation: Activation::Silu,
         norm: Some(StateSpaceNorm {
             eps,
             is_before_gate: false,

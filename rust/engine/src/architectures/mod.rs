@@ -38,6 +38,7 @@ mod mellum;
 mod ministral3;
 mod mistral;
 mod mixtral;
+mod nemotron_h;
 mod olmo2;
 mod olmo3;
 mod olmoe;
@@ -119,6 +120,7 @@ static ARCHITECTURES: &[Architecture] = &[
     deepseek_v3::ARCHITECTURE,
     glm4_moe_lite::ARCHITECTURE,
     falcon_h1::ARCHITECTURE,
+    nemotron_h::ARCHITECTURE,
 ];
 
 impl Architecture {
@@ -194,14 +196,16 @@ impl Architecture {
     /// [`Error::UnsupportedModel`] for one that is not known.
     pub fn of_gguf(file: &dyn GgufMetadata, name: &str) -> Result<&'static GgufArchitecture> {
         let known = || ARCHITECTURES.iter().filter_map(|a| a.gguf.as_ref());
-        known().find(|a| a.name == name).ok_or_else(|| {
-            let names: Vec<&str> = known().map(|a| a.name).collect();
-            Error::UnsupportedModel {
-                file: file.name(),
-                key: "general.architecture".into(),
-                value: name.into(),
-                reason: format!("of GGUF files, those of {} are read", names.join(", ")),
-            }
-        })
+        known()
+            .find(|a| a.name == name || a.also == Some(name))
+            .ok_or_else(|| {
+                let names: Vec<&str> = known().map(|a| a.name).collect();
+                Error::UnsupportedModel {
+                    file: file.name(),
+                    key: "general.architecture".into(),
+                    value: name.into(),
+                    reason: format!("of GGUF files, those of {} are read", names.join(", ")),
+                }
+            })
     }
 }

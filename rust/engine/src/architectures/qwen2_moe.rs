@@ -42,7 +42,7 @@ const DEFAULTS: Defaults = Defaults {
 
 fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     let shared = Shared::read(ARCHITECTURE.name, config, &DEFAULTS)?;
-    let bias = config.flag("qkv_bias")?.unwrap_or(true);
+    let bias = config.flag_or("qkv_bias", true)?;
     let windows = windows(config, shared.num_layers)?;
     let experts = read_experts(config, &["num_experts"], shared.mlp, [60, 4, 1408], false)?;
     let experts = with_gated_expert(config, experts, 5632)?;

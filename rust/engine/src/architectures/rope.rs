@@ -204,8 +204,9 @@ fn read_scaling(
                 (None, Some(positions)) => positions as f64 / original as f64,
                 (None, None) => need("factor", None)?,
             };
-            let mscale = rope.positive("mscale")?;
-            let mscale_all_dim = rope.positive("mscale_all_dim")?;
+            // 0 stands for none.
+            let mscale = rope.not_negative("mscale")?.filter(|m| *m > 0.0);
+            let mscale_all_dim = rope.not_negative("mscale_all_dim")?.filter(|m| *m > 0.0);
             let attention_factor = match rope.positive("attention_factor")? {
                 Some(given) => given,
                 None => match (mscale, mscale_all_dim) {
@@ -218,7 +219,7 @@ fn read_scaling(
                 attention_factor,
                 beta_fast: rope.positive("beta_fast")?.unwrap_or(32.0),
                 beta_slow: rope.positive("beta_slow")?.unwrap_or(1.0),
-                truncate: rope.flag("truncate")?.unwrap_or(true),
+                truncate: rope.flag_or("truncate", true)?,
                 original_max_position_embeddings: original,
             }
         }

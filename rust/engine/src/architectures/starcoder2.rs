@@ -46,7 +46,7 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
         eps: config.positive("norm_epsilon")?.unwrap_or(1e-5),
         kind: NormKind::Layer { bias: true },
     };
-    let bias = config.flag("use_bias")?.unwrap_or(true);
+    let bias = config.flag_or("use_bias", true)?;
     shared.mlp.activation = activation_of(config, "hidden_act", "gelu_pytorch_tanh")?;
     shared.mlp.is_gated = false;
     shared.mlp.bias = bias;

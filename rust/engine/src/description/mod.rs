@@ -72,7 +72,8 @@ pub struct PerLayerInputs {
 }
 
 /// The description of one layer: `x += s · after(mixer(before(x)))`, then the same with the feed-forward block; or, where
-/// both are parallel, `x += s · (mixer(before(x)) + feed_forward(before(x)))` with the norm before the mixer.
+/// both are parallel, `x += s · (mixer(before(x)) + feed_forward(before(x)))` with the norm before the mixer. One of the two
+/// may be missing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerDescription {
     /// The norms around the mixer.
@@ -139,6 +140,8 @@ pub enum Mixer {
     StateSpace(StateSpace),
     /// Attention beside a selective state space.
     Parallel(Box<ParallelMixers>),
+    /// Nothing: the layer is a feed-forward block alone.
+    None,
 }
 
 /// Attention and a selective state space that read the same rows, and whose outputs are added (as in Falcon-H1).
@@ -174,6 +177,8 @@ pub struct StateSpace {
     pub bias: bool,
     /// Whether the projection of the output has one.
     pub output_bias: bool,
+    /// The non-linearity behind the convolution. That of gates is SiLU.
+    pub activation: Activation,
     /// The norm of each group, an RMS norm, if there is any.
     pub norm: Option<StateSpaceNorm>,
     /// What the projections to gates, inputs, writes, reads and time steps are multiplied with.
@@ -475,6 +480,8 @@ pub enum FeedForward {
         /// beside them. Besides, each expert's weight has a factor. `None` for those that read what the layer's norm gives.
         own_norms: Option<Norm>,
     },
+    /// Nothing: the layer is a mixer alone.
+    None,
 }
 
 /// How experts are chosen and weighed.
@@ -605,6 +612,8 @@ pub enum Activation {
     GeluTanh,
     /// `max(x, 0)`.
     Relu,
+    /// The square of `max(x, 0)` (So et al. 2021, Primer).
+    ReluSquared,
 }
 
 impl Attention {
@@ -649,9 +658,10 @@ impl LayerDescription {
     /// The norms before and after the mixer, and before and after the feed-forward block.
     pub fn norms(&self) -> [NamedNorm; 4] {
         // Without a norm behind the mixer, the one with that name stands before the next block.
-        let before_feed_forward = match self.has_norms_after() {
-            true => "pre_feedforward_layernorm",
-            false => "post_attention_layernorm",
+        let before_feed_forward = match (&self.mixer, self.has_norms_after()) {
+            (Mixer::None, _) => "input_layernorm",
+            (_, true) => "pre_feedforward_layernorm",
+            (_, false) => "post_attention_layernorm",
         };
         [
             ("input_layernorm", self.mixer_norms.before),
@@ -671,7 +681,7 @@ impl LayerDescription {
         match &self.mixer {
             Mixer::Attention(attention) => Some(attention),
             Mixer::Parallel(both) => Some(&both.attention),
-            Mixer::ShortConv(_) | Mixer::DeltaNet(_) | Mixer::StateSpace(_) => None,
+            Mixer::ShortConv(_) | Mixer::DeltaNet(_) | Mixer::StateSpace(_) | Mixer::None => None,
         }
     }
 
@@ -680,7 +690,7 @@ impl LayerDescription {
         match &mut self.mixer {
             Mixer::Attention(attention) => Some(attention),
             Mixer::Parallel(both) => Some(&mut both.attention),
-            Mixer::ShortConv(_) | Mixer::DeltaNet(_) | Mixer::StateSpace(_) => None,
+            Mixer::ShortConv(_) | Mixer::DeltaNet(_) | Mixer::StateSpace(_) | Mixer::None => None,
         }
     }
 }
@@ -716,7 +726,7 @@ impl ModelDescription {
         const LIMIT: usize = 1 << 17;
         let experts = self.layers.iter().map(|layer| match &layer.feed_forward {
             FeedForward::Experts { num_experts, .. } => *num_experts,
-            FeedForward::Dense(_) => 0,
+            FeedForward::Dense(_) | FeedForward::None => 0,
         });
         match experts.sum::<usize>() <= LIMIT {
             true => Ok(()),
@@ -820,6 +830,7 @@ impl ModelDescription {
                     add(format!("mamba.{name}"), shape);
                 }
             }
+            Mixer::None => {}
             Mixer::ShortConv(conv) => {
                 for (name, shape) in [
                     ("in_proj", vec![3 * hidden, hidden]),
@@ -858,6 +869,7 @@ impl ModelDescription {
             norm_tensors(norm, hidden, &mut add);
         }
         match &layer.feed_forward {
+            FeedForward::None => {}
             FeedForward::Dense(mlp) => {
                 for (name, shape) in mlp_tensors(mlp, hidden) {
                     if mlp.bias {

@@ -88,6 +88,8 @@ const CASES: &[&str] = &[
     "deepseek-v3-plain",
     "falcon-h1-plain",
     "falcon-h1-norm",
+    "nemotron-h-plain",
+    "nemotron-h-experts",
 ];
 
 fn with(engine: Engine) -> LoadOptions {

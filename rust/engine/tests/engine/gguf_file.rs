@@ -202,6 +202,7 @@ impl GgufFile {
             "lfm2_moe" => "lfm2moe",
             "glm4_moe" => "glm4moe",
             "falcon_h1" => "falcon-h1",
+            "nemotron_h" if has_blocks(&config, "moe") => "nemotron_h_moe",
             "deepseek_v2" | "deepseek_v3" | "glm4_moe_lite" => "deepseek2",
             "gpt_oss" => "gpt-oss",
             "gemma4_text" => "gemma4",
@@ -320,6 +321,52 @@ impl GgufFile {
     }
 
     /// What says which layers are recurrent, and how.
+    /// What each layer of Nemotron-H is, and its state spaces.
+    fn add_blocks(&mut self, architecture: &str, config: &Json) {
+        let number = |name: &str| config[name].as_u64().unwrap() as u32;
+        let key = |name: &str| format!("{architecture}.{name}");
+        let types = config["layers_block_type"].as_array().unwrap();
+        let of_kind = |kind: &str, count: u32| {
+            let counts = types.iter().map(|own| match own == kind {
+                true => Value::U32(count),
+                false => Value::U32(0),
+            });
+            Value::Array(counts.collect())
+        };
+        let heads = number("mamba_num_heads");
+        for (name, value) in [
+            ("ssm.conv_kernel", number("conv_kernel")),
+            ("ssm.state_size", number("ssm_state_size")),
+            ("ssm.group_count", number("n_groups")),
+            ("ssm.inner_size", heads * number("mamba_head_dim")),
+            ("ssm.time_step_rank", heads),
+            ("block_count", types.len() as u32),
+        ] {
+            self.set(&key(name), Value::U32(value));
+        }
+        let heads = of_kind("full_attention", number("num_key_value_heads"));
+        self.set(&key("attention.head_count_kv"), heads);
+        let eps = Value::F32(config["layer_norm_epsilon"].as_f64().unwrap() as f32);
+        self.set(&key("attention.layer_norm_epsilon"), eps);
+        if architecture == "nemotron_h_moe" {
+            let size = number("moe_shared_expert_intermediate_size");
+            self.set(&key("expert_shared_feed_forward_length"), Value::U32(size));
+            self.set(&key("expert_weights_norm"), Value::Bool(true));
+            let sizes = of_kind("moe", number("moe_intermediate_size"));
+            self.set(&key("feed_forward_length"), sizes);
+            return;
+        }
+        for name in ["expert_count", "expert_used_count", "expert_group_count"] {
+            self.remove(&key(name));
+        }
+        for name in ["expert_group_used_count", "expert_feed_forward_length"] {
+            self.remove(&key(name));
+        }
+        self.remove(&key("expert_weights_scale"));
+        let sizes = of_kind("mlp", number("intermediate_size"));
+        self.set(&key("feed_forward_length"), sizes);
+    }
+
     /// The widths of narrow vectors and of heads, and which experts run.
     fn add_latent(&mut self, config: &Json) {
         let number = |name: &str| config[name].as_u64().unwrap_or(0) as u32;
@@ -440,6 +487,9 @@ impl GgufFile {
             }
             self.set(&key("rope.scaling.finetuned"), Value::Bool(false));
         }
+        if architecture.starts_with("nemotron_h") {
+            self.add_blocks(architecture, config);
+        }
         if architecture == "falcon-h1" {
             // Their numbers are in the weights.
             for name in ["embedding_scale", "logit_scale", "attention.scale"] {
@@ -478,6 +528,9 @@ impl GgufFile {
             Json::Null => &config["rope_parameters"],
             full => full,
         };
+        if rope.is_null() {
+            return;
+        }
         let float = |name: &str| Value::F32(rope[name].as_f64().unwrap() as f32);
         let key = |name: &str| format!("{architecture}.rope.{name}");
         self.set(&key("freq_base"), float("rope_theta"));
@@ -668,6 +721,24 @@ impl GgufFile {
                     .replace("experts.w1", "experts.gate_proj")
                     .replace("experts.w2", "experts.down_proj")
                     .replace("experts.w3", "experts.up_proj"),
+                "nemotron_h" => name
+                    .replace("backbone.embeddings", "token_embd")
+                    .replace("backbone.norm_f", "output_norm")
+                    .replace("backbone.layers", "blk")
+                    .replace("mixer.norm", "ssm_norm")
+                    .replace(".norm.", ".attn_norm.")
+                    .replace("mixer.dt_bias", "ssm_dt.bias")
+                    .replace("mixer.A_log", "ssm_a")
+                    .replace("mixer.D", "ssm_d")
+                    .replace("mixer.in_proj", "ssm_in")
+                    .replace("mixer.out_proj", "ssm_out")
+                    .replace("mixer.conv1d", "ssm_conv1d")
+                    .replace("mixer.shared_experts", "mlp.shared_experts")
+                    .replace("mixer.experts", "mlp.experts")
+                    .replace("mixer.gate", "mlp.gate")
+                    .replace("mixer.up_proj", "mlp.up_proj")
+                    .replace("mixer.down_proj", "mlp.down_proj")
+                    .replace("mixer.", "self_attn."),
                 "granitemoe" | "granitemoeshared" | "granitemoehybrid" | "falcon_h1" => name
                     .replace("feed_forward", "mlp")
                     .replace("pre_ff_layernorm.weight", "ffn_norm")
@@ -773,7 +844,7 @@ impl GgufFile {
                 _ => tensor,
             };
             let tensor = match name.rsplit('.').next().unwrap() {
-                "ssm_a" if ["granitemoehybrid", "falcon_h1"].contains(&family) => {
+                "ssm_a" if ["granitemoehybrid", "falcon_h1", "nemotron_h"].contains(&family) => {
                     tensor.exp().unwrap().neg().unwrap()
                 }
                 _ => tensor,
@@ -908,6 +979,12 @@ impl GgufFile {
     pub fn load_bytes_with(&self, bytes: &[u8], options: &LoadOptions) -> Result<Model, Error> {
         Model::load(&self.write(bytes), options)
     }
+}
+
+/// Whether some layers of Nemotron-H are blocks of a kind.
+fn has_blocks(config: &Json, kind: &str) -> bool {
+    let types = config["layers_block_type"].as_array();
+    types.is_some_and(|types| types.iter().any(|own| own == kind))
 }
 
 /// A tensor of Falcon-H1 with the numbers that its configuration multiplies with.

@@ -28,6 +28,7 @@ fn is_hybrid(case: &str) -> bool {
         "qwen3-next",
         "granite4-hybrid",
         "falcon-h1",
+        "nemotron-h",
     ]
     .iter()
     .any(|family| case.starts_with(family))

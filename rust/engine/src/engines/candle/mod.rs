@@ -112,6 +112,7 @@ fn activation(activation: Activation) -> candle_nn::Activation {
         Activation::Gelu => candle_nn::Activation::Gelu,
         Activation::GeluTanh => candle_nn::Activation::GeluPytorchTanh,
         Activation::Relu => candle_nn::Activation::Relu,
+        Activation::ReluSquared => candle_nn::Activation::Relu2,
     }
 }
 
@@ -138,7 +139,7 @@ fn dense(description: &ModelDescription) -> Option<Mlp> {
         .iter()
         .find_map(|layer| match &layer.feed_forward {
             FeedForward::Dense(mlp) => Some(*mlp),
-            FeedForward::Experts { .. } => None,
+            FeedForward::Experts { .. } | FeedForward::None => None,
         })
 }
 
@@ -153,6 +154,6 @@ fn hidden_act(description: &ModelDescription) -> candle_nn::Activation {
         Some(FeedForward::Dense(mlp) | FeedForward::Experts { expert: mlp, .. }) => {
             activation(mlp.activation)
         }
-        None => candle_nn::Activation::Silu,
+        Some(FeedForward::None) | None => candle_nn::Activation::Silu,
     }
 }

@@ -42,6 +42,7 @@ fn experts(config: &ModelDescription) -> Option<Experts> {
     for (index, layer) in config.layers.iter().enumerate() {
         match layer.feed_forward {
             FeedForward::Dense(mlp) => found.dense_size = mlp.intermediate_size,
+            FeedForward::None => {}
             FeedForward::Experts {
                 expert,
                 num_experts,

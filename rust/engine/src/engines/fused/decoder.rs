@@ -266,10 +266,12 @@ impl Decoder {
         };
         for (index, layer) in self.layers.iter().enumerate() {
             let mut input = layer.mixer_norms.input(&x)?;
-            let output = layer.mixer.forward(&input, &angles, &mut caches)?;
-            x = layer
-                .mixer_norms
-                .residual(&x, output, layer.residual_scale)?;
+            if let Some(mixer) = &layer.mixer {
+                let output = mixer.forward(&input, &angles, &mut caches)?;
+                x = layer
+                    .mixer_norms
+                    .residual(&x, output, layer.residual_scale)?;
+            }
             if index + 1 == self.layers.len() && wanted.len() < rows {
                 // Nobody sees the other rows any more.
                 if wanted.is_empty() {
@@ -288,10 +290,12 @@ impl Decoder {
             if !layer.is_parallel {
                 input = layer.feed_forward_norms.input(&x)?;
             }
-            let output = layer.feed_forward.forward(&input, &x)?;
-            x = layer
-                .feed_forward_norms
-                .residual(&x, output, layer.residual_scale)?;
+            if let Some(block) = &layer.feed_forward {
+                let output = block.forward(&input, &x)?;
+                x = layer
+                    .feed_forward_norms
+                    .residual(&x, output, layer.residual_scale)?;
+            }
             if let (Some(block), Some(inputs)) = (&layer.per_layer_input, &per_layer_inputs) {
                 x = block.forward(&x, inputs, index)?;
             }

@@ -115,6 +115,7 @@ impl Activation {
             Activation::Gelu => Kernel::Gelu,
             Activation::GeluTanh => Kernel::GeluTanh,
             Activation::Relu => Kernel::Relu,
+            Activation::ReluSquared => Kernel::ReluSquared,
         }
     }
 }
@@ -126,6 +127,7 @@ pub(super) fn activated(x: &Tensor, activation: Activation) -> Result<Tensor> {
         Activation::Gelu => x.gelu_erf(),
         Activation::GeluTanh => x.gelu(),
         Activation::Relu => x.relu(),
+        Activation::ReluSquared => x.relu()?.sqr(),
     }
 }
 

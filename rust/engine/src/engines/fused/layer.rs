@@ -17,9 +17,11 @@ use super::state_space::StateSpace;
 /// One layer.
 pub(super) struct Layer {
     pub(super) mixer_norms: Norms,
-    pub(super) mixer: MixerBlock,
+    /// None where the layer is a feed-forward block alone.
+    pub(super) mixer: Option<MixerBlock>,
     pub(super) feed_forward_norms: Norms,
-    pub(super) feed_forward: Block,
+    /// None where the layer is a mixer alone.
+    pub(super) feed_forward: Option<Block>,
     /// What a block's output is multiplied with.
     pub(super) residual_scale: f64,
     pub(super) is_parallel: bool,

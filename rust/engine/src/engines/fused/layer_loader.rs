@@ -62,23 +62,7 @@ impl<'a> LayerLoader<'a> {
         ] = layer.norms();
         // In the order of the forward pass, so that the first tensor that is missing is named.
         let mixer_norms = self.norms(index, before_mixer, after_mixer)?;
-        let mixer = match &layer.mixer {
-            Mixer::Attention(attention) => match &attention.latent {
-                None => MixerBlock::Attention(self.attention(index, attention)?),
-                Some(latent) => {
-                    MixerBlock::LatentAttention(self.latent_attention(index, attention, latent)?)
-                }
-            },
-            Mixer::ShortConv(conv) => MixerBlock::ShortConv(self.short_conv(index, *conv)?),
-            Mixer::DeltaNet(net) => MixerBlock::DeltaNet(self.delta_net(index, *net)?),
-            Mixer::StateSpace(space) => MixerBlock::StateSpace(self.state_space(index, *space)?),
-            Mixer::Parallel(both) => MixerBlock::Parallel(Box::new(ParallelMixers {
-                attention: self.attention(index, &both.attention)?,
-                attention_scale: both.attention_scale,
-                space: self.state_space(index, both.space)?,
-                space_scale: both.space_scale,
-            })),
-        };
+        let mixer = self.mixer(index, &layer.mixer)?;
         Ok(Layer {
             mixer_norms,
             mixer,
@@ -95,6 +79,27 @@ impl<'a> LayerLoader<'a> {
                 false => 1.0,
             },
         })
+    }
+
+    fn mixer(&mut self, index: usize, mixer: &Mixer) -> Result<Option<MixerBlock>> {
+        Ok(Some(match mixer {
+            Mixer::None => return Ok(None),
+            Mixer::Attention(attention) => match &attention.latent {
+                None => MixerBlock::Attention(self.attention(index, attention)?),
+                Some(latent) => {
+                    MixerBlock::LatentAttention(self.latent_attention(index, attention, latent)?)
+                }
+            },
+            Mixer::ShortConv(conv) => MixerBlock::ShortConv(self.short_conv(index, *conv)?),
+            Mixer::DeltaNet(net) => MixerBlock::DeltaNet(self.delta_net(index, *net)?),
+            Mixer::StateSpace(space) => MixerBlock::StateSpace(self.state_space(index, *space)?),
+            Mixer::Parallel(both) => MixerBlock::Parallel(Box::new(ParallelMixers {
+                attention: self.attention(index, &both.attention)?,
+                attention_scale: both.attention_scale,
+                space: self.state_space(index, both.space)?,
+                space_scale: both.space_scale,
+            })),
+        }))
     }
 
     fn norms(&self, layer: usize, before: NamedNorm, after: NamedNorm) -> Result<Norms> {
@@ -433,10 +438,11 @@ impl<'a> LayerLoader<'a> {
         })
     }
 
-    fn feed_forward(&self, index: usize, block: &FeedForward) -> Result<Block> {
+    fn feed_forward(&self, index: usize, block: &FeedForward) -> Result<Option<Block>> {
         let name = &format!("model.layers.{index}.mlp");
-        match block {
-            FeedForward::Dense(mlp) => self.mlp(name, mlp).map(Block::Dense),
+        Ok(Some(match block {
+            FeedForward::None => return Ok(None),
+            FeedForward::Dense(mlp) => Block::Dense(self.mlp(name, mlp)?),
             FeedForward::Experts {
                 expert,
                 num_experts,
@@ -444,7 +450,7 @@ impl<'a> LayerLoader<'a> {
                 router,
                 shared,
                 own_norms,
-            } => Ok(Block::Experts(Experts {
+            } => Block::Experts(Experts {
                 router: self.linear(&(
                     format!("{name}.gate"),
                     (*num_experts, self.description.hidden_size),
@@ -470,8 +476,8 @@ impl<'a> LayerLoader<'a> {
                     Some(norm) => Some(Box::new(self.own_norms(index, *num_experts, *norm)?)),
                     None => None,
                 },
-            })),
-        }
+            }),
+        }))
     }
 
     fn own_norms(

@@ -79,7 +79,7 @@ impl StateSpace {
         shift_inputs(before, mixed, after);
         for_each_row(&mut inputs, channels, |_, row| {
             add_bias(row, &self.conv_bias);
-            activate(Activation::Silu, row);
+            activate(shape.activation.kernel(), row);
         });
         let inputs = Strided {
             numbers: &inputs,

@@ -86,6 +86,12 @@ impl Adapter {
         rename: impl Fn(&str) -> String,
     ) -> Result<()> {
         let mut entries = model.append(self.tensors)?;
+        if entries.is_empty() {
+            return Err(Error::InvalidFile {
+                file: WEIGHTS.into(),
+                reason: "expected the matrices of an adapter, got no tensor".into(),
+            });
+        }
         let mut names: Vec<String> = entries.keys().cloned().collect();
         names.sort();
         for name in names {
@@ -102,9 +108,10 @@ impl Adapter {
                 let base = base_of(model, &name, &target)?;
                 let rank = entry.shape.first().copied().unwrap_or(1);
                 let scale = self.settings.scale(module, rank)?;
+                let shapes = format!("{:?} and {:?}", entry.shape, up.shape);
                 let merged = base
                     .merged(entry, up, scale)
-                    .map_err(|reason| wrong(&name, &reason, "others"))?;
+                    .map_err(|reason| wrong(&name, &reason, &shapes))?;
                 model.put(target, merged);
             } else if module.contains("lora_") {
                 return Err(wrong(

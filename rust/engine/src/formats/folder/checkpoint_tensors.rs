@@ -340,7 +340,7 @@ impl CheckpointTensors {
                         shared: Some(shared),
                         ..
                     } => ("mlp.shared_expert", shared.mlp.intermediate_size),
-                    FeedForward::Experts { shared: None, .. } => continue,
+                    FeedForward::Experts { shared: None, .. } | FeedForward::None => continue,
                 };
                 let at = |part: &str| at(&format!("{name}.{part}"));
                 let [gate, up] = stacked([size, size]);

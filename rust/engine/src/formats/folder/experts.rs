@@ -11,6 +11,7 @@ use crate::error::Result;
 
 const GATE_UP: &str = "gate_up_proj";
 const DOWN: &str = "down_proj";
+const UP: &str = "up_proj";
 
 /// Whether a tensor can be one of experts × rows × columns, with the rows of so many `parts`. One without numbers could say
 /// that there are more experts than can be counted.
@@ -24,8 +25,8 @@ fn is_plausible([experts, rows, columns]: [usize; 3], parts: &[&str]) -> bool {
 impl CheckpointTensors {
     /// Gives the parts of expert tensors names of their own.
     ///
-    /// Transformers 5 can save all experts of a layer as one tensor, gate above up; published files have a tensor a
-    /// projection and expert. Those of gpt-oss, which have biases, are one tensor whose matrices are transposed, or in
+    /// Transformers 5 can save all experts of a layer as one tensor, gate above up, or up alone where there is no gate;
+    /// published files have a tensor a projection and expert. Those of gpt-oss, which have biases, are one tensor whose matrices are transposed, or in
     /// MXFP4, with the rows of gate and up in turn.
     ///
     /// # Errors
@@ -38,6 +39,11 @@ impl CheckpointTensors {
         for prefix in self.stems(&at(GATE_UP)) {
             let prefix = format!("{prefix}.mlp.experts.");
             self.split_stacked(&prefix, GATE_UP, &["gate_proj", "up_proj"])?;
+            self.split_stacked(&prefix, DOWN, &[DOWN])?;
+        }
+        for prefix in self.stems(&at(UP)) {
+            let prefix = format!("{prefix}.mlp.experts.");
+            self.split_stacked(&prefix, UP, &[UP])?;
             self.split_stacked(&prefix, DOWN, &[DOWN])?;
         }
         Ok(())

@@ -186,7 +186,7 @@ impl GgufFile {
             .iter()
             .find_map(|layer| match layer.feed_forward {
                 FeedForward::Experts { num_experts, .. } => Some(num_experts),
-                FeedForward::Dense(_) => None,
+                FeedForward::Dense(_) | FeedForward::None => None,
             });
         let mut expected =
             HashSet::from([ROPE_FACTORS, SHORT_FACTORS, LONG_FACTORS].map(str::to_owned));
