@@ -14,8 +14,8 @@ use super::gguf_experts::{GgufExperts, GgufWeights};
 use super::glm4_moe::SigmoidExperts;
 use super::mamba;
 use crate::description::{
-    Activation, BlockNorms, FeedForward, LAYER_LIMIT, Mixer, Mlp, ModelDescription, Norm, Scoring,
-    SharedExpert, StateSpace, StateSpaceNorm,
+    Activation, BlockNorms, FeedForward, LAYER_LIMIT, LayerDescription, Mixer, Mlp,
+    ModelDescription, Norm, Scoring, SharedExpert, StateSpace, StateSpaceNorm,
 };
 use crate::error::Result;
 
@@ -135,11 +135,7 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
         }
     };
     let space = state_space(config, shared.norm.eps)?;
-    let norms = BlockNorms::before(shared.norm);
-    let none = BlockNorms {
-        before: None,
-        after: None,
-    };
+    let norm = shared.norm;
     let mut description = shared.describe(|index, attention, feed_forward| {
         attention.rope = None;
         *feed_forward = match (blocks[index], &experts) {
@@ -154,12 +150,18 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
             Block::Attention => {}
             Block::Mlp | Block::Experts => layer.mixer = Mixer::None,
         }
-        (layer.mixer_norms, layer.feed_forward_norms) = match layer.mixer {
-            Mixer::None => (none, norms),
-            _ => (norms, none),
-        };
+        place_norm(layer, norm);
     }
     Ok(description)
+}
+
+/// Places a norm in front of a layer's one block.
+fn place_norm(layer: &mut LayerDescription, norm: Norm) {
+    let (norms, none) = (BlockNorms::before(norm), BlockNorms::none());
+    (layer.mixer_norms, layer.feed_forward_norms) = match layer.mixer {
+        Mixer::None => (none, norms),
+        _ => (norms, none),
+    };
 }
 
 /// What each layer is: by a list, or in older files by a text with a sign a layer.
@@ -218,14 +220,14 @@ fn experts(config: &ConfigFile, mlp: Mlp) -> Result<FeedForward> {
         groups: (1, 1),
         scale: 1.0,
     };
-    let mut experts = defaults.read(config, Mlp { bias: false, ..mlp })?;
+    if mlp.bias {
+        return Err(config.unsupported("mlp_bias", "experts with biases are not computed"));
+    }
+    let mut experts = defaults.read(config, mlp)?;
     let size = config.count("moe_shared_expert_intermediate_size")?;
     // It says when they are computed.
     let _ = config.value("moe_shared_expert_overlap");
     if let FeedForward::Experts { shared, .. } = &mut experts {
-        if mlp.bias {
-            return Err(config.unsupported("mlp_bias", "experts with biases are not computed"));
-        }
         *shared = Some(SharedExpert {
             mlp: Mlp {
                 intermediate_size: size.unwrap_or(7688),
@@ -238,12 +240,9 @@ fn experts(config: &ConfigFile, mlp: Mlp) -> Result<FeedForward> {
 }
 
 fn state_space(config: &ConfigFile, eps: f64) -> Result<StateSpace> {
-    let count = |names: [&str; 2], default: usize| -> Result<usize> {
-        let own = config.count(names[0])?;
-        Ok(own.or(config.count(names[1])?).unwrap_or(default))
-    };
-    let heads = count(["mamba_num_heads", "mamba_num_heads"], 128)?;
-    let groups = count(["mamba_n_groups", "n_groups"], 8)?;
+    let count = |key: &str| config.count(key);
+    let heads = count("mamba_num_heads")?.unwrap_or(128);
+    let groups = count("mamba_n_groups")?.or(count("n_groups")?).unwrap_or(8);
     if !heads.is_multiple_of(groups) {
         let wrong = format!("{heads} heads do not fall into {groups} groups");
         return Err(config.invalid("n_groups", wrong));
@@ -271,10 +270,12 @@ fn state_space(config: &ConfigFile, eps: f64) -> Result<StateSpace> {
     }
     Ok(StateSpace {
         heads,
-        head_dim: count(["mamba_head_dim", "mamba_head_dim"], 64)?,
+        head_dim: count("mamba_head_dim")?.unwrap_or(64),
         groups,
-        state_dim: count(["ssm_state_size", "ssm_state_size"], 128)?,
-        taps: count(["mamba_d_conv", "conv_kernel"], 4)?,
+        state_dim: count("ssm_state_size")?.unwrap_or(128),
+        taps: count("mamba_d_conv")?
+            .or(count("conv_kernel")?)
+            .unwrap_or(4),
         conv_bias: match own {
             Some(own) => own,
             None => config.flag_or("use_conv_bias", true)?,
@@ -318,22 +319,16 @@ fn adapt(keys: &ConfigFile, description: &mut ModelDescription) -> Result<()> {
     if heads.len() < count {
         return Err(keys.invalid(HEADS, format!("expected {count} entries")));
     }
-    let norms = BlockNorms::before(description.final_norm);
-    let none = BlockNorms {
-        before: None,
-        after: None,
-    };
+    let norm = description.final_norm;
     for (layer, heads) in description.layers.iter_mut().zip(heads) {
         if layer.feed_forward != FeedForward::None {
             layer.mixer = Mixer::None;
-            (layer.mixer_norms, layer.feed_forward_norms) = (none, norms);
-            continue;
+        } else if heads == 0 {
+            layer.mixer = Mixer::StateSpace(space);
+        } else if let Some(attention) = layer.attention_mut() {
+            attention.rope = None;
         }
-        (layer.mixer_norms, layer.feed_forward_norms) = (norms, none);
-        match layer.attention_mut() {
-            Some(attention) if heads > 0 => attention.rope = None,
-            _ => layer.mixer = Mixer::StateSpace(space),
-        }
+        place_norm(layer, norm);
     }
     Ok(())
 }

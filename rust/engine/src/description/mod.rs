@@ -118,6 +118,14 @@ impl BlockNorms {
         }
     }
 
+    /// No norms.
+    pub fn none() -> Self {
+        Self {
+            before: None,
+            after: None,
+        }
+    }
+
     /// Norms of input and output.
     pub fn around(norm: Norm) -> Self {
         Self {

@@ -177,3 +177,52 @@ pub(crate) fn quantized_matrix(
         }),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A matrix of blocks of Q8_0, and its numbers.
+    fn quantized(rows: usize, columns: usize) -> (Matrix, Vec<Vec<f32>>) {
+        let numbers: Vec<f32> = (0..rows * columns)
+            .map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0)
+            .collect();
+        let tensor = Tensor::from_vec(numbers, (rows, columns), &Device::Cpu).unwrap();
+        let bytes = quantized_blocks(&tensor, GgmlDType::Q8_0).unwrap();
+        let block_type = BlockType::Candle(GgmlDType::Q8_0);
+        let matrix = || quantized_matrix(block_type, bytes.clone(), (rows, columns), &Device::Cpu);
+        (matrix().unwrap(), rows_of(matrix().unwrap()))
+    }
+
+    fn rows_of(matrix: Matrix) -> Vec<Vec<f32>> {
+        let dense = matrix.dense().unwrap().to_dtype(DType::F32).unwrap();
+        dense.to_vec2().unwrap()
+    }
+
+    #[test]
+    fn rows_are_split_where_blocks_begin() {
+        let (matrix, rows) = quantized(6, 64);
+        let parts = matrix.split_rows(&[1, 3, 2]).unwrap();
+        let parts: Vec<_> = parts.into_iter().map(rows_of).collect();
+        assert_eq!(parts, [&rows[..1], &rows[1..4], &rows[4..]]);
+        let dense = Tensor::new(vec![vec![1f32, 2.0], vec![3.0, 4.0]], &Device::Cpu);
+        let parts = Matrix::Dense(dense.unwrap()).split_rows(&[1, 1]).unwrap();
+        let parts: Vec<_> = parts.into_iter().map(rows_of).collect();
+        assert_eq!(parts, [[[1.0, 2.0]], [[3.0, 4.0]]]);
+    }
+
+    #[test]
+    fn transposed_blocks_stay_near() {
+        for (rows, is_quantized) in [(64, true), (12, false)] {
+            let (matrix, numbers) = quantized(rows, 32);
+            let transposed = matrix.transposed().unwrap();
+            assert_eq!(matches!(transposed, Matrix::Quantized(_)), is_quantized);
+            let transposed = rows_of(transposed);
+            for (row, numbers) in numbers.iter().enumerate() {
+                for (column, number) in numbers.iter().enumerate() {
+                    assert!((transposed[column][row] - number).abs() < 5e-3);
+                }
+            }
+        }
+    }
+}

@@ -10,8 +10,9 @@
 //!   much memory these may take;
 //! - [`Decoder`] is the weights, and the forward pass of any number of sequences at once: the rows of
 //!   all of them go through each matrix together, and only the attention takes them one by one;
-//! - `attention`, `feed_forward`, `rotary`: its parts; `cache` and `kv_state` are what a sequence and each of its
-//!   layers keep, with commit and rollback;
+//! - `layer` is one of its layers, which `layer_loader` puts together of tensors; `attention`, `latent_attention`,
+//!   `short_conv`, `delta_net`, `state_space`, `feed_forward` and `rotary` are the parts of layers; `cache` and `kv_state`
+//!   are what a sequence and each of its layers keep, with commit and rollback;
 //! - [`Linear`](linear::Linear) is a linear layer, and [`PackedWeights`](packed_weights::PackedWeights) its matrix in the order
 //!   of whatever kernel is fastest for its format;
 //! - [`TensorSource`] is where the weights come from.
