@@ -33,16 +33,8 @@ const DEFAULTS: Defaults = Defaults {
 };
 
 fn describe(config: &ConfigFile) -> Result<ModelDescription> {
-    LatentKeys::check_heads(config)?;
     let shared = Shared::read(ARCHITECTURE.name, config, &DEFAULTS)?;
-    let defaults = LatentDefaults {
-        query_rank: 1536,
-        kv_rank: 512,
-        plain_dim: 128,
-        rotated_dim: 64,
-        value_dim: 128,
-    };
-    let latent = LatentKeys::read(config, &defaults, true)?;
+    let latent = LatentKeys::read(config, &LatentDefaults::DEEPSEEK, true)?;
     if config.flag("mlp_bias")?.unwrap_or(false) {
         return Err(
             config.unsupported("mlp_bias", "biases of feed-forward blocks are not computed")

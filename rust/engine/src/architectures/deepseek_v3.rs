@@ -49,17 +49,9 @@ const DEFAULTS: Defaults = Defaults {
 };
 
 fn describe(config: &ConfigFile) -> Result<ModelDescription> {
-    LatentKeys::check_heads(config)?;
     let shared = Shared::read(ARCHITECTURE.name, config, &DEFAULTS)?;
-    let defaults = LatentDefaults {
-        query_rank: 1536,
-        kv_rank: 512,
-        plain_dim: 128,
-        rotated_dim: 64,
-        value_dim: 128,
-    };
     let is_interleaved = config.flag_or("rope_interleave", true)?;
-    let latent = LatentKeys::read(config, &defaults, is_interleaved)?;
+    let latent = LatentKeys::read(config, &LatentDefaults::DEEPSEEK, is_interleaved)?;
     let dense = config.whole("first_k_dense_replace")?.unwrap_or(3);
     let experts = SigmoidExperts {
         count: 256,

@@ -92,18 +92,28 @@ pub(super) fn sliding_pattern(
     }
 }
 
+/// The heads of keys and values of each layer; the list may have those of so many `further` layers behind them.
+pub(super) fn heads_by_layer(
+    keys: &ConfigFile,
+    layers: usize,
+    further: usize,
+) -> Result<Vec<usize>> {
+    const HEADS: &str = "attention.head_count_kv";
+    let mut heads = keys.wholes(HEADS)?.ok_or_else(|| keys.missing(HEADS))?;
+    if heads.len() != layers && heads.len() != layers + further {
+        return Err(keys.invalid(HEADS, format!("expected {layers} entries")));
+    }
+    heads.truncate(layers);
+    Ok(heads)
+}
+
 /// Gives layers that have no heads of keys and values another mixer than attention.
 pub(super) fn mix_without_heads(
     keys: &ConfigFile,
     description: &mut ModelDescription,
     mixer: &Mixer,
 ) -> Result<()> {
-    const HEADS: &str = "attention.head_count_kv";
-    let heads = keys.wholes(HEADS)?.ok_or_else(|| keys.missing(HEADS))?;
-    let count = description.layers.len();
-    if heads.len() != count {
-        return Err(keys.invalid(HEADS, format!("expected {count} entries")));
-    }
+    let heads = heads_by_layer(keys, description.layers.len(), 0)?;
     for (layer, heads) in description.layers.iter_mut().zip(heads) {
         if heads == 0 {
             layer.mixer = mixer.clone();

@@ -34,7 +34,6 @@ const DEFAULTS: Defaults = Defaults {
 };
 
 fn describe(config: &ConfigFile) -> Result<ModelDescription> {
-    LatentKeys::check_heads(config)?;
     let shared = Shared::read(ARCHITECTURE.name, config, &DEFAULTS)?;
     let defaults = LatentDefaults {
         query_rank: 768,

@@ -24,6 +24,17 @@ pub(super) struct LatentDefaults {
     pub(super) value_dim: usize,
 }
 
+impl LatentDefaults {
+    /// Those of DeepSeek V2 and V3.
+    pub(super) const DEEPSEEK: Self = Self {
+        query_rank: 1536,
+        kv_rank: 512,
+        plain_dim: 128,
+        rotated_dim: 64,
+        value_dim: 128,
+    };
+}
+
 /// What the keys say of such attention.
 #[derive(Debug, Clone)]
 pub(super) struct LatentKeys {
@@ -42,6 +53,7 @@ impl LatentKeys {
         is_interleaved: bool,
     ) -> Result<Self> {
         const SCALED: &str = "mscale_all_dim";
+        check_heads(config)?;
         let query_rank = match config.has("q_lora_rank") {
             true => config.count("q_lora_rank")?,
             false => Some(defaults.query_rank),
@@ -88,22 +100,22 @@ impl LatentKeys {
         })
     }
 
-    /// Makes sure that there are as many heads of keys and values as of queries: they are made of the one that is kept.
-    pub(super) fn check_heads(config: &ConfigFile) -> Result<()> {
-        const HEADS: &str = "num_key_value_heads";
-        let own = config.count(HEADS)?;
-        let queries = config.count("num_attention_heads")?;
-        match own.is_none() || queries.is_none() || own == queries {
-            true => Ok(()),
-            false => Err(config.unsupported(HEADS, "expected as many as num_attention_heads")),
-        }
-    }
-
     /// Gives a layer this attention.
     pub(super) fn give(&self, attention: &mut Attention) {
         attend_by(attention, self.latent, self.rope.clone(), self.temperature);
         attention.qkv_bias = self.bias;
         attention.output_bias = self.bias;
+    }
+}
+
+/// Makes sure that there are as many heads of keys and values as of queries: they are made of the one that is kept.
+fn check_heads(config: &ConfigFile) -> Result<()> {
+    const HEADS: &str = "num_key_value_heads";
+    let own = config.count(HEADS)?;
+    let queries = config.count("num_attention_heads")?;
+    match own.is_none() || queries.is_none() || own == queries {
+        true => Ok(()),
+        false => Err(config.unsupported(HEADS, "expected as many as num_attention_heads")),
     }
 }
 

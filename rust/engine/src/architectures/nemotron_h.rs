@@ -4,12 +4,10 @@
 //! block or experts; those have no gates and square what their ReLU gives; experts are chosen by the sigmoid of their
 //! scores and a bias.
 
-use serde_json::Value;
-
 use super::Architecture;
 use super::common::{Defaults, Shared, activation_of};
 use super::config_file::ConfigFile;
-use super::gguf::GgufArchitecture;
+use super::gguf::{GgufArchitecture, heads_by_layer};
 use super::gguf_experts::{GgufExperts, GgufWeights};
 use super::glm4_moe::SigmoidExperts;
 use super::mamba;
@@ -295,7 +293,6 @@ fn state_space(config: &ConfigFile, eps: f64) -> Result<StateSpace> {
 /// Layers with a feed-forward block have no mixer; of the others, those without heads of keys have no attention. Norms are
 /// RMS norms, though files may say their ε by the key of the other kind.
 fn adapt(keys: &ConfigFile, description: &mut ModelDescription) -> Result<()> {
-    const HEADS: &str = "attention.head_count_kv";
     description.final_norm = Norm::rms(description.final_norm.eps);
     // Converters write them for models without experts too.
     for key in [
@@ -311,14 +308,8 @@ fn adapt(keys: &ConfigFile, description: &mut ModelDescription) -> Result<()> {
         let _ = keys.value(key);
     }
     let space = mamba::of_gguf(keys, description.final_norm.eps)?;
-    let count = description.layers.len();
-    let heads = match keys.value(HEADS) {
-        Some(Value::Array(_)) => keys.wholes(HEADS)?.unwrap_or_default(),
-        _ => return Err(keys.invalid(HEADS, "expected a number a layer")),
-    };
-    if heads.len() < count {
-        return Err(keys.invalid(HEADS, format!("expected {count} entries")));
-    }
+    let further = keys.whole("nextn_predict_layers")?.unwrap_or(0);
+    let heads = heads_by_layer(keys, description.layers.len(), further)?;
     let norm = description.final_norm;
     for (layer, heads) in description.layers.iter_mut().zip(heads) {
         if layer.feed_forward != FeedForward::None {

@@ -99,8 +99,9 @@ pub(super) fn check_counts(
     Ok(())
 }
 
-/// Reads the keys of experts, each of which is like `mlp`. Their number goes by the first of the `names` that is there. Their number, how many run for a token, their size, and whether
-/// weights are scaled are the family's where no key says so.
+/// Reads the keys of experts, each of which is like `mlp`. Their number is the value of the first of the `names` that is
+/// there. The family's own number, how many run for a token, their size, and whether weights are scaled count where no key
+/// says so.
 pub(super) fn read_experts(
     config: &ConfigFile,
     names: &[&str],

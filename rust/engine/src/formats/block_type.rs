@@ -11,7 +11,7 @@ use super::codebook::Codebook;
 pub(crate) enum BlockType {
     /// One that Candle knows; also floating point numbers, of which each is a block.
     Candle(GgmlDType),
-    /// One of 4 bits that our own kernels multiply, or that becomes Q8_0 while it is read.
+    /// One that Candle does not know: our own kernels multiply it, or it becomes Q8_0 while it is read.
     Codebook(Codebook),
 }
 

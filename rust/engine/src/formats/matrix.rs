@@ -1,5 +1,6 @@
 //! Matrices as a source gives them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use candle_core::quantized::ggml_file::qtensor_from_ggml;
@@ -49,13 +50,16 @@ impl Matrix {
             Some(split) => split,
             None => return Ok(None),
         };
-        let Some((block_type, mut bytes)) = first.blocks()? else {
+        let Some((block_type, bytes)) = first.blocks()? else {
             return Ok(None);
         };
+        let mut bytes = bytes.into_owned();
         let (mut rows, columns) = first.dims()?;
         for other in others {
             match other.blocks()? {
-                Some((other_type, blocks)) if other_type == block_type => bytes.extend(blocks),
+                Some((other_type, blocks)) if other_type == block_type => {
+                    bytes.extend_from_slice(&blocks);
+                }
                 _ => return Ok(None),
             }
             rows += other.dims()?.0;
@@ -64,15 +68,13 @@ impl Matrix {
     }
 
     /// The type of its blocks, and their bytes.
-    fn blocks(&self) -> Result<Option<(BlockType, Vec<u8>)>> {
+    fn blocks(&self) -> Result<Option<(BlockType, Cow<'_, [u8]>)>> {
         Ok(match self {
             Matrix::Dense(_) => None,
-            Matrix::Quantized(tensor) => {
-                let bytes = tensor.data()?.into_owned();
-                Some((BlockType::Candle(tensor.dtype()), bytes))
-            }
+            Matrix::Quantized(tensor) => Some((BlockType::Candle(tensor.dtype()), tensor.data()?)),
             Matrix::Levels(blocks) => {
-                Some((BlockType::Codebook(blocks.kind), blocks.bytes.clone()))
+                let bytes = Cow::Borrowed(&blocks.bytes[..]);
+                Some((BlockType::Codebook(blocks.kind), bytes))
             }
         })
     }

@@ -287,6 +287,7 @@ impl<'a> LayerLoader<'a> {
         heads.map_err(|e| unreadable(&name, &e))
     }
 
+    /// The embedding that all layers' inputs come from.
     pub(super) fn per_layer_embedding(
         &self,
         inputs: description::PerLayerInputs,
@@ -369,7 +370,6 @@ impl<'a> LayerLoader<'a> {
         })
     }
 
-    /// A vector in 32 bits.
     fn state_space(&mut self, index: usize, space: description::StateSpace) -> Result<StateSpace> {
         let hidden = self.description.hidden_size;
         let at = |name: &str| format!("model.layers.{index}.mamba.{name}");
@@ -412,6 +412,7 @@ impl<'a> LayerLoader<'a> {
         })
     }
 
+    /// A vector in 32 bits.
     fn numbers(&self, name: &str, len: usize) -> Result<Vec<f32>> {
         self.source
             .vector(name, len)?
@@ -541,6 +542,7 @@ impl<'a> LayerLoader<'a> {
         })
     }
 
+    /// The norm of rows that are `len` wide, by its name.
     pub(super) fn norm(&self, name: &str, len: usize, norm: description::Norm) -> Result<Norm> {
         let weight_name = format!("{name}.weight");
         let weight = self.source.vector(&weight_name, len)?;

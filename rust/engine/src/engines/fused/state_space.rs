@@ -146,33 +146,37 @@ impl StateSpace {
         let width = shape.head_dim;
         let mut gates: Vec<f32> = gates.iter().map(|gate| gate * self.gate_scale).collect();
         activate(Activation::Silu, &mut gates);
-        for (head, out) in out.chunks_exact_mut(width).enumerate() {
-            out.copy_from_slice(&answers[(head * rows + index) * width..][..width]);
-        }
-        let gate = |out: &mut [f32]| {
-            for (x, gate) in out.iter_mut().zip(&gates) {
+        let heads = 0..shape.heads;
+        let mut row: Vec<f32> = heads
+            .flat_map(|head| &answers[(head * rows + index) * width..][..width])
+            .copied()
+            .collect();
+        let multiply = |numbers: &mut [f32]| {
+            for (x, gate) in numbers.iter_mut().zip(&gates) {
                 *x *= gate;
             }
         };
         match shape.norm {
-            None => gate(out),
+            None => {
+                out.copy_from_slice(&row);
+                multiply(out);
+            }
             Some(norm) if norm.is_before_gate => {
-                self.norm_groups(norm.eps as f32, out);
-                gate(out);
+                self.norm_groups(norm.eps as f32, &row, out);
+                multiply(out);
             }
             Some(norm) => {
-                gate(out);
-                self.norm_groups(norm.eps as f32, out);
+                multiply(&mut row);
+                self.norm_groups(norm.eps as f32, &row, out);
             }
         }
     }
 
-    fn norm_groups(&self, eps: f32, row: &mut [f32]) {
+    fn norm_groups(&self, eps: f32, row: &[f32], out: &mut [f32]) {
         let group = self.shape.inner_size() / self.shape.groups;
-        let weights = self.norm.chunks_exact(group);
-        for (numbers, weight) in row.chunks_exact_mut(group).zip(weights) {
-            let own = numbers.to_vec();
-            rms_norm(&own, weight, eps, numbers);
+        let parts = row.chunks_exact(group).zip(self.norm.chunks_exact(group));
+        for ((row, weight), out) in parts.zip(out.chunks_exact_mut(group)) {
+            rms_norm(row, weight, eps, out);
         }
     }
 }
