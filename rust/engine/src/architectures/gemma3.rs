@@ -29,6 +29,16 @@ pub const ARCHITECTURE: Architecture = Architecture {
     }),
 };
 
+/// EmbeddingGemma as llama.cpp writes it, under a name of its own.
+pub const EMBEDDING: GgufArchitecture = GgufArchitecture {
+    name: "gemma-embedding",
+    ours: "gemma3_text",
+    activation: Activation::GeluTanh,
+    has_dense: true,
+    adapt: adapt_embedding,
+    ..GgufArchitecture::COMMON
+};
+
 const DEFAULTS: Defaults = Defaults {
     vocab_size: 262_208,
     hidden_size: 2304,
@@ -74,10 +84,9 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     let local = rope("sliding_attention", "rope_local_base_freq", THETA[1], None)?;
     let attention_bias = config.flag("attention_bias")?.unwrap_or(false);
     let scalar = config.positive("query_pre_attn_scalar")?.unwrap_or(256.0);
-    // EmbeddingGemma's: a window on both sides, half as wide.
     let sees_all = config.flag("use_bidirectional_attention")?.unwrap_or(false);
     let size = window_or(config, 4096)?.map(|size| match sees_all {
-        true => size / 2 + 1,
+        true => window_to_each_side(size),
         false => size,
     });
     let pattern = config.count("sliding_window_pattern")?.unwrap_or(PATTERN);
@@ -100,6 +109,11 @@ fn describe(config: &ConfigFile) -> Result<ModelDescription> {
     place_norms(&mut description, norm);
     norm_heads(&mut description);
     Ok(description)
+}
+
+/// EmbeddingGemma's window stands on both sides of a position, half as wide to each.
+fn window_to_each_side(size: usize) -> usize {
+    size / 2 + 1
 }
 
 /// The kind of the norms of Gemma's folders.
@@ -137,6 +151,21 @@ fn adapt(keys: &ConfigFile, description: &mut ModelDescription) -> Result<()> {
             attention.window = size;
             attention.rope = Some(Rope::new(local, RopeScaling::None, attention.head_dim));
         }
+    }
+    Ok(())
+}
+
+/// EmbeddingGemma's files. The sizes of the layers over the vector are those of their tensors.
+fn adapt_embedding(keys: &ConfigFile, description: &mut ModelDescription) -> Result<()> {
+    for layer in ["dense_2", "dense_3"] {
+        for side in ["feat_in", "feat_out"] {
+            let _ = keys.count(&format!("{layer}_{side}"))?;
+        }
+    }
+    adapt(keys, description)?;
+    for attention in description.attentions_mut() {
+        attention.is_causal = false;
+        attention.window = attention.window.map(window_to_each_side);
     }
     Ok(())
 }

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::config_file::ConfigFile;
 use super::gguf_experts::GgufExperts;
-pub(crate) use super::gguf_metadata::GATE_UP_EXPERTS;
 pub use super::gguf_metadata::GgufMetadata;
+pub(crate) use super::gguf_metadata::{DENSE_OVER_VECTORS, GATE_UP_EXPERTS};
 use super::{Described, read_keys};
 use crate::description::rope::{Rope, RopeScaling, yarn_mscale};
 use crate::description::{
@@ -46,6 +46,8 @@ pub struct GgufArchitecture {
     pub(super) is_hybrid: bool,
     /// Whether files may have layers behind the model's that predict further tokens, which answers do without.
     pub(super) has_further_layers: bool,
+    /// Whether its models read texts and have layers over the vectors that they make of them.
+    pub has_dense: bool,
     /// Another name of the same.
     pub(super) also: Option<&'static str>,
     /// Whether each layer is one block, a mixer or a feed-forward block, which its tensors say.
@@ -150,6 +152,7 @@ impl GgufArchitecture {
         is_gated: true,
         is_hybrid: false,
         has_further_layers: false,
+        has_dense: false,
         also: None,
         has_lone_blocks: false,
         is_latent: false,

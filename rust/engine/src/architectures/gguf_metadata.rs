@@ -7,6 +7,9 @@ use crate::error::Result;
 /// The gates above the ups of all experts of a layer, where they are one tensor.
 pub(crate) const GATE_UP_EXPERTS: &str = "ffn_gate_up_exps";
 
+/// The layers over the vector of a text, in their order.
+pub(crate) const DENSE_OVER_VECTORS: [&str; 2] = ["dense_2.weight", "dense_3.weight"];
+
 /// What a GGUF file says of itself: its keys, and which tensors it has.
 pub trait GgufMetadata {
     /// The file's name, for messages.

@@ -123,6 +123,9 @@ static ARCHITECTURES: &[Architecture] = &[
     nemotron_h::ARCHITECTURE,
 ];
 
+/// What llama.cpp has another name for than transformers, which calls it as it calls another model.
+static FURTHER_GGUF: &[GgufArchitecture] = &[gemma3::EMBEDDING];
+
 impl Architecture {
     /// The architecture of a `config.json`: by `model_type`, else by `architectures`; a Qwen3 with
     /// experts is a Qwen3-MoE whatever its file calls itself.
@@ -195,7 +198,10 @@ impl Architecture {
     /// # Errors
     /// [`Error::UnsupportedModel`] for one that is not known.
     pub fn of_gguf(file: &dyn GgufMetadata, name: &str) -> Result<&'static GgufArchitecture> {
-        let known = || ARCHITECTURES.iter().filter_map(|a| a.gguf.as_ref());
+        let known = || {
+            let named = ARCHITECTURES.iter().filter_map(|a| a.gguf.as_ref());
+            named.chain(FURTHER_GGUF)
+        };
         known()
             .find(|a| a.name == name || a.also == Some(name))
             .ok_or_else(|| {

@@ -175,7 +175,8 @@ impl Embedder {
             let (source, checkpoint) = settings::open(path, ModelType::SentenceTransformer)?;
             let limits = source.limits(options.max_tokens, &checkpoint)?;
             let (weights, precision) = checkpoint.load(options.quantize, None, listener)?;
-            let pooling = Pooling::load(&source.modules(), weights.model().width())?;
+            let width = weights.model().width();
+            let pooling = Pooling::load(&source.modules(), width, checkpoint.tensors())?;
             Ok(Self {
                 path: path.to_path_buf(),
                 source,

@@ -6,8 +6,9 @@ use candle_core::{DType, Device, Result as CandleResult, Tensor};
 
 use crate::error::{Error, Result, candle_error};
 use crate::files;
+use crate::formats::Tensors;
 use crate::formats::folder::CheckpointTensors;
-use crate::formats::folder::sentence::{DenseActivation, Module, PoolingMode};
+use crate::formats::folder::sentence::{DenseActivation, DenseWeights, Module, PoolingMode};
 
 /// A step, with its weights.
 #[derive(Debug)]
@@ -31,11 +32,11 @@ pub(super) struct Pooling {
 }
 
 impl Pooling {
-    /// Reads the weights of the steps behind states of `width` numbers.
+    /// Reads the weights of the steps behind states of `width` numbers of a model with these tensors.
     ///
     /// # Errors
     /// Those of the files, and [`Error::InvalidFile`] for steps that do not fit each other.
-    pub(super) fn load(modules: &[Module], width: usize) -> Result<Self> {
+    pub(super) fn load(modules: &[Module], width: usize, model: &Tensors) -> Result<Self> {
         let mut pooling = Self {
             modes: vec![PoolingMode::Mean],
             include_prompt: true,
@@ -54,24 +55,39 @@ impl Pooling {
                 }
                 Module::Normalize => pooling.steps.push(Step::Normalize),
                 Module::Dense {
-                    folder,
+                    weights,
                     columns,
                     rows,
                     bias,
                     activation,
                 } => {
-                    if *columns != pooling.dimensions {
-                        return Err(Error::InvalidFile {
-                            file: format!("{}/config.json", files::name(folder)),
-                            reason: format!(
-                                "in_features is {columns}, but vectors have {} numbers here",
-                                pooling.dimensions
-                            ),
-                        });
-                    }
-                    pooling
-                        .steps
-                        .push(dense(folder, *rows, *columns, *bias, *activation)?);
+                    let shape = (*rows, *columns);
+                    let step = match weights {
+                        DenseWeights::Folder(folder) => {
+                            if *columns != pooling.dimensions {
+                                return Err(Error::InvalidFile {
+                                    file: format!("{}/config.json", files::name(folder)),
+                                    reason: format!(
+                                        "in_features is {columns}, but vectors have {} numbers here",
+                                        pooling.dimensions
+                                    ),
+                                });
+                            }
+                            dense(folder, shape, *bias, *activation)?
+                        }
+                        DenseWeights::Gguf(name) => {
+                            if *columns != pooling.dimensions {
+                                return Err(Error::InvalidTensor {
+                                    file: String::new(),
+                                    tensor: (*name).into(),
+                                    expected: format!("{} columns", pooling.dimensions),
+                                    got: format!("shape {:?}", [rows, columns]),
+                                });
+                            }
+                            dense_of_model(model, name, shape, *activation)?
+                        }
+                    };
+                    pooling.steps.push(step);
                     pooling.dimensions = *rows;
                 }
                 Module::LogitScore { .. } => {
@@ -160,8 +176,7 @@ pub(super) fn normalize(vector: &mut [f32]) {
 
 fn dense(
     folder: &Path,
-    rows: usize,
-    columns: usize,
+    (rows, columns): (usize, usize),
     bias: bool,
     activation: DenseActivation,
 ) -> Result<Step> {
@@ -176,6 +191,22 @@ fn dense(
             true => Some(read("linear.bias", &[rows])?),
             false => None,
         },
+        activation,
+    })
+}
+
+/// A layer without a bias whose weights are among the model's.
+fn dense_of_model(
+    model: &Tensors,
+    name: &str,
+    shape: (usize, usize),
+    activation: DenseActivation,
+) -> Result<Step> {
+    let device = Device::Cpu;
+    let numbers = model.encoder_source(None, &device).table(name, shape)?;
+    Ok(Step::Dense {
+        weight: Tensor::from_vec(numbers, shape, &device).map_err(|e| candle_error(&e))?,
+        bias: None,
         activation,
     })
 }

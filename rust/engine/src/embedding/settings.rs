@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::formats::folder::encoder::{self, EncoderCheckpoint};
 use crate::formats::folder::read_template;
 use crate::formats::folder::sentence::{self, ModelType, Module, PoolingMode, SentenceFiles};
-use crate::formats::{Checkpoint, TemplateSource, gguf};
+use crate::formats::{Checkpoint, TemplateSource, Tensors, gguf};
 use crate::loader::{
     LoadListener, LoadedTexts, TextQuantization, TextWeights, load_texts, numbers,
 };
@@ -47,7 +47,7 @@ pub(super) struct Source {
 /// Reads everything but the weights of a model that is to be used as `wanted`.
 pub(super) fn open(path: &Path, wanted: ModelType) -> Result<(Source, TextCheckpoint)> {
     if path.is_file() {
-        return open_file(path);
+        return open_file(path, wanted);
     }
     let files = sentence::read(path, wanted)?;
     let folder = &files.transformer;
@@ -106,7 +106,7 @@ fn check_family(config: &Map<String, Value>) -> Result<()> {
 }
 
 /// A GGUF file.
-fn open_file(path: &Path) -> Result<(Source, TextCheckpoint)> {
+fn open_file(path: &Path, wanted: ModelType) -> Result<(Source, TextCheckpoint)> {
     let mut files = sentence::none(path);
     if let Some((checkpoint, pooling)) = gguf::encoder::open(path)? {
         files.modules = pooling.map(|mode| {
@@ -117,7 +117,14 @@ fn open_file(path: &Path) -> Result<(Source, TextCheckpoint)> {
         });
         return of_encoder(checkpoint, files, None);
     }
-    let checkpoint = Checkpoint::open(path)?;
+    let checkpoint = match wanted {
+        ModelType::CrossEncoder => Checkpoint::open(path)?,
+        ModelType::SentenceTransformer => {
+            let (checkpoint, modules) = gguf::open_embedder(path)?;
+            files.modules = modules;
+            checkpoint
+        }
+    };
     let source = of_decoder(&checkpoint, files, PoolingMode::LastToken);
     Ok((source, TextCheckpoint::Decoder(Box::new(checkpoint))))
 }
@@ -208,6 +215,14 @@ impl TextCheckpoint {
             ),
         };
         load_texts(weights, quantize, listener)
+    }
+
+    /// Its tensors, still on disk.
+    pub(super) fn tensors(&self) -> &Tensors {
+        match self {
+            TextCheckpoint::Encoder(checkpoint) => &checkpoint.tensors,
+            TextCheckpoint::Decoder(checkpoint) => &checkpoint.tensors,
+        }
     }
 
     pub(super) fn into_tokenizer(self) -> Tokenizer {

@@ -136,10 +136,14 @@ impl Loader {
         options: &LoadOptions,
     ) -> Result<Self> {
         if !description.is_causal() {
+            let (key, value) = match &tensors {
+                Tensors::Folder(_) => ("use_bidirectional_attention", "true"),
+                Tensors::Gguf(gguf) => ("general.architecture", gguf.architecture()),
+            };
             return Err(Error::UnsupportedModel {
                 file: String::new(),
-                key: "use_bidirectional_attention".into(),
-                value: "true".into(),
+                key: key.into(),
+                value: value.into(),
                 reason: "such a model reads texts and writes none: load it as an embedder".into(),
             });
         }

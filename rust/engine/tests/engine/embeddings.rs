@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use candle_core::quantized::GgmlDType;
+use candle_core::quantized::gguf_file::Value;
 use candle4j_engine::embedding::{
     EmbedRequest, Embedder, Prompt, RerankRequest, Reranker, TextOptions, TextQuantization,
 };
 use candle4j_engine::error::Error;
 use candle4j_engine::formats::Quantization;
 use serde::Deserialize;
+
+use crate::gguf_file::GgufFile;
 
 /// The greatest difference of a number.
 const CLOSE: f32 = 1e-4;
@@ -48,12 +52,42 @@ pub fn cases() -> BTreeMap<String, Expected> {
 
 #[test]
 fn a_model_that_sees_later_positions_writes_no_text() {
-    let loaded =
-        candle4j_engine::model::Model::load(&folder("embedding-gemma"), &Default::default());
-    match loaded.err() {
-        Some(Error::UnsupportedModel { key, reason, .. }) => {
-            assert_eq!(key, "use_bidirectional_attention");
-            assert!(reason.contains("embedder"), "{reason}");
+    let folder = folder("embedding-gemma");
+    for (path, expected) in [
+        (folder.clone(), ["use_bidirectional_attention", "true"]),
+        (
+            folder.join("model.gguf"),
+            ["general.architecture", "gemma-embedding"],
+        ),
+    ] {
+        let loaded = candle4j_engine::model::Model::load(&path, &Default::default());
+        match loaded.err() {
+            Some(Error::UnsupportedModel {
+                key, value, reason, ..
+            }) => {
+                assert_eq!([&key, &value], expected);
+                assert!(reason.contains("embedder"), "{reason}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Converters leave the layers over the vectors out unless they are asked for them.
+#[test]
+fn a_gguf_file_without_the_layers_over_its_vectors_is_refused() {
+    let whole = std::fs::read(folder("embedding-gemma").join("model.gguf")).unwrap();
+    let name = b"dense_2.weight";
+    let place = whole.windows(name.len()).position(|part| part == name);
+    let mut without = whole.clone();
+    without[place.unwrap()] = b'D';
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    std::fs::write(&path, without).unwrap();
+    match Embedder::load(&path, &TextOptions::default()).err() {
+        Some(Error::InvalidTensor { tensor, got, .. }) => {
+            assert_eq!(tensor, "dense_2.weight");
+            assert!(got.contains("dense-modules"), "{got}");
         }
         other => panic!("{other:?}"),
     }
@@ -176,7 +210,11 @@ fn scores_are_those_of_sentence_transformers() {
 #[test]
 fn gguf_files_give_what_their_folders_do() {
     let cases = cases();
-    for (name, architecture) in [("bert-cls", "bert"), ("nomic-bert", "nomic_bert")] {
+    for (name, architecture) in [
+        ("bert-cls", "bert"),
+        ("nomic-bert", "nomic_bert"),
+        ("embedding-gemma", "gemma3_text"),
+    ] {
         let path = folder(name).join("model.gguf");
         let embedder = Embedder::load(&path, &TextOptions::default())
             .unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -192,6 +230,48 @@ fn gguf_files_give_what_their_folders_do() {
             ..request()
         };
         assert_close(name, &vectors(&embedder, &given), &case.token_vectors);
+    }
+}
+
+#[test]
+fn gguf_files_of_decoders_say_how_they_pool() {
+    let embedder = |pooling: Option<u32>| {
+        let mut file = GgufFile::of("llama-gqa", GgmlDType::F32);
+        if let Some(number) = pooling {
+            file.set("llama.pooling_type", Value::U32(number));
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.gguf");
+        std::fs::write(&path, file.bytes()).unwrap();
+        Embedder::load(&path, &TextOptions::default())
+    };
+    let tokens = vec![vec![5, 9, 33, 70]];
+    let of = |embedder: &Embedder, tokens: &[Vec<u32>]| {
+        vectors(
+            embedder,
+            &EmbedRequest {
+                tokens: tokens.to_vec(),
+                ..request()
+            },
+        )
+    };
+    let last = embedder(None).unwrap();
+    assert_eq!(of(&embedder(Some(3)).unwrap(), &tokens), of(&last, &tokens));
+    // The state of a token does not depend on those behind it, so that the last ones of the beginnings are all states.
+    let beginnings: Vec<Vec<u32>> = (1..=4).map(|len| tokens[0][..len].to_vec()).collect();
+    let states = of(&last, &beginnings);
+    let mean: Vec<f32> = (0..states[0].len())
+        .map(|place| states.iter().map(|state| state[place]).sum::<f32>() / 4.0)
+        .collect();
+    assert_close("mean", &of(&embedder(Some(1)).unwrap(), &tokens), &[mean]);
+    assert_eq!(
+        of(&embedder(Some(2)).unwrap(), &tokens)[0],
+        states[0],
+        "the first"
+    );
+    match embedder(Some(4)).err() {
+        Some(Error::UnsupportedModel { key, .. }) => assert_eq!(key, "llama.pooling_type"),
+        other => panic!("{other:?}"),
     }
 }
 

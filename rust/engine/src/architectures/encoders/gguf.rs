@@ -23,25 +23,12 @@ pub struct GgufEncoder {
     names: &'static [EncoderNames],
 }
 
-/// How a file says that states become a vector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GgufPooling {
-    /// Their mean.
-    Mean,
-    /// The first.
-    Cls,
-    /// The last.
-    Last,
-}
-
 /// What a file says.
 pub struct GgufDescribed {
     /// What the model is.
     pub description: EncoderDescription,
     /// What a classifier would have on top; no file holds one that is read.
     pub head: ClassifierHead,
-    /// How states become a vector, where it says so.
-    pub pooling: Option<GgufPooling>,
     /// Keys that nothing reads, because they change nothing.
     pub ignored_keys: Vec<String>,
 }
@@ -188,17 +175,8 @@ impl GgufEncoder {
             },
             feed_forward_norm: norm,
         };
-        let pooling = match keys.whole("pooling_type")? {
-            None | Some(0) => None,
-            Some(1) => Some(GgufPooling::Mean),
-            Some(2) => Some(GgufPooling::Cls),
-            Some(3) => Some(GgufPooling::Last),
-            Some(_) => {
-                return Err(
-                    keys.unsupported("pooling_type", "1 (mean), 2 (cls) and 3 (last) are known")
-                );
-            }
-        };
+        // For those who pool.
+        let _ = keys.value("pooling_type");
         let description = EncoderDescription {
             architecture: self.ours,
             vocab_size,
@@ -216,7 +194,6 @@ impl GgufEncoder {
         Ok(GgufDescribed {
             description,
             head: bert::HEAD,
-            pooling,
             ignored_keys: keys.ignored(),
         })
     }

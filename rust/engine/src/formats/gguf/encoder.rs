@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::file::GgufFile;
-use super::{GgufTensors, tokenizer};
-use crate::architectures::encoders::gguf::{GgufEncoder, GgufPooling};
+use super::{GgufTensors, sentence, tokenizer};
+use crate::architectures::encoders::gguf::GgufEncoder;
 use crate::error::{Error, Result};
 use crate::formats::Tensors;
 use crate::formats::folder::encoder::EncoderCheckpoint;
@@ -48,12 +48,8 @@ pub(crate) fn open(path: &Path) -> Result<Option<(EncoderCheckpoint, Option<Pool
         }
     }
     let (tokenizer, _) = tokenizer::tokenizer(&file)?;
+    let pooling = sentence::pooling(&file)?;
     file.drop_metadata();
-    let pooling = described.pooling.map(|pooling| match pooling {
-        GgufPooling::Mean => PoolingMode::Mean,
-        GgufPooling::Cls => PoolingMode::Cls,
-        GgufPooling::Last => PoolingMode::LastToken,
-    });
     Ok(Some((
         EncoderCheckpoint {
             names,

@@ -13,7 +13,7 @@ use serde_json::Map;
 
 use super::skim::{self, Listed, WithoutTensors};
 use crate::architectures::gguf::{
-    GATE_UP_EXPERTS, GgufMetadata, LONG_FACTORS, ROPE_FACTORS, SHORT_FACTORS,
+    DENSE_OVER_VECTORS, GATE_UP_EXPERTS, GgufMetadata, LONG_FACTORS, ROPE_FACTORS, SHORT_FACTORS,
 };
 use crate::description::{FeedForward, Mixer, ModelDescription, stacked};
 use crate::error::{Error, Result};
@@ -218,6 +218,9 @@ impl GgufFile {
                 });
             }
             expected.insert(place.tensor);
+        }
+        if !config.is_causal() {
+            expected.extend(DENSE_OVER_VECTORS.map(str::to_owned));
         }
         let is_further = |name: &str| {
             // Of the layers behind those of the model, which predict further tokens.

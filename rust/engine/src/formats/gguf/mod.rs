@@ -10,6 +10,7 @@ mod lazy_rows;
 mod loaded_view;
 mod pre_tokenizer;
 mod sampling;
+mod sentence;
 mod sentencepiece;
 mod skim;
 mod source;
@@ -26,6 +27,7 @@ pub(crate) use loaded_view::LoadedView;
 
 use self::file::GgufFile;
 use self::source::GgufSource;
+use super::folder::sentence::Module;
 use super::{Checkpoint, Kernels, Tensors, folder};
 use crate::architectures::Architecture;
 use crate::architectures::gguf::GgufArchitecture;
@@ -41,7 +43,20 @@ pub(crate) struct GgufTensors {
 
 /// Reads and checks everything but the weights themselves.
 pub(super) fn open(path: &Path) -> Result<Checkpoint> {
-    let mut file = GgufFile::open(path)?;
+    read(path, GgufFile::open(path)?)
+}
+
+/// Reads a decoder for embeddings, with the steps behind it where the file says which.
+///
+/// # Errors
+/// Those of the file, and [`Error::UnsupportedModel`](crate::error::Error::UnsupportedModel) for what is not computed.
+pub(crate) fn open_embedder(path: &Path) -> Result<(Checkpoint, Option<Vec<Module>>)> {
+    let file = GgufFile::open(path)?;
+    let modules = sentence::modules(&file)?;
+    Ok((read(path, file)?, modules))
+}
+
+fn read(path: &Path, mut file: GgufFile) -> Result<Checkpoint> {
     let name = file.required_text("general.architecture")?;
     let architecture = Architecture::of_gguf(&file, name)?;
     let (description, ignored_keys) = architecture.describe(&file)?;
@@ -74,6 +89,12 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint> {
 }
 
 impl GgufTensors {
+    /// What the file calls a decoder's architecture.
+    pub(crate) fn architecture(&self) -> &'static str {
+        self.architecture
+            .map_or("", |architecture| architecture.name)
+    }
+
     /// Bytes that the weights take in memory.
     pub(crate) fn byte_len(&self, device: &Device, kernels: Kernels) -> u64 {
         self.view(device, kernels).byte_len()

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 pub use steps::PoolingMode;
-pub(crate) use steps::{DenseActivation, Module, torch_class};
+pub(crate) use steps::{DenseActivation, DenseWeights, Module, torch_class};
 use transformer::TransformerSettings;
 pub(crate) use transformer::{MessageSettings, ModelType};
 

@@ -39,6 +39,15 @@ pub(crate) enum DenseActivation {
     Silu,
 }
 
+/// Where the weights of a dense step lie.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum DenseWeights {
+    /// In a folder of its own.
+    Folder(PathBuf),
+    /// In the GGUF file of the model, in the tensor of this name.
+    Gguf(&'static str),
+}
+
 /// A step behind the transformer.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Module {
@@ -49,7 +58,7 @@ pub(crate) enum Module {
     },
     /// A layer over the vector.
     Dense {
-        folder: PathBuf,
+        weights: DenseWeights,
         columns: usize,
         rows: usize,
         bias: bool,
@@ -164,7 +173,7 @@ pub(super) fn dense(folder: &Path) -> Result<Module> {
         _ => return Err(config.unsupported("activation_function", "it is not known")),
     };
     let module = Module::Dense {
-        folder: folder.to_path_buf(),
+        weights: DenseWeights::Folder(folder.to_path_buf()),
         columns: config.required_count("in_features")?,
         rows: config.required_count("out_features")?,
         bias: config.flag("bias")?.unwrap_or(true),
