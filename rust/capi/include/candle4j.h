@@ -383,7 +383,8 @@ void c4j_hub_free(c4j_hub *hub);
 // adapter as PEFT saves it, for folders), `context_length`,
 // `latency_target_ms` (how long a forward pass with prompts takes while other sessions decode, about; 50),
 // `kv_cache_bytes` (what the keys and values of all sessions may take; what the machine leaves) and
-// `max_requests` (at a time, those that wait included; 1024).
+// `max_requests` (at a time, those that wait included; 1024), `instructions` (the most that kernels use, in the whole process,
+// such as `avx2`; what the processor has).
 // Blocks while files are read. `on_progress`, which may be null, gets objects of `bytes` and `total`, of weights in
 // memory; when it stops the call, that is `C4J_CANCELLED`. (The `candle` engine reports nothing.) On success `*out` is a
 // model that the caller ends with `c4j_model_free`.
@@ -521,7 +522,8 @@ c4j_status c4j_build_info(c4j_buffer *out, c4j_error **error);
 
 // What the library runs on, as JSON: versions, threads, instruction sets and devices.
 //
-// `C4J_INVALID_ARGUMENT` when `CANDLE_NUM_THREADS` or `RAYON_NUM_THREADS` hold no number from 1 to 1024.
+// `C4J_INVALID_ARGUMENT` when `CANDLE_NUM_THREADS` or `RAYON_NUM_THREADS` hold no number from 1 to 1024, or
+// `CANDLE4J_INSTRUCTIONS` no instruction set of this kind of processor.
 //
 // # Safety
 // `out` and `error` are null or valid for writing.

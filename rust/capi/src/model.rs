@@ -39,7 +39,8 @@ impl Handle for c4j_model {
 /// adapter as PEFT saves it, for folders), `context_length`,
 /// `latency_target_ms` (how long a forward pass with prompts takes while other sessions decode, about; 50),
 /// `kv_cache_bytes` (what the keys and values of all sessions may take; what the machine leaves) and
-/// `max_requests` (at a time, those that wait included; 1024).
+/// `max_requests` (at a time, those that wait included; 1024), `instructions` (the most that kernels use, in the whole process,
+/// such as `avx2`; what the processor has).
 /// Blocks while files are read. `on_progress`, which may be null, gets objects of `bytes` and `total`, of weights in
 /// memory; when it stops the call, that is `C4J_CANCELLED`. (The `candle` engine reports nothing.) On success `*out` is a
 /// model that the caller ends with `c4j_model_free`.

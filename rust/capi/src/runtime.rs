@@ -47,7 +47,8 @@ pub unsafe extern "C" fn c4j_build_info(
 
 /// What the library runs on, as JSON: versions, threads, instruction sets and devices.
 ///
-/// `C4J_INVALID_ARGUMENT` when `CANDLE_NUM_THREADS` or `RAYON_NUM_THREADS` hold no number from 1 to 1024.
+/// `C4J_INVALID_ARGUMENT` when `CANDLE_NUM_THREADS` or `RAYON_NUM_THREADS` hold no number from 1 to 1024, or
+/// `CANDLE4J_INSTRUCTIONS` no instruction set of this kind of processor.
 ///
 /// # Safety
 /// `out` and `error` are null or valid for writing.

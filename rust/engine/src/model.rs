@@ -148,7 +148,7 @@ impl Model {
 
     fn load_files(path: &Path, options: &LoadOptions, listener: &mut LoadListener) -> Result<Self> {
         let start = Instant::now();
-        runtime::start()?;
+        runtime::start(options.instructions.as_deref())?;
         let checkpoint = Checkpoint::open_with(path, options.adapter.as_deref())?;
         let eos_ids = EosIds::of(&checkpoint.eos_ids, checkpoint.description.vocab_size);
         let mut warnings = [

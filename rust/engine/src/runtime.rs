@@ -1,9 +1,9 @@
 //! Threads and the machine's abilities.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-use candle4j_kernels::MAX_THREADS;
+use candle4j_kernels::{Instructions, LimitError, MAX_THREADS};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -19,8 +19,10 @@ pub struct RuntimeInfo {
     pub target: String,
     /// Threads that a forward pass uses on the CPU.
     pub threads: usize,
-    /// Instruction sets beyond the platform's baseline that are used.
+    /// Instruction sets beyond the platform's baseline that the processor has.
     pub instruction_sets: Vec<&'static str>,
+    /// The instruction set whose kernels compute, as [`limit_instructions`] calls it.
+    pub instructions: &'static str,
     /// The device that `auto` means.
     pub default_device: &'static str,
     /// Devices that this build can use.
@@ -88,6 +90,53 @@ pub fn set_threads(count: usize) -> Result<()> {
     Ok(())
 }
 
+/// The variable that [`instructions`] reads.
+const INSTRUCTIONS: &str = "CANDLE4J_INSTRUCTIONS";
+
+/// Limits the instruction sets that kernels use in the whole process, by name: `amx`, `avx512bf16`, `avx512vnni`, `avxvnni` and
+/// `avx2` on x86-64, `neon-i8mm`, `neon-dotprod` and `neon` on AArch64, `portable` on both. It allows what is named and those
+/// behind it. Once a model has been loaded, the choice stays.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] for a name that is none, and for one that would change what is in use.
+pub fn limit_instructions(name: &str) -> Result<()> {
+    limit_as("instructions", name)
+}
+
+fn limit_as(argument: &str, name: &str) -> Result<()> {
+    Instructions::limit(name).map_err(|error| {
+        let known: Vec<&str> = Instructions::limits().collect();
+        let known = known.join(", ");
+        let reason = match error {
+            LimitError::InUse(used) => {
+                format!("got {name:?}, but models of this process use {used} already")
+            }
+            LimitError::OtherProcessor => {
+                format!("expected one of {known} on this kind of processor, got {name:?}")
+            }
+            LimitError::Unknown => format!("expected one of {known}, got {name:?}"),
+        };
+        Error::argument(argument, reason)
+    })
+}
+
+/// The instruction set whose kernels compute: the best that the processor has within what [`limit_instructions`] said, else
+/// `CANDLE4J_INSTRUCTIONS`.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] that names the variable.
+pub fn instructions() -> Result<&'static str> {
+    static READ: Mutex<bool> = Mutex::new(false);
+    let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*read {
+        if let Some(name) = std::env::var_os(INSTRUCTIONS).filter(|name| !name.is_empty()) {
+            limit_as(INSTRUCTIONS, name.to_string_lossy().trim())?;
+        }
+        *read = true;
+    }
+    Ok(Instructions::in_use())
+}
+
 /// Workers when neither the caller nor `CANDLE_NUM_PARALLEL` says how many.
 const DEFAULT_WORKERS: usize = 4;
 
@@ -137,13 +186,16 @@ pub fn check_workers(name: &str, count: usize) -> Result<usize> {
     }
 }
 
-/// Starts the pool that reads weights with [`threads`] threads. Every way into a model comes through here.
+/// Starts the pool that reads weights with [`threads`] threads, and limits instructions. Every way into a model comes through
+/// here.
 ///
 /// # Errors
-/// As [`threads`].
-pub(crate) fn start() -> Result<()> {
+/// As [`threads`], [`instructions`] and [`limit_instructions`].
+pub(crate) fn start(limit: Option<&str>) -> Result<()> {
     static STARTED: OnceLock<()> = OnceLock::new();
     let count = threads()?;
+    instructions()?;
+    limit.map_or(Ok(()), limit_instructions)?;
     STARTED.get_or_init(|| {
         // Fails only when the program that this library is part of made the pool already, which is
         // then its choice.
@@ -181,6 +233,7 @@ pub fn info() -> Result<RuntimeInfo> {
         target: target(),
         threads: threads()?,
         instruction_sets: instruction_sets(),
+        instructions: instructions()?,
         default_device: if cfg!(all(target_os = "macos", feature = "metal")) {
             "metal"
         } else {

@@ -1,6 +1,6 @@
 //! The instruction sets that there are kernels for, and which of them this processor has.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// An instruction set with kernels of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,11 +17,105 @@ pub enum Instructions {
     Avx2,
 }
 
+/// What stands for code without any instruction set of its own.
+const PORTABLE: &str = "portable";
+
+/// The names of limits on each kind of processor, those that allow most first. A limit that has no kernels of its own allows
+/// those below it.
+const X86: [&str; 5] = ["amx", "avx512bf16", "avx512vnni", "avxvnni", "avx2"];
+/// See [`X86`].
+const ARM: [&str; 3] = ["neon-i8mm", "neon-dotprod", "neon"];
+
+/// Limits of this kind of processor, and of the other.
+const LIMITS: (&[&str], &[&str]) = if cfg!(target_arch = "x86_64") {
+    (&X86, &ARM)
+} else if cfg!(target_arch = "aarch64") {
+    (&ARM, &X86)
+} else {
+    (&[], &[])
+};
+
+/// Why instructions were not limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitError {
+    /// The name is no limit.
+    Unknown,
+    /// It is one of another kind of processor.
+    OtherProcessor,
+    /// Others are in use already, those of this name, and what was computed with them stays in memory.
+    InUse(&'static str),
+}
+
+/// The place in [`LIMITS`] of the best instructions that may be used.
+static LIMIT: Mutex<usize> = Mutex::new(0);
+/// The best ones, once they were asked for.
+static BEST: OnceLock<Option<Instructions>> = OnceLock::new();
+
 impl Instructions {
-    /// The best instruction set of this processor; `None` if there are no kernels for any.
+    /// The best instruction set of this processor within the [limit](Self::limit); `None` if there are no kernels for any.
     pub fn detect() -> Option<Self> {
-        static BEST: OnceLock<Option<Instructions>> = OnceLock::new();
-        *BEST.get_or_init(|| Self::all().into_iter().next())
+        *BEST.get_or_init(|| Self::within(*LIMIT.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// Limits what [`Self::detect`] finds, in the whole process, to instructions of a name of [`Self::limits`] and those below
+    /// it. Once something has been computed, the choice stays.
+    ///
+    /// # Errors
+    /// A name that is none, and a limit that would change what is in use.
+    pub fn limit(name: &str) -> Result<(), LimitError> {
+        let place = match LIMITS.0.iter().position(|known| *known == name) {
+            Some(place) => place,
+            None if name == PORTABLE => LIMITS.0.len(),
+            None if LIMITS.1.contains(&name) => return Err(LimitError::OtherProcessor),
+            None => return Err(LimitError::Unknown),
+        };
+        let mut limit = LIMIT.lock().unwrap_or_else(PoisonError::into_inner);
+        match BEST.get() {
+            Some(best) if *best != Self::within(place) => {
+                Err(LimitError::InUse(best.map_or(PORTABLE, Self::name)))
+            }
+            _ => {
+                *limit = place;
+                Ok(())
+            }
+        }
+    }
+
+    /// The limits of this kind of processor, those that allow most first.
+    pub fn limits() -> impl Iterator<Item = &'static str> {
+        LIMITS.0.iter().copied().chain([PORTABLE])
+    }
+
+    /// The name of what [`Self::detect`] finds, or would now.
+    pub fn in_use() -> &'static str {
+        let limit = LIMIT.lock().unwrap_or_else(PoisonError::into_inner);
+        let best = BEST.get().copied();
+        best.unwrap_or_else(|| Self::within(*limit))
+            .map_or(PORTABLE, Self::name)
+    }
+
+    /// Its name, one of [`Self::limits`].
+    pub fn name(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => "amx",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => "avx512vnni",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "avx2",
+        }
+    }
+
+    /// The best at this place of the limits or behind it.
+    fn within(place: usize) -> Option<Self> {
+        let allowed = |instructions: &Self| {
+            let own = LIMITS
+                .0
+                .iter()
+                .position(|name| *name == instructions.name());
+            own >= Some(place)
+        };
+        Self::all().into_iter().find(allowed)
     }
 
     /// Whether this processor has them; what every processor has is `None`.
@@ -29,7 +123,7 @@ impl Instructions {
         instructions.is_none_or(|wanted| Self::all().contains(&wanted))
     }
 
-    /// All instruction sets that this processor has, best first.
+    /// All instruction sets that this processor has, best first, whatever the limit.
     pub fn all() -> Vec<Self> {
         [
             #[cfg(target_arch = "x86_64")]

@@ -24,7 +24,7 @@
 //! | `recurrent`, `state_space` | recurrent layers |
 //! | `attention`, `products`, `elementwise` | what the engine calls; choice of the kernel |
 //! | `dispatch` | compiles generic code for each instruction set |
-//! | `x86/{avx2,avx512,amx}` | micro-kernels and vectors of one instruction set |
+//! | `x86/{avx2,avx512,amx}`, `portable` | micro-kernels and vectors of one instruction set, or of none |
 //! | `packing`, `output` | packed weights, quantized activations, results |
 //! | `formats` | GGML's quantization blocks |
 //! | `simd` | 16-lane vectors, element types, math on slices |
@@ -37,6 +37,7 @@ mod formats;
 mod instructions;
 mod output;
 mod packing;
+mod portable;
 mod products;
 mod recurrent;
 mod simd;
@@ -52,7 +53,7 @@ pub use elementwise::{
     Activation, activate, are_finite, argmax, clamped_swiglu, layer_norm, rms_norm, swiglu,
 };
 pub use formats::PackedType;
-pub use instructions::Instructions;
+pub use instructions::{Instructions, LimitError};
 pub use packing::PackedMatrix;
 pub use products::{FloatMatrix, RoundedMatrix, WeightMatrix};
 pub use recurrent::{DeltaHead, delta_rule, delta_state_len, short_conv};

@@ -171,7 +171,7 @@ impl Embedder {
     ) -> Result<Self> {
         named(path, || {
             let start = Instant::now();
-            runtime::start()?;
+            runtime::start(None)?;
             let (source, checkpoint) = settings::open(path, ModelType::SentenceTransformer)?;
             let limits = source.limits(options.max_tokens, &checkpoint)?;
             let (weights, precision) = checkpoint.load(options.quantize, None, listener)?;

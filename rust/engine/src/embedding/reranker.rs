@@ -148,7 +148,7 @@ impl Reranker {
     ) -> Result<Self> {
         named(path, || {
             let start = Instant::now();
-            runtime::start()?;
+            runtime::start(None)?;
             let (source, checkpoint) = settings::open(path, ModelType::CrossEncoder)?;
             let limits = source.limits(options.max_tokens, &checkpoint)?;
             let config = match path.is_file() {

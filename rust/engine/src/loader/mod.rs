@@ -51,6 +51,9 @@ pub struct LoadOptions {
     pub kv_cache_bytes: Option<u64>,
     /// The most requests at a time, those that wait included; 1024 when left out.
     pub max_requests: Option<usize>,
+    /// The most that kernels use, in the whole process, see
+    /// [`limit_instructions`](crate::runtime::limit_instructions); what the processor has when left out.
+    pub instructions: Option<String>,
 }
 
 impl LoadOptions {

@@ -11,6 +11,7 @@ mod gguf_file;
 mod golden;
 mod hostile_templates;
 mod hostile_tokenizers;
+mod instructions;
 mod kv_memory;
 mod malformed;
 mod multilingual;

@@ -32,7 +32,8 @@ pub struct PackedMatrix {
     minima: Vec<F16x16>,
     rows: usize,
     columns: usize,
-    instructions: Instructions,
+    /// None for portable code.
+    instructions: Option<Instructions>,
 }
 
 /// Quants, scales and minima of a group of 16 rows, block by block.
@@ -117,17 +118,16 @@ impl RowGroupMut<'_> {
 }
 
 impl PackedMatrix {
-    /// Whether there is a kernel for a type on this processor.
+    /// Whether there is a kernel for a type.
     pub fn supports(packed_type: impl Into<PackedType>) -> bool {
-        Format::of(packed_type.into()).is_some() && Instructions::detect().is_some()
+        Format::of(packed_type.into()).is_some()
     }
 
     /// Bytes of so many packed weights of a type, without the padding of the last group.
     ///
-    /// `None` when there are no kernels for the type on this processor.
+    /// `None` when there are no kernels for the type.
     pub fn byte_len(packed_type: impl Into<PackedType>, weights: u64) -> Option<u64> {
-        let packed_type = packed_type.into();
-        let format = Format::of(packed_type).filter(|_| Self::supports(packed_type))?;
+        let format = Format::of(packed_type.into())?;
         let halves = format.scales + usize::from(format.minima);
         let of_row =
             (format.bits.lines() * size_of::<PackedLine>() + halves * size_of::<F16x16>()) / LANES;
@@ -137,7 +137,7 @@ impl PackedMatrix {
     /// Packs a `rows × columns` matrix of GGML blocks, row by row. Quants are kept as they are. Scales and
     /// minima are rounded to F16 in the K formats and IQ4_XS, which store them as products, and kept in the others.
     ///
-    /// `None` when there is no kernel for the type on this processor, when `columns` is no multiple of the
+    /// `None` when there is no kernel for the type, when `columns` is no multiple of the
     /// type's block size, when `bytes` has the wrong length, or when a scale or minimum is not finite in F16 or
     /// so small that it becomes 0.
     pub fn pack(
@@ -146,12 +146,12 @@ impl PackedMatrix {
         rows: usize,
         columns: usize,
     ) -> Option<Self> {
-        Self::for_instructions(Instructions::detect()?, packed_type, bytes, rows, columns)
+        Self::for_instructions(Instructions::detect(), packed_type, bytes, rows, columns)
     }
 
-    /// Like [`Self::pack`], for given instructions, which this processor must have.
+    /// Like [`Self::pack`], for given instructions, which this processor must have, or for portable code.
     pub fn for_instructions(
-        instructions: Instructions,
+        instructions: Option<Instructions>,
         packed_type: impl Into<PackedType>,
         bytes: &[u8],
         rows: usize,
@@ -161,7 +161,7 @@ impl PackedMatrix {
         let stored = columns / (format.blocks * BLOCK);
         let fits = columns.is_multiple_of(format.blocks * BLOCK)
             && bytes.len() == rows * stored * format.bytes;
-        if !fits || columns == 0 || !Instructions::usable(Some(instructions)) {
+        if !fits || columns == 0 || !Instructions::usable(instructions) {
             return None;
         }
         let each = columns / BLOCK;
@@ -201,8 +201,8 @@ impl PackedMatrix {
         fitted.into_inner().then_some(matrix)
     }
 
-    /// The instructions that multiply it.
-    pub fn instructions(&self) -> Instructions {
+    /// The instructions that multiply it; `None` for portable code.
+    pub fn instructions(&self) -> Option<Instructions> {
         self.instructions
     }
 

@@ -4,11 +4,13 @@ use std::ops::Range;
 
 use super::{Multiply, WeightMatrix, parallel_groups};
 use crate::formats::BLOCK;
+#[cfg(target_arch = "x86_64")]
 use crate::instructions::Instructions;
 use crate::output::Output;
-use crate::packing::{ActivationBlock, PackedMatrix, Pairs, QuantizedActivations};
+use crate::packing::{ActivationBlock, PackedMatrix, Pairs, QuantizedActivations, quantize_blocks};
 #[cfg(target_arch = "x86_64")]
 use crate::packing::{ActivationBlock8, TILE_ROWS};
+use crate::portable;
 use crate::team::for_each_part;
 #[cfg(target_arch = "x86_64")]
 use crate::x86::{amx, avx2, avx512};
@@ -55,20 +57,21 @@ unsafe fn multiply_groups(
     x: &QuantizedActivations,
     out: &Output,
 ) {
-    match matrix.instructions() {
-        // SAFETY: the caller's promise.
-        #[cfg(target_arch = "x86_64")]
-        instructions => unsafe {
-            match instructions {
-                Instructions::Amx if uses_tiles(instructions, x.rows) => {
-                    amx::multiply(matrix, groups, x, out);
-                }
-                Instructions::Amx | Instructions::Avx512Vnni => {
-                    avx512::multiply(matrix, groups, x, out);
-                }
-                Instructions::Avx2 => avx2::multiply(matrix, groups, x, out),
+    // SAFETY: the caller's promise.
+    unsafe {
+        match matrix.instructions() {
+            #[cfg(target_arch = "x86_64")]
+            Some(Instructions::Amx) if uses_tiles(matrix, x.rows) => {
+                amx::multiply(matrix, groups, x, out);
             }
-        },
+            #[cfg(target_arch = "x86_64")]
+            Some(Instructions::Amx | Instructions::Avx512Vnni) => {
+                avx512::multiply(matrix, groups, x, out);
+            }
+            #[cfg(target_arch = "x86_64")]
+            Some(Instructions::Avx2) => avx2::multiply(matrix, groups, x, out),
+            None => portable::multiply(matrix, groups, x, out),
+        }
     }
 }
 
@@ -91,7 +94,7 @@ fn quantize(x: &[f32], matrix: &PackedMatrix) -> QuantizedActivations {
         unsafe { quantize_part(matrix, x, pairs, blocks) };
     });
     #[cfg(target_arch = "x86_64")]
-    if uses_tiles(matrix.instructions(), quantized.rows) {
+    if uses_tiles(matrix, quantized.rows) {
         split_for_tiles(&mut quantized);
     }
     quantized
@@ -110,19 +113,20 @@ unsafe fn quantize_part(
     match matrix.instructions() {
         // SAFETY: the caller's promise.
         #[cfg(target_arch = "x86_64")]
-        Instructions::Amx | Instructions::Avx512Vnni => unsafe {
+        Some(Instructions::Amx | Instructions::Avx512Vnni) => unsafe {
             avx512::quantize(matrix, x, pairs, blocks);
         },
         // SAFETY: the caller's promise.
         #[cfg(target_arch = "x86_64")]
-        Instructions::Avx2 => unsafe { avx2::quantize(matrix, x, pairs, blocks) },
+        Some(Instructions::Avx2) => unsafe { avx2::quantize(matrix, x, pairs, blocks) },
+        None => quantize_blocks(matrix, x, pairs, blocks),
     }
 }
 
 /// Whether a product with so many rows of activations uses AMX tiles.
 #[cfg(target_arch = "x86_64")]
-fn uses_tiles(instructions: Instructions, rows: usize) -> bool {
-    instructions == Instructions::Amx && rows >= amx::MIN_ROWS
+fn uses_tiles(matrix: &PackedMatrix, rows: usize) -> bool {
+    matrix.instructions() == Some(Instructions::Amx) && rows >= amx::MIN_ROWS
 }
 
 /// Splits 16-bit activations into bytes, eight rows a tile.

@@ -495,7 +495,7 @@ mod tests {
         numbers[2 * BLOCK] = -1e30;
         for dtype in [GgmlDType::Q8_0, GgmlDType::Q4_1, GgmlDType::Q6K] {
             let bytes = vec![0; COLUMNS / dtype.block_size() * dtype.type_size()];
-            let kind = Instructions::Avx512Vnni;
+            let kind = Some(Instructions::Avx512Vnni);
             let matrix = PackedMatrix::for_instructions(kind, dtype, &bytes, 1, COLUMNS).unwrap();
             let mut got = [(ZERO_PAIRS, ActivationBlock::default()); 2].map(|(numbers, block)| {
                 let count = COLUMNS / BLOCK;

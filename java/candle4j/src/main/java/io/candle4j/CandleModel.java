@@ -247,6 +247,7 @@ public final class CandleModel implements AutoCloseable {
     private @Nullable Duration latencyTarget;
     private @Nullable Long kvCacheBytes;
     private @Nullable Integer maxRequests;
+    private @Nullable String instructions;
     private @Nullable ProgressListener progress;
 
     private Builder() {}
@@ -416,6 +417,24 @@ public final class CandleModel implements AutoCloseable {
     }
 
     /**
+     * Limits the instruction sets that kernels use on the CPU, to compare them or to get around one
+     * that misbehaves: {@code amx}, {@code avx512bf16}, {@code avx512vnni}, {@code avxvnni} or
+     * {@code avx2} on x86-64, {@code neon-i8mm}, {@code neon-dotprod} or {@code neon} on AArch64,
+     * {@code portable} on both. What is named and what stands behind it may be used, as far as the
+     * processor has it. The limit holds for the whole process, from the first model that is loaded
+     * on: a later one that would change what is in use is refused with {@link
+     * IllegalArgumentException} while loading. Without it {@code CANDLE4J_INSTRUCTIONS} counts,
+     * else all that the processor has. {@link RuntimeInfo#instructions} says what is used.
+     *
+     * @param name the name of a limit
+     * @return this
+     */
+    public Builder instructions(String name) {
+      this.instructions = Objects.requireNonNull(name, "name");
+      return this;
+    }
+
+    /**
      * Who is told how far a download is, and then, on a thread of the library, how far the weights
      * are in memory. What it throws ends the loading, as an interrupt does.
      *
@@ -455,7 +474,8 @@ public final class CandleModel implements AutoCloseable {
                   contextLength,
                   latencyTarget == null ? null : latencyTarget.toMillis(),
                   kvCacheBytes,
-                  maxRequests),
+                  maxRequests,
+                  instructions),
               progress));
     }
 

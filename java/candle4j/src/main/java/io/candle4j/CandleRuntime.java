@@ -13,7 +13,8 @@ public final class CandleRuntime {
    * @return the description
    * @throws NativeLibraryException when the library cannot be loaded
    * @throws IllegalArgumentException when {@code CANDLE_NUM_THREADS} or {@code RAYON_NUM_THREADS}
-   *     hold no number from 1 to 1024
+   *     hold no number from 1 to 1024, or {@code CANDLE4J_INSTRUCTIONS} no instruction set of this
+   *     kind of processor
    */
   public static RuntimeInfo info() {
     NativeRuntime.Info info = NativeRuntime.info();
@@ -24,6 +25,7 @@ public final class CandleRuntime {
         info.target(),
         info.threads(),
         info.instructionSets(),
+        info.instructions(),
         info.defaultDevice(),
         info.devices());
   }

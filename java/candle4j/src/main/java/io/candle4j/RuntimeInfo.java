@@ -11,7 +11,9 @@ import java.util.List;
  * @param candleVersion the version of Candle in it
  * @param target the platform that it was built for
  * @param threads threads that a forward pass uses on the CPU
- * @param instructionSets instruction sets beyond the platform's baseline that are used
+ * @param instructionSets instruction sets beyond the platform's baseline that the processor has
+ * @param instructions the instruction set whose kernels compute, such as {@code avx2}; {@code
+ *     portable} for none, see {@link CandleModel.Builder#instructions}
  * @param defaultDevice the device that {@link Device#AUTO} means
  * @param devices devices that the library can use
  */
@@ -22,5 +24,6 @@ public record RuntimeInfo(
     String target,
     int threads,
     List<String> instructionSets,
+    String instructions,
     String defaultDevice,
     List<String> devices) {}

@@ -94,6 +94,7 @@ final class InfoCommand extends BaseCommand {
         "library", info.library().toString(),
         "threads", info.threads(),
         "instruction_sets", info.instructionSets(),
+        "instructions", info.instructions(),
         "default_device", info.defaultDevice(),
         "devices", info.devices(),
         "java_version", Runtime.version().toString());

@@ -45,6 +45,7 @@ public final class NativeModel implements AutoCloseable {
    * @param latencyTargetMs length of a pass with prompts beside others, or null
    * @param kvCacheBytes memory of keys and values, or null
    * @param maxRequests at a time, or null
+   * @param instructions the most that kernels use, or null
    */
   public record Options(
       Engine engine,
@@ -55,7 +56,8 @@ public final class NativeModel implements AutoCloseable {
       @Nullable Integer contextLength,
       @Nullable Long latencyTargetMs,
       @Nullable Long kvCacheBytes,
-      @Nullable Integer maxRequests) {}
+      @Nullable Integer maxRequests,
+      @Nullable String instructions) {}
 
   /**
    * Loads the model in a folder or a GGUF file.

@@ -50,6 +50,7 @@ public final class NativeRuntime {
       String target,
       int threads,
       List<String> instructionSets,
+      String instructions,
       String defaultDevice,
       List<String> devices) {}
 
