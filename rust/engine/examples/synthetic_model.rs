@@ -285,8 +285,8 @@ fn name(dtype: Dtype) -> &'static str {
     }
 }
 
-/// A byte-level tokenizer of a given size: the bytes, invented words that no text is made of, and
-/// three special tokens at the end.
+/// A byte-level tokenizer of a given size: the bytes, two spaces as one token, since llama.cpp takes none without a merge,
+/// invented words that no text is made of, and three special tokens at the end.
 struct Tokenizer {
     vocab_size: usize,
 }
@@ -307,6 +307,7 @@ impl Tokenizer {
         for character in byte_alphabet() {
             vocabulary.insert(character.to_string(), vocabulary.len().into());
         }
+        vocabulary.insert("ĠĠ".into(), vocabulary.len().into());
         while vocabulary.len() < self.vocab_size - SPECIAL.len() {
             let number = vocabulary.len();
             vocabulary.insert(format!("Ġword{number}"), number.into());
@@ -333,7 +334,7 @@ impl Tokenizer {
             "model": { "type": "BPE", "dropout": null, "unk_token": null,
                 "continuing_subword_prefix": null, "end_of_word_suffix": null,
                 "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
-                "vocab": vocabulary, "merges": [] },
+                "vocab": vocabulary, "merges": [["Ġ", "Ġ"]] },
         })
     }
 

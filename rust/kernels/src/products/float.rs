@@ -178,11 +178,15 @@ impl<E: Element> Vectorized for Product<'_, E> {
     #[inline(always)]
     unsafe fn run<V: F32x16>(self) {
         let count = MOST_GROUPS.min(self.groups.len() / self.columns);
+        let most = match self.rows.len() == self.columns {
+            true => V::GROUPS_OF_ONE,
+            false => V::GROUPS,
+        };
         let mut start = 0;
         while start < self.columns {
             let mut group = 0;
             while group < count {
-                let together = V::GROUPS.min(count - group);
+                let together = most.min(count - group);
                 // SAFETY: the caller's promise.
                 unsafe {
                     group += match together {

@@ -250,9 +250,13 @@ struct Product<'a> {
 impl Vectorized for Product<'_> {
     #[inline(always)]
     unsafe fn run<V: F32x16>(self) {
+        let most = match self.x.scales.len() {
+            1 => V::GROUPS_OF_ONE,
+            _ => V::GROUPS,
+        };
         let mut group = 0;
         while group < self.count {
-            let together = V::GROUPS.min(self.count - group);
+            let together = most.min(self.count - group);
             // SAFETY: the caller's promise.
             unsafe {
                 group += match together {

@@ -23,6 +23,9 @@ pub(crate) trait F32x16: Copy {
     /// Groups of 16 weight rows per tile of a product, at most 3.
     const GROUPS: usize;
 
+    /// The same where there is one row of activations, whose sums would wait for each other.
+    const GROUPS_OF_ONE: usize;
+
     /// Whether a product and a sum are one instruction.
     const FUSED: bool;
 
@@ -123,6 +126,7 @@ impl F32x16 for Portable {
     const COLUMNS: usize = 2;
     const ROWS: usize = 4;
     const GROUPS: usize = 1;
+    const GROUPS_OF_ONE: usize = 1;
     // It would be a call where the instruction is not known to be there.
     const FUSED: bool = cfg!(target_arch = "aarch64");
 

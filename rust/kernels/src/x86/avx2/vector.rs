@@ -23,6 +23,7 @@ impl F32x16 for Avx2x2 {
     const COLUMNS: usize = 2;
     const ROWS: usize = 4;
     const GROUPS: usize = 1;
+    const GROUPS_OF_ONE: usize = 3;
     const FUSED: bool = true;
 
     type Pairs = [__m256i; 2];

@@ -11,6 +11,7 @@ impl F32x16 for __m512 {
     const COLUMNS: usize = 4;
     const ROWS: usize = 8;
     const GROUPS: usize = 3;
+    const GROUPS_OF_ONE: usize = 3;
     const FUSED: bool = true;
 
     type Pairs = __m512i;
