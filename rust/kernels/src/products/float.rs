@@ -216,7 +216,8 @@ impl<E: Element> Product<'_, E> {
             unsafe {
                 row += match left {
                     8 => self.tile::<V, 8, G>(row, group, start),
-                    4..8 => self.tile::<V, 4, G>(row, group, start),
+                    6 | 7 => self.tile::<V, 6, G>(row, group, start),
+                    4 | 5 => self.tile::<V, 4, G>(row, group, start),
                     2 | 3 => self.tile::<V, 2, G>(row, group, start),
                     _ => self.tile::<V, 1, G>(row, group, start),
                 };

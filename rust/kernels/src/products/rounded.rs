@@ -284,7 +284,8 @@ impl Product<'_> {
             unsafe {
                 row += match left {
                     8 => self.tile::<V, 8, G>(row, group),
-                    4..8 => self.tile::<V, 4, G>(row, group),
+                    6 | 7 => self.tile::<V, 6, G>(row, group),
+                    4 | 5 => self.tile::<V, 4, G>(row, group),
                     2 | 3 => self.tile::<V, 2, G>(row, group),
                     _ => self.tile::<V, 1, G>(row, group),
                 };

@@ -21,7 +21,7 @@ impl Avx2x2 {
 impl F32x16 for Avx2x2 {
     const HEADS: usize = 2;
     const COLUMNS: usize = 2;
-    const ROWS: usize = 4;
+    const ROWS: usize = 6;
     const GROUPS: usize = 1;
     const GROUPS_OF_ONE: usize = 3;
     const FUSED: bool = true;
