@@ -162,6 +162,8 @@ fn adapt_embedding(keys: &ConfigFile, description: &mut ModelDescription) -> Res
             let _ = keys.count(&format!("{layer}_{side}"))?;
         }
     }
+    // Without it, texts longer than the window would get other vectors.
+    let _ = keys.required_count("attention.sliding_window")?;
     adapt(keys, description)?;
     for attention in description.attentions_mut() {
         attention.is_causal = false;

@@ -322,7 +322,7 @@ impl GgufArchitecture {
         let alike = |heads: &usize| {
             Some(*heads) == first || (self.is_hybrid && *heads == 0) || self.heads_vary
         };
-        match first.is_some() && all.iter().all(alike) {
+        match all.iter().all(alike) {
             true => Ok(first),
             false => Err(keys.unsupported(KEY, "layers with other heads than others")),
         }

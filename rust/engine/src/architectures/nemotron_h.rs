@@ -179,6 +179,10 @@ fn blocks(config: &ConfigFile) -> Result<Vec<Block>> {
         }
     }
     let pattern = config.text(PATTERN)?;
+    let key = match list {
+        Some(_) => "layers_block_type",
+        None => PATTERN,
+    };
     let blocks = match (list, pattern) {
         (Some(list), _) => list,
         (None, None) => vec![
@@ -200,7 +204,7 @@ fn blocks(config: &ConfigFile) -> Result<Vec<Block>> {
     };
     match (1..=LAYER_LIMIT).contains(&blocks.len()) {
         true => Ok(blocks),
-        false => Err(config.invalid(PATTERN, format!("expected 1 to {LAYER_LIMIT} layers"))),
+        false => Err(config.invalid(key, format!("expected 1 to {LAYER_LIMIT} layers"))),
     }
 }
 

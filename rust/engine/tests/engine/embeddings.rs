@@ -73,21 +73,36 @@ fn a_model_that_sees_later_positions_writes_no_text() {
     }
 }
 
+/// What the file of EmbeddingGemma is refused with when a name in it is another.
+fn without(name: &str) -> Option<Error> {
+    let mut bytes = std::fs::read(folder("embedding-gemma").join("model.gguf")).unwrap();
+    let place = bytes
+        .windows(name.len())
+        .position(|part| part == name.as_bytes());
+    bytes[place.unwrap() + name.len() - 1] = b'X';
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    std::fs::write(&path, bytes).unwrap();
+    Embedder::load(&path, &TextOptions::default()).err()
+}
+
 /// Converters leave the layers over the vectors out unless they are asked for them.
 #[test]
 fn a_gguf_file_without_the_layers_over_its_vectors_is_refused() {
-    let whole = std::fs::read(folder("embedding-gemma").join("model.gguf")).unwrap();
-    let name = b"dense_2.weight";
-    let place = whole.windows(name.len()).position(|part| part == name);
-    let mut without = whole.clone();
-    without[place.unwrap()] = b'D';
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("model.gguf");
-    std::fs::write(&path, without).unwrap();
-    match Embedder::load(&path, &TextOptions::default()).err() {
+    match without("dense_2.weight") {
         Some(Error::InvalidTensor { tensor, got, .. }) => {
             assert_eq!(tensor, "dense_2.weight");
             assert!(got.contains("dense-modules"), "{got}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_gguf_file_without_its_window_is_refused() {
+    match without("gemma-embedding.attention.sliding_window") {
+        Some(Error::InvalidConfig { key, .. }) => {
+            assert_eq!(key, "gemma-embedding.attention.sliding_window");
         }
         other => panic!("{other:?}"),
     }

@@ -122,7 +122,7 @@ fn older_files_of_narrow_keys_and_values_equal_transformers() {
 fn a_file_of_half_floats_gives_the_same_tokens() {
     for case in CASES {
         let model = GgufFile::of(case, GgmlDType::F16).load().unwrap();
-        assert_eq!(model.info().precision, "f32");
+        assert_eq!(model.info().precision, "f16");
         let mut session = Session::new(Arc::new(model));
         for sequence in &expected(case).sequences {
             let generation = generate(&mut session, &tokens(&sequence.prompt, 16));

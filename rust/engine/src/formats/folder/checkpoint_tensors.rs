@@ -161,7 +161,11 @@ impl CheckpointTensors {
     /// Gives tensors of a decoder that was saved without its head the names that they have with it.
     fn complete_names(&mut self) -> Result<()> {
         const PREFIX: &str = "model.";
-        let is_bare = self.tensors.contains_key(&EMBEDDING[PREFIX.len()..])
+        // As most families call it, and Nemotron-H.
+        let embeddings = [&EMBEDDING[PREFIX.len()..], "embeddings.weight"];
+        let is_bare = embeddings
+            .iter()
+            .any(|name| self.tensors.contains_key(*name))
             && !self.tensors.keys().any(|name| name.starts_with(PREFIX));
         if !is_bare {
             return Ok(());

@@ -178,9 +178,11 @@ fn row_bytes(tensor: &GgufTensor) -> usize {
 
 /// The type that a tensor gets in memory. Candle's own kernels multiply by Q4_1, Q5_0 and Q5_1 one number
 /// after the other on the CPU; for Q8_0 there is one of vector instructions, and it loses next to
-/// nothing of them. Floating point numbers of 16 bits are multiplied in 32 anyway.
+/// nothing of them. Floating point numbers of 16 bits are multiplied in 32 bits: our own kernels widen them on the way.
 fn loaded_type(stored: BlockType, device: &Device, kernels: Kernels) -> BlockType {
-    if kernels == Kernels::Packed && stored.has_kernels(device) {
+    let is_widened =
+        device.is_cpu() && matches!(stored, BlockType::Candle(GgmlDType::F16 | GgmlDType::BF16));
+    if kernels == Kernels::Packed && (is_widened || stored.has_kernels(device)) {
         return stored;
     }
     BlockType::Candle(match stored {
