@@ -32,6 +32,10 @@ pub(crate) fn dispatch<W: Vectorized>(instructions: Option<Instructions>, work: 
             // SAFETY: the processor has them.
             unsafe { x86::run_256(work) }
         }
+        // What the compiler makes of portable code has NEON's vectors.
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: every processor has them.
+        Some(Instructions::NeonDotprod) => unsafe { work.run::<Portable>() },
         // SAFETY: every processor has them.
         None => unsafe { work.run::<Portable>() },
     }

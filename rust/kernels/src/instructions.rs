@@ -15,6 +15,9 @@ pub enum Instructions {
     /// AVX2 with FMA and F16C.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// NEON with dot products.
+    #[cfg(target_arch = "aarch64")]
+    NeonDotprod,
 }
 
 /// What stands for code without any instruction set of its own.
@@ -103,6 +106,8 @@ impl Instructions {
             Self::Avx512Vnni => "avx512vnni",
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => "avx2",
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDotprod => "neon-dotprod",
         }
     }
 
@@ -132,11 +137,19 @@ impl Instructions {
             (Self::Avx512Vnni, x86::has_avx512()),
             #[cfg(target_arch = "x86_64")]
             (Self::Avx2, x86::has_avx2()),
+            #[cfg(target_arch = "aarch64")]
+            (Self::NeonDotprod, has_dotprod()),
         ]
         .into_iter()
         .filter_map(|(instructions, available): (Self, bool)| available.then_some(instructions))
         .collect()
     }
+}
+
+/// Whether this processor has what the NEON kernels use.
+#[cfg(target_arch = "aarch64")]
+pub(crate) fn has_dotprod() -> bool {
+    std::arch::is_aarch64_feature_detected!("dotprod")
 }
 
 #[cfg(target_arch = "x86_64")]

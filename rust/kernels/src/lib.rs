@@ -24,12 +24,14 @@
 //! | `recurrent`, `state_space` | recurrent layers |
 //! | `attention`, `products`, `elementwise` | what the engine calls; choice of the kernel |
 //! | `dispatch` | compiles generic code for each instruction set |
-//! | `x86/{avx2,avx512,amx}`, `portable` | micro-kernels and vectors of one instruction set, or of none |
+//! | `x86/{avx2,avx512,amx}`, `arm/dotprod`, `portable` | micro-kernels and vectors of one instruction set, or of none |
 //! | `packing`, `output` | packed weights, quantized activations, results |
 //! | `formats` | GGML's quantization blocks |
 //! | `simd` | 16-lane vectors, element types, math on slices |
 //! | `instructions`, `team` | what the processor has; the threads |
 
+#[cfg(target_arch = "aarch64")]
+mod arm;
 mod attention;
 mod dispatch;
 mod elementwise;

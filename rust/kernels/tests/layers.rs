@@ -11,7 +11,7 @@ fn modules_import_only_from_the_layers_below() {
             &["recurrent", "state_space"],
             &["attention", "elementwise", "products"],
             &["dispatch"],
-            &["portable", "x86"],
+            &["arm", "portable", "x86"],
             &["output", "packing"],
             &["formats"],
             &["simd"],

@@ -18,16 +18,16 @@ pub(crate) struct QuantizedActivations {
     pub(crate) pairs: Vec<Pairs>,
     /// Scale and sum of each block.
     pub(crate) blocks: Vec<ActivationBlock>,
-    /// The same for AMX, eight rows at a time; empty for other kernels.
+    /// The same in bytes for AMX and NEON, eight rows at a time; empty for other kernels.
     pub(crate) blocks8: Vec<ActivationBlock8>,
     pub(crate) columns: usize,
     pub(crate) rows: usize,
 }
 
-/// Rows of activations in an AMX tile.
+/// Rows of activations in an AMX tile, and those whose bytes stand together.
 pub(crate) const TILE_ROWS: usize = 8;
 
-/// A block of eight rows, split into bytes for AMX. Rows behind the last are zero.
+/// A block of eight rows, split into bytes. Rows behind the last are zero.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C, align(64))]
 pub(crate) struct ActivationBlock8 {
@@ -75,7 +75,7 @@ impl QuantizedActivations {
     }
 
     /// The blocks of the eight rows from `row` on.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     pub(crate) fn rows_of_8(&self, row: usize) -> &[ActivationBlock8] {
         let blocks = self.columns / BLOCK;
         &self.blocks8[row / TILE_ROWS * blocks..][..blocks]

@@ -3,11 +3,10 @@
 mod activations;
 mod matrix;
 
-pub(crate) use activations::{
-    ACTIVATION_MAX, ActivationBlock, Pairs, QuantizedActivations, ROUND_MAGIC, inverse_scale,
-    quantize_blocks,
-};
 #[cfg(target_arch = "x86_64")]
+pub(crate) use activations::{ACTIVATION_MAX, ROUND_MAGIC, inverse_scale};
+pub(crate) use activations::{ActivationBlock, Pairs, QuantizedActivations, quantize_blocks};
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) use activations::{ActivationBlock8, TILE_ROWS, split_blocks};
 pub use matrix::PackedMatrix;
 pub(crate) use matrix::{F16x16, PackedLine, RowGroup};

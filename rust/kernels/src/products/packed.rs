@@ -3,12 +3,16 @@
 use std::ops::Range;
 
 use super::{Multiply, WeightMatrix, parallel_groups};
+#[cfg(target_arch = "aarch64")]
+use crate::arm::dotprod;
 use crate::formats::BLOCK;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use crate::instructions::Instructions;
 use crate::output::Output;
+#[cfg(target_arch = "aarch64")]
+use crate::packing::split_blocks;
 use crate::packing::{ActivationBlock, PackedMatrix, Pairs, QuantizedActivations, quantize_blocks};
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use crate::packing::{ActivationBlock8, TILE_ROWS};
 use crate::portable;
 use crate::team::for_each_part;
@@ -70,6 +74,8 @@ unsafe fn multiply_groups(
             }
             #[cfg(target_arch = "x86_64")]
             Some(Instructions::Avx2) => avx2::multiply(matrix, groups, x, out),
+            #[cfg(target_arch = "aarch64")]
+            Some(Instructions::NeonDotprod) => dotprod::multiply(matrix, groups, x, out),
             None => portable::multiply(matrix, groups, x, out),
         }
     }
@@ -93,9 +99,9 @@ fn quantize(x: &[f32], matrix: &PackedMatrix) -> QuantizedActivations {
         // SAFETY: a matrix is only made for instructions that the processor has.
         unsafe { quantize_part(matrix, x, pairs, blocks) };
     });
-    #[cfg(target_arch = "x86_64")]
-    if uses_tiles(matrix, quantized.rows) {
-        split_for_tiles(&mut quantized);
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    if uses_bytes(matrix, quantized.rows) {
+        split(&mut quantized);
     }
     quantized
 }
@@ -119,6 +125,8 @@ unsafe fn quantize_part(
         // SAFETY: the caller's promise.
         #[cfg(target_arch = "x86_64")]
         Some(Instructions::Avx2) => unsafe { avx2::quantize(matrix, x, pairs, blocks) },
+        #[cfg(target_arch = "aarch64")]
+        Some(Instructions::NeonDotprod) => quantize_blocks(matrix, x, pairs, blocks),
         None => quantize_blocks(matrix, x, pairs, blocks),
     }
 }
@@ -129,9 +137,21 @@ fn uses_tiles(matrix: &PackedMatrix, rows: usize) -> bool {
     matrix.instructions() == Some(Instructions::Amx) && rows >= amx::MIN_ROWS
 }
 
-/// Splits 16-bit activations into bytes, eight rows a tile.
+/// Whether a product with so many rows of activations uses them in bytes.
 #[cfg(target_arch = "x86_64")]
-fn split_for_tiles(x: &mut QuantizedActivations) {
+fn uses_bytes(matrix: &PackedMatrix, rows: usize) -> bool {
+    uses_tiles(matrix, rows)
+}
+
+/// See above.
+#[cfg(target_arch = "aarch64")]
+fn uses_bytes(matrix: &PackedMatrix, _: usize) -> bool {
+    matrix.instructions() == Some(Instructions::NeonDotprod)
+}
+
+/// Splits 16-bit activations into bytes, eight rows a tile.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn split(x: &mut QuantizedActivations) {
     let blocks = x.columns / BLOCK;
     x.blocks8 = vec![ActivationBlock8::default(); x.rows.div_ceil(TILE_ROWS) * blocks];
     let parts = x
@@ -144,7 +164,12 @@ fn split_for_tiles(x: &mut QuantizedActivations) {
         parts,
         |((pairs, blocks), blocks8): ((&[_], &[_]), &mut [_])| {
             // SAFETY: AMX implies AVX-512 here.
-            unsafe { avx512::split(pairs, blocks, blocks8) };
+            #[cfg(target_arch = "x86_64")]
+            unsafe {
+                avx512::split(pairs, blocks, blocks8);
+            }
+            #[cfg(target_arch = "aarch64")]
+            split_blocks(pairs, blocks, blocks8);
         },
     );
 }

@@ -5,4 +5,6 @@ pub(crate) mod math;
 mod vector;
 
 pub(crate) use element::Element;
-pub(crate) use vector::{F32x16, LANES, Portable, joined};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use vector::joined;
+pub(crate) use vector::{F32x16, LANES, Portable};
