@@ -88,6 +88,12 @@ impl Bits {
     }
 }
 
+/// Lines of a block of 4-bit quants.
+pub(crate) const FOUR_BIT_LINES: usize = Bits::Four.lines();
+
+/// Lines of a block of 8-bit quants.
+pub(crate) const EIGHT_BIT_LINES: usize = Bits::Eight.lines();
+
 impl Format {
     /// The format of a type, if there are kernels for it.
     pub(crate) fn of(packed_type: PackedType) -> Option<Self> {

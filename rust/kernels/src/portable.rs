@@ -4,17 +4,12 @@ use std::ops::Range;
 
 use half::f16;
 
-use crate::formats::Bits;
+use crate::formats::{Bits, EIGHT_BIT_LINES, FOUR_BIT_LINES};
 use crate::output::Output;
 use crate::packing::{
     ActivationBlock, F16x16, PackedLine, PackedMatrix, Pairs, QuantizedActivations,
 };
 use crate::simd::{F32x16, LANES, Portable};
-
-/// Lines of a block of 4-bit quants, and of 8-bit ones.
-const FOUR_BIT_LINES: usize = Bits::Four.lines();
-/// See [`FOUR_BIT_LINES`].
-const EIGHT_BIT_LINES: usize = Bits::Eight.lines();
 
 /// Rows of activations per tile.
 const ROWS: usize = 4;

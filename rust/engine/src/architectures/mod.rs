@@ -123,7 +123,7 @@ static ARCHITECTURES: &[Architecture] = &[
     nemotron_h::ARCHITECTURE,
 ];
 
-/// What llama.cpp has another name for than transformers, which calls it as it calls another model.
+/// Architectures of GGUF files that share their `model_type` in transformers with another family.
 static FURTHER_GGUF: &[GgufArchitecture] = &[gemma3::EMBEDDING];
 
 impl Architecture {

@@ -7,7 +7,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 use std::ops::Range;
 
-use crate::formats::{BLOCK, Bits};
+use crate::formats::{BLOCK, Bits, EIGHT_BIT_LINES, FOUR_BIT_LINES};
 use crate::output::Output;
 use crate::packing::{
     ActivationBlock8, F16x16, PackedLine, PackedMatrix, QuantizedActivations, RowGroup, TILE_ROWS,
@@ -59,17 +59,15 @@ unsafe fn of_format<const M: usize>(
     row: usize,
     out: &Output,
 ) {
-    const FOUR: usize = Bits::Four.lines();
-    const EIGHT: usize = Bits::Eight.lines();
     // SAFETY: the caller's promise.
     unsafe {
         match (matrix.bits(), matrix.scales_each()) {
             (Bits::Four, _) if matrix.levels().is_some() => {
-                tile::<FOUR, 1, true, M>(matrix, group, rows, row, out);
+                tile::<FOUR_BIT_LINES, 1, true, M>(matrix, group, rows, row, out);
             }
-            (Bits::Four, _) => tile::<FOUR, 1, false, M>(matrix, group, rows, row, out),
-            (Bits::Eight, 1) => tile::<EIGHT, 1, false, M>(matrix, group, rows, row, out),
-            (Bits::Eight, _) => tile::<EIGHT, 2, false, M>(matrix, group, rows, row, out),
+            (Bits::Four, _) => tile::<FOUR_BIT_LINES, 1, false, M>(matrix, group, rows, row, out),
+            (Bits::Eight, 1) => tile::<EIGHT_BIT_LINES, 1, false, M>(matrix, group, rows, row, out),
+            (Bits::Eight, _) => tile::<EIGHT_BIT_LINES, 2, false, M>(matrix, group, rows, row, out),
         }
     }
 }
@@ -132,10 +130,10 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const LEVELS: bool, const
         }
         if let Some(minima) = weights.minima.get(block) {
             let minima = floats(minima);
-            for m in 0..M {
+            for (m, sums) in sums.iter_mut().enumerate() {
                 let sum = vdupq_n_f32(input.sums[first + m]);
                 for quarter in 0..QUARTERS {
-                    sums[m][quarter] = vfmaq_f32(sums[m][quarter], minima[quarter], sum);
+                    sums[quarter] = vfmaq_f32(sums[quarter], minima[quarter], sum);
                 }
             }
         }
@@ -164,11 +162,11 @@ fn add_half<const LINES: usize, const LEVELS: bool, const M: usize>(
     half: usize,
 ) {
     let mut activations = [[vdupq_n_s8(0); 2]; M];
-    for m in 0..M {
-        for byte in 0..2 {
-            let bytes = &input.bytes[byte][first + m][half * BLOCK / 2..][..BLOCK / 2];
+    for (m, activations) in activations.iter_mut().enumerate() {
+        for (bytes, activations) in input.bytes.iter().zip(activations) {
+            let bytes = &bytes[first + m][half * BLOCK / 2..][..BLOCK / 2];
             // SAFETY: there are 16.
-            activations[m][byte] = unsafe { vld1q_s8(bytes.as_ptr()) };
+            *activations = unsafe { vld1q_s8(bytes.as_ptr()) };
         }
     }
     macro_rules! columns {
@@ -201,7 +199,7 @@ fn four_columns<const LINES: usize, const LEVELS: bool>(
     weights: &RowGroup,
     flip: uint8x16_t,
 ) -> [int8x16_t; QUARTERS] {
-    let is_bytes = LINES == Bits::Eight.lines();
+    let is_bytes = LINES == EIGHT_BIT_LINES;
     let line = match is_bytes {
         true => &lines[four],
         false => &lines[four / 2],

@@ -175,7 +175,7 @@ impl GgufEncoder {
             },
             feed_forward_norm: norm,
         };
-        // For those who pool.
+        // Pooling reads it from the file.
         let _ = keys.value("pooling_type");
         let description = EncoderDescription {
             architecture: self.ours,

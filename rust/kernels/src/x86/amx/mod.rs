@@ -12,8 +12,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::avx512::{broadcast, floats, prefetch};
-use super::{EIGHT_BIT_LINES, FOUR_BIT_LINES};
-use crate::formats::{BLOCK, Bits, Levels};
+use crate::formats::{BLOCK, Bits, EIGHT_BIT_LINES, FOUR_BIT_LINES, Levels};
 use crate::output::Output;
 use crate::packing::{
     ActivationBlock8, PackedLine, PackedMatrix, QuantizedActivations, RowGroup, TILE_ROWS,

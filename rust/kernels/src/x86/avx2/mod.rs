@@ -7,8 +7,8 @@ pub(crate) use vector::Avx2x2;
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::{EIGHT_BIT_LINES, FOUR_BIT_LINES, ZERO_PAIRS};
-use crate::formats::{BLOCK, Bits};
+use super::ZERO_PAIRS;
+use crate::formats::{BLOCK, Bits, EIGHT_BIT_LINES, FOUR_BIT_LINES};
 use crate::output::Output;
 use crate::packing::{
     ActivationBlock, F16x16, PackedLine, PackedMatrix, Pairs, QuantizedActivations, quantize_blocks,

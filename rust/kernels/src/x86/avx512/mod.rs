@@ -6,8 +6,8 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::{EIGHT_BIT_LINES, FOUR_BIT_LINES, ZERO_PAIRS};
-use crate::formats::{BLOCK, Bits, Levels};
+use super::ZERO_PAIRS;
+use crate::formats::{BLOCK, Bits, EIGHT_BIT_LINES, FOUR_BIT_LINES, Levels};
 use crate::output::Output;
 use crate::packing::{
     ACTIVATION_MAX, ActivationBlock, ActivationBlock8, F16x16, PackedLine, PackedMatrix, Pairs,
