@@ -105,7 +105,7 @@ pub unsafe extern "C" fn c4j_session_fork(
 /// `temperature`, `top_k`, `top_p`, `min_p`, `typical_p`, `top_n_sigma`, `repeat_penalty`,
 /// `repeat_window`, `presence_penalty`, `frequency_penalty`, `dry_multiplier`, `dry_base`,
 /// `dry_allowed_length`, `dry_breakers`, `no_repeat_ngram_size`, `seed`, `stop`, `ignore_eos`, `logit_bias` (numbers by
-/// token ids), `logprobs` (how many of the most probable tokens to tell beside each new one), `timeout_ms`, `thinking` (`"on"`, `"off"` or `{"budget": tokens}`; `C4J_INVALID_ARGUMENT`
+/// token ids), `logprobs` (how many of the most probable tokens to tell beside each new one), `timeout_ms`, `prompt_lookup` (true by default), `thinking` (`"on"`, `"off"` or `{"budget": tokens}`; `C4J_INVALID_ARGUMENT`
 /// where the chat template has no choice) and `wait_when_full`
 /// (instead of `C4J_QUEUE_FULL`), all optional; `call` is a number by which `c4j_session_cancel` can stop it; with `prepare` true, the prompt
 /// is only taken into the KV cache, where a later call whose prompt begins like it finds it; with

@@ -93,6 +93,26 @@ pub trait CandleModel: Send {
     /// the cache then. After any other error the cache is empty.
     fn forward(&mut self, tokens: &[u32], stop: &Stop, logits: &mut Vec<f32>) -> Result<()>;
 
+    /// Like [`CandleModel::forward`], and runs as many of the `draft` tokens behind `tokens` in the same pass as it can.
+    /// Answers with how many, which are in the cache then: [`CandleModel::truncate`] takes them back. `logits` become those
+    /// of the last of `tokens` and of each draft token, `[1 + answer, vocabulary]`, bit for bit those of
+    /// [`CandleModel::forward`]. Those of draft tokens need not be finite.
+    ///
+    /// Engines whose cache cannot be cut run no draft tokens.
+    ///
+    /// # Errors
+    /// As [`CandleModel::forward`].
+    fn forward_ahead(
+        &mut self,
+        tokens: &[u32],
+        _draft: &[u32],
+        stop: &Stop,
+        logits: &mut Vec<f32>,
+    ) -> Result<usize> {
+        self.forward(tokens, stop, logits)?;
+        Ok(0)
+    }
+
     /// Calls `visit` with the logits that follow each of `tokens` in turn.
     ///
     /// # Errors

@@ -4,6 +4,8 @@ mod candidates;
 mod constraint;
 mod detokenizer;
 mod logprobs;
+mod lookahead;
+mod ngrams;
 mod options;
 mod penalties;
 mod rules;
@@ -22,6 +24,7 @@ pub(crate) use constraint::{ConstrainedAnswer, Constraints, Mask, check_schema, 
 pub(crate) use detokenizer::Detokenizer;
 pub use logprobs::{ChosenLogprob, TokenLogprob};
 pub(crate) use logprobs::{log_sum_exp, most_probable};
+use lookahead::Lookahead;
 pub use options::{DEFAULT_MAX_TOKENS, GenerateOptions, Sampling, Thinking};
 pub use penalties::Dry;
 pub use sampler::Sampler;
@@ -167,9 +170,9 @@ pub(crate) fn generate_with<M: CandleModel + ?Sized>(
         decode: Duration::ZERO,
     };
     let mut logits = Vec::new();
-    let stopped = prefill(model, prompt, stop, &mut logits)?;
+    let ended = prefill(model, prompt, stop, &mut logits)?;
     generated.prefill = start.elapsed();
-    if let Some(reason) = stopped {
+    if let Some(reason) = ended {
         generated.finish = reason;
         return Ok(generated);
     }
@@ -182,7 +185,8 @@ pub(crate) fn generate_with<M: CandleModel + ?Sized>(
     let mut forced = VecDeque::new();
     // Tokens that the model has not seen yet. Forced ones go through it together, unless each one's
     // probability is to be told.
-    let mut unseen = Vec::new();
+    let mut unseen = 0;
+    let mut lookahead = Lookahead::new(model, stop, sampling.prompt_lookup);
     generated.finish = loop {
         if let Some(reason) = stop.reason() {
             break reason.into();
@@ -209,7 +213,7 @@ pub(crate) fn generate_with<M: CandleModel + ?Sized>(
             (None, _) => sampler.next(&mut logits, &context, last)?,
         };
         context.push(id);
-        unseen.push(id);
+        unseen += 1;
         generated.tokens.push(id);
         let finish = if !sampling.ignore_eos && limits.eos_ids.contains(&id) {
             Some(FinishReason::Stop)
@@ -236,10 +240,13 @@ pub(crate) fn generate_with<M: CandleModel + ?Sized>(
         }
         let known = !forced.is_empty() || matches!(&next, Next::Force(ids) if !ids.is_empty());
         if !known || sampling.logprobs.is_some() {
-            if let Some(reason) = forward(model, &unseen, stop, &mut logits)? {
+            // Nobody asks what follows the last token.
+            let most = (limit - generated.tokens.len()).saturating_sub(1);
+            let outcome = lookahead.forward(&context, unseen, most, &mut logits);
+            if let Some(reason) = stopped(outcome, stop)? {
                 break reason;
             }
-            unseen.clear();
+            unseen = 0;
         }
     };
     generated.decode = start.elapsed() - generated.prefill;
@@ -255,17 +262,13 @@ pub(crate) fn prefill<M: CandleModel + ?Sized>(
     logits: &mut Vec<f32>,
 ) -> Result<Option<FinishReason>> {
     model.expect_length(prompt.len());
-    forward(model, &prompt[model.position()..], stop, logits)
+    let outcome = model.forward(&prompt[model.position()..], stop, logits);
+    stopped(outcome, stop)
 }
 
-/// One forward pass; answers with the reason when the call was stopped before its end.
-fn forward<M: CandleModel + ?Sized>(
-    model: &mut M,
-    tokens: &[u32],
-    stop: &Stop,
-    logits: &mut Vec<f32>,
-) -> Result<Option<FinishReason>> {
-    match model.forward(tokens, stop, logits) {
+/// What became of a forward pass: the reason when the call was stopped before its end.
+fn stopped(outcome: Result<()>, stop: &Stop) -> Result<Option<FinishReason>> {
+    match outcome {
         Ok(()) => Ok(None),
         Err(Error::Cancelled) => {
             let reason = stop.reason().unwrap_or(StopReason::Cancelled);

@@ -68,6 +68,8 @@ pub struct GenerateOptions {
     pub timeout_ms: Option<u64>,
     /// Whether to think before the answer, where the model's chat template has a choice.
     pub thinking: Option<Thinking>,
+    /// Whether to use prompt lookup decoding where it is faster; true by default. The answer is the same.
+    pub prompt_lookup: Option<bool>,
     /// Wait when the model has as many requests as it takes at a time, instead of [`Error::QueueFull`].
     pub wait_when_full: bool,
 }
@@ -133,6 +135,8 @@ pub struct Sampling {
     pub logit_bias: BTreeMap<u32, f32>,
     /// How many of the most probable tokens are told beside each new one, if any are told.
     pub logprobs: Option<usize>,
+    /// Whether prompt lookup decoding may be used.
+    pub prompt_lookup: bool,
 }
 
 impl Default for Sampling {
@@ -161,6 +165,7 @@ impl Default for Sampling {
             ignore_eos: false,
             logit_bias: BTreeMap::new(),
             logprobs: None,
+            prompt_lookup: true,
         }
     }
 }
@@ -312,6 +317,7 @@ impl GenerateOptions {
             ignore_eos: self.ignore_eos,
             logit_bias: self.logit_bias.clone(),
             logprobs: self.logprobs,
+            prompt_lookup: self.prompt_lookup.unwrap_or(true),
         })
     }
 }

@@ -13,6 +13,7 @@ mod hostile_templates;
 mod hostile_tokenizers;
 mod instructions;
 mod kv_memory;
+mod lookahead;
 mod malformed;
 mod multilingual;
 mod observing;

@@ -65,7 +65,8 @@ pub(crate) struct SequenceStep<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Logits {
     None,
-    Last,
+    /// The last so many, of as many or more.
+    Last(usize),
     Every,
 }
 
@@ -166,6 +167,12 @@ impl Decoder {
         &self.budget
     }
 
+    /// Whether a sequence can take its last tokens back at no cost, and whether several rows of one pass have the same
+    /// logits as one row a pass: on CPUs they have. Recurrent layers can only go back to a checkpoint.
+    pub(crate) fn can_go_back(&self) -> bool {
+        self.device.is_cpu() && self.cache.recurrent.is_empty()
+    }
+
     /// Which rotary frequencies a sequence of this length has, see [`Rotary::frequency_set`].
     pub(crate) fn frequency_set(&self, length: usize) -> usize {
         let sets = self
@@ -199,7 +206,7 @@ impl Decoder {
                 tokens,
                 cache: &mut *step.cache,
                 final_len: step.final_len,
-                wanted: Logits::Last,
+                wanted: Logits::Last(1),
                 logits: &mut Vec::new(),
             };
             let ran = self.run(&mut [chunk], Output::Logits, &mut |layer, x| {
@@ -237,7 +244,7 @@ impl Decoder {
             places.extend((position..position + count).map(|p| (p, step.final_len)));
             let first = match step.wanted {
                 Logits::Every => 0,
-                Logits::Last => count - 1,
+                Logits::Last(last) => count - last,
                 Logits::None => count,
             };
             wanted.extend((first..count).map(|row| (tokens.len() + row) as u32));
@@ -457,7 +464,7 @@ mod tests {
             tokens,
             cache,
             final_len: 8,
-            wanted: Logits::Last,
+            wanted: Logits::Last(1),
             logits: &mut logits,
         }])?;
         Ok(logits)

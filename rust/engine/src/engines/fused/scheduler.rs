@@ -43,8 +43,11 @@ pub(crate) struct PendingStep {
     pub(crate) cache: SequenceCache,
     /// As [`SequenceStep::final_len`].
     pub(crate) final_len: usize,
-    /// Whether the logits behind every token are wanted, or those behind the last one.
-    pub(crate) all_logits: bool,
+    /// How many of the last tokens, at least one, return logits.
+    pub(crate) wanted: usize,
+    /// How many of the last tokens, fewer than `wanted`, are draft tokens. They run in one pass with the others, and are
+    /// dropped where there is no memory for them.
+    pub(crate) draft: usize,
     /// As [`SequenceStep::logits`]; they come back too.
     pub(crate) logits: Vec<f32>,
     /// Why the call may have to stop.
@@ -52,14 +55,21 @@ pub(crate) struct PendingStep {
 }
 
 impl PendingStep {
-    /// The logits of each token for which they were asked.
-    fn rows(&self) -> impl Iterator<Item = &[f32]> {
-        let count = if self.all_logits {
-            self.tokens.len()
-        } else {
-            1
-        };
-        self.logits.chunks_exact(self.logits.len() / count)
+    /// The logits but those of draft tokens, which need not be finite: no answer may ever contain such a text.
+    fn certain_logits(&self) -> &[f32] {
+        &self.logits[..self.logits.len() / self.wanted * (self.wanted - self.draft)]
+    }
+
+    /// [`Self::certain_logits`] by token.
+    fn certain_rows(&self) -> impl Iterator<Item = &[f32]> {
+        let logits = self.certain_logits();
+        logits.chunks_exact(logits.len() / (self.wanted - self.draft))
+    }
+
+    /// Drops the draft tokens.
+    fn drop_draft(&mut self) {
+        self.tokens.truncate(self.tokens.len() - self.draft);
+        self.wanted -= std::mem::take(&mut self.draft);
     }
 }
 
@@ -81,14 +91,14 @@ impl QueuedStep {
         self.work.tokens.len() - self.computed
     }
 
-    /// Whether this is the next token of a sequence, or the last of a prompt, rather than a prompt.
+    /// Whether these are the next tokens of a sequence, or the last of a prompt, rather than a prompt.
     fn is_decode(&self) -> bool {
-        self.left() == 1
+        self.left() == 1 || self.work.draft > 0
     }
 
     /// Takes over what another sequence has computed, but the last token, whose logits are wanted.
     fn adopt(&mut self) {
-        if !self.work.all_logits {
+        if self.work.wanted == 1 {
             let next = &self.work.tokens[self.computed..self.work.tokens.len() - 1];
             self.computed += self.work.cache.adopt(next);
         }
@@ -97,9 +107,9 @@ impl QueuedStep {
     /// See [`SequenceCache::next_page`]; `None` where logits of every token are wanted too.
     fn next_page(&self) -> Option<(usize, Vec<u32>)> {
         let next = &self.work.tokens[self.computed..];
-        match self.work.all_logits {
-            true => None,
-            false => self.work.cache.next_page(next),
+        match self.work.wanted {
+            1 => self.work.cache.next_page(next),
+            _ => None,
         }
     }
 }
@@ -212,12 +222,16 @@ impl Scheduler {
     }
 
     /// Computes tokens, together with what others want computed. Blocks until it is done, or stopped.
-    pub(crate) fn forward(&self, work: PendingStep) -> Done {
+    pub(crate) fn forward(&self, mut work: PendingStep) -> Done {
         let budget = self.decoder.budget();
-        let needed = self
-            .decoder
-            .new_cache(0)
-            .bytes_for(work.cache.len() + work.tokens.len());
+        let needed = |work: &PendingStep| {
+            let cache = self.decoder.new_cache(0);
+            cache.bytes_for(work.cache.len() + work.tokens.len())
+        };
+        if needed(&work) > budget.limit() {
+            work.drop_draft();
+        }
+        let needed = needed(&work);
         if needed > budget.limit() {
             let error = Error::OutOfMemory {
                 what: format!("the KV cache of {} tokens", work.final_len),
@@ -260,6 +274,7 @@ impl Scheduler {
         if batch.is_empty() {
             return;
         }
+        let tokens: usize = batch.iter().map(|(_, rows)| rows).sum();
         let prompts = batch.iter().filter(|(pending, _)| !pending.is_decode());
         let rows: usize = prompts.map(|(_, rows)| rows).sum();
         let decodes = batch.iter().filter(|(p, _)| p.is_decode()).count();
@@ -269,7 +284,7 @@ impl Scheduler {
         let took = start.elapsed();
         self.counts.passes.add(1);
         self.counts.sequences.add(tickets.len());
-        self.counts.tokens.add(rows + decodes);
+        self.counts.tokens.add(tokens);
         self.counts.time.add(took);
 
         let mut state = self.lock();
@@ -300,7 +315,8 @@ impl Scheduler {
                 tokens: Vec::new(),
                 cache: self.decoder.new_cache(0),
                 final_len: 0,
-                all_logits: false,
+                wanted: 1,
+                draft: 0,
                 logits: Vec::new(),
                 stop: Stop::default(),
             },
@@ -351,9 +367,16 @@ impl Scheduler {
     ) -> Vec<(QueuedStep, usize)> {
         let budget = self.decoder.budget();
         let (mut taken, mut fitting, mut left_out) = (0, Vec::new(), Vec::new());
-        for (pending, rows) in batch {
-            let needed = pending.work.cache.bytes_for(rows);
-            if budget.make_room(taken + needed) {
+        for (mut pending, mut rows) in batch {
+            let mut needed = pending.work.cache.bytes_for(rows);
+            let mut fits = budget.make_room(taken + needed);
+            if !fits && pending.work.draft > 0 {
+                pending.work.drop_draft();
+                rows = pending.left();
+                needed = pending.work.cache.bytes_for(rows);
+                fits = budget.make_room(taken + needed);
+            }
+            if fits {
                 taken += needed;
                 fitting.push((pending, rows));
             } else {
@@ -390,7 +413,10 @@ impl Scheduler {
         };
         for pending in decodes {
             match batch.len() < places {
-                true => batch.push((pending, 1)),
+                true => {
+                    let rows = pending.left();
+                    batch.push((pending, rows));
+                }
                 false => state.waiting.push_back(pending),
             }
         }
@@ -406,9 +432,9 @@ impl Scheduler {
             }
             // Prompts take turns, instead of each having a part of every pass: fewer rows of more sequences
             // read more keys and values.
-            let wanted = match pending.work.all_logits {
-                true => pending.left(),
-                false => pending.left().min(rows),
+            let wanted = match pending.work.wanted {
+                1 => pending.left().min(rows),
+                _ => pending.left(),
             };
             if index < places && (rows >= LEAST_ROWS || pending.left() <= rows) {
                 rows = rows.saturating_sub(wanted);
@@ -430,7 +456,7 @@ impl Scheduler {
                 let outcome = |((pending, _), finite): ((QueuedStep, usize), bool)| {
                     let outcome = match finite {
                         true => Ok(()),
-                        false => pending.work.rows().try_for_each(check_finite),
+                        false => pending.work.certain_rows().try_for_each(check_finite),
                     };
                     (pending, outcome)
                 };
@@ -452,9 +478,8 @@ impl Scheduler {
         let mut steps: Vec<SequenceStep> = batch
             .iter_mut()
             .map(|(pending, rows)| SequenceStep {
-                wanted: match pending.work.all_logits {
-                    true => Logits::Every,
-                    false if *rows == pending.work.tokens.len() - pending.computed => Logits::Last,
+                wanted: match pending.work.tokens.len() - pending.computed == *rows {
+                    true => Logits::Last(pending.work.wanted),
                     false => Logits::None,
                 },
                 tokens: &pending.work.tokens[pending.computed..][..*rows],
@@ -495,7 +520,7 @@ fn finite(batch: &[(QueuedStep, usize)]) -> Vec<bool> {
         .zip(&answers)
         .filter(|((pending, _), _)| pending.left() == 0);
     let parts = complete.flat_map(|((pending, _), answer)| {
-        let parts = pending.work.logits.chunks(PART);
+        let parts = pending.work.certain_logits().chunks(PART);
         parts.map(move |logits| (logits, answer))
     });
     for_each_part(

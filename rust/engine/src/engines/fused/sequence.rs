@@ -82,6 +82,19 @@ impl FusedSequence {
         }
     }
 
+    /// How many of `draft` draft tokens can run behind `tokens` others, and be taken back afterwards.
+    fn draft_room(&mut self, tokens: usize, draft: usize) -> usize {
+        let position = self.cache().len();
+        let length = position + tokens;
+        let draft = draft.min(self.limits.context_length.saturating_sub(length));
+        let decoder = self.scheduler.decoder();
+        let set = |length| decoder.frequency_set(self.expected.max(length));
+        match decoder.can_go_back() && set(length) == set(length + draft) {
+            true => draft,
+            false => 0,
+        }
+    }
+
     /// Notes the frequencies of the keys from a position on.
     fn note_rotation(&mut self, position: usize, set: usize) {
         let is_new = self.rotated.last().is_none_or(|(_, last)| *last != set);
@@ -90,13 +103,16 @@ impl FusedSequence {
         }
     }
 
+    /// Runs tokens, of which the last `draft` are draft tokens, and returns the logits of the last `wanted`. Answers with
+    /// how many draft tokens ran.
     fn run(
         &mut self,
         tokens: &[u32],
-        all_logits: bool,
+        wanted: usize,
+        draft: usize,
         stop: &Stop,
         logits: &mut Vec<f32>,
-    ) -> Result<()> {
+    ) -> Result<usize> {
         let position = self.cache().len();
         self.limits.check(position, tokens)?;
         if self.busy.is_none() {
@@ -111,14 +127,15 @@ impl FusedSequence {
             tokens: tokens.to_vec(),
             cache,
             final_len: length,
-            all_logits,
+            wanted,
+            draft,
             logits: std::mem::take(logits),
             stop: stop.clone(),
         });
         *self.cache() = done.cache;
         *logits = done.logits;
         self.note_rotation(position, set);
-        outcome.map_err(|error| {
+        outcome.map(|()| done.draft).map_err(|error| {
             let error = match error {
                 Error::Numeric { place, what } => Error::Numeric {
                     place: self.locate_fault(position, tokens, length).unwrap_or(place),
@@ -141,7 +158,7 @@ impl FusedSequence {
             tokens,
             cache: self.cache(),
             final_len: length,
-            wanted: Logits::Last,
+            wanted: Logits::Last(1),
             logits: &mut Vec::new(),
         };
         let layer = scheduler.decoder().locate_fault(step)?;
@@ -181,7 +198,19 @@ impl CandleModel for FusedSequence {
     }
 
     fn forward(&mut self, tokens: &[u32], stop: &Stop, logits: &mut Vec<f32>) -> Result<()> {
-        self.run(tokens, false, stop, logits)
+        self.run(tokens, 1, 0, stop, logits).map(|_| ())
+    }
+
+    fn forward_ahead(
+        &mut self,
+        tokens: &[u32],
+        draft: &[u32],
+        stop: &Stop,
+        logits: &mut Vec<f32>,
+    ) -> Result<usize> {
+        let draft = &draft[..self.draft_room(tokens.len(), draft.len())];
+        let all = [tokens, draft].concat();
+        self.run(&all, 1 + draft.len(), draft.len(), stop, logits)
     }
 
     fn forward_each(
@@ -194,7 +223,7 @@ impl CandleModel for FusedSequence {
         self.expect_length(length);
         let mut logits = Vec::new();
         for (chunk, tokens) in tokens.chunks(SCORE_CHUNK).enumerate() {
-            self.run(tokens, true, stop, &mut logits)?;
+            self.run(tokens, tokens.len(), 0, stop, &mut logits)?;
             let rows = logits.chunks_exact(logits.len() / tokens.len());
             for (index, logits) in rows.enumerate() {
                 visit(chunk * SCORE_CHUNK + index, logits)?;

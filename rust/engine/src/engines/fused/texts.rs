@@ -71,7 +71,7 @@ impl DecoderTexts {
                         cache,
                         final_len: text.tokens.len(),
                         wanted: match wanted {
-                            Logits::Last if !is_last => Logits::None,
+                            Logits::Last(_) if !is_last => Logits::None,
                             wanted => wanted,
                         },
                         logits,
@@ -92,7 +92,7 @@ impl DecoderTexts {
     /// # Errors
     /// As [`TextModel::states`].
     pub(crate) fn logits(&self, texts: &[TextTokens], stop: &Stop) -> Result<Vec<f32>> {
-        self.run(texts, Logits::Last, Output::Logits, stop)
+        self.run(texts, Logits::Last(1), Output::Logits, stop)
     }
 }
 
@@ -104,7 +104,7 @@ impl TextModel for DecoderTexts {
     fn states(&self, texts: &[TextTokens], wanted: Wanted, stop: &Stop) -> Result<Vec<f32>> {
         let wanted = match wanted {
             Wanted::Every => Logits::Every,
-            Wanted::Last => Logits::Last,
+            Wanted::Last => Logits::Last(1),
         };
         self.run(texts, wanted, Output::States, stop)
     }

@@ -77,7 +77,11 @@ public class GenerateBenchmark {
   }
 
   private static GenerateOptions options(int tokens) {
-    return GenerateOptions.greedy().toBuilder().maxTokens(tokens).ignoreEos(true).build();
+    return GenerateOptions.greedy().toBuilder()
+        .maxTokens(tokens)
+        .ignoreEos(true)
+        .promptLookup(false)
+        .build();
   }
 
   /** A prompt of 256 tokens, and one new token. */

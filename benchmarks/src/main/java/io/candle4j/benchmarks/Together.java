@@ -51,7 +51,11 @@ public final class Together {
   }
 
   private static GenerateOptions tokens(int count) {
-    return GenerateOptions.greedy().toBuilder().maxTokens(count).ignoreEos(true).build();
+    return GenerateOptions.greedy().toBuilder()
+        .maxTokens(count)
+        .ignoreEos(true)
+        .promptLookup(false)
+        .build();
   }
 
   private static void row(String what, String format, Object... values) {

@@ -268,6 +268,15 @@ public final class GenerateOptions implements Serializable {
   }
 
   /**
+   * See {@link Builder#promptLookup(boolean)}.
+   *
+   * @return whether prompt lookup decoding may be used
+   */
+  public boolean promptLookup() {
+    return values.promptLookup;
+  }
+
+  /**
    * Whether the model thinks before it answers.
    *
    * @return the setting; empty for what its chat template does by itself
@@ -338,6 +347,7 @@ public final class GenerateOptions implements Serializable {
     private Map<Integer, Double> logitBias = Map.of();
 
     private @Nullable Integer logprobs;
+    private boolean promptLookup = true;
     private @Nullable Thinking thinking;
 
     private Builder() {}
@@ -623,6 +633,21 @@ public final class GenerateOptions implements Serializable {
     }
 
     /**
+     * Whether to use prompt lookup decoding where it is faster (default: true). The tokens that
+     * followed the last ones earlier in prompt or answer are tried as a draft in the same pass. It
+     * speeds up answers that repeat what was said, such as edits and quotations, and pauses where
+     * drafts are not accepted. The answer is the same, sampled ones included. Models with recurrent
+     * layers, GPUs and Candle's own models do without it.
+     *
+     * @param promptLookup whether to
+     * @return this
+     */
+    public Builder promptLookup(boolean promptLookup) {
+      this.promptLookup = promptLookup;
+      return this;
+    }
+
+    /**
      * Whether the model thinks before it answers. A request fails with {@link
      * IllegalArgumentException} where the model's chat template cannot do what this says.
      *
@@ -665,6 +690,7 @@ public final class GenerateOptions implements Serializable {
       copy.seed = seed;
       copy.logitBias = logitBias;
       copy.logprobs = logprobs;
+      copy.promptLookup = promptLookup;
       copy.thinking = thinking;
       copy.stop = stop;
       copy.ignoreEos = ignoreEos;
@@ -696,6 +722,7 @@ public final class GenerateOptions implements Serializable {
       put(all, "ignoreEos", ignoreEos ? true : null);
       put(all, "logitBias", logitBias.isEmpty() ? null : new TreeMap<>(logitBias));
       put(all, "logprobs", logprobs);
+      put(all, "promptLookup", promptLookup ? null : false);
       put(all, "thinking", thinking);
       return all;
     }

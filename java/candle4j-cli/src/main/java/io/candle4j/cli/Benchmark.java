@@ -24,7 +24,13 @@ final class Benchmark implements AutoCloseable {
 
   Benchmark(CandleModel model, int parallel, int promptTokens, int generate, long seed) {
     threads = Executors.newFixedThreadPool(parallel);
-    options = GenerateOptions.greedy().toBuilder().maxTokens(generate).ignoreEos(true).build();
+    options =
+        GenerateOptions.greedy().toBuilder()
+            .maxTokens(generate)
+            .ignoreEos(true)
+            // Answers to random prompts repeat themselves as no real ones do.
+            .promptLookup(false)
+            .build();
     SplittableRandom random = new SplittableRandom(seed);
     int vocabulary = model.info().vocabSize();
     for (int i = 0; i < parallel; i++) {

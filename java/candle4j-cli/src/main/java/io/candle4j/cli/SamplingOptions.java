@@ -141,6 +141,13 @@ final class SamplingOptions {
   @Option(names = "--ignore-eos", description = "Ignore end-of-sequence tokens.")
   private boolean ignoreEos;
 
+  @Option(
+      names = "--no-prompt-lookup",
+      description =
+          "Disable prompt lookup decoding, which speeds up answers that repeat the prompt or"
+              + " themselves. The answer is the same.")
+  private boolean noPromptLookup;
+
   @Spec(Target.MIXEE)
   private CommandSpec command;
 
@@ -203,6 +210,9 @@ final class SamplingOptions {
     }
     if (ignoreEos) {
       options.ignoreEos(true);
+    }
+    if (noPromptLookup) {
+      options.promptLookup(false);
     }
     return options.build();
   }

@@ -54,6 +54,7 @@ final class Requests {
       boolean ignoreEos,
       Map<Integer, Double> logitBias,
       @Nullable Integer logprobs,
+      boolean promptLookup,
       @Nullable Object thinking,
       @Nullable Long timeoutMs,
       boolean waitWhenFull) {}
@@ -133,6 +134,7 @@ final class Requests {
         options.ignoreEos(),
         options.logitBias(),
         boxed(options.logprobs()),
+        options.promptLookup(),
         options.thinking().map(Requests::thinking).orElse(null),
         timeout == null ? null : milliseconds(timeout),
         waitWhenFull);
