@@ -147,13 +147,26 @@ impl Format {
 }
 
 /// Reads an F16 at an offset.
+#[inline]
 fn float(bytes: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
 }
 
+/// So many bytes at an offset: loops over arrays become vector instructions.
+fn array<const N: usize>(bytes: &[u8], at: usize) -> &[u8; N] {
+    bytes[at..].first_chunk().expect("bytes of a whole block")
+}
+
 /// Numbers of 4 bits: the lower halves of 16 bytes, then their upper halves.
 fn nibbles(bytes: &[u8]) -> [u8; BLOCK] {
-    std::array::from_fn(|i| (bytes[i % 16] >> (i / 16 * 4)) & 0x0f)
+    let bytes: &[u8; BLOCK / 2] = array(bytes, 0);
+    let mut numbers = [0; BLOCK];
+    let (lower, upper) = numbers.split_at_mut(BLOCK / 2);
+    for ((lower, upper), byte) in lower.iter_mut().zip(upper).zip(bytes) {
+        *lower = byte & 0x0f;
+        *upper = byte >> 4;
+    }
+    numbers
 }
 
 /// A fifth bit of each number, in the order of the numbers.
@@ -198,7 +211,7 @@ fn q5_1(bytes: &[u8], _: usize) -> BlockValues {
 
 fn q8_0(bytes: &[u8], _: usize) -> BlockValues {
     BlockValues {
-        quants: std::array::from_fn(|i| bytes[2 + i] ^ 0x80),
+        quants: array(bytes, 2).map(|quant: u8| quant ^ 0x80),
         scales: [float(bytes, 0); 2],
         minimum: 0.0,
     }
@@ -223,8 +236,11 @@ fn scale_and_minimum(bytes: &[u8], block: usize) -> (f32, f32) {
 
 /// Numbers of 4 bits of one of eight blocks, two of which lie in the halves of the same 32 bytes.
 fn nibbles_of_eight(bytes: &[u8], block: usize) -> [u8; BLOCK] {
-    let bytes = &bytes[block / 2 * BLOCK..];
-    std::array::from_fn(|i| (bytes[i] >> (block % 2 * 4)) & 0x0f)
+    let bytes: &[u8; BLOCK] = array(bytes, block / 2 * BLOCK);
+    match block % 2 {
+        0 => bytes.map(|byte| byte & 0x0f),
+        _ => bytes.map(|byte| byte >> 4),
+    }
 }
 
 fn q4_k(bytes: &[u8], block: usize) -> BlockValues {
@@ -253,8 +269,8 @@ fn q5_k(bytes: &[u8], block: usize) -> BlockValues {
 /// Lower four bits of two blocks of four lie in the same 32 bytes, and upper two bits of all four.
 fn q6_k(bytes: &[u8], block: usize) -> BlockValues {
     let (four, index) = (block / 4, block % 4);
-    let lower = &bytes[64 * four + BLOCK * (index % 2)..];
-    let upper = &bytes[128 + BLOCK * four..];
+    let lower: &[u8; BLOCK] = array(bytes, 64 * four + BLOCK * (index % 2));
+    let upper: &[u8; BLOCK] = array(bytes, 128 + BLOCK * four);
     let scale = |half: usize| float(bytes, 208) * f32::from(bytes[192 + 2 * block + half] as i8);
     BlockValues {
         quants: std::array::from_fn(|i| {

@@ -28,8 +28,9 @@
 //! | `packing`, `output` | packed weights, quantized activations, results |
 //! | `formats` | GGML's quantization blocks |
 //! | `simd` | 16-lane vectors, element types, math on slices |
-//! | `instructions`, `team` | what the processor has; the threads |
+//! | `allocation`, `instructions`, `team` | memory of weights; what the processor has; the threads |
 
+mod allocation;
 #[cfg(target_arch = "aarch64")]
 mod arm;
 mod attention;

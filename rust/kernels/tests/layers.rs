@@ -15,7 +15,7 @@ fn modules_import_only_from_the_layers_below() {
             &["output", "packing"],
             &["formats"],
             &["simd"],
-            &["instructions", "team"],
+            &["allocation", "instructions", "team"],
         ],
     );
 }

@@ -1,7 +1,7 @@
 //! The types of quantization blocks that files have.
 
-use candle_core::Device;
 use candle_core::quantized::GgmlDType;
+use candle_core::{DType, Device};
 use candle4j_kernels::{PackedMatrix, PackedType};
 
 use super::codebook::Codebook;
@@ -60,6 +60,26 @@ impl BlockType {
         match self {
             Self::Candle(dtype) => dtype_name(dtype),
             Self::Codebook(kind) => kind.name(),
+        }
+    }
+
+    /// The type of its numbers where each is a block and there are kernels for it.
+    pub(crate) fn float_type(self) -> Option<DType> {
+        match self {
+            Self::Candle(GgmlDType::F32) => Some(DType::F32),
+            Self::Candle(GgmlDType::F16) => Some(DType::F16),
+            Self::Candle(GgmlDType::BF16) => Some(DType::BF16),
+            _ => None,
+        }
+    }
+
+    /// The blocks of which each is a number of this type.
+    pub(crate) fn of_floats(dtype: DType) -> Option<Self> {
+        match dtype {
+            DType::F32 => Some(Self::Candle(GgmlDType::F32)),
+            DType::F16 => Some(Self::Candle(GgmlDType::F16)),
+            DType::BF16 => Some(Self::Candle(GgmlDType::BF16)),
+            _ => None,
         }
     }
 

@@ -7,12 +7,12 @@ use candle_core::quantized::ggml_file::qtensor_from_ggml;
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::BlockType;
 use super::codebook::Codebook;
 use super::quantize::quantized_blocks;
+use super::{BlockType, StoredRows};
 
 /// A matrix of `rows × columns`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Matrix {
     /// Floating point numbers.
     Dense(Tensor),
@@ -20,10 +20,12 @@ pub(crate) enum Matrix {
     Quantized(Arc<QTensor>),
     /// Blocks that Candle does not know, in the memory of the CPU.
     Levels(LevelBlocks),
+    /// Still in its file, for the kernels of the CPU.
+    Stored(StoredRows),
 }
 
 /// Blocks whose numbers choose levels, row by row.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct LevelBlocks {
     pub(crate) kind: Codebook,
     pub(crate) bytes: Vec<u8>,
@@ -35,6 +37,19 @@ impl Matrix {
     /// Its rows below those of `others`, all with as many columns, when that is possible: a
     /// quantized matrix can only continue in its own type.
     pub(crate) fn stack(parts: &[Matrix]) -> Result<Option<Matrix>> {
+        let stored = parts.iter().map(|part| match part {
+            Matrix::Stored(rows) => Some(rows),
+            _ => None,
+        });
+        let count = stored.clone().flatten().count();
+        if count == parts.len() {
+            let stored: Vec<&StoredRows> = stored.flatten().collect();
+            return Ok(StoredRows::stack(&stored).map(Matrix::Stored));
+        }
+        if count > 0 {
+            let loaded = parts.iter().cloned().map(Matrix::loaded);
+            return Self::stack(&loaded.collect::<Result<Vec<_>>>()?);
+        }
         let (first, others) = match parts.split_first() {
             Some((Matrix::Dense(first), _)) => {
                 let dense = |part: &Matrix| match part {
@@ -70,7 +85,7 @@ impl Matrix {
     /// The type of its blocks, and their bytes.
     fn blocks(&self) -> Result<Option<(BlockType, Cow<'_, [u8]>)>> {
         Ok(match self {
-            Matrix::Dense(_) => None,
+            Matrix::Dense(_) | Matrix::Stored(_) => None,
             Matrix::Quantized(tensor) => Some((BlockType::Candle(tensor.dtype()), tensor.data()?)),
             Matrix::Levels(blocks) => {
                 let bytes = Cow::Borrowed(&blocks.bytes[..]);
@@ -83,7 +98,7 @@ impl Matrix {
         match self {
             Matrix::Dense(tensor) => tensor.device().clone(),
             Matrix::Quantized(tensor) => tensor.device(),
-            Matrix::Levels(_) => Device::Cpu,
+            Matrix::Levels(_) | Matrix::Stored(_) => Device::Cpu,
         }
     }
 
@@ -96,6 +111,7 @@ impl Matrix {
             let from = start;
             start += size;
             match (&blocks, &self) {
+                (_, Matrix::Stored(stored)) => Ok(Matrix::Stored(stored.slice(from..start))),
                 (Some((block_type, bytes)), _) => {
                     let each = bytes.len() / rows;
                     let bytes = bytes[from * each..start * each].to_vec();
@@ -115,8 +131,9 @@ impl Matrix {
     /// it, else numbers of 16 bits.
     pub(crate) fn transposed(self) -> Result<Matrix> {
         let device = self.device();
-        let is_dense = matches!(self, Matrix::Dense(_));
-        let transposed = self.dense()?.t()?.contiguous()?;
+        let loaded = self.loaded()?;
+        let is_dense = matches!(loaded, Matrix::Dense(_));
+        let transposed = loaded.dense()?.t()?.contiguous()?;
         let (rows, columns) = transposed.dims2()?;
         if is_dense {
             return Ok(Matrix::Dense(transposed));
@@ -138,6 +155,7 @@ impl Matrix {
             Matrix::Dense(tensor) => tensor.dims2(),
             Matrix::Quantized(tensor) => tensor.shape().dims2(),
             Matrix::Levels(blocks) => Ok((blocks.rows, blocks.columns)),
+            Matrix::Stored(stored) => Ok(stored.dims()),
         }
     }
 
@@ -147,6 +165,15 @@ impl Matrix {
             Matrix::Dense(tensor) => Ok(tensor),
             Matrix::Quantized(tensor) => tensor.dequantize(&tensor.device()),
             Matrix::Levels(blocks) => blocks.dense(),
+            Matrix::Stored(stored) => stored.load()?.dense(),
+        }
+    }
+
+    /// In memory.
+    pub(crate) fn loaded(self) -> Result<Matrix> {
+        match self {
+            Matrix::Stored(stored) => stored.load(),
+            loaded => Ok(loaded),
         }
     }
 }

@@ -10,6 +10,7 @@ mod grids;
 mod matrix;
 mod quantization;
 mod quantize;
+mod stored;
 mod tensors;
 
 use std::path::Path;
@@ -21,6 +22,7 @@ pub use generation_defaults::{GenerationDefaults, TokenRules};
 pub(crate) use generation_defaults::{LARGEST_PENALTY, is_penalty, is_temperature};
 pub(crate) use matrix::{LevelBlocks, Matrix, quantized_matrix};
 pub use quantization::Quantization;
+pub(crate) use stored::{ReadRows, StoredRows};
 pub(crate) use tensors::{
     Kernels, LazyRows, Storage, TensorSource, Tensors, kept_type, quantized_type, unreadable,
 };

@@ -1,17 +1,19 @@
 //! Quantized weights, packed in groups of 16 rows.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::convert::Infallible;
 
+use bytemuck::Zeroable;
 use half::f16;
 
+use super::read_groups;
+use crate::allocation::zeroed;
 use crate::formats::{BLOCK, Bits, BlockValues, Format, Levels, PackedType};
 use crate::instructions::Instructions;
 use crate::simd::LANES;
-use crate::team::for_each_part;
 
 /// Quants of 16 rows: four columns of 8 bits, the four of a row beside each other; or eight columns of 4 bits,
 /// the first four in the lower nibbles.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Zeroable)]
 #[repr(C, align(64))]
 pub(crate) struct PackedLine(pub(crate) [u8; 4 * LANES]);
 
@@ -53,16 +55,14 @@ struct RowGroupMut<'a> {
     lines: &'a mut [PackedLine],
     scales: &'a mut [F16x16],
     minima: &'a mut [F16x16],
-    /// The rows as they are stored, at most 16.
-    bytes: &'a [u8],
-    row_bytes: usize,
 }
 
 impl RowGroupMut<'_> {
-    /// Packs all rows; `None` when a scale or a minimum is not finite in F16, or becomes 0 there.
-    fn fill(&mut self) -> Option<()> {
+    /// Packs rows as they are stored, at most 16; `None` when a scale or a minimum is not finite in F16, or becomes 0
+    /// there.
+    fn fill(&mut self, bytes: &[u8], row_bytes: usize) -> Option<()> {
         let format = self.format;
-        if self.bytes.len() < LANES * self.row_bytes {
+        if bytes.len() < LANES * row_bytes {
             let empty = match format.bits {
                 // Whatever it stands for: the scales are 0.
                 Bits::Four if format.levels.is_some() => 0,
@@ -71,7 +71,7 @@ impl RowGroupMut<'_> {
             };
             self.lines.fill(PackedLine([empty; 4 * LANES]));
         }
-        for (lane, row) in self.bytes.chunks_exact(self.row_bytes).enumerate() {
+        for (lane, row) in bytes.chunks_exact(row_bytes).enumerate() {
             for (index, stored) in row.chunks_exact(format.bytes).enumerate() {
                 for block in 0..format.blocks {
                     let weights = (format.read)(stored, block);
@@ -157,48 +157,91 @@ impl PackedMatrix {
         rows: usize,
         columns: usize,
     ) -> Option<Self> {
-        let format = Format::of(packed_type.into())?;
-        let stored = columns / (format.blocks * BLOCK);
-        let fits = columns.is_multiple_of(format.blocks * BLOCK)
-            && bytes.len() == rows * stored * format.bytes;
-        if !fits || columns == 0 || !Instructions::usable(instructions) {
+        let packed_type = packed_type.into();
+        let row_bytes = Self::row_bytes(packed_type, columns)?;
+        if bytes.len() != rows * row_bytes {
             return None;
+        }
+        let copy = |first: usize, buffer: &mut [u8]| -> Result<(), Infallible> {
+            buffer.copy_from_slice(&bytes[first * row_bytes..][..buffer.len()]);
+            Ok(())
+        };
+        match Self::read_for(instructions, packed_type, rows, columns, copy) {
+            Ok(matrix) => matrix,
+        }
+    }
+
+    /// Like [`Self::pack`], of rows that `read` copies: from the given row on, as many as fill the buffer. Threads read
+    /// few rows at a time, so that the matrix is never in memory twice.
+    ///
+    /// # Errors
+    /// One of those of `read`.
+    pub fn read<E: Send>(
+        packed_type: impl Into<PackedType>,
+        rows: usize,
+        columns: usize,
+        read: impl Fn(usize, &mut [u8]) -> Result<(), E> + Sync,
+    ) -> Result<Option<Self>, E> {
+        Self::read_for(
+            Instructions::detect(),
+            packed_type.into(),
+            rows,
+            columns,
+            read,
+        )
+    }
+
+    /// Bytes of a stored row; `None` when there is no kernel for the type or a row is no whole number of blocks.
+    fn row_bytes(packed_type: PackedType, columns: usize) -> Option<usize> {
+        let format = Format::of(packed_type)?;
+        let each = format.blocks * BLOCK;
+        let fits = columns > 0 && columns.is_multiple_of(each);
+        fits.then(|| columns / each * format.bytes)
+    }
+
+    fn read_for<E: Send>(
+        instructions: Option<Instructions>,
+        packed_type: PackedType,
+        rows: usize,
+        columns: usize,
+        read: impl Fn(usize, &mut [u8]) -> Result<(), E> + Sync,
+    ) -> Result<Option<Self>, E> {
+        let (Some(format), Some(row_bytes)) = (
+            Format::of(packed_type),
+            Self::row_bytes(packed_type, columns),
+        ) else {
+            return Ok(None);
+        };
+        if !Instructions::usable(instructions) {
+            return Ok(None);
         }
         let each = columns / BLOCK;
         let blocks = rows.div_ceil(LANES) * each;
         let mut matrix = Self {
             format,
-            lines: vec![PackedLine([0; 4 * LANES]); blocks * format.bits.lines()],
-            scales: vec![[0; LANES]; blocks * format.scales],
-            minima: vec![[0; LANES]; if format.minima { blocks } else { 0 }],
+            lines: zeroed(blocks * format.bits.lines()),
+            scales: zeroed(blocks * format.scales),
+            minima: zeroed(if format.minima { blocks } else { 0 }),
             rows,
             columns,
             instructions,
         };
-        // Groups of rows are threads' parts.
-        let row_bytes = stored * format.bytes;
         let mut minima = matrix.minima.chunks_mut(each);
         let groups = matrix
             .lines
             .chunks_mut(each * format.bits.lines())
             .zip(matrix.scales.chunks_mut(each * format.scales))
-            .zip(bytes.chunks(LANES * row_bytes))
-            .map(|((lines, scales), bytes)| RowGroupMut {
+            .map(|(lines, scales)| RowGroupMut {
                 format,
                 lines,
                 scales,
                 minima: minima.next().unwrap_or_default(),
-                bytes,
-                row_bytes,
             })
             .collect();
-        let fitted = AtomicBool::new(true);
-        for_each_part(groups, |mut group: RowGroupMut| {
-            if group.fill().is_none() {
-                fitted.store(false, Ordering::Relaxed);
-            }
-        });
-        fitted.into_inner().then_some(matrix)
+        let fits = read_groups(groups, rows, row_bytes, read, |mut group, bytes| {
+            group.fill(bytes, row_bytes).is_some()
+        })?;
+        Ok(fits.then_some(matrix))
     }
 
     /// The instructions that multiply it; `None` for portable code.

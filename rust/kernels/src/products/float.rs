@@ -1,17 +1,19 @@
 //! Products with matrices in F32, F16 or BF16.
 
+use std::convert::Infallible;
 use std::fmt::Debug;
 
-use bytemuck::allocation::zeroed_vec;
-use candle_core::CpuStorage;
+use bytemuck::{cast_slice, pod_read_unaligned};
+use candle_core::{CpuStorage, DType};
 use half::{bf16, f16};
 
 use super::{Multiply, WeightMatrix, parallel_groups};
+use crate::allocation::zeroed;
 use crate::dispatch::{Vectorized, dispatch};
 use crate::instructions::Instructions;
 use crate::output::Output;
+use crate::packing::read_groups;
 use crate::simd::{Element, F32x16, LANES};
-use crate::team::for_each_part;
 
 /// A weight matrix in F32, F16 or BF16. Products are computed in F32: 16-bit weights take half of the memory and
 /// give the results of the same weights in F32.
@@ -48,24 +50,59 @@ impl FloatMatrix {
         rows: usize,
         columns: usize,
     ) -> Option<Self> {
-        if columns == 0 || !Instructions::usable(instructions) {
-            return None;
-        }
         let place = start..start.checked_add(rows.checked_mul(columns)?)?;
-        let groups: Box<dyn AnyGroups> = match numbers {
-            CpuStorage::F32(numbers) => Box::new(Groups::pack(numbers.get(place)?, columns)),
-            CpuStorage::F16(numbers) => Box::new(Groups::<f16>::pack(numbers.get(place)?, columns)),
-            CpuStorage::BF16(numbers) => {
-                Box::new(Groups::<bf16>::pack(numbers.get(place)?, columns))
-            }
+        let (dtype, bytes): (DType, &[u8]) = match numbers {
+            CpuStorage::F32(numbers) => (DType::F32, cast_slice(numbers.get(place)?)),
+            CpuStorage::F16(numbers) => (DType::F16, cast_slice(numbers.get(place)?)),
+            CpuStorage::BF16(numbers) => (DType::BF16, cast_slice(numbers.get(place)?)),
             _ => return None,
         };
-        Some(Self {
+        let row_bytes = columns * dtype.size_in_bytes();
+        let copy = |first: usize, buffer: &mut [u8]| -> Result<(), Infallible> {
+            buffer.copy_from_slice(&bytes[first * row_bytes..][..buffer.len()]);
+            Ok(())
+        };
+        match Self::read_for(instructions, dtype, rows, columns, copy) {
+            Ok(matrix) => matrix,
+        }
+    }
+
+    /// Like [`Self::pack`], of rows that `read` copies: from the given row on, as many as fill the buffer, in the order
+    /// of bytes of this machine. Threads read few rows at a time, so that the matrix is never in memory twice.
+    ///
+    /// # Errors
+    /// One of those of `read`.
+    pub fn read<E: Send>(
+        dtype: DType,
+        rows: usize,
+        columns: usize,
+        read: impl Fn(usize, &mut [u8]) -> Result<(), E> + Sync,
+    ) -> Result<Option<Self>, E> {
+        Self::read_for(Instructions::detect(), dtype, rows, columns, read)
+    }
+
+    fn read_for<E: Send>(
+        instructions: Option<Instructions>,
+        dtype: DType,
+        rows: usize,
+        columns: usize,
+        read: impl Fn(usize, &mut [u8]) -> Result<(), E> + Sync,
+    ) -> Result<Option<Self>, E> {
+        if columns == 0 || !Instructions::usable(instructions) {
+            return Ok(None);
+        }
+        let groups: Box<dyn AnyGroups> = match dtype {
+            DType::F32 => Box::new(Groups::<f32>::read(rows, columns, read)?),
+            DType::F16 => Box::new(Groups::<f16>::read(rows, columns, read)?),
+            DType::BF16 => Box::new(Groups::<bf16>::read(rows, columns, read)?),
+            _ => return Ok(None),
+        };
+        Ok(Some(Self {
             groups,
             rows,
             columns,
             instructions,
-        })
+        }))
     }
 }
 
@@ -106,26 +143,30 @@ struct Groups<E> {
 }
 
 impl<E: Element> Groups<E> {
-    fn pack(numbers: &[E], columns: usize) -> Self {
-        let rows = numbers.len() / columns.max(1);
-        let mut packed: Vec<[E; LANES]> = zeroed_vec(rows.div_ceil(LANES) * columns);
-        let parts = packed
-            .chunks_mut(columns.max(1))
-            .zip(numbers.chunks(LANES * columns.max(1)))
-            .collect();
-        for_each_part(parts, |(group, rows): (&mut [[E; LANES]], &[E])| {
-            // A few columns at a time, so that what is written stays near until it is whole.
-            for (index, group) in group.chunks_mut(LANES).enumerate() {
-                for (lane, row) in rows.chunks_exact(columns).enumerate() {
-                    for (column, number) in group.iter_mut().zip(&row[index * LANES..]) {
-                        column[lane] = *number;
-                    }
-                }
+    fn read<F: Send>(
+        rows: usize,
+        columns: usize,
+        read: impl Fn(usize, &mut [u8]) -> Result<(), F> + Sync,
+    ) -> Result<Self, F> {
+        let mut numbers: Vec<[E; LANES]> = zeroed(rows.div_ceil(LANES) * columns);
+        let row_bytes = columns * size_of::<E>();
+        let groups = numbers.chunks_mut(columns).collect();
+        read_groups(groups, rows, row_bytes, read, |group, bytes| {
+            pack_group(group, bytes, row_bytes);
+            true
+        })?;
+        Ok(Self { numbers, columns })
+    }
+}
+
+/// Packs up to 16 rows, a few columns at a time, so that what is written stays near until it is whole.
+fn pack_group<E: Element>(group: &mut [[E; LANES]], bytes: &[u8], row_bytes: usize) {
+    for (index, group) in group.chunks_mut(LANES).enumerate() {
+        for (lane, row) in bytes.chunks_exact(row_bytes).enumerate() {
+            let numbers = row[index * LANES * size_of::<E>()..].chunks_exact(size_of::<E>());
+            for (column, number) in group.iter_mut().zip(numbers) {
+                column[lane] = pod_read_unaligned(number);
             }
-        });
-        Self {
-            numbers: packed,
-            columns,
         }
     }
 }

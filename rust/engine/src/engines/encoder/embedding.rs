@@ -95,7 +95,7 @@ enum Words {
 
 impl Words {
     fn new(matrix: Matrix) -> Result<Self> {
-        Ok(match matrix {
+        Ok(match matrix.loaded()? {
             Matrix::Dense(tensor) => Words::Dense(tensor.contiguous()?),
             blocks => Words::Packed(PackedWeights::new(blocks)?),
         })

@@ -8,7 +8,7 @@ use candle_core::{
 };
 use candle4j_kernels::{FloatMatrix, PackedMatrix, RoundedMatrix, WeightMatrix};
 
-use crate::formats::{LevelBlocks, Matrix};
+use crate::formats::{LevelBlocks, Matrix, StoredRows};
 
 /// A matrix of `rows × columns`, ready to be multiplied. Copies share the numbers.
 #[derive(Debug, Clone)]
@@ -43,6 +43,10 @@ impl PackedWeights {
                 Some(packed) => PackedWeights::Packed(packed),
                 // A scale that the kernels can't hold.
                 None => return Self::new(Matrix::Dense(blocks.dense()?)),
+            },
+            Matrix::Stored(stored) => match pack_stored(&stored)? {
+                Some(packed) => PackedWeights::Packed(packed),
+                None => return Self::new(stored.load()?),
             },
         })
     }
@@ -150,6 +154,20 @@ fn pack_levels(blocks: &LevelBlocks) -> Option<Arc<dyn WeightMatrix>> {
     let packed_type = blocks.kind.packed_type()?;
     PackedMatrix::pack(packed_type, &blocks.bytes, blocks.rows, blocks.columns)
         .map(|matrix| Arc::new(matrix) as _)
+}
+
+fn pack_stored(stored: &StoredRows) -> Result<Option<Arc<dyn WeightMatrix>>> {
+    let (rows, columns) = stored.dims();
+    let read = |first: usize, bytes: &mut [u8]| stored.read(first, bytes);
+    let block_type = stored.block_type();
+    let packed = match (block_type.float_type(), block_type.packed_type()) {
+        (Some(dtype), _) => FloatMatrix::read(dtype, rows, columns, read)
+            .map(|matrix| matrix.map(|matrix| Arc::new(matrix) as _)),
+        (None, Some(packed_type)) => PackedMatrix::read(packed_type, rows, columns, read)
+            .map(|matrix| matrix.map(|matrix| Arc::new(matrix) as _)),
+        (None, None) => Ok(None),
+    };
+    packed.map_err(candle_core::Error::wrap)
 }
 
 /// What kernels that take and give 32 bits make of rows of another type.

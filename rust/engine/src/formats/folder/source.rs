@@ -10,8 +10,8 @@ use super::{CheckpointTensors, TensorEntry};
 use crate::error::Result;
 use crate::formats::quantize::quantized_blocks;
 use crate::formats::{
-    BlockType, LazyRows, Matrix, TensorSource, kept_type, quantized_matrix, quantized_type,
-    unreadable,
+    BlockType, LazyRows, Matrix, ReadRows, StoredRows, TensorSource, kept_type, quantized_matrix,
+    quantized_type, unreadable,
 };
 
 /// The safetensors files of a folder, converted to one type.
@@ -91,6 +91,17 @@ impl TensorSource for FolderSource {
                     false => DType::F32,
                 };
                 let kept = kept_type(stored, self.dtype, &self.device);
+                if kept == entry.dtype
+                    && entry.is_dense()
+                    && self.device.is_cpu()
+                    && let Some(block_type) = BlockType::of_floats(kept)
+                {
+                    let reader = Arc::new(StoredEntry {
+                        tensors: self.tensors.clone(),
+                        entry: entry.clone(),
+                    });
+                    return Ok(Matrix::Stored(StoredRows::new(reader, block_type, shape)));
+                }
                 let tensor = self.tensors.tensor(entry, kept, &self.device)?;
                 Ok(Matrix::Dense(tensor))
             }
@@ -128,6 +139,19 @@ impl TensorSource for FolderSource {
 
     fn device(&self) -> &Device {
         &self.device
+    }
+}
+
+/// A matrix whose bytes lie behind each other.
+struct StoredEntry {
+    tensors: Arc<CheckpointTensors>,
+    entry: TensorEntry,
+}
+
+impl ReadRows for StoredEntry {
+    fn read(&self, first: usize, bytes: &mut [u8]) -> Result<()> {
+        let row = self.entry.shape[1] * self.entry.dtype.size_in_bytes();
+        self.tensors.read_into(&self.entry, first * row, bytes)
     }
 }
 

@@ -103,6 +103,11 @@ impl TensorEntry {
         })
     }
 
+    /// Whether its bytes lie behind each other, row by row.
+    pub(crate) fn is_dense(&self) -> bool {
+        self.layout == Layout::Dense
+    }
+
     /// Whether it is a packed matrix, or one with an adapter, or a part of one: its numbers are computed.
     pub(crate) fn is_packed(&self) -> bool {
         match &self.layout {

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use candle_core::quantized::GgmlDType;
 use candle_core::{DType, Device, Tensor};
 
-use super::file::{GgufFile, Place, Slice};
+use super::file::{GgufFile, GgufTensor, Place, Slice};
 use super::lazy_rows::GgufRows;
 use super::loaded_view::LoadedView;
 use crate::architectures::gguf::{GgufArchitecture, GgufRotation};
 use crate::description::ModelDescription;
 use crate::error::Result;
 use crate::formats::{
-    BlockType, Kernels, LazyRows, Matrix, TensorSource, kept_type, quantized_matrix, unreadable,
+    BlockType, Kernels, LazyRows, Matrix, ReadRows, StoredRows, TensorSource, kept_type,
+    quantized_matrix, unreadable,
 };
 
 /// The tensors of a file, each in the type that it gets in memory.
@@ -57,6 +57,56 @@ impl<'a> GgufSource<'a> {
         }
     }
 
+    /// How many heads of which width a tensor has whose rows the file permutes, if it does.
+    fn permuted_heads(&self, name: &str) -> Option<(usize, usize)> {
+        let (description, architecture) = self.decoder?;
+        match architecture.rotation {
+            GgufRotation::Permuted => rotated_heads(description, name),
+            _ => None,
+        }
+    }
+
+    /// The rows of a matrix where the CPU multiplies them as they are.
+    fn stored(&self, name: &str) -> Result<Option<StoredRows>> {
+        let place = self.place(name);
+        let placed = self.view.placed(&place.tensor)?;
+        let tensor = self.file.tensor(&place.tensor)?;
+        let heads = self.permuted_heads(name);
+        let dtype = placed.dtype();
+        let has_kernels = dtype.float_type().is_some() || dtype.has_kernels(self.device);
+        let &[ref outer @ .., columns] = placed.shape() else {
+            return Ok(None);
+        };
+        if outer.is_empty()
+            || dtype != tensor.dtype
+            || !has_kernels
+            || !self.device.is_cpu()
+            || (heads.is_some() && place.part.is_some())
+        {
+            return Ok(None);
+        }
+        let rows = outer.iter().product();
+        let reader = Arc::new(StoredTensor {
+            file: self.file.clone(),
+            tensor: tensor.clone(),
+            heads,
+        });
+        let all = StoredRows::new(reader, dtype, (rows, columns));
+        Ok(match place.part {
+            None => Some(all),
+            Some(Slice::Expert { number, half }) => {
+                let each = rows / outer[0];
+                let count = if half.is_some() { each / 2 } else { each };
+                let first = number * each + half.unwrap_or(0) * count;
+                Some(all.slice(first..first + count))
+            }
+            Some(Slice::Rows { rows, .. }) => {
+                let parts: Vec<_> = rows.into_iter().map(|rows| all.slice(rows)).collect();
+                StoredRows::stack(&parts.iter().collect::<Vec<_>>())
+            }
+        })
+    }
+
     /// The rows of a tensor, in the order that the decoder wants.
     fn load(&self, name: &str) -> Result<Loaded> {
         let place = self.place(name);
@@ -96,10 +146,7 @@ impl<'a> GgufSource<'a> {
             }
         };
         let mut bytes = read.map_err(|e| unreadable(&place.tensor, &e))?;
-        if let Some((description, architecture)) = self.decoder
-            && architecture.rotation == GgufRotation::Permuted
-            && let Some((heads, head_dim)) = rotated_heads(description, name)
-        {
+        if let Some((heads, head_dim)) = self.permuted_heads(name) {
             bytes = unpermute_rope(&bytes, heads, head_dim);
         }
         Ok(Loaded {
@@ -123,6 +170,36 @@ fn rotated_heads(description: &ModelDescription, name: &str) -> Option<(usize, u
     Some((heads, attention.head_dim))
 }
 
+/// A tensor whose type stays.
+struct StoredTensor {
+    file: Arc<GgufFile>,
+    tensor: GgufTensor,
+    /// Number and width of the heads whose rows the file permutes for interleaved rotary embedding.
+    heads: Option<(usize, usize)>,
+}
+
+impl ReadRows for StoredTensor {
+    fn read(&self, first: usize, bytes: &mut [u8]) -> Result<()> {
+        let columns = self.tensor.shape.last().copied().unwrap_or(1);
+        let row = columns / self.tensor.dtype.block_size() * self.tensor.dtype.type_size();
+        let Some((_, head_dim)) = self.heads else {
+            return self.file.read(&self.tensor, (first * row) as u64, bytes);
+        };
+        for (index, bytes) in bytes.chunks_exact_mut(row).enumerate() {
+            let place = unpermuted(first + index, head_dim) * row;
+            self.file.read(&self.tensor, place as u64, bytes)?;
+        }
+        Ok(())
+    }
+}
+
+/// Where the file has a row of heads whose rows it permutes: of each head, the even ones come first here.
+fn unpermuted(row: usize, head_dim: usize) -> usize {
+    let (head, place) = (row / head_dim, row % head_dim);
+    let half = head_dim / 2;
+    head * head_dim + 2 * (place % half) + place / half
+}
+
 struct Loaded {
     bytes: Vec<u8>,
     dtype: BlockType,
@@ -131,11 +208,8 @@ struct Loaded {
 
 impl Loaded {
     fn matrix(self, device: &Device) -> candle_core::Result<Matrix> {
-        let stored = match self.dtype {
-            BlockType::Candle(GgmlDType::F32) => DType::F32,
-            BlockType::Candle(GgmlDType::F16) => DType::F16,
-            BlockType::Candle(GgmlDType::BF16) => DType::BF16,
-            blocks => return quantized_matrix(blocks, self.bytes, self.shape, device),
+        let Some(stored) = self.dtype.float_type() else {
+            return quantized_matrix(self.dtype, self.bytes, self.shape, device);
         };
         let (rows, columns) = self.shape;
         Tensor::from_raw_buffer(&self.bytes, stored, &[rows, columns], device)?
@@ -146,6 +220,9 @@ impl Loaded {
 
 impl TensorSource for GgufSource<'_> {
     fn matrix(&self, name: &str, _: (usize, usize)) -> Result<Matrix> {
+        if let Some(stored) = self.stored(name)? {
+            return Ok(Matrix::Stored(stored));
+        }
         self.load(name)?
             .matrix(self.device)
             .map_err(|e| unreadable(name, &e))
@@ -214,12 +291,17 @@ fn unpermute_rope(bytes: &[u8], heads: usize, head_dim: usize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::unpermute_rope;
+    use super::{unpermute_rope, unpermuted};
 
     #[test]
     fn interleaved_rows_become_halves() {
         // Two heads of four dimensions, rows of one byte.
         let stored = [0, 2, 1, 3, 10, 12, 11, 13];
-        assert_eq!(unpermute_rope(&stored, 2, 4), [0, 1, 2, 3, 10, 11, 12, 13]);
+        let sorted = [0, 1, 2, 3, 10, 11, 12, 13];
+        assert_eq!(unpermute_rope(&stored, 2, 4), sorted);
+        assert_eq!(
+            std::array::from_fn(|row| stored[unpermuted(row, 4)]),
+            sorted
+        );
     }
 }
