@@ -6,7 +6,7 @@ use bytemuck::Zeroable;
 use half::f16;
 
 use super::read_groups;
-use crate::allocation::zeroed;
+use crate::allocation::{Unfilled, UnfilledPart};
 use crate::formats::{BLOCK, Bits, BlockValues, Format, Levels, PackedType};
 use crate::instructions::Instructions;
 use crate::simd::LANES;
@@ -55,6 +55,24 @@ struct RowGroupMut<'a> {
     lines: &'a mut [PackedLine],
     scales: &'a mut [F16x16],
     minima: &'a mut [F16x16],
+}
+
+/// The memory of such a group.
+struct RowGroupMemory<'a> {
+    lines: UnfilledPart<'a, PackedLine>,
+    scales: UnfilledPart<'a, F16x16>,
+    minima: UnfilledPart<'a, F16x16>,
+}
+
+impl<'a> RowGroupMemory<'a> {
+    fn zero(self, format: Format) -> RowGroupMut<'a> {
+        RowGroupMut {
+            format,
+            lines: self.lines.zero(),
+            scales: self.scales.zero(),
+            minima: self.minima.zero(),
+        }
+    }
 }
 
 impl RowGroupMut<'_> {
@@ -217,31 +235,38 @@ impl PackedMatrix {
         }
         let each = columns / BLOCK;
         let blocks = rows.div_ceil(LANES) * each;
-        let mut matrix = Self {
+        let mut lines = Unfilled::new(blocks * format.bits.lines());
+        let mut scales = Unfilled::new(blocks * format.scales);
+        let mut minima = Unfilled::new(if format.minima { blocks } else { 0 });
+        let mut all_minima = minima.parts(each);
+        let groups = lines
+            .parts(each * format.bits.lines())
+            .zip(scales.parts(each * format.scales))
+            .map(|(lines, scales)| RowGroupMemory {
+                lines,
+                scales,
+                minima: all_minima.next().unwrap_or_default(),
+            })
+            .collect();
+        let fits = read_groups(groups, rows, row_bytes, read, |group, bytes| {
+            let mut group: RowGroupMut = RowGroupMemory::zero(group, format);
+            group.fill(bytes, row_bytes).is_some()
+        })?;
+        drop(all_minima);
+        if !fits {
+            return Ok(None);
+        }
+        // SAFETY: all groups were zeroed, since all fit.
+        let (lines, scales, minima) = unsafe { (lines.filled(), scales.filled(), minima.filled()) };
+        Ok(Some(Self {
             format,
-            lines: zeroed(blocks * format.bits.lines()),
-            scales: zeroed(blocks * format.scales),
-            minima: zeroed(if format.minima { blocks } else { 0 }),
+            lines,
+            scales,
+            minima,
             rows,
             columns,
             instructions,
-        };
-        let mut minima = matrix.minima.chunks_mut(each);
-        let groups = matrix
-            .lines
-            .chunks_mut(each * format.bits.lines())
-            .zip(matrix.scales.chunks_mut(each * format.scales))
-            .map(|(lines, scales)| RowGroupMut {
-                format,
-                lines,
-                scales,
-                minima: minima.next().unwrap_or_default(),
-            })
-            .collect();
-        let fits = read_groups(groups, rows, row_bytes, read, |mut group, bytes| {
-            group.fill(bytes, row_bytes).is_some()
-        })?;
-        Ok(fits.then_some(matrix))
+        }))
     }
 
     /// The instructions that multiply it; `None` for portable code.

@@ -27,16 +27,26 @@ pub(crate) fn read_groups<G: Send, E: Send>(
     read: impl Fn(usize, &mut [u8]) -> Result<(), E> + Sync,
     fill: impl Fn(G, &[u8]) -> bool + Sync,
 ) -> Result<bool, E> {
+    /// Bytes of groups that are read together, unless one has more.
+    const TOGETHER: usize = 1 << 18;
     let (fits, failure) = (AtomicBool::new(true), Mutex::new(None));
-    let parts = groups.into_iter().enumerate().collect();
-    for_each_part(parts, |(index, group): (usize, G)| {
+    let each = (TOGETHER / (LANES * row_bytes)).max(1);
+    let mut groups = groups.into_iter();
+    let mut parts: Vec<(usize, Vec<G>)> = Vec::new();
+    for first in (0..groups.len()).step_by(each) {
+        parts.push((first * LANES, groups.by_ref().take(each).collect()));
+    }
+    for_each_part(parts, |(first, groups): (usize, Vec<G>)| {
         if !fits.load(Ordering::Relaxed) {
             return;
         }
-        let first = index * LANES;
-        let mut bytes = vec![0; LANES.min(rows - first) * row_bytes];
+        let count = (groups.len() * LANES).min(rows - first);
+        let mut bytes = vec![0; count * row_bytes];
         let filled = match read(first, &mut bytes) {
-            Ok(()) => fill(group, &bytes),
+            Ok(()) => groups
+                .into_iter()
+                .zip(bytes.chunks(LANES * row_bytes))
+                .all(|(group, bytes)| fill(group, bytes)),
             Err(error) => {
                 *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                 false

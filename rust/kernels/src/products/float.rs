@@ -3,12 +3,12 @@
 use std::convert::Infallible;
 use std::fmt::Debug;
 
-use bytemuck::{cast_slice, pod_read_unaligned};
+use bytemuck::{bytes_of_mut, cast_slice};
 use candle_core::{CpuStorage, DType};
 use half::{bf16, f16};
 
 use super::{Multiply, WeightMatrix, parallel_groups};
-use crate::allocation::zeroed;
+use crate::allocation::{Unfilled, UnfilledPart};
 use crate::dispatch::{Vectorized, dispatch};
 use crate::instructions::Instructions;
 use crate::output::Output;
@@ -148,24 +148,32 @@ impl<E: Element> Groups<E> {
         columns: usize,
         read: impl Fn(usize, &mut [u8]) -> Result<(), F> + Sync,
     ) -> Result<Self, F> {
-        let mut numbers: Vec<[E; LANES]> = zeroed(rows.div_ceil(LANES) * columns);
+        let mut numbers = Unfilled::<[E; LANES]>::new(rows.div_ceil(LANES) * columns);
         let row_bytes = columns * size_of::<E>();
-        let groups = numbers.chunks_mut(columns).collect();
+        let groups = numbers.parts(columns).collect();
         read_groups(groups, rows, row_bytes, read, |group, bytes| {
-            pack_group(group, bytes, row_bytes);
+            pack_group(UnfilledPart::zero(group), bytes, row_bytes);
             true
         })?;
+        // SAFETY: all groups were zeroed.
+        let numbers = unsafe { numbers.filled() };
         Ok(Self { numbers, columns })
     }
 }
 
-/// Packs up to 16 rows, a few columns at a time, so that what is written stays near until it is whole.
+/// Packs up to 16 rows, 16 columns at a time.
 fn pack_group<E: Element>(group: &mut [[E; LANES]], bytes: &[u8], row_bytes: usize) {
-    for (index, group) in group.chunks_mut(LANES).enumerate() {
-        for (lane, row) in bytes.chunks_exact(row_bytes).enumerate() {
-            let numbers = row[index * LANES * size_of::<E>()..].chunks_exact(size_of::<E>());
-            for (column, number) in group.iter_mut().zip(numbers) {
-                column[lane] = pod_read_unaligned(number);
+    let tile_bytes = LANES * size_of::<E>();
+    for (index, columns) in group.chunks_mut(LANES).enumerate() {
+        let mut tile = [[E::zeroed(); LANES]; LANES];
+        for (row, bytes) in tile.iter_mut().zip(bytes.chunks_exact(row_bytes)) {
+            let bytes = &bytes[index * tile_bytes..];
+            let count = tile_bytes.min(bytes.len());
+            bytes_of_mut(row)[..count].copy_from_slice(&bytes[..count]);
+        }
+        for (index, column) in columns.iter_mut().enumerate() {
+            for (number, row) in column.iter_mut().zip(&tile) {
+                *number = row[index];
             }
         }
     }
