@@ -29,6 +29,9 @@ pub(crate) fn quantize(
 /// Rows of activations per tile: as many as there are registers for.
 const ROWS: usize = 3;
 
+/// How many lines ahead weights are prefetched.
+const PREFETCH_DISTANCE: usize = 32;
+
 /// Multiplies activations with row groups of a matrix.
 ///
 /// # Safety
@@ -106,6 +109,13 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const LEVELS: bool, const
     let mut sums = [[_mm256_setzero_ps(); 2]; M];
     let lines: &[[PackedLine; LINES]] = weights_of.lines.as_chunks().0;
     for (block, lines) in lines.iter().enumerate() {
+        if row == 0 {
+            // Hardware prefetchers stop at the border of a memory page.
+            for ahead in 0..LINES {
+                let place = std::ptr::from_ref(lines).wrapping_add(PREFETCH_DISTANCE / LINES);
+                _mm_prefetch::<_MM_HINT_T0>(place.cast::<i8>().wrapping_add(64 * ahead));
+            }
+        }
         let mut numbers = [&ZERO_PAIRS; M];
         for m in 0..M {
             numbers[m] = &inputs[m].0[block];
