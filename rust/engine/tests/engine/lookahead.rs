@@ -112,3 +112,23 @@ fn an_answer_that_repeats_itself_takes_fewer_passes() {
     let with = passes(true);
     assert!(with < 150, "{with}");
 }
+
+#[test]
+fn sessions_that_look_up_at_a_time_answer_as_each_alone() {
+    for case in ["qwen3-plain", "llama-gqa"] {
+        let model = load(case);
+        let prompt = &expected(case).sequences[0].prompt;
+        std::thread::scope(|scope| {
+            for index in 0..8 {
+                let model = model.clone();
+                let mut request = tokens(&prompt[index % 2..].repeat(2), 96);
+                scope.spawn(move || {
+                    let with = generate(&mut Session::new(model), &request);
+                    request.options.prompt_lookup = Some(false);
+                    let without = generate(&mut Session::new(load(case)), &request);
+                    assert_eq!(with.token_ids, without.token_ids, "{case}, {index}");
+                });
+            }
+        });
+    }
+}

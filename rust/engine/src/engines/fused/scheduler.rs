@@ -32,6 +32,9 @@ const LONGEST_WAIT: Duration = Duration::from_millis(10);
 /// The longest that sequences wait for memory that calls outside of the queue hold.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Most draft tokens of one pass: they take time from the sequences that have none.
+const MOST_DRAFT: usize = 32;
+
 /// How often the leader looks whether there is memory again.
 const AGAIN: Duration = Duration::from_millis(5);
 
@@ -46,7 +49,7 @@ pub(crate) struct PendingStep {
     /// How many of the last tokens, at least one, return logits.
     pub(crate) wanted: usize,
     /// How many of the last tokens, fewer than `wanted`, are draft tokens. They run in one pass with the others, and are
-    /// dropped where there is no memory for them.
+    /// dropped where there is no memory for them, or where other sequences have enough of them.
     pub(crate) draft: usize,
     /// As [`SequenceStep::logits`]; they come back too.
     pub(crate) logits: Vec<f32>,
@@ -411,9 +414,14 @@ impl Scheduler {
             true => self.limit,
             false => (self.limit - 1).max(1),
         };
-        for pending in decodes {
+        let mut drafts = MOST_DRAFT;
+        for mut pending in decodes {
             match batch.len() < places {
                 true => {
+                    match drafts.checked_sub(pending.work.draft) {
+                        Some(left) => drafts = left,
+                        None => pending.work.drop_draft(),
+                    }
                     let rows = pending.left();
                     batch.push((pending, rows));
                 }
