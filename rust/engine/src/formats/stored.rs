@@ -70,7 +70,11 @@ impl StoredRows {
     }
 
     /// Some of its rows.
+    ///
+    /// # Panics
+    /// When it has fewer.
     pub(crate) fn slice(&self, range: Range<usize>) -> Self {
+        assert!(range.end <= self.dims().0, "rows {range:?} of {self:?}");
         let mut start = 0;
         let mut parts = Vec::new();
         for (reader, rows) in &self.parts {
@@ -82,8 +86,9 @@ impl StoredRows {
             start += rows.len();
         }
         Self {
+            block_type: self.block_type,
+            columns: self.columns,
             parts,
-            ..self.clone()
         }
     }
 

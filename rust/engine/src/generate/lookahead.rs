@@ -85,11 +85,8 @@ impl<'a, M: CandleModel + ?Sized> Lookahead<'a, M> {
             unseen = rest;
         }
         if unseen.is_empty() {
-            let count = self.pending.as_ref().map_or(0, |pending| pending.size);
-            let size = self.rows.len() / (count + 1);
-            let row = count - self.ahead.len();
-            logits.clear();
-            logits.extend_from_slice(&self.rows[row * size..][..size]);
+            let size = self.pending.as_ref().map_or(0, |pending| pending.size);
+            self.copy_row(size - self.ahead.len(), logits);
             if are_finite(logits) {
                 return Ok(());
             }
@@ -98,7 +95,11 @@ impl<'a, M: CandleModel + ?Sized> Lookahead<'a, M> {
             self.ahead.push_front(unseen[0]);
         }
         self.settle();
-        let draft = self.draft(context, most);
+        // What forced tokens beside it cost would count against a draft.
+        let draft = match unseen.len() {
+            1 => self.draft(context, most),
+            _ => Vec::new(),
+        };
         let start = Instant::now();
         if draft.is_empty() {
             self.model.forward(unseen, self.stop, logits)?;
@@ -110,16 +111,24 @@ impl<'a, M: CandleModel + ?Sized> Lookahead<'a, M> {
         let count = self
             .model
             .forward_ahead(unseen, &draft, self.stop, &mut self.rows)?;
-        self.ahead.extend(&draft[..count]);
-        let size = self.rows.len() / (count + 1);
-        logits.clear();
-        logits.extend_from_slice(&self.rows[..size]);
         let took = start.elapsed();
-        match count {
-            0 => self.worth.passed(took),
-            size => self.pending = Some(Pending { size, took }),
+        if count == 0 {
+            std::mem::swap(logits, &mut self.rows);
+            self.worth.passed(took);
+            return Ok(());
         }
+        self.ahead.extend(&draft[..count]);
+        self.pending = Some(Pending { size: count, took });
+        self.copy_row(0, logits);
         Ok(())
+    }
+
+    /// Copies the logits of a token of the last draft's pass, which the sampler changes.
+    fn copy_row(&self, row: usize, logits: &mut Vec<f32>) {
+        let count = 1 + self.pending.as_ref().map_or(0, |pending| pending.size);
+        let size = self.rows.len() / count;
+        logits.clear();
+        logits.extend_from_slice(&self.rows[row * size..][..size]);
     }
 
     /// Drops the draft tokens that were not accepted.

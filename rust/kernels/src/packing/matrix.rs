@@ -1,11 +1,9 @@
 //! Quantized weights, packed in groups of 16 rows.
 
-use std::convert::Infallible;
-
 use bytemuck::Zeroable;
 use half::f16;
 
-use super::read_groups;
+use super::{copy_rows, read_groups};
 use crate::allocation::{Unfilled, UnfilledPart};
 use crate::formats::{BLOCK, Bits, BlockValues, Format, Levels, PackedType};
 use crate::instructions::Instructions;
@@ -180,10 +178,7 @@ impl PackedMatrix {
         if bytes.len() != rows * row_bytes {
             return None;
         }
-        let copy = |first: usize, buffer: &mut [u8]| -> Result<(), Infallible> {
-            buffer.copy_from_slice(&bytes[first * row_bytes..][..buffer.len()]);
-            Ok(())
-        };
+        let copy = copy_rows(bytes, row_bytes);
         match Self::read_for(instructions, packed_type, rows, columns, copy) {
             Ok(matrix) => matrix,
         }
@@ -248,10 +243,10 @@ impl PackedMatrix {
                 minima: all_minima.next().unwrap_or_default(),
             })
             .collect();
-        let fits = read_groups(groups, rows, row_bytes, read, |group, bytes| {
-            let mut group: RowGroupMut = RowGroupMemory::zero(group, format);
-            group.fill(bytes, row_bytes).is_some()
-        })?;
+        let fill = |group: RowGroupMemory, bytes: &[u8]| {
+            group.zero(format).fill(bytes, row_bytes).is_some()
+        };
+        let fits = read_groups(groups, rows, row_bytes, read, fill)?;
         drop(all_minima);
         if !fits {
             return Ok(None);

@@ -1,6 +1,5 @@
 //! Products with matrices in F32, F16 or BF16.
 
-use std::convert::Infallible;
 use std::fmt::Debug;
 
 use bytemuck::{bytes_of_mut, cast_slice};
@@ -12,7 +11,7 @@ use crate::allocation::{Unfilled, UnfilledPart};
 use crate::dispatch::{Vectorized, dispatch};
 use crate::instructions::Instructions;
 use crate::output::Output;
-use crate::packing::read_groups;
+use crate::packing::{copy_rows, read_groups};
 use crate::simd::{Element, F32x16, LANES};
 
 /// A weight matrix in F32, F16 or BF16. Products are computed in F32: 16-bit weights take half of the memory and
@@ -58,10 +57,7 @@ impl FloatMatrix {
             _ => return None,
         };
         let row_bytes = columns * dtype.size_in_bytes();
-        let copy = |first: usize, buffer: &mut [u8]| -> Result<(), Infallible> {
-            buffer.copy_from_slice(&bytes[first * row_bytes..][..buffer.len()]);
-            Ok(())
-        };
+        let copy = copy_rows(bytes, row_bytes);
         match Self::read_for(instructions, dtype, rows, columns, copy) {
             Ok(matrix) => matrix,
         }

@@ -58,7 +58,7 @@ pub(crate) struct PendingStep {
 }
 
 impl PendingStep {
-    /// The logits but those of draft tokens, which need not be finite: no answer may ever contain such a text.
+    /// The logits but those of draft tokens, which need not be finite: the draft may be a text that no answer contains.
     fn certain_logits(&self) -> &[f32] {
         &self.logits[..self.logits.len() / self.wanted * (self.wanted - self.draft)]
     }
@@ -107,7 +107,7 @@ impl QueuedStep {
         }
     }
 
-    /// See [`SequenceCache::next_page`]; `None` where logits of every token are wanted too.
+    /// See [`SequenceCache::next_page`]; `None` where logits of more than the last token are wanted.
     fn next_page(&self) -> Option<(usize, Vec<u32>)> {
         let next = &self.work.tokens[self.computed..];
         match self.work.wanted {

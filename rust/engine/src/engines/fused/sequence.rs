@@ -137,10 +137,14 @@ impl FusedSequence {
         self.note_rotation(position, set);
         outcome.map(|()| done.draft).map_err(|error| {
             let error = match error {
-                Error::Numeric { place, what } => Error::Numeric {
-                    place: self.locate_fault(position, tokens, length).unwrap_or(place),
-                    what,
-                },
+                Error::Numeric { place, what } => {
+                    let certain = &tokens[..tokens.len() - draft];
+                    let layer = self.locate_fault(position, certain, length);
+                    Error::Numeric {
+                        place: layer.unwrap_or(place),
+                        what,
+                    }
+                }
                 // What was computed stays.
                 Error::Cancelled => return Error::Cancelled,
                 other => other,

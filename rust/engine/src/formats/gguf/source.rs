@@ -1,5 +1,6 @@
 //! A file's tensors for the `fused` engine.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
@@ -92,19 +93,11 @@ impl<'a> GgufSource<'a> {
             heads,
         });
         let all = StoredRows::new(reader, dtype, (rows, columns));
-        Ok(match place.part {
-            None => Some(all),
-            Some(Slice::Expert { number, half }) => {
-                let each = rows / outer[0];
-                let count = if half.is_some() { each / 2 } else { each };
-                let first = number * each + half.unwrap_or(0) * count;
-                Some(all.slice(first..first + count))
-            }
-            Some(Slice::Rows { rows, .. }) => {
-                let parts: Vec<_> = rows.into_iter().map(|rows| all.slice(rows)).collect();
-                StoredRows::stack(&parts.iter().collect::<Vec<_>>())
-            }
-        })
+        let parts: Vec<_> = selected(place.part, rows, outer[0])
+            .into_iter()
+            .map(|rows| all.slice(rows))
+            .collect();
+        Ok(StoredRows::stack(&parts.iter().collect::<Vec<_>>()))
     }
 
     /// The rows of a tensor, in the order that the decoder wants.
@@ -114,38 +107,31 @@ impl<'a> GgufSource<'a> {
         let shape = placed.shape();
         let columns = shape.last().copied().unwrap_or(1);
         let rows: usize = shape.iter().product::<usize>() / columns;
-        let (read, rows) = match place.part {
-            None => (self.view.whole(placed), rows),
-            Some(Slice::Expert { number, half }) => {
-                let each = rows / shape[0];
-                let count = if half.is_some() { each / 2 } else { each };
-                let first = number * each + half.unwrap_or(0) * count;
-                (self.view.rows(placed, first, count), count)
-            }
-            Some(Slice::Rows { rows, .. }) => {
-                let count = rows.iter().map(ExactSizeIterator::len).sum();
-                // Those of a vector, such as a bias, are columns in the file.
-                if shape.len() == 1 {
-                    let read = self.view.whole(placed);
-                    let bytes = read.map_err(|e| unreadable(&place.tensor, &e))?;
-                    let each = bytes.len() / columns;
-                    let parts = rows
-                        .iter()
-                        .map(|rows| &bytes[rows.start * each..rows.end * each]);
-                    return Ok(Loaded {
-                        bytes: parts.collect::<Vec<_>>().concat(),
-                        dtype: placed.dtype(),
-                        shape: (1, count),
-                    });
-                }
-                let parts = rows
-                    .iter()
-                    .map(|rows| self.view.rows(placed, rows.start, rows.len()));
-                let parts = parts.collect::<std::io::Result<Vec<_>>>();
-                (parts.map(|parts| parts.concat()), count)
-            }
+        // Those of a vector, such as a bias, are columns in the file.
+        if let (Some(Slice::Rows { rows, .. }), [_]) = (&place.part, shape) {
+            let read = self.view.whole(placed);
+            let bytes = read.map_err(|e| unreadable(&place.tensor, &e))?;
+            let each = bytes.len() / columns;
+            let parts = rows
+                .iter()
+                .map(|rows| &bytes[rows.start * each..rows.end * each]);
+            return Ok(Loaded {
+                bytes: parts.collect::<Vec<_>>().concat(),
+                dtype: placed.dtype(),
+                shape: (1, rows.iter().map(ExactSizeIterator::len).sum()),
+            });
+        }
+        let selected = selected(place.part, rows, shape.first().copied().unwrap_or(1));
+        let rows = selected.iter().map(ExactSizeIterator::len).sum();
+        let mut parts = selected
+            .into_iter()
+            .map(|rows| self.view.rows(placed, rows.start, rows.len()))
+            .collect::<std::io::Result<Vec<_>>>()
+            .map_err(|e| unreadable(&place.tensor, &e))?;
+        let mut bytes = match parts.as_mut_slice() {
+            [one] => std::mem::take(one),
+            several => several.concat(),
         };
-        let mut bytes = read.map_err(|e| unreadable(&place.tensor, &e))?;
         if let Some((heads, head_dim)) = self.permuted_heads(name) {
             bytes = unpermute_rope(&bytes, heads, head_dim);
         }
@@ -155,6 +141,21 @@ impl<'a> GgufSource<'a> {
             shape: (rows, columns),
         })
     }
+}
+
+/// Which of a tensor's rows a part of it is; `outer` is the tensor's first dimension.
+fn selected(part: Option<Slice>, rows: usize, outer: usize) -> Vec<Range<usize>> {
+    let together = match part {
+        None => 0..rows,
+        Some(Slice::Expert { number, half }) => {
+            let each = rows / outer;
+            let count = if half.is_some() { each / 2 } else { each };
+            let first = number * each + half.unwrap_or(0) * count;
+            first..first + count
+        }
+        Some(Slice::Rows { rows, .. }) => return rows,
+    };
+    std::iter::once(together).collect()
 }
 
 /// Number and width of the heads of a projection to queries or keys.
@@ -277,16 +278,10 @@ impl TensorSource for GgufSource<'_> {
 /// Undoes the permutation of query and key rows for interleaved rotary embedding: of each head, the even rows
 /// come before the odd ones.
 fn unpermute_rope(bytes: &[u8], heads: usize, head_dim: usize) -> Vec<u8> {
-    let row = bytes.len() / (heads * head_dim);
-    let mut sorted = Vec::with_capacity(bytes.len());
-    for head in bytes.chunks_exact(row * head_dim) {
-        for half in 0..2 {
-            for pair in head.chunks_exact(2 * row) {
-                sorted.extend_from_slice(&pair[half * row..][..row]);
-            }
-        }
-    }
-    sorted
+    let rows = heads * head_dim;
+    let row_bytes = bytes.len() / rows;
+    let sorted = (0..rows).map(|row| &bytes[unpermuted(row, head_dim) * row_bytes..][..row_bytes]);
+    sorted.collect::<Vec<_>>().concat()
 }
 
 #[cfg(test)]
