@@ -87,11 +87,27 @@ pub(crate) fn split(
     split_blocks(numbers, blocks, blocks8);
 }
 
-/// Lines of a block of 16-bit quants.
-const WIDE_LINES: usize = BLOCK / 2;
-
 /// Rows of activations per tile: as many as there are registers for.
 const ROWS: usize = 6;
+
+/// Sums of a result at most.
+const CHAINS: usize = 4;
+
+/// Sums of each result of a tile with so many: products that are added to few sums would wait for each other.
+const fn chains(results: usize) -> usize {
+    match results {
+        1 | 2 => CHAINS,
+        3 | 4 => 2,
+        _ => 1,
+    }
+}
+
+/// Splits rows of activations into as few tiles as can be, whose sizes differ by one at most: a tile of few rows takes
+/// nearly as long as one of many.
+fn tiles(rows: usize) -> impl Iterator<Item = Range<usize>> {
+    let count = rows.div_ceil(ROWS);
+    (0..count).map(move |tile| rows * tile / count..rows * (tile + 1) / count)
+}
 
 /// Multiplies activations with row groups of a matrix.
 ///
@@ -151,44 +167,19 @@ unsafe fn row_group<const LINES: usize, const PARTS: usize, const LEVELS: bool, 
     rows: &QuantizedActivations,
     out: &Output,
 ) {
-    let groups: [RowGroup; G] = std::array::from_fn(|g| matrix.group(group + g));
-    let lines: [&[[PackedLine; LINES]]; G] = std::array::from_fn(|g| groups[g].lines.as_chunks().0);
-    let place = |row, blocks| Place {
-        groups,
-        group,
-        row,
-        blocks,
-    };
-    if rows.rows <= ROWS {
+    for tile in tiles(rows.rows) {
         // SAFETY: the caller's promise.
         unsafe {
-            dispatch_rows::<LINES, PARTS, LEVELS, G>(lines, rows, place(0, 0..matrix.blocks()), out)
-        };
-        return;
-    }
-    // Quants are widened once for all rows of activations, a K block at a time, which stays in the L1 cache.
-    let mut wide = [Widened([[PackedLine([0; 4 * LANES]); WIDE_LINES]; K_BLOCK]); G];
-    for start in (0..matrix.blocks()).step_by(K_BLOCK) {
-        let blocks = start..matrix.blocks().min(start + K_BLOCK);
-        for g in 0..G {
-            for (wide, lines) in wide[g].0.iter_mut().zip(&lines[g][blocks.clone()]) {
-                widen::<LINES, LEVELS>(lines, wide, groups[g].levels);
+            match tile.len() {
+                1 => self::tile::<LINES, PARTS, LEVELS, 1, G>(matrix, group, rows, tile.start, out),
+                2 => self::tile::<LINES, PARTS, LEVELS, 2, G>(matrix, group, rows, tile.start, out),
+                3 => self::tile::<LINES, PARTS, LEVELS, 3, G>(matrix, group, rows, tile.start, out),
+                4 => self::tile::<LINES, PARTS, LEVELS, 4, G>(matrix, group, rows, tile.start, out),
+                5 => self::tile::<LINES, PARTS, LEVELS, 5, G>(matrix, group, rows, tile.start, out),
+                _ => self::tile::<LINES, PARTS, LEVELS, ROWS, G>(
+                    matrix, group, rows, tile.start, out,
+                ),
             }
-        }
-        let lines = std::array::from_fn(|g| &wide[g].0[..blocks.len()]);
-        for row in (0..rows.rows).step_by(ROWS) {
-            for next in (row + ROWS..rows.rows).take(ROWS) {
-                prefetch_row(&rows.row(next).0[blocks.clone()]);
-            }
-            // SAFETY: the caller's promise.
-            unsafe {
-                dispatch_rows::<WIDE_LINES, PARTS, false, G>(
-                    lines,
-                    rows,
-                    place(row, blocks.clone()),
-                    out,
-                )
-            };
         }
     }
 }
@@ -196,41 +187,6 @@ unsafe fn row_group<const LINES: usize, const PARTS: usize, const LEVELS: bool, 
 /// How many blocks ahead weights are prefetched: 4-bit blocks are read in less time.
 const fn prefetch_distance(lines: usize) -> usize {
     if lines == FOUR_BIT_LINES { 32 } else { 8 }
-}
-
-/// Blocks of the K dimension that are widened at a time: 16 KB for two groups.
-const K_BLOCK: usize = 8;
-
-/// Blocks of a row group, widened to 16 bits.
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-struct Widened([[PackedLine; WIDE_LINES]; K_BLOCK]);
-
-/// Widens the quants of a block to 16 bits.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-fn widen<const LINES: usize, const LEVELS: bool>(
-    lines: &[PackedLine; LINES],
-    wide: &mut [PackedLine; WIDE_LINES],
-    levels: &Levels,
-) {
-    let levels = broadcast(levels);
-    let each = WIDE_LINES / LINES;
-    for (line, wide) in lines.iter().zip(wide.chunks_exact_mut(each)) {
-        for (pairs, wide) in pairs::<LINES, LEVELS>(line, levels).iter().zip(wide) {
-            // SAFETY: a line is 64 bytes that are aligned as such.
-            unsafe { _mm512_store_si512(wide.0.as_mut_ptr().cast(), *pairs) };
-        }
-    }
-}
-
-/// Prefetches blocks of activations, each of which is a cache line.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-fn prefetch_row(blocks: &[Pairs]) {
-    for block in blocks {
-        _mm_prefetch::<_MM_HINT_T0>(block.as_ptr().cast());
-    }
 }
 
 /// Prefetches an address, which need not be valid.
@@ -243,50 +199,11 @@ pub(super) fn prefetch<T>(place: *const T) {
     }
 }
 
-/// The place of a tile: its first row and group, and its range of the K dimension in blocks.
-struct Place<'a, const G: usize> {
-    groups: [RowGroup<'a>; G],
-    /// The number of the first of them.
-    group: usize,
-    row: usize,
-    blocks: Range<usize>,
-}
-
-/// Dispatches to the micro-kernel for as many rows as are left, at most [`ROWS`].
+/// The micro-kernel: `M` rows of activations from `row` on with `G` row groups from `group` on. Each result is summed in
+/// the same order whatever `M` and `G` are.
 ///
 /// # Safety
-/// No other thread uses the columns of the groups.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-unsafe fn dispatch_rows<
-    const LINES: usize,
-    const PARTS: usize,
-    const LEVELS: bool,
-    const G: usize,
->(
-    lines: [&[[PackedLine; LINES]]; G],
-    rows: &QuantizedActivations,
-    place: Place<G>,
-    out: &Output,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match rows.rows - place.row {
-            1 => tile::<LINES, PARTS, LEVELS, 1, G>(lines, rows, place, out),
-            2 => tile::<LINES, PARTS, LEVELS, 2, G>(lines, rows, place, out),
-            3 => tile::<LINES, PARTS, LEVELS, 3, G>(lines, rows, place, out),
-            4 => tile::<LINES, PARTS, LEVELS, 4, G>(lines, rows, place, out),
-            5 => tile::<LINES, PARTS, LEVELS, 5, G>(lines, rows, place, out),
-            _ => tile::<LINES, PARTS, LEVELS, ROWS, G>(lines, rows, place, out),
-        }
-    }
-}
-
-/// The micro-kernel: `M` rows of activations with `G` row groups over a range of the K dimension, accumulated into
-/// the results. Each result is summed in the same order whatever `M` and `G` are.
-///
-/// # Safety
-/// No other thread uses the columns of the groups.
+/// No other thread writes the columns of the groups.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
 unsafe fn tile<
@@ -296,52 +213,43 @@ unsafe fn tile<
     const M: usize,
     const G: usize,
 >(
-    lines: [&[[PackedLine; LINES]]; G],
+    matrix: &PackedMatrix,
+    group: usize,
     rows: &QuantizedActivations,
-    place: Place<G>,
+    row: usize,
     out: &Output,
 ) {
-    let Place {
-        groups,
-        group,
-        row,
-        blocks,
-    } = place;
+    let groups: [RowGroup; G] = std::array::from_fn(|g| matrix.group(group + g));
+    let lines: [&[[PackedLine; LINES]]; G] = std::array::from_fn(|g| groups[g].lines.as_chunks().0);
     let levels = broadcast(groups[0].levels);
+    let chains = const { chains(M * G) };
     // Where vector instructions are meant, `from_fn` would not do: it is not compiled for them.
     let inputs: [(&[Pairs], &[ActivationBlock]); M] = std::array::from_fn(|m| rows.row(row + m));
     let mut sums = [[_mm512_setzero_ps(); G]; M];
-    if blocks.start > 0 {
-        for (m, sums) in sums.iter_mut().enumerate() {
-            for (g, sum) in sums.iter_mut().enumerate() {
-                // SAFETY: the caller's promise, and what was there before.
-                let results = unsafe { out.get(row + m, (group + g) * LANES) };
-                // SAFETY: there are as many.
-                *sum = unsafe { _mm512_loadu_ps(results.as_ptr()) };
-            }
-        }
-    }
-    for (index, block) in blocks.enumerate() {
+    for block in 0..matrix.blocks() {
         let mut numbers = [&ZERO_PAIRS; M];
         for m in 0..M {
             numbers[m] = &inputs[m].0[block];
         }
-        let mut of_block = [&lines[0][index]; G];
+        let mut of_block = [&lines[0][block]; G];
         for g in 1..G {
-            of_block[g] = &lines[g][index];
+            of_block[g] = &lines[g][block];
         }
-        if LINES != WIDE_LINES {
+        if row == 0 {
             for lines in of_block {
                 prefetch(std::ptr::from_ref(lines).wrapping_add(prefetch_distance(LINES)));
             }
         }
+        // Pairs of a line, and lines of a part.
+        let (pairs_each, lines_each) = (BLOCK / 2 / LINES, LINES / PARTS);
         for part in 0..PARTS {
-            let mut products = [[_mm512_setzero_si512(); G]; M];
+            let mut products = [[[_mm512_setzero_si512(); CHAINS]; G]; M];
             for m in 0..M {
-                products[m] = [_mm512_set1_epi32(inputs[m].1[block].acc_init[part]); G];
+                let start = _mm512_set1_epi32(inputs[m].1[block].acc_init[part]);
+                for products in &mut products[m] {
+                    products[0] = start;
+                }
             }
-            // Pairs of a line, and lines of a part.
-            let (pairs_each, lines_each) = (WIDE_LINES / LINES, LINES / PARTS);
             for line in part * lines_each..(part + 1) * lines_each {
                 let mut weights = [[_mm512_setzero_si512(); 4]; G];
                 for g in 0..G {
@@ -352,7 +260,8 @@ unsafe fn tile<
                         let two = bytemuck::cast(numbers[m][pairs_each * line + pair]);
                         let two = _mm512_set1_epi32(two);
                         for g in 0..G {
-                            products[m][g] = add_products(products[m][g], weights[g][pair], two);
+                            let sum = &mut products[m][g][pair % chains];
+                            *sum = add_products(*sum, weights[g][pair], two);
                         }
                     }
                 }
@@ -360,7 +269,11 @@ unsafe fn tile<
             for g in 0..G {
                 let scales = floats(&groups[g].scales[block * PARTS + part]);
                 for m in 0..M {
-                    let product = _mm512_cvtepi32_ps(products[m][g]);
+                    let [mut product, others @ ..] = products[m][g];
+                    for other in &others[..chains.min(pairs_each) - 1] {
+                        product = _mm512_add_epi32(product, *other);
+                    }
+                    let product = _mm512_cvtepi32_ps(product);
                     let scale = _mm512_mul_ps(scales, _mm512_set1_ps(inputs[m].1[block].scale));
                     sums[m][g] = _mm512_fmadd_ps(product, scale, sums[m][g]);
                 }
@@ -416,8 +329,8 @@ pub(super) fn broadcast(levels: &Levels) -> __m512i {
     _mm512_broadcast_i32x4(unsafe { _mm_loadu_si128(levels.as_ptr().cast()) })
 }
 
-/// Unpacks a line to pairs of 16-bit quants, or of the levels they stand for: one, two or four registers for 16, 8 or
-/// 4 bits.
+/// Unpacks a line to pairs of 16-bit quants, or of the levels they stand for: two registers for 8-bit quants, four for
+/// 4-bit ones.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
 fn pairs<const LINES: usize, const LEVELS: bool>(
@@ -426,10 +339,8 @@ fn pairs<const LINES: usize, const LEVELS: bool>(
 ) -> [__m512i; 4] {
     // SAFETY: a line is 64 bytes that are aligned as such.
     let line = unsafe { _mm512_load_si512(line.0.as_ptr().cast()) };
-    let none = _mm512_setzero_si512();
-    if LINES == WIDE_LINES {
-        [line, none, none, none]
-    } else if LINES == EIGHT_BIT_LINES {
+    if LINES == EIGHT_BIT_LINES {
+        let none = _mm512_setzero_si512();
         [
             _mm512_and_si512(line, _mm512_set1_epi16(0xff)),
             _mm512_srli_epi16::<8>(line),
