@@ -6,13 +6,11 @@ use half::f16;
 
 use crate::formats::{Bits, EIGHT_BIT_LINES, FOUR_BIT_LINES};
 use crate::output::Output;
-use crate::packing::{
-    ActivationBlock, F16x16, PackedLine, PackedMatrix, Pairs, QuantizedActivations,
-};
+use crate::packing::{ActivationTile, F16x16, PackedLine, PackedMatrix, QuantizedActivations};
 use crate::simd::{F32x16, LANES, Portable};
 
 /// Rows of activations per tile.
-const ROWS: usize = 4;
+pub(crate) const ROWS: usize = 4;
 
 /// Four columns of 16 rows, column by column.
 type Columns = [[i16; LANES]; 4];
@@ -28,45 +26,44 @@ pub(crate) unsafe fn multiply(
     out: &Output,
 ) {
     for group in groups {
-        for row in (0..rows.rows).step_by(ROWS) {
+        for tile in rows.tiles() {
             // SAFETY: the caller's promise.
             unsafe {
-                match rows.rows - row {
-                    1 => of_format::<1>(matrix, group, rows, row, out),
-                    2 => of_format::<2>(matrix, group, rows, row, out),
-                    3 => of_format::<3>(matrix, group, rows, row, out),
-                    _ => of_format::<ROWS>(matrix, group, rows, row, out),
+                match tile.rows.len() {
+                    1 => of_format::<1>(matrix, group, &tile, out),
+                    2 => of_format::<2>(matrix, group, &tile, out),
+                    3 => of_format::<3>(matrix, group, &tile, out),
+                    _ => of_format::<ROWS>(matrix, group, &tile, out),
                 }
             }
         }
     }
 }
 
-/// `M` rows of activations with one row group.
+/// A tile of `M` rows with one row group.
 ///
 /// # Safety
 /// No other thread writes the columns of the group.
 unsafe fn of_format<const M: usize>(
     matrix: &PackedMatrix,
     group: usize,
-    rows: &QuantizedActivations,
-    row: usize,
+    rows: &ActivationTile,
     out: &Output,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
         match (matrix.bits(), matrix.scales_each()) {
             (Bits::Four, _) if matrix.levels().is_some() => {
-                tile::<FOUR_BIT_LINES, 1, true, M>(matrix, group, rows, row, out);
+                tile::<FOUR_BIT_LINES, 1, true, M>(matrix, group, rows, out);
             }
-            (Bits::Four, _) => tile::<FOUR_BIT_LINES, 1, false, M>(matrix, group, rows, row, out),
-            (Bits::Eight, 1) => tile::<EIGHT_BIT_LINES, 1, false, M>(matrix, group, rows, row, out),
-            (Bits::Eight, _) => tile::<EIGHT_BIT_LINES, 2, false, M>(matrix, group, rows, row, out),
+            (Bits::Four, _) => tile::<FOUR_BIT_LINES, 1, false, M>(matrix, group, rows, out),
+            (Bits::Eight, 1) => tile::<EIGHT_BIT_LINES, 1, false, M>(matrix, group, rows, out),
+            (Bits::Eight, _) => tile::<EIGHT_BIT_LINES, 2, false, M>(matrix, group, rows, out),
         }
     }
 }
 
-/// The micro-kernel: `M` rows of activations from `row` on with one row group, whose blocks have `LINES` lines and
+/// The micro-kernel: a tile of `M` rows with one row group, whose blocks have `LINES` lines and
 /// `PARTS` scales, and whose quants stand for levels or for themselves. Each result is summed in the same order whatever
 /// `M` is.
 ///
@@ -75,21 +72,19 @@ unsafe fn of_format<const M: usize>(
 unsafe fn tile<const LINES: usize, const PARTS: usize, const LEVELS: bool, const M: usize>(
     matrix: &PackedMatrix,
     group: usize,
-    rows: &QuantizedActivations,
-    row: usize,
+    rows: &ActivationTile,
     out: &Output,
 ) {
     let weights = matrix.group(group);
-    let inputs: [(&[Pairs], &[ActivationBlock]); M] = std::array::from_fn(|m| rows.row(row + m));
     // Columns of four in a line, and lines of a part.
     let (fours, lines_each) = (EIGHT_BIT_LINES / LINES, LINES / PARTS);
     let mut sums = [[0f32; LANES]; M];
     let lines: &[[PackedLine; LINES]] = weights.lines.as_chunks().0;
-    for (block, lines) in lines.iter().enumerate() {
+    for (block, (lines, (pairs, blocks))) in lines.iter().zip(rows.blocks::<M>()).enumerate() {
         for part in 0..PARTS {
             let mut products = [[0i32; LANES]; M];
-            for (products, (_, blocks)) in products.iter_mut().zip(&inputs) {
-                *products = [blocks[block].acc_init[part]; LANES];
+            for (products, block) in products.iter_mut().zip(blocks) {
+                *products = [block.acc_init[part]; LANES];
             }
             let first = part * lines_each;
             for (index, line) in lines[first..][..lines_each].iter().enumerate() {
@@ -98,28 +93,28 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const LEVELS: bool, const
                         EIGHT_BIT_LINES => bytes(line),
                         _ => nibbles::<LEVELS>(line, four, weights.levels),
                     };
-                    for (products, (pairs, _)) in products.iter_mut().zip(&inputs) {
+                    for (products, pairs) in products.iter_mut().zip(pairs) {
                         let at = 2 * (fours * (first + index) + four);
-                        add_products(products, &columns, &pairs[block][at..at + 2]);
+                        add_products(products, &columns, &pairs[at..at + 2]);
                     }
                 }
             }
             let scales = floats(&weights.scales[block * PARTS + part]);
-            for ((sums, products), (_, blocks)) in sums.iter_mut().zip(products).zip(&inputs) {
-                let factors = scales.map(|scale| scale * blocks[block].scale);
+            for ((sums, products), block) in sums.iter_mut().zip(products).zip(blocks) {
+                let factors = scales.map(|scale| scale * block.scale);
                 add(sums, &products.map(|product| product as f32), &factors);
             }
         }
         if let Some(minima) = weights.minima.get(block) {
             let minima = floats(minima);
-            for (sums, (_, blocks)) in sums.iter_mut().zip(&inputs) {
-                add(sums, &minima, &[blocks[block].sum; LANES]);
+            for (sums, block) in sums.iter_mut().zip(blocks) {
+                add(sums, &minima, &[block.sum; LANES]);
             }
         }
     }
     for (m, results) in sums.iter().enumerate() {
         // SAFETY: the caller's promise.
-        unsafe { out.put(row + m, group * LANES, results) };
+        unsafe { out.put(rows.rows.start + m, group * LANES, results) };
     }
 }
 

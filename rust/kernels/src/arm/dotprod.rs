@@ -10,7 +10,8 @@ use std::ops::Range;
 use crate::formats::{BLOCK, Bits, EIGHT_BIT_LINES, FOUR_BIT_LINES};
 use crate::output::Output;
 use crate::packing::{
-    ActivationBlock8, F16x16, PackedLine, PackedMatrix, QuantizedActivations, RowGroup, TILE_ROWS,
+    ActivationBlock8, ActivationTile, F16x16, PackedLine, PackedMatrix, QuantizedActivations,
+    RowGroup,
 };
 use crate::simd::LANES;
 
@@ -35,19 +36,21 @@ pub(crate) unsafe fn multiply(
     out: &Output,
 ) {
     for group in groups {
-        for row in (0..rows.rows).step_by(ROWS) {
-            // SAFETY: the caller's promise.
-            unsafe {
-                match rows.rows - row {
-                    1 => of_format::<1>(matrix, group, rows, row, out),
-                    _ => of_format::<ROWS>(matrix, group, rows, row, out),
+        for tile in rows.tiles() {
+            for row in (0..tile.rows.len()).step_by(ROWS) {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    match tile.rows.len() - row {
+                        1 => of_format::<1>(matrix, group, &tile, row, out),
+                        _ => of_format::<ROWS>(matrix, group, &tile, row, out),
+                    }
                 }
             }
         }
     }
 }
 
-/// `M` rows of activations with one row group.
+/// `M` rows of a tile from `row` on with one row group.
 ///
 /// # Safety
 /// No other thread writes the columns of the group.
@@ -55,7 +58,7 @@ pub(crate) unsafe fn multiply(
 unsafe fn of_format<const M: usize>(
     matrix: &PackedMatrix,
     group: usize,
-    rows: &QuantizedActivations,
+    rows: &ActivationTile,
     row: usize,
     out: &Output,
 ) {
@@ -75,7 +78,7 @@ unsafe fn of_format<const M: usize>(
 /// Sums of products with the upper and the lower bytes of activations.
 type Products = [[int32x4_t; QUARTERS]; 2];
 
-/// The micro-kernel: `M` rows of activations from `row` on with one row group, whose blocks have `LINES` lines and
+/// The micro-kernel: `M` rows of a tile from `row` on with one row group, whose blocks have `LINES` lines and
 /// `PARTS` scales, and whose quants stand for levels or for themselves. Each result is summed in the same order whatever
 /// `M` is.
 ///
@@ -86,7 +89,7 @@ type Products = [[int32x4_t; QUARTERS]; 2];
 unsafe fn tile<const LINES: usize, const PARTS: usize, const LEVELS: bool, const M: usize>(
     matrix: &PackedMatrix,
     group: usize,
-    rows: &QuantizedActivations,
+    rows: &ActivationTile,
     row: usize,
     out: &Output,
 ) {
@@ -94,11 +97,10 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const LEVELS: bool, const
     // Then signed bytes are numbers without a zero point.
     let is_signed = matrix.zero_point() == i32::from(SIGN);
     let flip = vdupq_n_u8(if is_signed { SIGN } else { 0 });
-    let (inputs, first) = (rows.rows_of_8(row), row % TILE_ROWS);
     let mut sums = [[vdupq_n_f32(0.0); QUARTERS]; M];
     let lines: &[[PackedLine; LINES]] = weights.lines.as_chunks().0;
     for (block, lines) in lines.iter().enumerate() {
-        let input = &inputs[block];
+        let input = &rows.blocks8[block];
         for part in 0..PARTS {
             let mut products: [Products; M] = [[[vdupq_n_s32(0); QUARTERS]; 2]; M];
             // Halves of a block; each has a scale where there are two.
@@ -109,7 +111,7 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const LEVELS: bool, const
                     &weights,
                     flip,
                     input,
-                    first,
+                    row,
                     half,
                 );
             }
@@ -117,13 +119,13 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const LEVELS: bool, const
             for m in 0..M {
                 let start = match is_signed {
                     true => 0,
-                    false => input.acc_init[part][first + m],
+                    false => input.acc_init[part][row + m],
                 };
                 let [upper, lower] = products[m];
                 for quarter in 0..QUARTERS {
                     let lower = vaddq_s32(lower[quarter], vdupq_n_s32(start));
                     let all = vaddq_s32(vshlq_n_s32::<8>(upper[quarter]), lower);
-                    let scale = vmulq_n_f32(scales[quarter], input.scales[first + m]);
+                    let scale = vmulq_n_f32(scales[quarter], input.scales[row + m]);
                     sums[m][quarter] = vfmaq_f32(sums[m][quarter], vcvtq_f32_s32(all), scale);
                 }
             }
@@ -131,7 +133,7 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const LEVELS: bool, const
         if let Some(minima) = weights.minima.get(block) {
             let minima = floats(minima);
             for (m, sums) in sums.iter_mut().enumerate() {
-                let sum = vdupq_n_f32(input.sums[first + m]);
+                let sum = vdupq_n_f32(input.sums[row + m]);
                 for quarter in 0..QUARTERS {
                     sums[quarter] = vfmaq_f32(sums[quarter], minima[quarter], sum);
                 }
@@ -145,7 +147,7 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const LEVELS: bool, const
             unsafe { vst1q_f32(results.as_mut_ptr(), *sum) };
         }
         // SAFETY: the caller's promise.
-        unsafe { out.put(row + m, group * LANES, &results) };
+        unsafe { out.put(rows.rows.start + row + m, group * LANES, &results) };
     }
 }
 

@@ -1,44 +1,70 @@
 //! Activations, quantized to 16 bits a block.
 
+use std::ops::Range;
+
 use super::matrix::PackedMatrix;
 use crate::formats::BLOCK;
 use crate::simd::LANES;
 use crate::simd::math::reduce;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use crate::team::for_each_part;
 
 /// The quants of a block in pairs, as `vpdpwssd` and `pmaddwd` take them: of every four the first and the third,
 /// then the second and the fourth, which are every other byte of a [`PackedLine`](super::PackedLine).
 pub(crate) type Pairs = [[i16; 2]; BLOCK / 2];
 
-/// Activations `[rows, columns]` in 16 bits, with a scale for every block of 32.
+/// Activations `[rows, columns]` in 16 bits, with a scale for every block of 32, in the order in which kernels read them:
+/// tile by tile of some rows, of these block by block, of these row by row.
 ///
 /// 8 bits (as in llama.cpp's Q8_1) would be faster with VNNI's byte products, but less accurate: on a model of
 /// 135 million weights they cost three times the error of Q8_0 weights.
 #[derive(Debug, Clone)]
 pub(crate) struct QuantizedActivations {
-    pub(crate) pairs: Vec<Pairs>,
+    pairs: Vec<Pairs>,
     /// Scale and sum of each block.
-    pub(crate) blocks: Vec<ActivationBlock>,
-    /// The same in bytes for AMX and NEON, eight rows at a time; empty for other kernels.
-    pub(crate) blocks8: Vec<ActivationBlock8>,
-    pub(crate) columns: usize,
+    blocks: Vec<ActivationBlock>,
+    /// Tiles in bytes for AMX and NEON; empty for other kernels.
+    blocks8: Vec<ActivationBlock8>,
+    columns: usize,
     pub(crate) rows: usize,
+    tiles: usize,
 }
 
-/// Rows of activations in an AMX tile, and those whose bytes stand together.
-pub(crate) const TILE_ROWS: usize = 8;
+/// Rows of activations that go through a kernel together.
+#[derive(Debug, Clone)]
+pub(crate) struct ActivationTile<'a> {
+    pub(crate) rows: Range<usize>,
+    pairs: &'a [Pairs],
+    blocks: &'a [ActivationBlock],
+    /// The tile in bytes, where the kernel takes them.
+    pub(crate) blocks8: &'a [ActivationBlock8],
+}
 
-/// A block of eight rows, split into bytes. Rows behind the last are zero.
+/// A tile that is to be quantized.
+#[derive(Debug)]
+pub(crate) struct EmptyTile<'a> {
+    /// The places of its activations.
+    pub(crate) numbers: Range<usize>,
+    pairs: &'a mut [Pairs],
+    blocks: &'a mut [ActivationBlock],
+    rows: usize,
+}
+
+/// Rows of activations at most in a tile of bytes.
+pub(crate) const BYTE_ROWS: usize = 8;
+
+/// A block of up to eight rows, split into bytes. Rows behind the last are zero.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C, align(64))]
 pub(crate) struct ActivationBlock8 {
     /// The upper bytes, and the lower bytes as signed numbers.
-    pub(crate) bytes: [[[i8; BLOCK]; TILE_ROWS]; 2],
+    pub(crate) bytes: [[[i8; BLOCK]; BYTE_ROWS]; 2],
     /// [`ActivationBlock::scale`] of each.
-    pub(crate) scales: [f32; TILE_ROWS],
+    pub(crate) scales: [f32; BYTE_ROWS],
     /// [`ActivationBlock::sum`] of each.
-    pub(crate) sums: [f32; TILE_ROWS],
+    pub(crate) sums: [f32; BYTE_ROWS],
     /// [`ActivationBlock::acc_init`] of each, those of the first part first.
-    pub(crate) acc_init: [[i32; TILE_ROWS]; 2],
+    pub(crate) acc_init: [[i32; BYTE_ROWS]; 2],
 }
 
 /// The largest quant: the sum of 32 products with bytes, and [`ActivationBlock::acc_init`], stay below 2³¹.
@@ -62,8 +88,9 @@ pub(crate) struct ActivationBlock {
 }
 
 impl QuantizedActivations {
-    /// Zeros.
-    pub(crate) fn new(rows: usize, columns: usize) -> Self {
+    /// Zeros, in as few tiles of at most `tile_rows` rows as can be. Their sizes differ by one at most: a tile of few rows
+    /// takes nearly as long as one of many.
+    pub(crate) fn new(rows: usize, columns: usize, tile_rows: usize) -> Self {
         let blocks = rows * columns / BLOCK;
         Self {
             pairs: vec![[[0; 2]; BLOCK / 2]; blocks],
@@ -71,38 +98,108 @@ impl QuantizedActivations {
             blocks8: Vec::new(),
             columns,
             rows,
+            tiles: rows.div_ceil(tile_rows),
         }
     }
 
-    /// The blocks of the eight rows from `row` on.
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-    pub(crate) fn rows_of_8(&self, row: usize) -> &[ActivationBlock8] {
-        let blocks = self.columns / BLOCK;
-        &self.blocks8[row / TILE_ROWS * blocks..][..blocks]
+    /// Rows of a tile.
+    fn rows(&self, tile: usize) -> Range<usize> {
+        self.rows * tile / self.tiles..self.rows * (tile + 1) / self.tiles
     }
 
-    /// Quants and blocks of a row.
-    #[inline]
-    pub(crate) fn row(&self, row: usize) -> (&[Pairs], &[ActivationBlock]) {
+    pub(crate) fn tiles(&self) -> impl Iterator<Item = ActivationTile<'_>> {
         let blocks = self.columns / BLOCK;
-        (
-            &self.pairs[row * blocks..][..blocks],
-            &self.blocks[row * blocks..][..blocks],
-        )
+        (0..self.tiles).map(move |tile| {
+            let rows = self.rows(tile);
+            let place = rows.start * blocks..rows.end * blocks;
+            ActivationTile {
+                rows,
+                pairs: &self.pairs[place.clone()],
+                blocks: &self.blocks[place],
+                blocks8: self
+                    .blocks8
+                    .get(tile * blocks..(tile + 1) * blocks)
+                    .unwrap_or_default(),
+            }
+        })
+    }
+
+    /// All tiles, to be quantized.
+    pub(crate) fn empty_tiles(&mut self) -> Vec<EmptyTile<'_>> {
+        let all: Vec<_> = (0..self.tiles).map(|tile| self.rows(tile)).collect();
+        let (mut pairs, mut blocks) = (&mut self.pairs[..], &mut self.blocks[..]);
+        let mut tiles = Vec::with_capacity(all.len());
+        for rows in all {
+            let count = rows.len() * self.columns / BLOCK;
+            tiles.push(EmptyTile {
+                numbers: rows.start * self.columns..rows.end * self.columns,
+                pairs: pairs.split_off_mut(..count).unwrap_or_default(),
+                blocks: blocks.split_off_mut(..count).unwrap_or_default(),
+                rows: rows.len(),
+            });
+        }
+        tiles
+    }
+
+    /// Lets `work` write all tiles in bytes.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    pub(crate) fn split(&mut self, work: impl Fn(&ActivationTile, &mut [ActivationBlock8]) + Sync) {
+        let blocks = self.columns / BLOCK;
+        let mut blocks8 = vec![ActivationBlock8::default(); self.tiles * blocks];
+        let parts = self.tiles().zip(blocks8.chunks_mut(blocks)).collect();
+        for_each_part(parts, |(tile, blocks8): (ActivationTile, &mut [_])| {
+            work(&tile, blocks8);
+        });
+        self.blocks8 = blocks8;
     }
 }
 
-/// Splits the quants of up to eight rows into bytes. To be inlined where vector instructions are enabled.
+impl ActivationTile<'_> {
+    /// Each block of the tile, which has `M` rows.
+    #[inline(always)]
+    pub(crate) fn blocks<const M: usize>(
+        &self,
+    ) -> impl Iterator<Item = (&[Pairs; M], &[ActivationBlock; M])> {
+        debug_assert_eq!(self.rows.len(), M);
+        let blocks = self.blocks.as_chunks().0.iter();
+        self.pairs.as_chunks().0.iter().zip(blocks)
+    }
+}
+
+impl EmptyTile<'_> {
+    /// Each block of the tile's activations and its place.
+    #[inline(always)]
+    pub(crate) fn places<'a>(
+        &'a mut self,
+        numbers: &'a [f32],
+    ) -> impl Iterator<Item = (&'a [f32; BLOCK], (&'a mut Pairs, &'a mut ActivationBlock))> {
+        let numbers = numbers.as_chunks::<BLOCK>().0;
+        let (rows, each) = (self.rows, numbers.len() / self.rows);
+        let places = self
+            .pairs
+            .chunks_exact_mut(rows)
+            .zip(self.blocks.chunks_exact_mut(rows));
+        places
+            .enumerate()
+            .flat_map(move |(block, (pairs, blocks))| {
+                numbers[block..]
+                    .iter()
+                    .step_by(each)
+                    .zip(pairs.iter_mut().zip(blocks))
+            })
+    }
+}
+
+/// Splits the quants of a tile into bytes. To be inlined where vector instructions are enabled.
 #[inline(always)]
-pub(crate) fn split_blocks(
-    numbers: &[Pairs],
-    blocks: &[ActivationBlock],
-    blocks8: &mut [ActivationBlock8],
-) {
-    let each = blocks8.len();
-    let rows = numbers.chunks_exact(each).zip(blocks.chunks_exact(each));
-    for (lane, (numbers, blocks)) in rows.enumerate() {
-        for ((numbers, block), eight) in numbers.iter().zip(blocks).zip(blocks8.iter_mut()) {
+pub(crate) fn split_blocks(tile: &ActivationTile, blocks8: &mut [ActivationBlock8]) {
+    let rows = tile.rows.len();
+    let blocks = tile
+        .pairs
+        .chunks_exact(rows)
+        .zip(tile.blocks.chunks_exact(rows));
+    for ((numbers, blocks), eight) in blocks.zip(blocks8) {
+        for (lane, (numbers, block)) in numbers.iter().zip(blocks).enumerate() {
             let [upper, lower] = &mut eight.bytes;
             let fours = numbers.as_chunks::<2>().0.iter();
             let bytes = upper[lane].as_chunks_mut::<4>().0.iter_mut();
@@ -122,16 +219,10 @@ pub(crate) fn split_blocks(
     }
 }
 
-/// Quantizes whole blocks. To be inlined where vector instructions are enabled.
+/// Quantizes a tile. To be inlined where vector instructions are enabled.
 #[inline(always)]
-pub(crate) fn quantize_blocks(
-    matrix: &PackedMatrix,
-    numbers: &[f32],
-    rounded: &mut [Pairs],
-    blocks: &mut [ActivationBlock],
-) {
-    let chunks = numbers.chunks_exact(BLOCK).zip(rounded).zip(blocks);
-    for ((numbers, rounded), block) in chunks {
+pub(crate) fn quantize_blocks(matrix: &PackedMatrix, numbers: &[f32], mut tile: EmptyTile) {
+    for (numbers, (rounded, block)) in tile.places(numbers) {
         let mut largest = [0f32; LANES];
         let mut zeros = [0f32; LANES];
         for lanes in numbers.as_chunks::<LANES>().0 {

@@ -5,15 +5,14 @@ use std::ops::Range;
 use super::{Multiply, WeightMatrix, parallel_groups};
 #[cfg(target_arch = "aarch64")]
 use crate::arm::dotprod;
-use crate::formats::BLOCK;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use crate::instructions::Instructions;
 use crate::output::Output;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use crate::packing::BYTE_ROWS;
 #[cfg(target_arch = "aarch64")]
 use crate::packing::split_blocks;
-use crate::packing::{ActivationBlock, PackedMatrix, Pairs, QuantizedActivations, quantize_blocks};
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-use crate::packing::{ActivationBlock8, TILE_ROWS};
+use crate::packing::{PackedMatrix, QuantizedActivations, quantize_blocks};
 use crate::portable;
 use crate::team::for_each_part;
 #[cfg(target_arch = "x86_64")]
@@ -21,9 +20,6 @@ use crate::x86::{amx, avx2, avx512};
 
 /// Row groups that a thread takes at least: the AVX-512 kernel multiplies two at a time.
 const GROUPS: usize = 2;
-
-/// Activations that a thread quantizes at a time.
-const QUANTIZE_PART: usize = 1 << 14;
 
 impl WeightMatrix for PackedMatrix {
     fn rows(&self) -> usize {
@@ -41,8 +37,8 @@ impl WeightMatrix for PackedMatrix {
 
 impl Multiply for PackedMatrix {
     fn multiply(&self, x: &[f32], out: &Output) {
+        let products = x.len() * self.rows();
         let x = &quantize(x, self);
-        let products = x.rows * self.rows() * self.columns();
         parallel_groups(products, self.groups(), GROUPS, |groups| {
             // SAFETY: a matrix is only made for instructions that the processor has, and each thread's
             // groups have columns of their own.
@@ -89,45 +85,49 @@ unsafe fn multiply_groups(
 fn quantize(x: &[f32], matrix: &PackedMatrix) -> QuantizedActivations {
     let columns = matrix.columns();
     assert_eq!(x.len() % columns, 0, "activations of whole rows");
-    let mut quantized = QuantizedActivations::new(x.len() / columns, columns);
-    let parts = x
-        .chunks(QUANTIZE_PART)
-        .zip(quantized.pairs.chunks_mut(QUANTIZE_PART / BLOCK))
-        .zip(quantized.blocks.chunks_mut(QUANTIZE_PART / BLOCK))
-        .collect();
-    for_each_part(parts, |((x, pairs), blocks)| {
-        // SAFETY: a matrix is only made for instructions that the processor has.
-        unsafe { quantize_part(matrix, x, pairs, blocks) };
+    let rows = x.len() / columns;
+    let mut quantized = QuantizedActivations::new(rows, columns, tile_rows(matrix, rows));
+    for_each_part(quantized.empty_tiles(), |tile| {
+        let x = &x[tile.numbers.clone()];
+        match matrix.instructions() {
+            // SAFETY: a matrix is only made for instructions that the processor has.
+            #[cfg(target_arch = "x86_64")]
+            Some(Instructions::Amx | Instructions::Avx512Vnni) => unsafe {
+                avx512::quantize(matrix, x, tile);
+            },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Some(Instructions::Avx2) => unsafe { avx2::quantize(matrix, x, tile) },
+            #[cfg(target_arch = "aarch64")]
+            Some(Instructions::NeonDotprod) => quantize_blocks(matrix, x, tile),
+            None => quantize_blocks(matrix, x, tile),
+        }
     });
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-    if uses_bytes(matrix, quantized.rows) {
-        split(&mut quantized);
+    match matrix.instructions() {
+        #[cfg(target_arch = "x86_64")]
+        Some(Instructions::Amx) if uses_tiles(matrix, rows) => {
+            // SAFETY: AMX implies AVX-512 here.
+            quantized.split(|tile, blocks8| unsafe { avx512::split(tile, blocks8) });
+        }
+        #[cfg(target_arch = "aarch64")]
+        Some(Instructions::NeonDotprod) => quantized.split(split_blocks),
+        _ => {}
     }
     quantized
 }
 
-/// Quantizes whole blocks.
-///
-/// # Safety
-/// The processor has the matrix' instructions.
-unsafe fn quantize_part(
-    matrix: &PackedMatrix,
-    x: &[f32],
-    pairs: &mut [Pairs],
-    blocks: &mut [ActivationBlock],
-) {
+/// Rows of activations of a tile at most, where there are so many.
+fn tile_rows(matrix: &PackedMatrix, rows: usize) -> usize {
     match matrix.instructions() {
-        // SAFETY: the caller's promise.
         #[cfg(target_arch = "x86_64")]
-        Some(Instructions::Amx | Instructions::Avx512Vnni) => unsafe {
-            avx512::quantize(matrix, x, pairs, blocks);
-        },
-        // SAFETY: the caller's promise.
+        Some(Instructions::Amx) if uses_tiles(matrix, rows) => BYTE_ROWS,
         #[cfg(target_arch = "x86_64")]
-        Some(Instructions::Avx2) => unsafe { avx2::quantize(matrix, x, pairs, blocks) },
+        Some(Instructions::Amx | Instructions::Avx512Vnni) => avx512::ROWS,
+        #[cfg(target_arch = "x86_64")]
+        Some(Instructions::Avx2) => avx2::ROWS,
         #[cfg(target_arch = "aarch64")]
-        Some(Instructions::NeonDotprod) => quantize_blocks(matrix, x, pairs, blocks),
-        None => quantize_blocks(matrix, x, pairs, blocks),
+        Some(Instructions::NeonDotprod) => BYTE_ROWS,
+        None => portable::ROWS,
     }
 }
 
@@ -135,41 +135,4 @@ unsafe fn quantize_part(
 #[cfg(target_arch = "x86_64")]
 fn uses_tiles(matrix: &PackedMatrix, rows: usize) -> bool {
     matrix.instructions() == Some(Instructions::Amx) && rows >= amx::MIN_ROWS
-}
-
-/// Whether a product with so many rows of activations uses them in bytes.
-#[cfg(target_arch = "x86_64")]
-fn uses_bytes(matrix: &PackedMatrix, rows: usize) -> bool {
-    uses_tiles(matrix, rows)
-}
-
-/// See above.
-#[cfg(target_arch = "aarch64")]
-fn uses_bytes(matrix: &PackedMatrix, _: usize) -> bool {
-    matrix.instructions() == Some(Instructions::NeonDotprod)
-}
-
-/// Splits 16-bit activations into bytes, eight rows a tile.
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-fn split(x: &mut QuantizedActivations) {
-    let blocks = x.columns / BLOCK;
-    x.blocks8 = vec![ActivationBlock8::default(); x.rows.div_ceil(TILE_ROWS) * blocks];
-    let parts = x
-        .pairs
-        .chunks(TILE_ROWS * blocks)
-        .zip(x.blocks.chunks(TILE_ROWS * blocks))
-        .zip(x.blocks8.chunks_mut(blocks))
-        .collect();
-    for_each_part(
-        parts,
-        |((pairs, blocks), blocks8): ((&[_], &[_]), &mut [_])| {
-            // SAFETY: AMX implies AVX-512 here.
-            #[cfg(target_arch = "x86_64")]
-            unsafe {
-                avx512::split(pairs, blocks, blocks8);
-            }
-            #[cfg(target_arch = "aarch64")]
-            split_blocks(pairs, blocks, blocks8);
-        },
-    );
 }

@@ -15,7 +15,7 @@ use super::avx512::{broadcast, floats, prefetch};
 use crate::formats::{BLOCK, Bits, EIGHT_BIT_LINES, FOUR_BIT_LINES, Levels};
 use crate::output::Output;
 use crate::packing::{
-    ActivationBlock8, PackedLine, PackedMatrix, QuantizedActivations, RowGroup, TILE_ROWS,
+    ActivationBlock8, BYTE_ROWS, PackedLine, PackedMatrix, QuantizedActivations, RowGroup,
 };
 use crate::simd::LANES;
 
@@ -105,7 +105,7 @@ type Bytewise = [PackedLine; EIGHT_BIT_LINES];
 /// The tile products of the upper and of the lower bytes of eight rows with a row group.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
-struct Products([[[i32; LANES]; TILE_ROWS]; 2]);
+struct Products([[[i32; LANES]; BYTE_ROWS]; 2]);
 
 /// All activations with one row group.
 ///
@@ -136,16 +136,16 @@ unsafe fn multiply_group<const LINES: usize, const PARTS: usize, const LEVELS: b
                 unsafe { std::slice::from_raw_parts(widened.as_ptr().cast(), blocks.len()) }
             }
         };
-        for row in (0..rows.rows).step_by(TILE_ROWS) {
+        for tile in rows.tiles() {
             // The next ones come while these are multiplied, this group's or another's.
-            let next = match row {
+            let next = match tile.rows.start {
                 0 => Some(lines.as_ptr().wrapping_add(start + PREFETCH_DISTANCE)),
                 _ => None,
             };
-            let eight = &rows.rows_of_8(row)[blocks.clone()];
+            let eight = &tile.blocks8[blocks.clone()];
             let results = Results {
                 out,
-                rows: row..rows.rows.min(row + TILE_ROWS),
+                rows: tile.rows,
                 column,
             };
             // SAFETY: the caller's promises.
@@ -176,7 +176,7 @@ unsafe fn multiply_eight<const LINES: usize, const PARTS: usize>(
     next: Option<*const [PackedLine; LINES]>,
     results: &Results,
 ) {
-    let mut sums = [_mm512_setzero_ps(); TILE_ROWS];
+    let mut sums = [_mm512_setzero_ps(); BYTE_ROWS];
     if start > 0 {
         for (row, sum) in results.rows.clone().zip(&mut sums) {
             // SAFETY: the caller's promise, and what was there before.
@@ -209,7 +209,7 @@ unsafe fn multiply_eight<const LINES: usize, const PARTS: usize>(
         // SAFETY: it was written.
         let Products([upper, lower]) = unsafe { products[tile % SLOTS].assume_init_ref() };
         let scales = floats(&group.scales[block * PARTS + part]);
-        for m in 0..TILE_ROWS {
+        for m in 0..BYTE_ROWS {
             // SAFETY: there are as many numbers.
             let (upper, lower) = unsafe {
                 (

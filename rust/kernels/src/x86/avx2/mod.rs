@@ -4,30 +4,26 @@ mod vector;
 
 pub(crate) use vector::Avx2x2;
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::ZERO_PAIRS;
 use crate::formats::{BLOCK, Bits, EIGHT_BIT_LINES, FOUR_BIT_LINES};
 use crate::output::Output;
 use crate::packing::{
-    ActivationBlock, F16x16, PackedLine, PackedMatrix, Pairs, QuantizedActivations, quantize_blocks,
+    ActivationTile, EmptyTile, F16x16, PackedLine, PackedMatrix, QuantizedActivations,
+    quantize_blocks,
 };
 use crate::simd::LANES;
 
 /// [`quantize_blocks`], compiled for these instructions.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(crate) fn quantize(
-    matrix: &PackedMatrix,
-    numbers: &[f32],
-    rounded: &mut [Pairs],
-    blocks: &mut [ActivationBlock],
-) {
-    quantize_blocks(matrix, numbers, rounded, blocks);
+pub(crate) fn quantize(matrix: &PackedMatrix, numbers: &[f32], tile: EmptyTile) {
+    quantize_blocks(matrix, numbers, tile);
 }
 
 /// Rows of activations per tile: as many as there are registers for.
-const ROWS: usize = 3;
+pub(crate) const ROWS: usize = 3;
 
 /// How many lines ahead weights are prefetched.
 const PREFETCH_DISTANCE: usize = 32;
@@ -74,19 +70,19 @@ unsafe fn row_group<const LINES: usize, const PARTS: usize, const LEVELS: bool>(
     rows: &QuantizedActivations,
     out: &Output,
 ) {
-    for row in (0..rows.rows).step_by(ROWS) {
+    for rows in rows.tiles() {
         // SAFETY: the caller's promise.
         unsafe {
-            match rows.rows - row {
-                1 => tile::<LINES, PARTS, LEVELS, 1>(matrix, group, rows, row, out),
-                2 => tile::<LINES, PARTS, LEVELS, 2>(matrix, group, rows, row, out),
-                _ => tile::<LINES, PARTS, LEVELS, ROWS>(matrix, group, rows, row, out),
+            match rows.rows.len() {
+                1 => tile::<LINES, PARTS, LEVELS, 1>(matrix, group, &rows, out),
+                2 => tile::<LINES, PARTS, LEVELS, 2>(matrix, group, &rows, out),
+                _ => tile::<LINES, PARTS, LEVELS, ROWS>(matrix, group, &rows, out),
             }
         }
     }
 }
 
-/// The micro-kernel: `M` rows of activations from `row` on with one row group, which takes two registers.
+/// The micro-kernel: a tile of `M` rows with one row group, which takes two registers.
 /// Each result is summed in the same order whatever `M` is.
 ///
 /// # Safety
@@ -96,34 +92,27 @@ unsafe fn row_group<const LINES: usize, const PARTS: usize, const LEVELS: bool>(
 unsafe fn tile<const LINES: usize, const PARTS: usize, const LEVELS: bool, const M: usize>(
     matrix: &PackedMatrix,
     group: usize,
-    rows: &QuantizedActivations,
-    row: usize,
+    rows: &ActivationTile,
     out: &Output,
 ) {
     let weights_of = matrix.group(group);
     // SAFETY: there are 16 bytes.
     let levels = unsafe { _mm_loadu_si128(weights_of.levels.as_ptr().cast()) };
     let levels = _mm256_broadcastsi128_si256(levels);
-    // Where vector instructions are meant, `from_fn` would not do: it is not compiled for them.
-    let inputs: [(&[Pairs], &[ActivationBlock]); M] = std::array::from_fn(|m| rows.row(row + m));
     let mut sums = [[_mm256_setzero_ps(); 2]; M];
     let lines: &[[PackedLine; LINES]] = weights_of.lines.as_chunks().0;
-    for (block, lines) in lines.iter().enumerate() {
-        if row == 0 {
+    for (block, (lines, (numbers, inputs))) in lines.iter().zip(rows.blocks::<M>()).enumerate() {
+        if rows.rows.start == 0 {
             // Hardware prefetchers stop at the border of a memory page.
             for ahead in 0..LINES {
                 let place = std::ptr::from_ref(lines).wrapping_add(PREFETCH_DISTANCE / LINES);
                 _mm_prefetch::<_MM_HINT_T0>(place.cast::<i8>().wrapping_add(64 * ahead));
             }
         }
-        let mut numbers = [&ZERO_PAIRS; M];
-        for m in 0..M {
-            numbers[m] = &inputs[m].0[block];
-        }
         for part in 0..PARTS {
             let mut products = [[_mm256_setzero_si256(); 2]; M];
             for m in 0..M {
-                products[m] = [_mm256_set1_epi32(inputs[m].1[block].acc_init[part]); 2];
+                products[m] = [_mm256_set1_epi32(inputs[m].acc_init[part]); 2];
             }
             // Pairs of a line, and lines of a part.
             let (pairs_each, lines_each) = (BLOCK / 2 / LINES, LINES / PARTS);
@@ -137,8 +126,8 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const LEVELS: bool, const
                         let two = bytemuck::cast(numbers[m][pairs_each * line + pair]);
                         let two = _mm256_set1_epi32(two);
                         for half in 0..2 {
-                            let both = _mm256_madd_epi16(weights[half][pair], two);
-                            products[m][half] = _mm256_add_epi32(products[m][half], both);
+                            let sum = &mut products[m][half];
+                            *sum = add_products(*sum, weights[half][pair], two);
                         }
                     }
                 }
@@ -146,7 +135,7 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const LEVELS: bool, const
             for half in 0..2 {
                 let scales = floats(&weights_of.scales[block * PARTS + part], half);
                 for m in 0..M {
-                    let scale = _mm256_mul_ps(scales, _mm256_set1_ps(inputs[m].1[block].scale));
+                    let scale = _mm256_mul_ps(scales, _mm256_set1_ps(inputs[m].scale));
                     let product = _mm256_cvtepi32_ps(products[m][half]);
                     sums[m][half] = _mm256_fmadd_ps(product, scale, sums[m][half]);
                 }
@@ -155,7 +144,7 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const LEVELS: bool, const
         if let Some(minima) = weights_of.minima.get(block) {
             let minima = [floats(minima, 0), floats(minima, 1)];
             for m in 0..M {
-                let sum = _mm256_set1_ps(inputs[m].1[block].sum);
+                let sum = _mm256_set1_ps(inputs[m].sum);
                 for half in 0..2 {
                     sums[m][half] = _mm256_fmadd_ps(minima[half], sum, sums[m][half]);
                 }
@@ -169,8 +158,29 @@ unsafe fn tile<const LINES: usize, const PARTS: usize, const LEVELS: bool, const
             unsafe { _mm256_storeu_ps(results.as_mut_ptr(), *sum) };
         }
         // SAFETY: the caller's promise.
-        unsafe { out.put(row + m, group * LANES, &results) };
+        unsafe { out.put(rows.rows.start + m, group * LANES, &results) };
     }
+}
+
+/// Adds the two products of each lane to its sum.
+///
+/// The compiler reorders the intrinsics' sums, and keeps in memory what then waits for them.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn add_products(mut sums: __m256i, weights: __m256i, two: __m256i) -> __m256i {
+    // SAFETY: the instructions are there, and work on nothing but these registers.
+    unsafe {
+        asm!(
+            "vpmaddwd {both}, {weights}, {two}",
+            "vpaddd {sums}, {sums}, {both}",
+            both = out(ymm_reg) _,
+            sums = inout(ymm_reg) sums,
+            weights = in(ymm_reg) weights,
+            two = in(ymm_reg) two,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sums
 }
 
 /// Unpacks half of a line to pairs of 16-bit quants, or of the levels they stand for: two registers for 8-bit quants,

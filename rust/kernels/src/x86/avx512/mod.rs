@@ -6,27 +6,21 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::ZERO_PAIRS;
 use crate::formats::{BLOCK, Bits, EIGHT_BIT_LINES, FOUR_BIT_LINES, Levels};
 use crate::output::Output;
 use crate::packing::{
-    ACTIVATION_MAX, ActivationBlock, ActivationBlock8, F16x16, PackedLine, PackedMatrix, Pairs,
-    QuantizedActivations, ROUND_MAGIC, RowGroup, inverse_scale, split_blocks,
+    ACTIVATION_MAX, ActivationBlock, ActivationBlock8, ActivationTile, EmptyTile, F16x16,
+    PackedLine, PackedMatrix, QuantizedActivations, ROUND_MAGIC, RowGroup, inverse_scale,
+    split_blocks,
 };
 use crate::simd::LANES;
 
 /// [`quantize_blocks`](crate::packing::quantize_blocks) with intrinsics, bitwise equal.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-pub(crate) fn quantize(
-    matrix: &PackedMatrix,
-    numbers: &[f32],
-    rounded: &mut [Pairs],
-    blocks: &mut [ActivationBlock],
-) {
+pub(crate) fn quantize(matrix: &PackedMatrix, numbers: &[f32], mut tile: EmptyTile) {
     /// The classes of infinities and NaN.
     const NOT_FINITE: i32 = 0x99;
-    let numbers = numbers.as_chunks::<BLOCK>().0.iter();
-    for ((numbers, rounded), block) in numbers.zip(rounded).zip(blocks) {
+    for (numbers, (rounded, block)) in tile.places(numbers) {
         // SAFETY: there are as many numbers.
         let halves = unsafe {
             [
@@ -79,16 +73,12 @@ pub(crate) fn quantize(
 
 /// [`split_blocks`], compiled for these instructions.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-pub(crate) fn split(
-    numbers: &[Pairs],
-    blocks: &[ActivationBlock],
-    blocks8: &mut [ActivationBlock8],
-) {
-    split_blocks(numbers, blocks, blocks8);
+pub(crate) fn split(tile: &ActivationTile, blocks8: &mut [ActivationBlock8]) {
+    split_blocks(tile, blocks8);
 }
 
 /// Rows of activations per tile: as many as there are registers for.
-const ROWS: usize = 6;
+pub(crate) const ROWS: usize = 6;
 
 /// Sums of a result at most.
 const CHAINS: usize = 4;
@@ -100,13 +90,6 @@ const fn chains(results: usize) -> usize {
         3 | 4 => 2,
         _ => 1,
     }
-}
-
-/// Splits rows of activations into as few tiles as can be, whose sizes differ by one at most: a tile of few rows takes
-/// nearly as long as one of many.
-fn tiles(rows: usize) -> impl Iterator<Item = Range<usize>> {
-    let count = rows.div_ceil(ROWS);
-    (0..count).map(move |tile| rows * tile / count..rows * (tile + 1) / count)
 }
 
 /// Multiplies activations with row groups of a matrix.
@@ -167,18 +150,16 @@ unsafe fn row_group<const LINES: usize, const PARTS: usize, const LEVELS: bool, 
     rows: &QuantizedActivations,
     out: &Output,
 ) {
-    for tile in tiles(rows.rows) {
+    for rows in rows.tiles() {
         // SAFETY: the caller's promise.
         unsafe {
-            match tile.len() {
-                1 => self::tile::<LINES, PARTS, LEVELS, 1, G>(matrix, group, rows, tile.start, out),
-                2 => self::tile::<LINES, PARTS, LEVELS, 2, G>(matrix, group, rows, tile.start, out),
-                3 => self::tile::<LINES, PARTS, LEVELS, 3, G>(matrix, group, rows, tile.start, out),
-                4 => self::tile::<LINES, PARTS, LEVELS, 4, G>(matrix, group, rows, tile.start, out),
-                5 => self::tile::<LINES, PARTS, LEVELS, 5, G>(matrix, group, rows, tile.start, out),
-                _ => self::tile::<LINES, PARTS, LEVELS, ROWS, G>(
-                    matrix, group, rows, tile.start, out,
-                ),
+            match rows.rows.len() {
+                1 => tile::<LINES, PARTS, LEVELS, 1, G>(matrix, group, &rows, out),
+                2 => tile::<LINES, PARTS, LEVELS, 2, G>(matrix, group, &rows, out),
+                3 => tile::<LINES, PARTS, LEVELS, 3, G>(matrix, group, &rows, out),
+                4 => tile::<LINES, PARTS, LEVELS, 4, G>(matrix, group, &rows, out),
+                5 => tile::<LINES, PARTS, LEVELS, 5, G>(matrix, group, &rows, out),
+                _ => tile::<LINES, PARTS, LEVELS, ROWS, G>(matrix, group, &rows, out),
             }
         }
     }
@@ -199,7 +180,7 @@ pub(super) fn prefetch<T>(place: *const T) {
     }
 }
 
-/// The micro-kernel: `M` rows of activations from `row` on with `G` row groups from `group` on. Each result is summed in
+/// The micro-kernel: a tile of `M` rows with `G` row groups from `group` on. Each result is summed in
 /// the same order whatever `M` and `G` are.
 ///
 /// # Safety
@@ -215,27 +196,20 @@ unsafe fn tile<
 >(
     matrix: &PackedMatrix,
     group: usize,
-    rows: &QuantizedActivations,
-    row: usize,
+    rows: &ActivationTile,
     out: &Output,
 ) {
     let groups: [RowGroup; G] = std::array::from_fn(|g| matrix.group(group + g));
     let lines: [&[[PackedLine; LINES]]; G] = std::array::from_fn(|g| groups[g].lines.as_chunks().0);
     let levels = broadcast(groups[0].levels);
     let chains = const { chains(M * G) };
-    // Where vector instructions are meant, `from_fn` would not do: it is not compiled for them.
-    let inputs: [(&[Pairs], &[ActivationBlock]); M] = std::array::from_fn(|m| rows.row(row + m));
     let mut sums = [[_mm512_setzero_ps(); G]; M];
-    for block in 0..matrix.blocks() {
-        let mut numbers = [&ZERO_PAIRS; M];
-        for m in 0..M {
-            numbers[m] = &inputs[m].0[block];
-        }
+    for (block, (numbers, inputs)) in rows.blocks::<M>().enumerate() {
         let mut of_block = [&lines[0][block]; G];
         for g in 1..G {
             of_block[g] = &lines[g][block];
         }
-        if row == 0 {
+        if rows.rows.start == 0 {
             for lines in of_block {
                 prefetch(std::ptr::from_ref(lines).wrapping_add(prefetch_distance(LINES)));
             }
@@ -245,7 +219,7 @@ unsafe fn tile<
         for part in 0..PARTS {
             let mut products = [[[_mm512_setzero_si512(); CHAINS]; G]; M];
             for m in 0..M {
-                let start = _mm512_set1_epi32(inputs[m].1[block].acc_init[part]);
+                let start = _mm512_set1_epi32(inputs[m].acc_init[part]);
                 for products in &mut products[m] {
                     products[0] = start;
                 }
@@ -274,7 +248,7 @@ unsafe fn tile<
                         product = _mm512_add_epi32(product, *other);
                     }
                     let product = _mm512_cvtepi32_ps(product);
-                    let scale = _mm512_mul_ps(scales, _mm512_set1_ps(inputs[m].1[block].scale));
+                    let scale = _mm512_mul_ps(scales, _mm512_set1_ps(inputs[m].scale));
                     sums[m][g] = _mm512_fmadd_ps(product, scale, sums[m][g]);
                 }
             }
@@ -283,7 +257,7 @@ unsafe fn tile<
             if let Some(minima) = groups[g].minima.get(block) {
                 let minima = floats(minima);
                 for m in 0..M {
-                    let sum = _mm512_set1_ps(inputs[m].1[block].sum);
+                    let sum = _mm512_set1_ps(inputs[m].sum);
                     sums[m][g] = _mm512_fmadd_ps(minima, sum, sums[m][g]);
                 }
             }
@@ -295,7 +269,7 @@ unsafe fn tile<
             // SAFETY: there is room for as many; the rest is the caller's promise.
             unsafe {
                 _mm512_storeu_ps(results.as_mut_ptr(), *sum);
-                out.put(row + m, (group + g) * LANES, &results);
+                out.put(rows.rows.start + m, (group + g) * LANES, &results);
             }
         }
     }
@@ -408,17 +382,20 @@ mod tests {
             let bytes = vec![0; COLUMNS / dtype.block_size() * dtype.type_size()];
             let kind = Some(Instructions::Avx512Vnni);
             let matrix = PackedMatrix::for_instructions(kind, dtype, &bytes, 1, COLUMNS).unwrap();
-            let mut got = [(ZERO_PAIRS, ActivationBlock::default()); 2].map(|(numbers, block)| {
-                let count = COLUMNS / BLOCK;
-                (vec![numbers; count], vec![block; count])
-            });
-            let [(numbers_here, blocks_here), (numbers_there, blocks_there)] = &mut got;
+            let mut here = QuantizedActivations::new(2, COLUMNS / 2, 2);
+            let mut there = here.clone();
+            let [here_tile, there_tile] =
+                [&mut here, &mut there].map(|rows| rows.empty_tiles().remove(0));
             // SAFETY: the processor has the instructions.
-            unsafe { quantize(&matrix, &numbers, numbers_here, blocks_here) };
-            quantize_blocks(&matrix, &numbers, numbers_there, blocks_there);
-            assert_eq!(numbers_here, numbers_there, "{dtype:?}");
-            let [here, there] = [blocks_here, blocks_there]
-                .map(|blocks| blocks.iter().map(bits).collect::<Vec<_>>());
+            unsafe { quantize(&matrix, &numbers, here_tile) };
+            quantize_blocks(&matrix, &numbers, there_tile);
+            let [here, there] = [&here, &there].map(|rows| {
+                let tile = rows.tiles().next().unwrap();
+                let blocks = tile.blocks::<2>();
+                blocks
+                    .map(|(pairs, blocks)| (*pairs, blocks.map(|block| bits(&block))))
+                    .collect::<Vec<_>>()
+            });
             assert_eq!(here, there, "{dtype:?}");
         }
     }
