@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::matrix::PackedMatrix;
+use super::tiles::tiles;
 use crate::formats::BLOCK;
 use crate::simd::LANES;
 use crate::simd::math::reduce;
@@ -27,7 +28,7 @@ pub(crate) struct QuantizedActivations {
     blocks8: Vec<ActivationBlock8>,
     columns: usize,
     pub(crate) rows: usize,
-    tiles: usize,
+    tile_rows: usize,
 }
 
 /// Rows of activations that go through a kernel together.
@@ -88,8 +89,7 @@ pub(crate) struct ActivationBlock {
 }
 
 impl QuantizedActivations {
-    /// Zeros, in as few tiles of at most `tile_rows` rows as can be. Their sizes differ by one at most: a tile of few rows
-    /// takes nearly as long as one of many.
+    /// Zeros, in [`tiles`] of at most `tile_rows` rows.
     pub(crate) fn new(rows: usize, columns: usize, tile_rows: usize) -> Self {
         let blocks = rows * columns / BLOCK;
         Self {
@@ -98,19 +98,14 @@ impl QuantizedActivations {
             blocks8: Vec::new(),
             columns,
             rows,
-            tiles: rows.div_ceil(tile_rows),
+            tile_rows,
         }
-    }
-
-    /// Rows of a tile.
-    fn rows(&self, tile: usize) -> Range<usize> {
-        self.rows * tile / self.tiles..self.rows * (tile + 1) / self.tiles
     }
 
     pub(crate) fn tiles(&self) -> impl Iterator<Item = ActivationTile<'_>> {
         let blocks = self.columns / BLOCK;
-        (0..self.tiles).map(move |tile| {
-            let rows = self.rows(tile);
+        let tiles = tiles(self.rows, self.tile_rows).enumerate();
+        tiles.map(move |(tile, rows)| {
             let place = rows.start * blocks..rows.end * blocks;
             ActivationTile {
                 rows,
@@ -126,26 +121,26 @@ impl QuantizedActivations {
 
     /// All tiles, to be quantized.
     pub(crate) fn empty_tiles(&mut self) -> Vec<EmptyTile<'_>> {
-        let all: Vec<_> = (0..self.tiles).map(|tile| self.rows(tile)).collect();
         let (mut pairs, mut blocks) = (&mut self.pairs[..], &mut self.blocks[..]);
-        let mut tiles = Vec::with_capacity(all.len());
-        for rows in all {
-            let count = rows.len() * self.columns / BLOCK;
-            tiles.push(EmptyTile {
-                numbers: rows.start * self.columns..rows.end * self.columns,
+        let columns = self.columns;
+        let tiles = tiles(self.rows, self.tile_rows).map(|rows| {
+            let count = rows.len() * columns / BLOCK;
+            EmptyTile {
+                numbers: rows.start * columns..rows.end * columns,
                 pairs: pairs.split_off_mut(..count).unwrap_or_default(),
                 blocks: blocks.split_off_mut(..count).unwrap_or_default(),
                 rows: rows.len(),
-            });
-        }
-        tiles
+            }
+        });
+        tiles.collect()
     }
 
     /// Lets `work` write all tiles in bytes.
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     pub(crate) fn split(&mut self, work: impl Fn(&ActivationTile, &mut [ActivationBlock8]) + Sync) {
         let blocks = self.columns / BLOCK;
-        let mut blocks8 = vec![ActivationBlock8::default(); self.tiles * blocks];
+        let count = self.tiles().count();
+        let mut blocks8 = vec![ActivationBlock8::default(); count * blocks];
         let parts = self.tiles().zip(blocks8.chunks_mut(blocks)).collect();
         for_each_part(parts, |(tile, blocks8): (ActivationTile, &mut [_])| {
             work(&tile, blocks8);

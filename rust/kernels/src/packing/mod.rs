@@ -3,6 +3,7 @@
 mod activations;
 mod groups;
 mod matrix;
+mod tiles;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use activations::{ACTIVATION_MAX, ActivationBlock, ROUND_MAGIC, inverse_scale};
@@ -12,3 +13,4 @@ pub(crate) use activations::{ActivationTile, EmptyTile, QuantizedActivations, qu
 pub(crate) use groups::{copy_rows, read_groups};
 pub use matrix::PackedMatrix;
 pub(crate) use matrix::{F16x16, PackedLine, RowGroup};
+pub(crate) use tiles::tiles;

@@ -11,7 +11,7 @@ use crate::allocation::{Unfilled, UnfilledPart};
 use crate::dispatch::{Vectorized, dispatch};
 use crate::instructions::Instructions;
 use crate::output::Output;
-use crate::packing::{copy_rows, read_groups};
+use crate::packing::{copy_rows, read_groups, tiles};
 use crate::simd::{Element, F32x16, LANES};
 
 /// A weight matrix in F32, F16 or BF16. Products are computed in F32: 16-bit weights take half of the memory and
@@ -254,25 +254,26 @@ impl<E: Element> Product<'_, E> {
     #[inline(always)]
     unsafe fn all_rows<V: F32x16, const G: usize>(&self, group: usize, start: usize) -> usize {
         let rows = self.rows.len() / self.columns;
-        let mut row = 0;
-        while row < rows {
-            let left = V::ROWS.min(rows - row);
+        for tile in tiles(rows, V::ROWS) {
+            let row = tile.start;
             // SAFETY: the caller's promise.
             unsafe {
-                row += match left {
-                    8 => self.tile::<V, 8, G>(row, group, start),
-                    6 | 7 => self.tile::<V, 6, G>(row, group, start),
-                    4 | 5 => self.tile::<V, 4, G>(row, group, start),
-                    2 | 3 => self.tile::<V, 2, G>(row, group, start),
-                    _ => self.tile::<V, 1, G>(row, group, start),
-                };
+                match tile.len().min(V::ROWS) {
+                    1 => self.tile::<V, 1, G>(row, group, start),
+                    2 => self.tile::<V, 2, G>(row, group, start),
+                    3 => self.tile::<V, 3, G>(row, group, start),
+                    4 => self.tile::<V, 4, G>(row, group, start),
+                    5 => self.tile::<V, 5, G>(row, group, start),
+                    6 => self.tile::<V, 6, G>(row, group, start),
+                    7 => self.tile::<V, 7, G>(row, group, start),
+                    _ => self.tile::<V, 8, G>(row, group, start),
+                }
             }
         }
         G
     }
 
     /// The micro-kernel: `R` rows with `G` groups over the K block from `start` on, accumulated into the results.
-    /// Returns `R`.
     ///
     /// # Safety
     /// See [`Vectorized::run`].
@@ -282,7 +283,7 @@ impl<E: Element> Product<'_, E> {
         row: usize,
         group: usize,
         start: usize,
-    ) -> usize {
+    ) {
         let count = K_BLOCK.min(self.columns - start);
         let rows: [&[f32]; R] =
             std::array::from_fn(|r| &self.rows[(row + r) * self.columns + start..][..count]);
@@ -319,6 +320,5 @@ impl<E: Element> Product<'_, E> {
                 }
             }
         }
-        R
     }
 }

@@ -8,6 +8,7 @@ use super::{Multiply, WeightMatrix, parallel_groups};
 use crate::dispatch::{Vectorized, dispatch};
 use crate::instructions::Instructions;
 use crate::output::Output;
+use crate::packing::tiles;
 use crate::simd::math::{max_magnitude, sum_of_squares};
 use crate::simd::{F32x16, LANES, Portable};
 use crate::team::for_each_part;
@@ -277,33 +278,31 @@ impl Product<'_> {
     #[inline(always)]
     unsafe fn all_rows<V: F32x16, const G: usize>(&self, group: usize) -> usize {
         let rows = self.x.scales.len();
-        let mut row = 0;
-        while row < rows {
-            let left = V::ROWS.min(rows - row);
+        for tile in tiles(rows, V::ROWS) {
+            let row = tile.start;
             // SAFETY: the caller's promise.
             unsafe {
-                row += match left {
-                    8 => self.tile::<V, 8, G>(row, group),
-                    6 | 7 => self.tile::<V, 6, G>(row, group),
-                    4 | 5 => self.tile::<V, 4, G>(row, group),
-                    2 | 3 => self.tile::<V, 2, G>(row, group),
-                    _ => self.tile::<V, 1, G>(row, group),
-                };
+                match tile.len().min(V::ROWS) {
+                    1 => self.tile::<V, 1, G>(row, group),
+                    2 => self.tile::<V, 2, G>(row, group),
+                    3 => self.tile::<V, 3, G>(row, group),
+                    4 => self.tile::<V, 4, G>(row, group),
+                    5 => self.tile::<V, 5, G>(row, group),
+                    6 => self.tile::<V, 6, G>(row, group),
+                    7 => self.tile::<V, 7, G>(row, group),
+                    _ => self.tile::<V, 8, G>(row, group),
+                }
             }
         }
         G
     }
 
-    /// The micro-kernel: `R` rows with `G` groups. Returns `R`.
+    /// The micro-kernel: `R` rows with `G` groups.
     ///
     /// # Safety
     /// See [`Vectorized::run`].
     #[inline(always)]
-    unsafe fn tile<V: F32x16, const R: usize, const G: usize>(
-        &self,
-        row: usize,
-        group: usize,
-    ) -> usize {
+    unsafe fn tile<V: F32x16, const R: usize, const G: usize>(&self, row: usize, group: usize) {
         let pairs = self.matrix.pairs();
         // Else the sums would be zeroed in memory before each tile, where only that of no pairs finds them.
         assert!(pairs > 0);
@@ -338,6 +337,5 @@ impl Product<'_> {
                 }
             }
         }
-        R
     }
 }
