@@ -1,7 +1,8 @@
-//! How fast matrices are multiplied: `products [ROWS,ROWS…] [INSTRUCTIONS]`.
+//! How fast matrices are multiplied: `products [ROWS,ROWS…] [INSTRUCTIONS] [COLUMNS]`.
 //!
-//! For each format a matrix of 16384 × 4096 weights, more than caches hold, and so many rows of activations. One row is told in bytes of weights a
-//! second, since memory limits it, and several in multiplications and additions a second.
+//! For each format a matrix of 2²⁶ weights, more than caches hold, in rows of 4096 columns or as many as are said, and so many
+//! rows of activations. One row is told in bytes of weights a second, since memory limits it, and several in multiplications
+//! and additions a second.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -11,9 +12,7 @@ use candle_core::quantized::GgmlDType;
 use candle4j_kernels::{FloatMatrix, Instructions, PackedMatrix, PackedType, WeightMatrix};
 use half::{bf16, f16};
 
-const ROWS: usize = 16384;
-const COLUMNS: usize = 4096;
-const SIZE: usize = ROWS * COLUMNS;
+const SIZE: usize = 1 << 26;
 
 fn floats(name: &str) -> CpuStorage {
     let numbers = (0..SIZE).map(|i| (i * 7919 % 1009) as f32 / 504.5 - 1.0);
@@ -33,13 +32,15 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     let counts = arguments.next().unwrap_or("1,8,64,256".into());
     let counts: Vec<usize> = counts.split(',').map(|n| n.parse().unwrap()).collect();
-    if let Some(limit) = arguments.next() {
+    if let Some(limit) = arguments.next().filter(|limit| !limit.is_empty()) {
         Instructions::limit(&limit).unwrap();
     }
+    let columns: usize = arguments.next().map_or(4096, |n| n.parse().unwrap());
+    let rows = SIZE / columns;
     println!("{}", Instructions::in_use());
     let mut all: Vec<(&str, f64, Box<dyn WeightMatrix>)> = Vec::new();
     for (name, bits) in [("f32", 32.0), ("f16", 16.0), ("bf16", 16.0)] {
-        let matrix = FloatMatrix::pack(&floats(name), 0, ROWS, COLUMNS).unwrap();
+        let matrix = FloatMatrix::pack(&floats(name), 0, rows, columns).unwrap();
         all.push((name, bits, Box::new(matrix)));
     }
     for (name, dtype, bits) in [
@@ -49,13 +50,13 @@ fn main() {
         ("q4_0", GgmlDType::Q4_0, 4.5),
     ] {
         let packed = PackedType::Candle(dtype);
-        let matrix = PackedMatrix::pack(packed, &blocks(dtype), ROWS, COLUMNS).unwrap();
+        let matrix = PackedMatrix::pack(packed, &blocks(dtype), rows, columns).unwrap();
         all.push((name, bits, Box::new(matrix)));
     }
     for (name, bits, matrix) in &all {
         let mut line = format!("{name:5}");
         for count in &counts {
-            let x: Vec<f32> = (0..count * COLUMNS)
+            let x: Vec<f32> = (0..count * columns)
                 .map(|i| (i % 97) as f32 - 48.0)
                 .collect();
             let work = 2.0 * (SIZE * count) as f64;

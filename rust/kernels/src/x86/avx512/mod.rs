@@ -103,6 +103,14 @@ pub(crate) unsafe fn multiply(
     rows: &QuantizedActivations,
     out: &Output,
 ) {
+    if rows.rows == 1 {
+        // Memory limits it, which is read fastest from one place on.
+        for group in groups {
+            // SAFETY: the caller's promise.
+            unsafe { with_format::<1>(matrix, group, rows, out) };
+        }
+        return;
+    }
     for group in groups.clone().step_by(2) {
         // SAFETY: the caller's promise.
         unsafe {
@@ -167,7 +175,7 @@ unsafe fn row_group<const LINES: usize, const PARTS: usize, const LEVELS: bool, 
 
 /// How many blocks ahead weights are prefetched: 4-bit blocks are read in less time.
 const fn prefetch_distance(lines: usize) -> usize {
-    if lines == FOUR_BIT_LINES { 32 } else { 8 }
+    if lines == FOUR_BIT_LINES { 32 } else { 16 }
 }
 
 /// Prefetches an address, which need not be valid.
@@ -210,8 +218,13 @@ unsafe fn tile<
             of_block[g] = &lines[g][block];
         }
         if rows.rows.start == 0 {
-            for lines in of_block {
-                prefetch(std::ptr::from_ref(lines).wrapping_add(prefetch_distance(LINES)));
+            // Behind its end, a group is followed by the one that takes its turn in the next tile.
+            let mut ahead = block + prefetch_distance(LINES);
+            if ahead >= matrix.blocks() {
+                ahead += (G - 1) * matrix.blocks();
+            }
+            for lines in lines {
+                prefetch(lines.as_ptr().wrapping_add(ahead));
             }
         }
         // Pairs of a line, and lines of a part.
