@@ -9,6 +9,7 @@ use tokenizers::ModelWrapper;
 
 use super::HfTokenizer;
 use super::steps::{Normalizers, PostProcessors, PreTokenizers};
+use super::vocabulary::Vocabulary;
 use crate::error::{Error, Result};
 
 pub(super) const FILE: &str = "tokenizer_config.json";
@@ -195,7 +196,7 @@ impl TokenizerClass {
 
     /// Refuses a vocabulary of another kind than the class has.
     fn check_model(self, tokenizer: &HfTokenizer) -> Result<()> {
-        let (fits, kind) = match (self, tokenizer.get_model()) {
+        let (fits, kind) = match (self, &tokenizer.get_model().0) {
             (TokenizerClass::File, _) => (true, ""),
             (Bert | DistilBert | MpNet, model) => {
                 (matches!(model, ModelWrapper::WordPiece(_)), "WordPiece")
@@ -218,7 +219,7 @@ impl TokenizerClass {
 fn word_piece(tokenizer: &mut HfTokenizer, unknown: &str) {
     const PREFIX: &str = "##";
     const LONGEST_WORD: usize = 100;
-    if let ModelWrapper::WordPiece(model) = tokenizer.get_model()
+    if let ModelWrapper::WordPiece(model) = &tokenizer.get_model().0
         && (model.unk_token != unknown
             || model.continuing_subword_prefix != PREFIX
             || model.max_input_chars_per_word != LONGEST_WORD)
@@ -227,7 +228,7 @@ fn word_piece(tokenizer: &mut HfTokenizer, unknown: &str) {
         model.unk_token = unknown.into();
         model.continuing_subword_prefix = PREFIX.into();
         model.max_input_chars_per_word = LONGEST_WORD;
-        tokenizer.with_model(ModelWrapper::WordPiece(model));
+        tokenizer.with_model(Vocabulary(ModelWrapper::WordPiece(model)));
     }
 }
 

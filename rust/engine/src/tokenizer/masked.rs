@@ -92,7 +92,7 @@ pub(super) fn encode(
     if are_meant(&ids) {
         return Ok(ids);
     }
-    if let ModelWrapper::Unigram(model) = tokenizer.get_model() {
+    if let ModelWrapper::Unigram(model) = &tokenizer.get_model().0 {
         let ids = finish(tokenizer, parts, &without_special(model, added)?)?;
         if are_meant(&ids) {
             return Ok(ids);
@@ -129,7 +129,7 @@ fn finish(
 
 /// The token for what is unknown, where there may be one.
 fn unknown_id(tokenizer: &HfTokenizer) -> Option<u32> {
-    match tokenizer.get_model() {
+    match &tokenizer.get_model().0 {
         ModelWrapper::BPE(model) => tokenizer.token_to_id(model.get_unk_token().as_ref()?),
         // It shows in the JSON alone, and where it has a name it has this one.
         ModelWrapper::Unigram(_) => tokenizer.token_to_id("<unk>"),

@@ -7,6 +7,7 @@ mod masked;
 mod passage;
 mod steps;
 mod token_bytes;
+mod vocabulary;
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokenizers::{AddedToken, ModelWrapper, TokenizerImpl, TruncationDirection};
+use tokenizers::{AddedToken, TokenizerImpl, TruncationDirection};
 
 pub(crate) use config::TokenizerConfig;
 pub(crate) use masked::Masks;
@@ -26,7 +27,7 @@ use crate::files::{self, Limit};
 use crate::stack;
 
 type HfTokenizer = TokenizerImpl<
-    ModelWrapper,
+    vocabulary::Vocabulary,
     steps::Normalizers,
     steps::PreTokenizers,
     steps::PostProcessors,
