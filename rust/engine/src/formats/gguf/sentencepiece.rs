@@ -12,14 +12,18 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::file::GgufFile;
-use super::tokenizer_parts::{SpecialTokens, TokenizerParts};
+use super::tokenizer_parts::{self, SpecialTokens, TokenizerParts, Vocab};
 use crate::error::Result;
 
 /// What stands for a space inside of pieces.
 const SPACE: &str = "\u{2581}";
 
 /// What `tokenizer.json` has for byte-pair encoding.
-pub(super) fn pair_parts(file: &GgufFile, tokens: &[&str], vocab: Value) -> Result<TokenizerParts> {
+pub(super) fn pair_parts(
+    file: &GgufFile,
+    tokens: &[&str],
+    vocab: &Vocab,
+) -> Result<TokenizerParts> {
     let scores = scores(file, tokens)?;
     let prefix = file.flag(PREFIX)?.unwrap_or(true);
     let unknown = file.id(UNKNOWN)?.unwrap_or(0);
@@ -31,18 +35,20 @@ pub(super) fn pair_parts(file: &GgufFile, tokens: &[&str], vocab: Value) -> Resu
         },
         pre_tokenizer: Value::Null,
         decoder: decoder(true, prefix),
-        model: json!({
-            "type": "BPE",
-            "dropout": null,
-            "unk_token": tokens.get(unknown as usize),
-            "continuing_subword_prefix": null,
-            "end_of_word_suffix": null,
-            "fuse_unk": true,
-            "byte_fallback": true,
-            "ignore_merges": false,
-            "vocab": vocab,
-            "merges": merges(tokens, &scores),
-        }),
+        model: tokenizer_parts::model(
+            json!({
+                "type": "BPE",
+                "dropout": null,
+                "unk_token": tokens.get(unknown as usize),
+                "continuing_subword_prefix": null,
+                "end_of_word_suffix": null,
+                "fuse_unk": true,
+                "byte_fallback": true,
+                "ignore_merges": false,
+            }),
+            vocab,
+            Some(&merges(tokens, &scores)),
+        )?,
         special_tokens: SpecialTokens {
             bos: true,
             eos: false,
@@ -56,11 +62,8 @@ pub(super) fn pair_parts(file: &GgufFile, tokens: &[&str], vocab: Value) -> Resu
 pub(super) fn unigram_parts(file: &GgufFile, tokens: &[&str]) -> Result<TokenizerParts> {
     const CHARSMAP: &str = "tokenizer.ggml.precompiled_charsmap";
     const COLLAPSE: &str = "tokenizer.ggml.remove_extra_whitespaces";
-    let vocab: Vec<Value> = tokens
-        .iter()
-        .zip(scores(file, tokens)?)
-        .map(|(token, score)| json!([token, score]))
-        .collect();
+    let scores = scores(file, tokens)?;
+    let vocab: Vec<(&str, f32)> = tokens.iter().copied().zip(scores).collect();
     let mut normalizers = Vec::new();
     if file.value(CHARSMAP).is_some() {
         let bytes = file
@@ -86,12 +89,15 @@ pub(super) fn unigram_parts(file: &GgufFile, tokens: &[&str]) -> Result<Tokenize
         normalizer: json!({"type": "Sequence", "normalizers": normalizers}),
         pre_tokenizer: Value::Null,
         decoder: decoder(true, prefix),
-        model: json!({
-            "type": "Unigram",
-            "unk_id": file.id(UNKNOWN)?.unwrap_or(2),
-            "vocab": vocab,
-            "byte_fallback": has_bytes,
-        }),
+        model: tokenizer_parts::model(
+            json!({
+                "type": "Unigram",
+                "unk_id": file.id(UNKNOWN)?.unwrap_or(2),
+                "byte_fallback": has_bytes,
+            }),
+            &vocab,
+            None,
+        )?,
         special_tokens: SpecialTokens {
             bos: false,
             eos: true,

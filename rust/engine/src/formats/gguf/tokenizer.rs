@@ -4,12 +4,14 @@
 //! (`tokenizer.ggml.pre`). What each name means is the published tokenizer of the models that it
 //! stands for ([`pre_tokenizer`]). A name that is not known is refused: the wrong cut gives other tokens.
 
+use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::file::GgufFile;
 use super::pre_tokenizer::{self, Alphabet, byte_level};
 use super::sentencepiece;
-use super::tokenizer_parts::{SpecialTokens, TokenizerParts};
+use super::tokenizer_parts::{self, SpecialTokens, TokenizerParts, Vocab};
 use super::word_pieces;
 use crate::error::{Error, Result};
 use crate::formats::TemplateSource;
@@ -54,13 +56,8 @@ pub(super) fn tokenizer(file: &GgufFile) -> Result<(Tokenizer, Vec<String>)> {
             text => text,
         })
         .collect();
-    let mut vocab = Map::with_capacity(tokens.len());
-    for (id, token) in tokens.iter().enumerate() {
-        if vocab.insert((*token).into(), id.into()).is_some() {
-            return Err(file.invalid(TOKENS, format!("{token:?} occurs twice")));
-        }
-    }
-    let vocab = Value::Object(vocab);
+    let vocab = &Vocab::new(&tokens)
+        .map_err(|token| file.invalid(TOKENS, format!("{token:?} occurs twice")))?;
     let mut warnings = Vec::new();
     let parts = match model {
         "gpt2" | "whitespace" => {
@@ -92,25 +89,35 @@ pub(super) fn tokenizer(file: &GgufFile) -> Result<(Tokenizer, Vec<String>)> {
             ));
         }
     };
-    let document = json!({
-        "version": "1.0",
-        "truncation": null,
-        "padding": null,
-        "added_tokens": added_tokens(file, &tokens)?,
-        "post_processor": post_processor(file, &tokens, &parts)?,
-        "normalizer": parts.normalizer,
-        "pre_tokenizer": parts.pre_tokenizer,
-        "decoder": parts.decoder,
-        "model": parts.model,
-    });
+    let document = Document {
+        version: "1.0",
+        added_tokens: added_tokens(file, &tokens)?,
+        post_processor: post_processor(file, &tokens, &parts)?,
+        normalizer: parts.normalizer,
+        pre_tokenizer: parts.pre_tokenizer,
+        decoder: parts.decoder,
+        model: parts.model,
+    };
     let text = serde_json::to_vec(&document).map_err(|e| Error::Tokenizer(e.to_string()))?;
     Ok((Tokenizer::from_json(&file.name(), &text)?, warnings))
+}
+
+/// A `tokenizer.json`.
+#[derive(Serialize)]
+struct Document {
+    version: &'static str,
+    added_tokens: Vec<Value>,
+    post_processor: Value,
+    normalizer: Value,
+    pre_tokenizer: Value,
+    decoder: Value,
+    model: Box<RawValue>,
 }
 
 /// Byte-pair encoding by a list of merges.
 fn pair_parts(
     file: &GgufFile,
-    vocab: Value,
+    vocab: &Vocab,
     pre: &str,
     warnings: &mut Vec<String>,
 ) -> Result<TokenizerParts> {
@@ -137,15 +144,15 @@ fn pair_parts(
             })?;
             let (left, right) = (&merge[..behind + at], &merge[behind + at + 1..]);
             for token in [left, right, &[left, right].concat()] {
-                if vocab.get(token).is_none() {
+                if !vocab.contains(token) {
                     return Err(wrong(format!(
                         "{merge:?} needs {token:?}, which is no token"
                     )));
                 }
             }
-            Ok(json!([left, right]))
+            Ok((left, right))
         })
-        .collect::<Result<Vec<Value>>>()?;
+        .collect::<Result<Vec<_>>>()?;
     let of_bytes = cut.alphabet == Alphabet::Bytes;
     let with_marks = cut.alphabet == Alphabet::Characters;
     Ok(TokenizerParts {
@@ -160,18 +167,20 @@ fn pair_parts(
         } else {
             sentencepiece::decoder(with_marks, false)
         },
-        model: json!({
-            "type": "BPE",
-            "dropout": null,
-            "unk_token": null,
-            "continuing_subword_prefix": null,
-            "end_of_word_suffix": null,
-            "fuse_unk": false,
-            "byte_fallback": !of_bytes,
-            "ignore_merges": cut.ignore_merges,
-            "vocab": vocab,
-            "merges": merges,
-        }),
+        model: tokenizer_parts::model(
+            json!({
+                "type": "BPE",
+                "dropout": null,
+                "unk_token": null,
+                "continuing_subword_prefix": null,
+                "end_of_word_suffix": null,
+                "fuse_unk": false,
+                "byte_fallback": !of_bytes,
+                "ignore_merges": cut.ignore_merges,
+            }),
+            vocab,
+            Some(&merges),
+        )?,
         special_tokens: SpecialTokens {
             bos: cut.add_bos,
             eos: false,

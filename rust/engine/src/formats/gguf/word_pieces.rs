@@ -3,10 +3,10 @@
 //! llama.cpp's converter marks the pieces that begin a word with `▁` and takes the `##` of the others away; here they get
 //! the spelling of `tokenizer.json` back.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::file::GgufFile;
-use super::tokenizer_parts::{SpecialTokens, TokenizerParts};
+use super::tokenizer_parts::{self, SpecialTokens, TokenizerParts, Vocab};
 use crate::error::Result;
 
 /// What stands before a piece that begins a word in a GGUF file.
@@ -22,7 +22,7 @@ pub(super) fn spelled(token: &str) -> String {
 }
 
 /// The parts of a tokenizer over pieces that were spelled anew.
-pub(super) fn parts(file: &GgufFile, tokens: &[&str], vocab: Value) -> Result<TokenizerParts> {
+pub(super) fn parts(file: &GgufFile, tokens: &[&str], vocab: &Vocab) -> Result<TokenizerParts> {
     let id = |keys: &[&str], text: &str| -> Result<Option<u32>> {
         for key in keys {
             if let Some(id) = file.id(&format!("tokenizer.ggml.{key}_token_id"))? {
@@ -44,13 +44,16 @@ pub(super) fn parts(file: &GgufFile, tokens: &[&str], vocab: Value) -> Result<To
         }),
         pre_tokenizer: json!({"type": "BertPreTokenizer"}),
         decoder: json!({"type": "WordPiece", "prefix": "##", "cleanup": true}),
-        model: json!({
-            "type": "WordPiece",
-            "unk_token": tokens.get(unknown as usize),
-            "continuing_subword_prefix": "##",
-            "max_input_chars_per_word": 100,
-            "vocab": vocab,
-        }),
+        model: tokenizer_parts::model(
+            json!({
+                "type": "WordPiece",
+                "unk_token": tokens.get(unknown as usize),
+                "continuing_subword_prefix": "##",
+                "max_input_chars_per_word": 100,
+            }),
+            vocab,
+            None,
+        )?,
         special_tokens: SpecialTokens {
             bos: true,
             eos: true,
