@@ -61,7 +61,7 @@ unsafe fn multiply_groups(
     unsafe {
         match matrix.instructions() {
             #[cfg(target_arch = "x86_64")]
-            Some(Instructions::Amx) if uses_tiles(matrix, x.rows) => {
+            Some(Instructions::Amx) if amx::is_faster(matrix, x.rows) => {
                 amx::multiply(matrix, groups, x, out);
             }
             #[cfg(target_arch = "x86_64")]
@@ -105,7 +105,7 @@ fn quantize(x: &[f32], matrix: &PackedMatrix) -> QuantizedActivations {
     });
     match matrix.instructions() {
         #[cfg(target_arch = "x86_64")]
-        Some(Instructions::Amx) if uses_tiles(matrix, rows) => {
+        Some(Instructions::Amx) if amx::is_faster(matrix, rows) => {
             // SAFETY: AMX implies AVX-512 here.
             quantized.split(|tile, blocks8| unsafe { avx512::split(tile, blocks8) });
         }
@@ -117,10 +117,11 @@ fn quantize(x: &[f32], matrix: &PackedMatrix) -> QuantizedActivations {
 }
 
 /// Rows of activations of a tile at most, where there are so many.
+#[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables))]
 fn tile_rows(matrix: &PackedMatrix, rows: usize) -> usize {
     match matrix.instructions() {
         #[cfg(target_arch = "x86_64")]
-        Some(Instructions::Amx) if uses_tiles(matrix, rows) => BYTE_ROWS,
+        Some(Instructions::Amx) if amx::is_faster(matrix, rows) => BYTE_ROWS,
         #[cfg(target_arch = "x86_64")]
         Some(Instructions::Amx | Instructions::Avx512Vnni) => avx512::ROWS,
         #[cfg(target_arch = "x86_64")]
@@ -129,10 +130,4 @@ fn tile_rows(matrix: &PackedMatrix, rows: usize) -> usize {
         Some(Instructions::NeonDotprod) => BYTE_ROWS,
         None => portable::ROWS,
     }
-}
-
-/// Whether a product with so many rows of activations uses AMX tiles.
-#[cfg(target_arch = "x86_64")]
-fn uses_tiles(matrix: &PackedMatrix, rows: usize) -> bool {
-    matrix.instructions() == Some(Instructions::Amx) && rows >= amx::MIN_ROWS
 }

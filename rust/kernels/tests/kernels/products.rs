@@ -145,7 +145,7 @@ fn every_kernel_computes_what_plain_arithmetic_does() {
                 32 => 1e-3,
                 _ => 2e-3 * (columns as f64).sqrt(),
             };
-            for count in [1, 2, 3, 4, 5, 6, 7, 13] {
+            for count in [1, 2, 3, 4, 5, 6, 7, 8, 13, 23] {
                 let input = numbers(count * columns, 11);
                 let out = matrix.product(&input);
                 for (index, got) in out.iter().enumerate() {
@@ -172,7 +172,7 @@ fn a_row_does_not_depend_on_its_company() {
         let (rows, columns) = (100, 1536);
         let (bytes, _) = weights(dtype, rows, columns, 3);
         let matrix = PackedMatrix::for_instructions(kind, dtype, &bytes, rows, columns).unwrap();
-        let input = numbers(17 * columns, 5);
+        let input = numbers(23 * columns, 5);
         let together = matrix.product(&input);
         for (row, alone) in input.chunks(columns).enumerate() {
             let alone = matrix.product(alone);

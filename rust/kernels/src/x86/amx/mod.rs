@@ -19,8 +19,17 @@ use crate::packing::{
 };
 use crate::simd::LANES;
 
-/// Rows of activations from which AMX is faster than AVX-512.
-pub(crate) const MIN_ROWS: usize = 5;
+/// Whether AMX is faster than AVX-512 for so many rows of activations: a tile takes as long for few rows as for
+/// [`BYTE_ROWS`], 4-bit quants have to be widened, and halves of blocks, where each has a scale of its own, leave a tile half
+/// empty.
+pub(crate) fn is_faster(matrix: &PackedMatrix, rows: usize) -> bool {
+    let are_full = 8 * rows >= 7 * rows.next_multiple_of(BYTE_ROWS);
+    match matrix.bits() {
+        _ if matrix.scales_each() > 1 => false,
+        Bits::Eight => are_full,
+        Bits::Four => are_full && rows > 2 * BYTE_ROWS,
+    }
+}
 
 /// The tile configuration that `ldtilecfg` loads.
 #[repr(C, align(64))]
@@ -33,10 +42,9 @@ struct TileConfig {
 }
 
 impl TileConfig {
-    /// Tile 0 is the bytes of eight rows, 1 the weights of a group, and 2 their products; `columns` are
-    /// multiplied at a time.
-    fn new(columns: usize) -> Self {
-        let (row, lines) = (columns as u16, (columns / 4) as u8);
+    /// Tile 0 is the bytes of eight rows, 1 the weights of a group, and 2 their products; a block is multiplied at a time.
+    fn new() -> Self {
+        let (row, lines) = (BLOCK as u16, EIGHT_BIT_LINES as u8);
         let mut config = Self {
             palette: 1,
             start: 0,
@@ -61,25 +69,18 @@ pub(crate) unsafe fn multiply(
     rows: &QuantizedActivations,
     out: &Output,
 ) {
-    let config = TileConfig::new(BLOCK / matrix.scales_each());
+    let config = TileConfig::new();
     // SAFETY: the processor has tiles, and the config are ones that it knows.
     unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const config, options(nostack, preserves_flags)) };
     for group in groups {
         // SAFETY: the caller's promise.
         unsafe {
-            match (matrix.bits(), matrix.scales_each()) {
-                (Bits::Four, _) if matrix.levels().is_some() => {
-                    multiply_group::<FOUR_BIT_LINES, 1, true>(matrix, group, rows, out);
+            match matrix.bits() {
+                Bits::Four if matrix.levels().is_some() => {
+                    multiply_group::<FOUR_BIT_LINES, true>(matrix, group, rows, out);
                 }
-                (Bits::Four, _) => {
-                    multiply_group::<FOUR_BIT_LINES, 1, false>(matrix, group, rows, out);
-                }
-                (Bits::Eight, 1) => {
-                    multiply_group::<EIGHT_BIT_LINES, 1, false>(matrix, group, rows, out);
-                }
-                (Bits::Eight, _) => {
-                    multiply_group::<EIGHT_BIT_LINES, 2, false>(matrix, group, rows, out);
-                }
+                Bits::Four => multiply_group::<FOUR_BIT_LINES, false>(matrix, group, rows, out),
+                Bits::Eight => multiply_group::<EIGHT_BIT_LINES, false>(matrix, group, rows, out),
             }
         }
     }
@@ -112,7 +113,7 @@ struct Products([[[i32; LANES]; BYTE_ROWS]; 2]);
 /// # Safety
 /// No other thread uses the columns of the group, and the tiles have their config.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-unsafe fn multiply_group<const LINES: usize, const PARTS: usize, const LEVELS: bool>(
+unsafe fn multiply_group<const LINES: usize, const LEVELS: bool>(
     matrix: &PackedMatrix,
     group: usize,
     rows: &QuantizedActivations,
@@ -150,7 +151,7 @@ unsafe fn multiply_group<const LINES: usize, const PARTS: usize, const LEVELS: b
             };
             // SAFETY: the caller's promises.
             unsafe {
-                multiply_eight::<LINES, PARTS>(group, weights, start, eight, next, &results);
+                multiply_eight::<LINES>(group, weights, start, eight, next, &results);
             }
         }
     }
@@ -168,7 +169,7 @@ struct Results<'a> {
 /// # Safety
 /// No other thread uses the columns of the group, and the tiles have their config.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-unsafe fn multiply_eight<const LINES: usize, const PARTS: usize>(
+unsafe fn multiply_eight<const LINES: usize>(
     group: RowGroup,
     weights: &[Bytewise],
     start: usize,
@@ -186,29 +187,23 @@ unsafe fn multiply_eight<const LINES: usize, const PARTS: usize>(
         }
     }
     let mut products = [const { MaybeUninit::<Products>::uninit() }; SLOTS];
-    let tiles = eight.len() * PARTS;
-    for tile in 0..tiles + IN_FLIGHT {
-        if tile < tiles {
-            let (index, part) = (tile / PARTS, tile % PARTS);
-            if let Some(next) = next
-                && part == 0
-            {
+    for index in 0..eight.len() + IN_FLIGHT {
+        if index < eight.len() {
+            if let Some(next) = next {
                 prefetch(next.wrapping_add(index));
             }
-            let products = &mut products[tile % SLOTS];
-            let column = BLOCK / PARTS * part;
+            let products = &mut products[index % SLOTS];
             // SAFETY: the caller's promise.
-            unsafe { multiply_tiles(&eight[index], &weights[index], column, products) };
+            unsafe { multiply_tiles(&eight[index], &weights[index], products) };
         }
         // The result of a tile is used only when the next ones are in flight.
-        let Some(tile) = tile.checked_sub(IN_FLIGHT) else {
+        let Some(index) = index.checked_sub(IN_FLIGHT) else {
             continue;
         };
-        let (index, part) = (tile / PARTS, tile % PARTS);
         let (rows, block) = (&eight[index], start + index);
         // SAFETY: it was written.
-        let Products([upper, lower]) = unsafe { products[tile % SLOTS].assume_init_ref() };
-        let scales = floats(&group.scales[block * PARTS + part]);
+        let Products([upper, lower]) = unsafe { products[index % SLOTS].assume_init_ref() };
+        let scales = floats(&group.scales[block]);
         for m in 0..BYTE_ROWS {
             // SAFETY: there are as many numbers.
             let (upper, lower) = unsafe {
@@ -220,15 +215,13 @@ unsafe fn multiply_eight<const LINES: usize, const PARTS: usize>(
             let mut product = _mm512_add_epi32(_mm512_slli_epi32::<8>(upper), lower);
             if group.minima.is_empty() {
                 // Where there are minima, it is 0 that stands for 0.
-                let start = _mm512_set1_epi32(rows.acc_init[part][m]);
+                let start = _mm512_set1_epi32(rows.acc_init[0][m]);
                 product = _mm512_add_epi32(product, start);
             }
             let scale = _mm512_mul_ps(scales, _mm512_set1_ps(rows.scales[m]));
             sums[m] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(product), scale, sums[m]);
         }
-        if let Some(minima) = group.minima.get(block)
-            && part + 1 == PARTS
-        {
+        if let Some(minima) = group.minima.get(block) {
             let minima = floats(minima);
             for (result, sum) in sums.iter_mut().zip(&rows.sums) {
                 *result = _mm512_fmadd_ps(minima, _mm512_set1_ps(*sum), *result);
@@ -245,7 +238,7 @@ unsafe fn multiply_eight<const LINES: usize, const PARTS: usize>(
     }
 }
 
-/// The products of eight rows with a part of a block, from a column of it on.
+/// The products of eight rows with a block.
 ///
 /// # Safety
 /// The tiles have their config.
@@ -254,10 +247,9 @@ unsafe fn multiply_eight<const LINES: usize, const PARTS: usize>(
 unsafe fn multiply_tiles(
     rows: &ActivationBlock8,
     weights: &Bytewise,
-    column: usize,
     products: &mut MaybeUninit<Products>,
 ) {
-    // SAFETY: there are 16 rows of bytes, a part of a block of weights, and room for 16 sums of each row.
+    // SAFETY: there are 16 rows of bytes, a block of weights, and room for 16 sums of each row.
     unsafe {
         asm!(
             "tileloadd tmm0, [{bytes} + {row}*1]",
@@ -265,8 +257,8 @@ unsafe fn multiply_tiles(
             "tilezero tmm2",
             "tdpbsud tmm2, tmm0, tmm1",
             "tilestored [{products} + {line}*1], tmm2",
-            bytes = in(reg) rows.bytes.as_flattened().as_flattened()[column..].as_ptr(),
-            weights = in(reg) weights[column / 4..].as_ptr(),
+            bytes = in(reg) rows.bytes.as_ptr(),
+            weights = in(reg) weights.as_ptr(),
             products = in(reg) products.as_mut_ptr(),
             row = in(reg) BLOCK,
             line = in(reg) 4 * LANES,
