@@ -41,15 +41,20 @@ pub(crate) struct ActivationTile<'a> {
     pub(crate) blocks8: &'a [ActivationBlock8],
 }
 
-/// A tile that is to be quantized.
+/// Some blocks of all rows of a tile, which are to be quantized.
 #[derive(Debug)]
-pub(crate) struct EmptyTile<'a> {
-    /// The places of its activations.
+pub(crate) struct EmptyTilePart<'a> {
+    /// The places of the tile's activations.
     pub(crate) numbers: Range<usize>,
+    /// The first block.
+    first: usize,
     pairs: &'a mut [Pairs],
     blocks: &'a mut [ActivationBlock],
     rows: usize,
 }
+
+/// Activations that a thread quantizes at a time, about.
+const PART: usize = 1 << 14;
 
 /// Rows of activations at most in a tile of bytes.
 pub(crate) const BYTE_ROWS: usize = 8;
@@ -120,19 +125,24 @@ impl QuantizedActivations {
     }
 
     /// All tiles, to be quantized.
-    pub(crate) fn empty_tiles(&mut self) -> Vec<EmptyTile<'_>> {
+    pub(crate) fn empty_parts(&mut self) -> Vec<EmptyTilePart<'_>> {
         let (mut pairs, mut blocks) = (&mut self.pairs[..], &mut self.blocks[..]);
-        let columns = self.columns;
-        let tiles = tiles(self.rows, self.tile_rows).map(|rows| {
-            let count = rows.len() * columns / BLOCK;
-            EmptyTile {
-                numbers: rows.start * columns..rows.end * columns,
-                pairs: pairs.split_off_mut(..count).unwrap_or_default(),
-                blocks: blocks.split_off_mut(..count).unwrap_or_default(),
-                rows: rows.len(),
+        let (columns, count) = (self.columns, self.columns / BLOCK);
+        let mut parts = Vec::new();
+        for rows in tiles(self.rows, self.tile_rows) {
+            let each = (PART / BLOCK / rows.len()).max(1);
+            for first in (0..count).step_by(each) {
+                let size = each.min(count - first) * rows.len();
+                parts.push(EmptyTilePart {
+                    numbers: rows.start * columns..rows.end * columns,
+                    first,
+                    pairs: pairs.split_off_mut(..size).unwrap_or_default(),
+                    blocks: blocks.split_off_mut(..size).unwrap_or_default(),
+                    rows: rows.len(),
+                });
             }
-        });
-        tiles.collect()
+        }
+        parts
     }
 
     /// Lets `work` write all tiles in bytes.
@@ -161,15 +171,15 @@ impl ActivationTile<'_> {
     }
 }
 
-impl EmptyTile<'_> {
-    /// Each block of the tile's activations and its place.
+impl EmptyTilePart<'_> {
+    /// Each block of the activations of the tile, `numbers`, and its place.
     #[inline(always)]
     pub(crate) fn places<'a>(
         &'a mut self,
         numbers: &'a [f32],
     ) -> impl Iterator<Item = (&'a [f32; BLOCK], (&'a mut Pairs, &'a mut ActivationBlock))> {
         let numbers = numbers.as_chunks::<BLOCK>().0;
-        let (rows, each) = (self.rows, numbers.len() / self.rows);
+        let (rows, first, each) = (self.rows, self.first, numbers.len() / self.rows);
         let places = self
             .pairs
             .chunks_exact_mut(rows)
@@ -177,7 +187,7 @@ impl EmptyTile<'_> {
         places
             .enumerate()
             .flat_map(move |(block, (pairs, blocks))| {
-                numbers[block..]
+                numbers[first + block..]
                     .iter()
                     .step_by(each)
                     .zip(pairs.iter_mut().zip(blocks))
@@ -214,10 +224,10 @@ pub(crate) fn split_blocks(tile: &ActivationTile, blocks8: &mut [ActivationBlock
     }
 }
 
-/// Quantizes a tile. To be inlined where vector instructions are enabled.
+/// Quantizes a part of a tile of activations. To be inlined where vector instructions are enabled.
 #[inline(always)]
-pub(crate) fn quantize_blocks(matrix: &PackedMatrix, numbers: &[f32], mut tile: EmptyTile) {
-    for (numbers, (rounded, block)) in tile.places(numbers) {
+pub(crate) fn quantize_blocks(matrix: &PackedMatrix, numbers: &[f32], mut part: EmptyTilePart) {
+    for (numbers, (rounded, block)) in part.places(numbers) {
         let mut largest = [0f32; LANES];
         let mut zeros = [0f32; LANES];
         for lanes in numbers.as_chunks::<LANES>().0 {

@@ -7,7 +7,7 @@ mod tiles;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use activations::{
-    ACTIVATION_MAX, ActivationBlock, EmptyTile, ROUND_MAGIC, inverse_scale,
+    ACTIVATION_MAX, ActivationBlock, EmptyTilePart, ROUND_MAGIC, inverse_scale,
 };
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) use activations::{ActivationBlock8, BYTE_ROWS, split_blocks};

@@ -87,20 +87,20 @@ fn quantize(x: &[f32], matrix: &PackedMatrix) -> QuantizedActivations {
     assert_eq!(x.len() % columns, 0, "activations of whole rows");
     let rows = x.len() / columns;
     let mut quantized = QuantizedActivations::new(rows, columns, tile_rows(matrix, rows));
-    for_each_part(quantized.empty_tiles(), |tile| {
-        let x = &x[tile.numbers.clone()];
+    for_each_part(quantized.empty_parts(), |part| {
+        let x = &x[part.numbers.clone()];
         match matrix.instructions() {
             // SAFETY: a matrix is only made for instructions that the processor has.
             #[cfg(target_arch = "x86_64")]
             Some(Instructions::Amx | Instructions::Avx512Vnni) => unsafe {
-                avx512::quantize(matrix, x, tile);
+                avx512::quantize(matrix, x, part);
             },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Some(Instructions::Avx2) => unsafe { avx2::quantize(matrix, x, tile) },
+            Some(Instructions::Avx2) => unsafe { avx2::quantize(matrix, x, part) },
             #[cfg(target_arch = "aarch64")]
-            Some(Instructions::NeonDotprod) => quantize_blocks(matrix, x, tile),
-            None => quantize_blocks(matrix, x, tile),
+            Some(Instructions::NeonDotprod) => quantize_blocks(matrix, x, part),
+            None => quantize_blocks(matrix, x, part),
         }
     });
     match matrix.instructions() {

@@ -168,8 +168,8 @@ fn every_kernel_computes_what_plain_arithmetic_does() {
 #[test]
 fn a_row_does_not_depend_on_its_company() {
     for (kind, dtype) in instructions().flat_map(|kind| TYPES.map(|dtype| (kind, dtype))) {
-        // More columns than are multiplied before the next rows.
-        let (rows, columns) = (100, 1536);
+        // More columns than are multiplied before the next rows, or than a thread quantizes of several rows.
+        let (rows, columns) = (100, 4608);
         let (bytes, _) = weights(dtype, rows, columns, 3);
         let matrix = PackedMatrix::for_instructions(kind, dtype, &bytes, rows, columns).unwrap();
         let input = numbers(23 * columns, 5);

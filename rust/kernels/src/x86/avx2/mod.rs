@@ -11,15 +11,15 @@ use std::ops::Range;
 use crate::formats::{BLOCK, Bits, EIGHT_BIT_LINES, FOUR_BIT_LINES};
 use crate::output::Output;
 use crate::packing::{
-    ActivationTile, EmptyTile, F16x16, PackedLine, PackedMatrix, QuantizedActivations,
+    ActivationTile, EmptyTilePart, F16x16, PackedLine, PackedMatrix, QuantizedActivations,
     quantize_blocks,
 };
 use crate::simd::LANES;
 
 /// [`quantize_blocks`], compiled for these instructions.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(crate) fn quantize(matrix: &PackedMatrix, numbers: &[f32], tile: EmptyTile) {
-    quantize_blocks(matrix, numbers, tile);
+pub(crate) fn quantize(matrix: &PackedMatrix, numbers: &[f32], part: EmptyTilePart) {
+    quantize_blocks(matrix, numbers, part);
 }
 
 /// Rows of activations per tile: as many as there are registers for.

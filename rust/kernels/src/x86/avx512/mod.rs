@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::formats::{BLOCK, Bits, EIGHT_BIT_LINES, FOUR_BIT_LINES, Levels};
 use crate::output::Output;
 use crate::packing::{
-    ACTIVATION_MAX, ActivationBlock, ActivationBlock8, ActivationTile, EmptyTile, F16x16,
+    ACTIVATION_MAX, ActivationBlock, ActivationBlock8, ActivationTile, EmptyTilePart, F16x16,
     PackedLine, PackedMatrix, QuantizedActivations, ROUND_MAGIC, RowGroup, inverse_scale,
     split_blocks,
 };
@@ -17,10 +17,10 @@ use crate::simd::LANES;
 
 /// [`quantize_blocks`](crate::packing::quantize_blocks) with intrinsics, bitwise equal.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
-pub(crate) fn quantize(matrix: &PackedMatrix, numbers: &[f32], mut tile: EmptyTile) {
+pub(crate) fn quantize(matrix: &PackedMatrix, numbers: &[f32], mut part: EmptyTilePart) {
     /// The classes of infinities and NaN.
     const NOT_FINITE: i32 = 0x99;
-    for (numbers, (rounded, block)) in tile.places(numbers) {
+    for (numbers, (rounded, block)) in part.places(numbers) {
         // SAFETY: there are as many numbers.
         let halves = unsafe {
             [
@@ -397,11 +397,11 @@ mod tests {
             let matrix = PackedMatrix::for_instructions(kind, dtype, &bytes, 1, COLUMNS).unwrap();
             let mut here = QuantizedActivations::new(2, COLUMNS / 2, 2);
             let mut there = here.clone();
-            let [here_tile, there_tile] =
-                [&mut here, &mut there].map(|rows| rows.empty_tiles().remove(0));
+            let [here_part, there_part] =
+                [&mut here, &mut there].map(|rows| rows.empty_parts().remove(0));
             // SAFETY: the processor has the instructions.
-            unsafe { quantize(&matrix, &numbers, here_tile) };
-            quantize_blocks(&matrix, &numbers, there_tile);
+            unsafe { quantize(&matrix, &numbers, here_part) };
+            quantize_blocks(&matrix, &numbers, there_part);
             let [here, there] = [&here, &there].map(|rows| {
                 let tile = rows.tiles().next().unwrap();
                 let blocks = tile.blocks::<2>();
