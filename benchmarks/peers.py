@@ -1,12 +1,12 @@
 """The engine under each instruction set beside llama.cpp, Candle's own models and transformers, on one machine.
 
-    peers.py CANDLE LLAMA_CPP WORK [--shapes A,B] [--formats A,B] [--prompts N,N] [--together N,N] [--rounds N]
+    peers.py CANDLE LLAMA_CPP WORK [--shapes A,B] [--formats A,B] [--prompts N,N] [--together N,N] [--rounds N] [--svg FILE]
 
 CANDLE is the command `candle`; LLAMA_CPP is the folder of llama.cpp's sources in its Python package, which has builds of it
 beside it: `build` for this machine and, where that has more, `build-avx2`; WORK is where models are made and kept. Every
 side gets the same weights, as many threads as there are processors, and its turn in every round. Prints a table of medians
 in tokens a second over all prompts, and the share of what memory allows: bytes of the file by tokens that one pass makes,
-beside the rate at which all threads read memory, measured in each round.
+beside the rate at which all threads read memory, measured in each round. With `--svg` it also draws them.
 """
 
 import argparse
@@ -19,6 +19,8 @@ import subprocess
 import sys
 import threading
 import time
+
+import chart
 
 SHAPES = ["built-in", "qwen3-0.6b", "llama-3.2-1b"]
 FORMATS = ["f32", "bf16", "q8_0", "q4_k_m", "q4_0", "mxfp4"]
@@ -186,6 +188,7 @@ def main() -> None:
     parser.add_argument("--together", default="1")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sets", type=int, default=9, help="how many of our instruction sets, the best first")
+    parser.add_argument("--svg", type=pathlib.Path, help="a chart of the table")
     arguments = parser.parse_args()
     threads = len(os.sched_getaffinity(0))
     arguments.work.mkdir(parents=True, exist_ok=True)
@@ -194,6 +197,7 @@ def main() -> None:
     print(f"{threads} threads; memory reads at {memory_rate(threads) / 1e9:.1f} GB/s\n")
     print("| shape | format | prompt | together | side | prefill | decode | share of memory |")
     print("|---|---|---:|---:|---|---:|---:|---:|", flush=True)
+    groups = []
     for shape in arguments.shapes.split(","):
         for kind in ["q4_1"] if shape == "built-in" else arguments.formats.split(","):
             model = models.gguf(shape, kind)
@@ -208,22 +212,27 @@ def main() -> None:
                     if together == 1 and kind in TORCH_TYPES:
                         beside = Transformers(threads)
                         runs[beside.name] = functools.partial(beside.run, models.folder(shape), prompt, TORCH_TYPES[kind])
-                    table(runs, model, case, arguments.rounds, threads)
+                    medians = table(runs, model, case, arguments.rounds, threads)
+                    groups.append((f"{shape} {kind}, {together} × {prompt}", medians))
+    if arguments.svg:
+        chart.write(arguments.svg, ["prefill, tokens/s", "decode, tokens/s"], groups)
 
 
-def table(runs, model, case, rounds: int, threads: int) -> None:
-    """Prints the lines of a case, for runs by their names."""
+def table(runs, model, case, rounds: int, threads: int) -> list[tuple[str, list[float]]]:
+    """Prints the lines of a case, for runs by their names. Returns the medians of each."""
     found, rates = {name: [] for name in runs}, []
     for _ in range(rounds):
         rates.append(memory_rate(threads))
         for name, run in runs.items():
             found[name].append(run())
-    size = model.stat().st_size
+    size, medians = model.stat().st_size, []
     for name, results in found.items():
         prefill, decode = (statistics.median(result[index] for result in results) for index in (0, 1))
         share = decode / case[3] * size / statistics.median(rates)
         shown = " | ".join(map(str, case))
         print(f"| {shown} | {name} | {prefill:.1f} | {decode:.1f} | {share:.2f} |", flush=True)
+        medians.append((name, [prefill, decode]))
+    return medians
 
 
 if __name__ == "__main__":
