@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 use tokenizers::models::TrainerWrapper;
 use tokenizers::{Model, ModelWrapper, Token};
 
-/// One of the library's models, which is read from its JSON directly. The library itself makes three other
-/// representations of it on the way, which takes half a second where there are 150,000 tokens.
+/// One of the library's models, read from its JSON directly. The library itself reads it into a buffer and a JSON value
+/// first: copies of a whole vocabulary.
 #[derive(Debug, Clone)]
 pub(super) struct Vocabulary(pub(super) ModelWrapper);
 

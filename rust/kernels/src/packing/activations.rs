@@ -133,11 +133,14 @@ impl QuantizedActivations {
             let each = (PART / BLOCK / rows.len()).max(1);
             for first in (0..count).step_by(each) {
                 let size = each.min(count - first) * rows.len();
+                let (part_pairs, other_pairs) = pairs.split_at_mut(size);
+                let (part_blocks, other_blocks) = blocks.split_at_mut(size);
+                (pairs, blocks) = (other_pairs, other_blocks);
                 parts.push(EmptyTilePart {
                     numbers: rows.start * columns..rows.end * columns,
                     first,
-                    pairs: pairs.split_off_mut(..size).unwrap_or_default(),
-                    blocks: blocks.split_off_mut(..size).unwrap_or_default(),
+                    pairs: part_pairs,
+                    blocks: part_blocks,
                     rows: rows.len(),
                 });
             }
